@@ -1,0 +1,1 @@
+"""Mains: what the command line runs."""

@@ -1,0 +1,1 @@
+"""From videos and questions to grounded trajectories."""

@@ -1,0 +1,108 @@
+"""Frozen configurations, handed over whole. Presets are functions; `"default"` and `"paper"` name them everywhere."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from vt_env.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """What one episode may spend. Enforced by the episode before anything is rendered."""
+
+    max_calls: int = 8
+    """Tool calls allowed, failed and malformed ones included; the answer is free."""
+    max_frames: int = 64
+    """Frames a policy may be shown in one episode."""
+    frames_per_zoom: int = 8
+    """Frames that one zoom returns at most (8 in the paper's example)."""
+    global_frames: int = 0
+    """Frames sampled uniformly over the whole video and shown with the question (32 in the paper)."""
+    top_k_max: int = 8
+    """Largest `top_k` of a retrieval."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_calls", "frames_per_zoom", "top_k_max"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"budget.{name}={getattr(self, name)}: need 1 or more")
+        if self.global_frames < 0 or self.max_frames < self.global_frames + self.frames_per_zoom:
+            raise ConfigError(
+                f"budget.max_frames={self.max_frames} cannot hold global_frames={self.global_frames} and one zoom of "
+                f"frames_per_zoom={self.frames_per_zoom}: raise max_frames or lower the other two"
+            )
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Weights of the reward terms; the reward is their weighted sum, paid when the episode ends."""
+
+    weights: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
+    """Term name to weight. Terms with weight 0 are reported and not paid."""
+
+
+@dataclass(frozen=True)
+class MediaConfig:
+    """How videos are stored and indexed. Part of every cache key."""
+
+    frame_px: int = 112
+    """Longer side of stored frames; shorter sides keep the aspect ratio and are padded to a square."""
+    frame_rate_hz: float = 1.0
+    """Stored frames per second."""
+    clip_s: float = 10.0
+    """Length of the clips that retrieval ranks (10 s in the paper)."""
+
+    def __post_init__(self) -> None:
+        if self.frame_px % 28 and self.frame_px % 32:
+            raise ConfigError(
+                f"media.frame_px={self.frame_px}: need a multiple of 28 (Qwen2.5-VL) or 32 (Qwen3-VL), such as 112"
+            )
+        if self.frame_rate_hz <= 0 or self.clip_s <= 0:
+            raise ConfigError(
+                f"media.frame_rate_hz={self.frame_rate_hz}, clip_s={self.clip_s}: both must be above 0"
+            )
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Everything about an episode except its task."""
+
+    perception: str = "frames"
+    """`"frames"` or `"captions"`."""
+    budget: BudgetConfig = BudgetConfig()
+    rewards: RewardConfig = RewardConfig()
+    media: MediaConfig = MediaConfig()
+    tools: tuple[str, ...] = ()
+    """Names of the tools offered, besides tools passed in as functions; empty means all of the mode."""
+
+    def __post_init__(self) -> None:
+        if self.perception not in ("frames", "captions"):
+            raise ConfigError(f"perception={self.perception!r}: allowed are 'frames' and 'captions'")
+
+
+def default_budget() -> BudgetConfig:
+    """Budget of the project's own runs: few small frames, so that it fits tiny models and CPU training."""
+    return BudgetConfig(max_calls=8, max_frames=16, frames_per_zoom=2)
+
+
+def paper_budget() -> BudgetConfig:
+    """The paper's frame budget: 32 global frames, 8 a zoom, 64 in all (arXiv 2601.15724, section on inference).
+
+    The turn limit is not published; 8 calls are our choice.
+    """
+    return BudgetConfig(max_calls=8, max_frames=64, frames_per_zoom=8, global_frames=32)
+
+
+BUDGETS: Mapping[str, Callable[[], BudgetConfig]] = {"default": default_budget, "paper": paper_budget}
+
+
+def resolve_budget(budget: "str | BudgetConfig") -> BudgetConfig:
+    """Turn a preset name into its config; a config is returned as it is.
+
+    Raises:
+        ConfigError: There is no preset of that name.
+    """
+    if isinstance(budget, BudgetConfig):
+        return budget
+    if budget not in BUDGETS:
+        raise ConfigError(f"budget={budget!r}: allowed are {sorted(BUDGETS)} or a BudgetConfig")
+    return BUDGETS[budget]()

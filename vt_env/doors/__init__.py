@@ -1,0 +1,1 @@
+"""Doors from the episode to other frameworks; each imports its framework lazily."""

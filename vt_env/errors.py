@@ -1,0 +1,31 @@
+"""The error model: two audiences, two kinds of error.
+
+* `ToolError` is written for the model. It is the only error text a model ever sees; it says what was got, what is
+  allowed and what to do instead, and the episode goes on.
+* A malformed action is not an exception at all: it is parsed into `Malformed` and answered with the schema.
+* `DataError` means that a video, an index or an annotation is not what it claims to be. It ends the episode, which is
+  then marked invalid: masked in training and reported as unscored in evaluation, never turned into a reward of 0.
+* `ConfigError` means that the caller asked for something impossible; the command line prints it and exits with 2.
+
+Everything else is a bug of ours and stays loud.
+"""
+
+
+class VtEnvError(Exception):
+    """Base of the errors this package raises on purpose."""
+
+
+class ToolError(VtEnvError):
+    """A call the model may correct. The message is shown to the model: got, allowed, remedy."""
+
+
+class DataError(VtEnvError):
+    """A file or record cannot be used. The message names the file, the defect and the remedy."""
+
+
+class ConfigError(VtEnvError):
+    """The caller asked for something impossible. The message says got, allowed, remedy."""
+
+
+class EpisodeOver(VtEnvError):
+    """An action was applied to an episode that has ended; build a fresh episode."""

@@ -1,0 +1,282 @@
+"""The records that every part shares; nothing here knows a file, a tool or a model.
+
+Glossary: an *item* is the public half of a task (question, options, video), its private half is `vt_env.gold.Gold`. A
+*clip* is a fixed span of video that retrieval ranks; an *interval* is any span, in seconds, half-open. An *episode* is
+one attempt at one item; its record is a *trajectory*.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TIME_MARK = re.compile(r"^(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d+)?)$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interval:
+    """A span of video time, half-open: `[start_s, end_s)`.
+
+    Raises:
+        ValueError: A bound is not finite, the start is negative or the span is empty.
+    """
+
+    start_s: float
+    end_s: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
+            raise ValueError(f"Interval({self.start_s}, {self.end_s}): both bounds must be finite")
+        if not 0 <= self.start_s < self.end_s:
+            raise ValueError(f"Interval({self.start_s}, {self.end_s}): need 0 <= start_s < end_s")
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds, always above 0."""
+        return self.end_s - self.start_s
+
+    @property
+    def middle_s(self) -> float:
+        """The time halfway between the bounds."""
+        return (self.start_s + self.end_s) / 2
+
+    def contains(self, time_s: float) -> bool:
+        """Tell whether `time_s` lies in `[start_s, end_s)`."""
+        return self.start_s <= time_s < self.end_s
+
+    def overlap_s(self, other: "Interval") -> float:
+        """Seconds shared with `other`; 0 where the two only touch."""
+        return max(0.0, min(self.end_s, other.end_s) - max(self.start_s, other.start_s))
+
+    def __str__(self) -> str:
+        """`mm:ss-mm:ss`, the form that models read and write."""
+        return f"{format_time(self.start_s)}-{format_time(self.end_s)}"
+
+
+def format_time(time_s: float) -> str:
+    """Write a time as `mm:ss`, whole seconds rounded down; minutes run past 99 for videos beyond 100 minutes."""
+    minutes, seconds = divmod(int(time_s), 60)
+    return f"{minutes:02d}:{seconds:02d}"
+
+
+def parse_time(text: str) -> float | None:
+    """Read seconds (`"327"`, `"327.5"`), `mm:ss` or `hh:mm:ss`; `None` if the text is none of them."""
+    mark = _TIME_MARK.match(text.strip())
+    if mark:
+        hours, minutes, seconds = mark.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds)
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ScoredInterval:
+    """An interval with the score a retrieval gave it; a higher score is a better match."""
+
+    interval: Interval
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameBatch:
+    """Decoded frames with their presentation times.
+
+    Raises:
+        ValueError: The arrays have another dtype or shape than documented, or disagree in length.
+    """
+
+    data: NDArray[np.uint8]
+    """uint8[N, H, W, 3], RGB."""
+    pts_s: NDArray[np.float64]
+    """float64[N], presentation time of each frame in seconds."""
+
+    def __post_init__(self) -> None:
+        if self.data.dtype != np.uint8 or self.data.ndim != 4 or self.data.shape[3] != 3:
+            raise ValueError(f"data is {self.data.dtype}{list(self.data.shape)}: need uint8[N, H, W, 3]")
+        if self.pts_s.dtype != np.float64 or self.pts_s.shape != self.data.shape[:1]:
+            raise ValueError(
+                f"pts_s is {self.pts_s.dtype}{list(self.pts_s.shape)}: need float64[{self.data.shape[0]}]"
+            )
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        """Shapes and times, never pixels."""
+        return f"FrameBatch(data=uint8{list(self.data.shape)}, pts_s={self.pts_s.tolist()})"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A part of a frame in fractions of its width and height, half-open, origin at the top left.
+
+    Raises:
+        ValueError: The box is empty or leaves the frame.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
+            raise ValueError(
+                f"Box({self.left}, {self.top}, {self.right}, {self.bottom}): need 0 <= left < right <= 1 and "
+                "0 <= top < bottom <= 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitleLine:
+    """One subtitle or one line of a transcript."""
+
+    interval: Interval
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRef:
+    """Where a video lies. The handle is what may be shown; paths can leak what a task is about and never are."""
+
+    handle: str
+    """Opaque name, the same for the same video everywhere."""
+    path: str
+    """The media file."""
+    subtitles_path: str | None = None
+    """An SRT or VTT file; `None` means the text stream inside the media file, if there is one."""
+    captions_path: str | None = None
+    """JSONL of timed captions (`start_s`, `end_s`, `text`), what a captions perception reads; `None` if there are
+    none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The public half of a task: all that a policy may be shown of it, except the handle's paths."""
+
+    task_id: str
+    """Names the task in files and reports. Never shown to a model, since ids often name the kind of task."""
+    question: str
+    options: tuple[str, ...]
+    """At least two texts, all different."""
+    video: VideoRef
+    family: str = ""
+    """Kind of question, for reports only; never shown to a model."""
+    split: str = "test"
+
+    def __post_init__(self) -> None:
+        if len(self.options) < 2 or len(set(self.options)) < len(self.options):
+            raise ValueError(f"{self.task_id}: options {list(self.options)}: need two or more, all different")
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    ANSWERED = "answered"
+    """The policy gave an answer, right or wrong."""
+    OUT_OF_CALLS = "out_of_calls"
+    """The policy went on calling after its last call had been spent and it had been told to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool by its name."""
+
+    name: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    thought: str = ""
+    """What the policy wrote before the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The policy's answer: the text or the letter of one option."""
+
+    text: str
+    thought: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Something that is neither a call nor an answer."""
+
+    text: str
+    """What was written, unchanged."""
+    reason: str
+    """One line for the model: what is wrong and what is allowed."""
+
+
+Action = ToolCall | Answer | Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """What is left of an episode's budget."""
+
+    calls: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a tool returns: text, and frames where the perception sees pictures."""
+
+    text: str
+    frames: FrameBatch | None = None
+    viewed: tuple[Interval, ...] = ()
+    """What part of the video this shows; the evidence terms of the reward read it."""
+    box: Box | None = None
+    """The part of the frame shown, for a spatial zoom."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """What the policy is shown after an action, and at the start."""
+
+    text: str
+    """The rendered text; the only wording a language model sees."""
+    remaining: Remaining
+    frames: FrameBatch | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What an action led to."""
+
+    observation: Observation
+    reward: float = 0.0
+    """0 until the episode ends."""
+    stop: StopReason | None = None
+    """`None` while the episode goes on."""
+    error: str | None = None
+    """Kind of failure of the action (`"malformed"`, `"tool_error"`, `"over_budget"`); `None` if it succeeded."""
+
+
+class Perception(Protocol):
+    """Decides what looking returns: captions or frames. Everything else about an episode is the same for both."""
+
+    name: str
+    """`"captions"` or `"frames"`."""
+    zoom_tool: str
+    """The tool that looks at an interval: `"caption_zoom"` or `"frame_zoom"`."""
+
+    def frames_needed(self, count: int) -> int:
+        """Frames that looking at `count` moments takes from the budget, known before anything is rendered."""
+        ...
+
+    def look(self, interval: Interval, max_frames: int) -> View:
+        """Look at an interval, at no more than `max_frames` moments of it."""
+        ...
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Look at part of the frame on screen at `time_s`, at native resolution."""
+        ...
