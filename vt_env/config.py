@@ -57,9 +57,7 @@ class MediaConfig:
                 f"media.frame_px={self.frame_px}: need a multiple of 28 (Qwen2.5-VL) or 32 (Qwen3-VL), such as 112"
             )
         if self.frame_rate_hz <= 0 or self.clip_s <= 0:
-            raise ConfigError(
-                f"media.frame_rate_hz={self.frame_rate_hz}, clip_s={self.clip_s}: both must be above 0"
-            )
+            raise ConfigError(f"media.frame_rate_hz={self.frame_rate_hz}, clip_s={self.clip_s}: both must be above 0")
 
 
 @dataclass(frozen=True)

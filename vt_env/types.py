@@ -102,9 +102,7 @@ class FrameBatch:
         if self.data.dtype != np.uint8 or self.data.ndim != 4 or self.data.shape[3] != 3:
             raise ValueError(f"data is {self.data.dtype}{list(self.data.shape)}: need uint8[N, H, W, 3]")
         if self.pts_s.dtype != np.float64 or self.pts_s.shape != self.data.shape[:1]:
-            raise ValueError(
-                f"pts_s is {self.pts_s.dtype}{list(self.pts_s.shape)}: need float64[{self.data.shape[0]}]"
-            )
+            raise ValueError(f"pts_s is {self.pts_s.dtype}{list(self.pts_s.shape)}: need float64[{self.data.shape[0]}]")
 
     def __len__(self) -> int:
         """Number of frames."""
