@@ -1,0 +1,95 @@
+"""Generation with vLLM's offline engine: fast batches, prefixes of earlier turns kept in its cache.
+
+On the CPU it runs in fp32 with 1 GiB of cache; a GPU build takes the checkpoint's own type.
+"""
+
+import os
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from agents.chat import TokenSequence
+
+CPU_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+"""Read by vLLM when it is imported; what is set in the environment already wins."""
+
+
+class VllmGenerator:
+    """A vision-language checkpoint behind `vllm.LLM`.
+
+    Args:
+        model_path: A checkpoint folder or hub name.
+        processor: Its processor, for the end-of-turn token.
+        max_new_tokens: Length at which a reply is cut off.
+        temperature: 0 takes the likeliest token.
+        max_images: Images one sequence may hold.
+    """
+
+    def __init__(
+        self,
+        model_path: str | Path,
+        processor: Any,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        max_images: int = 64,
+    ) -> None:
+        for name, value in CPU_SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        self._engine = LLM(
+            model=str(model_path),
+            dtype="float32" if on_cpu else "auto",
+            enforce_eager=on_cpu,
+            limit_mm_per_prompt={"image": max_images, "video": 0},
+            seed=0,
+        )
+        config = self._engine.model_config
+        self._image_token_id: int = config.hf_config.image_token_id
+        self._video_token_id: int = config.hf_config.video_token_id
+        self._end_token_id: int = processor.tokenizer.eos_token_id
+        self._temperature = temperature
+        self.max_new_tokens = max_new_tokens
+        self.context_tokens: int = config.max_model_len
+
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[list[int]]:
+        """Write one reply a sequence; see `agents.chat.Generator`."""
+        from vllm import SamplingParams
+
+        prompts = [self._prompt(sequence) for sequence in sequences]
+        sampling = [
+            SamplingParams(
+                temperature=self._temperature,
+                max_tokens=self.max_new_tokens,
+                seed=seed,
+                stop_token_ids=[self._end_token_id],
+                logit_bias={self._image_token_id: -100.0, self._video_token_id: -100.0},
+                detokenize=False,
+            )
+            for seed in seeds
+        ]
+        outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
+        return [list(output.outputs[0].token_ids) for output in outputs]
+
+    def _prompt(self, sequence: TokenSequence) -> dict[str, Any]:
+        prompt: dict[str, Any] = {"prompt_token_ids": collapse_runs(sequence.ids, self._image_token_id)}
+        if sequence.images:
+            prompt["multi_modal_data"] = {"image": sequence.images}
+        return prompt
+
+
+def collapse_runs(ids: Sequence[int], token_id: int) -> list[int]:
+    """Shorten every run of a token to one.
+
+    vLLM expands each image token to the length of the image's features itself; ids that are expanded already would be
+    expanded twice, without an error (trl issue 6294).
+    """
+    runs = ((token, list(run)) for token, run in groupby(ids))
+    return [kept for token, run in runs for kept in (run[:1] if token == token_id else run)]

@@ -1,0 +1,145 @@
+"""Token ids of a conversation are what TRL's GRPO would feed the same model, and both backends continue them alike."""
+
+import numpy as np
+import pytest
+
+from agents.base import Conversation
+from agents.chat import ChatPolicy, ChatTokens, TokenSequence, images_of
+from agents.vllm_backend import collapse_runs
+from vt_env.types import FrameBatch, Observation, Remaining
+
+pytest.importorskip("transformers")
+
+SYSTEM = "Answer the question about the long video."
+SCHEMAS = [
+    {
+        "type": "function",
+        "function": {"name": name, "description": name, "parameters": {"type": "object", "properties": {}}},
+    }
+    for name in ("frame_zoom", "clip_retrieval")
+]
+
+
+@pytest.fixture(scope="module")
+def processor():
+    from experiments.tiny.processor import build_processor
+
+    return build_processor()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, processor):
+    from experiments.tiny.model import build_model
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    build_model(processor.tokenizer, seed=3).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def opening(text="Question: what number is beside the red square?") -> Observation:
+    return Observation(text, Remaining(8, 16))
+
+
+def looked(frame_count: int) -> Observation:
+    pixels = np.random.default_rng(frame_count).integers(0, 256, (frame_count, 112, 112, 3), dtype=np.uint8)
+    frames = FrameBatch(pixels, np.arange(frame_count, dtype=np.float64))
+    return Observation("Frames at 00:00.", Remaining(7, 14), frames)
+
+
+class Parrot:
+    """A generator that says what it is told and remembers what it read."""
+
+    context_tokens, max_new_tokens = 400, 20
+
+    def __init__(self, tokens, lines):
+        self.tokens, self.lines, self.read = tokens, iter(lines), []
+
+    def generate(self, sequences, seeds):
+        pairs = zip(sequences, seeds, strict=True)
+        self.read.append([(list(sequence.ids), len(sequence.images), seed) for sequence, seed in pairs])
+        line = next(self.lines)
+        return [self.tokens.reply_ids(line) for _ in sequences]
+
+
+def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    conversation = Conversation(0, [opening(), looked(2)], ["look at 05:20-05:40"])
+    messages = conversation.messages(SYSTEM)
+    pieces = tokens.prompt_ids(messages[:2]) + tokens.reply_ids("look at 05:20-05:40") + tokens.result_ids(messages[-1])
+    in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
+    whole = processor.apply_chat_template(
+        messages, tools=in_order, tokenize=True, return_dict=False, add_generation_prompt=True
+    )
+    assert pieces == whole[0]
+    assert len(images_of(messages)) == 2
+
+
+def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    parrot = Parrot(tokens, ["first reply", "second reply"])
+    policy = ChatPolicy(tokens, parrot, SYSTEM)
+    conversation = Conversation(5, [opening()])
+    conversation.replies += policy.act([conversation])
+    assert conversation.replies == ["first reply"]
+    conversation.observations.append(looked(1))
+    assert policy.act([conversation]) == ["second reply"]
+    (first_ids, first_images, first_seed), (second_ids, second_images, second_seed) = (
+        parrot.read[0][0],
+        parrot.read[1][0],
+    )
+    assert second_ids[: len(first_ids)] == first_ids
+    assert second_ids[len(first_ids) :][: len(tokens.reply_ids("first reply"))] == tokens.reply_ids("first reply")
+    assert (first_images, second_images) == (0, 1) and first_seed != second_seed
+
+
+def test_a_conversation_that_no_longer_fits_gets_an_empty_reply_and_the_others_go_on(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), SYSTEM)
+    assert policy.act([Conversation(0, [opening("word " * 300)]), Conversation(1, [opening()])]) == ["", "here"]
+
+
+def test_collapsing_leaves_one_image_token_a_run_and_all_else_alone():
+    assert collapse_runs([1, 9, 9, 9, 2, 2, 9, 1], token_id=9) == [1, 9, 2, 2, 9, 1]
+
+
+def two_turns(processor, conversation):
+    """Token sequences of one conversation after its first and its second observation."""
+    tokens = ChatTokens(processor, SCHEMAS)
+    messages = conversation.messages(SYSTEM)
+    first = tokens.prompt_ids(messages[:2])
+    second = first + tokens.reply_ids(conversation.replies[0]) + tokens.result_ids(messages[-1])
+    return [TokenSequence(first), TokenSequence(second, images_of(messages))]
+
+
+def test_a_sampled_reply_does_not_depend_on_its_neighbours_in_the_batch(processor, checkpoint):
+    from agents.hf_backend import TransformersGenerator
+
+    model = TransformersGenerator(checkpoint, processor, max_new_tokens=8, temperature=1.0)
+    sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
+    together = model.generate(sequences, seeds=[11, 12])
+    assert together == [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
+    assert together != model.generate(sequences, seeds=[13, 14])
+
+
+@pytest.mark.train
+def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, checkpoint):
+    pytest.importorskip("vllm")
+    from agents.hf_backend import TransformersGenerator
+    from agents.vllm_backend import VllmGenerator
+
+    conversations = [Conversation(n, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
+    sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
+    seeds = [0] * len(sequences)
+    expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
+    assert VllmGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds) == expected
+    assert len({tuple(ids) for ids in expected}) > 1, "the prompts must matter"
+
+
+def test_an_unused_image_is_never_written(processor, checkpoint):
+    from agents.hf_backend import TransformersGenerator
+
+    model = TransformersGenerator(checkpoint, processor, max_new_tokens=4)
+    reply = model.generate(two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"])), seeds=[0, 0])
+    image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    assert all(image_token not in ids for ids in reply)
