@@ -37,7 +37,9 @@ class RewardConfig:
     """Weights of the reward terms; the reward is their weighted sum, paid when the episode ends."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
-    """Term name to weight. Terms with weight 0 are reported and not paid."""
+    """Term name to weight. Terms with weight 0 or without one are reported and not paid."""
+    terms: Mapping[str, Callable[..., float]] = field(default_factory=lambda: {})
+    """Terms of your own by name, besides those of `vt_env.reward`: functions of a `vt_env.reward.FinishedEpisode`."""
 
 
 @dataclass(frozen=True)

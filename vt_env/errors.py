@@ -10,6 +10,9 @@
 Everything else is a bug of ours and stays loud.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class VtEnvError(Exception):
     """Base of the errors this package raises on purpose."""
@@ -17,6 +20,10 @@ class VtEnvError(Exception):
 
 class ToolError(VtEnvError):
     """A call the model may correct. The message is shown to the model: got, allowed, remedy."""
+
+
+class BudgetError(ToolError):
+    """A call that the budget no longer allows."""
 
 
 class DataError(VtEnvError):
@@ -29,3 +36,9 @@ class ConfigError(VtEnvError):
 
 class EpisodeOver(VtEnvError):
     """An action was applied to an episode that has ended; build a fresh episode."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` with the known name nearest to `name`, or nothing; ends an error message."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

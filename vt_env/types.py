@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-_TIME_MARK = re.compile(r"^(?:(\d+):)?(\d+):(\d{1,2}(?:\.\d+)?)$")
+_TIME_MARK = re.compile(r"^(?:(\d{1,3}):)?(\d{1,6}):(\d{1,2}(?:\.\d{1,6})?)$")
+"""Digits are bounded since `int` raises on thousands of them, and a model may write any text."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -222,6 +223,31 @@ class Remaining:
 
     calls: int
     frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRef:
+    """Names a frame that was shown, so that records hold no pixels and pictures can be rendered again."""
+
+    video_handle: str
+    time_s: float
+    """Presentation time of the frame."""
+    box: Box | None
+    """The part shown at native resolution; `None` for the whole stored frame."""
+    frame_px: int
+    """Side of the square picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One action of an episode and what came back."""
+
+    action: Action
+    observation_text: str
+    frames: tuple[FrameRef, ...] = ()
+    viewed: tuple[Interval, ...] = ()
+    error: str | None = None
+    """As in `Outcome.error`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

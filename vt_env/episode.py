@@ -1,0 +1,236 @@
+"""Episode: one question, one video, one budget. It turns an action into an outcome and keeps the record.
+
+Knows nothing of Gymnasium, tokens or models. It is single-use: build it, start it, apply actions until it stops, drop
+it. Budgets are enforced here, before anything is rendered, so that no door can forget them.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from vt_env import prompts
+from vt_env.arguments import check_arguments, show
+from vt_env.config import EnvConfig
+from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
+from vt_env.gold import Gold
+from vt_env.perception import FramePerception, build_perception
+from vt_env.reward import FinishedEpisode, RewardResult, resolve_rewards, score
+from vt_env.scoring import AnswerStatus, ReadAnswer, read_answer
+from vt_env.sources import Video
+from vt_env.tool import Tool
+from vt_env.tools import tools_for
+from vt_env.types import (
+    Action,
+    Answer,
+    Box,
+    FrameBatch,
+    FrameRef,
+    Interval,
+    Item,
+    Malformed,
+    Observation,
+    Outcome,
+    Remaining,
+    StopReason,
+    ToolCall,
+    Turn,
+    View,
+)
+
+
+class Episode:
+    """One attempt at one item.
+
+    Raises:
+        ConfigError: The config names a perception, tool or reward term that does not exist, or captions that this video
+            does not have.
+    """
+
+    def __init__(
+        self, item: Item, gold: Gold | None, video: Video, config: EnvConfig, tools: tuple[Tool, ...] | None = None
+    ) -> None:
+        """Prepare an episode; nothing is rendered before `start`.
+
+        Args:
+            item: What may be shown.
+            gold: The answer key; `None` plays an episode that is never scored.
+            video: The item's video, open.
+            config: Perception, budget, rewards.
+            tools: The tools offered; `None` takes those that the config names.
+        """
+        self.item = item
+        self.video = video
+        self.config = config
+        self.perception = build_perception(config.perception, video, config.budget)
+        self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
+        self.turns: list[Turn] = []
+        self.prompt_text = ""
+        """Text of the first observation; empty before `start`."""
+        self.prompt_frames: tuple[FrameRef, ...] = ()
+        """Frames shown with the question."""
+        self.answer: Answer | None = None
+        """What the policy answered, if it did."""
+        self.stop: StopReason | None = None
+        """Why the episode ended; `None` while it goes on and where it became invalid."""
+        self.invalid: str | None = None
+        """Why the episode cannot be used at all: its data failed. It is then over, without a score."""
+        self._is_started = False
+        self._result = RewardResult(0.0, {})
+        self._gold = gold
+        self._rewards = resolve_rewards(config.rewards)
+        self._calls = config.budget.max_calls
+        self._frames = config.budget.max_frames
+
+    @property
+    def remaining(self) -> Remaining:
+        """What is left of the budget."""
+        return Remaining(self._calls, self._frames)
+
+    def start(self) -> Observation:
+        """Show the question, with frames of the whole video where the budget has global frames.
+
+        Raises:
+            EpisodeOver: The episode was started before.
+            DataError: The video cannot be read; the episode is then invalid.
+        """
+        if self._is_started:
+            raise EpisodeOver("this episode was started before; build a fresh one")
+        self._is_started = True
+        with self._invalid_on_failure():
+            frames = self._global_frames()
+        self._frames -= _frame_count(View("", frames))
+        self.prompt_frames = self._refs(View("", frames))
+        self.prompt_text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        return Observation(self.prompt_text, self.remaining, frames)
+
+    def apply(self, action: Action) -> Outcome:
+        """Apply one action. Every action except an answer costs one call, failed and malformed ones included.
+
+        Raises:
+            EpisodeOver: The episode has ended or was not started.
+            DataError: The video cannot be read; the episode is then over and invalid.
+        """
+        if not self._is_started or self.stop is not None or self.invalid is not None:
+            raise EpisodeOver("this episode is not running; build a fresh one and start it")
+        with self._invalid_on_failure():
+            if isinstance(action, Answer):
+                return self._end(action, StopReason.ANSWERED, None)
+            if self._calls == 0:
+                return self._end(action, StopReason.OUT_OF_CALLS, "over_budget")
+            self._calls -= 1
+            return self._respond(action)
+
+    def look(self, interval: Interval) -> View:
+        """Look at an interval with this episode's perception; for tools.
+
+        Raises:
+            BudgetError: No frame is left.
+        """
+        self._check_frames(self.perception.frames_needed(1))
+        return self.perception.look(interval, self._frames)
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Look at part of one frame; for tools.
+
+        Raises:
+            BudgetError: No frame is left.
+        """
+        self._check_frames(self.perception.frames_needed(1))
+        return self.perception.look_closer(time_s, box)
+
+    @property
+    def reading(self) -> ReadAnswer:
+        """How the answer was read; unparsed while there is none."""
+        if self.answer is None:
+            return ReadAnswer(None, AnswerStatus.UNPARSED)
+        return read_answer(self.answer.text, self.item.options)
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the answer is right; `None` before the end and for an episode without a key."""
+        if self._gold is None or self.stop is None:
+            return None
+        return self.reading.option_idx == self._gold.answer_idx
+
+    @property
+    def reward(self) -> float:
+        """The reward; 0 before the end and for an episode without a key."""
+        return self._result.total
+
+    def reward_terms(self) -> dict[str, float]:
+        """Return the value of each reward term; empty before the end and for an episode without a key."""
+        return dict(self._result.terms)
+
+    def _respond(self, action: ToolCall | Malformed) -> Outcome:
+        view, error = self._attempt(action)
+        self._frames -= _frame_count(view)
+        text = prompts.result_text(view.text, self.remaining, self.perception.name)
+        self.turns.append(Turn(action, text, self._refs(view), view.viewed, error))
+        return Outcome(Observation(text, self.remaining, view.frames), error=error)
+
+    def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:
+        if isinstance(action, Malformed):
+            return View(prompts.malformed_text(action.reason, self.tools)), "malformed"
+        try:
+            return self._call(action), None
+        except ToolError as reason:
+            kind = "over_budget" if isinstance(reason, BudgetError) else "tool_error"
+            return View(prompts.error_text(str(reason))), kind
+
+    def _call(self, call: ToolCall) -> View:
+        tools = {tool.name: tool for tool in self.tools}
+        tool = tools.get(call.name)
+        if tool is None:
+            raise ToolError(f"no tool {show(call.name)}; the tools are {', '.join(tools)}")
+        top_k_max = self.config.budget.top_k_max
+        arguments = check_arguments(tool, call.arguments, self.video.duration_s, top_k_max)
+        result = tool.function(self, **arguments)
+        view = View(result) if isinstance(result, str) else result
+        # Built-in tools never get here; one of the caller's own may render more than it asked for.
+        self._check_frames(_frame_count(view))
+        return view
+
+    def _check_frames(self, needed: int) -> None:
+        if needed > self._frames:
+            raise BudgetError(
+                f"frames needed: {needed}, left: {self._frames}; call a tool that returns text, or answer"
+            )
+
+    def _end(self, action: Action, stop: StopReason, error: str | None) -> Outcome:
+        self.answer = action if isinstance(action, Answer) else None
+        self.turns.append(Turn(action, prompts.OVER, error=error))
+        if self._gold is not None:
+            self._result = score(self._finished(self._gold, stop), self._rewards)
+        self.stop = stop
+        return Outcome(Observation(prompts.OVER, self.remaining), self.reward, stop, error)
+
+    def _finished(self, gold: Gold, stop: StopReason) -> FinishedEpisode:
+        budget, turns = self.config.budget, tuple(self.turns)
+        return FinishedEpisode(self.item, gold, budget, turns, self.reading, stop, self.remaining)
+
+    def _global_frames(self) -> FrameBatch | None:
+        count = self.perception.frames_needed(self.config.budget.global_frames)
+        if count == 0 or not isinstance(self.perception, FramePerception):
+            return None
+        return self.perception.sample(Interval(0.0, self.video.duration_s), count)
+
+    def _refs(self, view: View) -> tuple[FrameRef, ...]:
+        if view.frames is None:
+            return ()
+        handle, frame_px = self.video.ref.handle, view.frames.data.shape[1]
+        return tuple(FrameRef(handle, float(time_s), view.box, frame_px) for time_s in view.frames.pts_s)
+
+    @contextmanager
+    def _invalid_on_failure(self) -> Generator[None]:
+        """Mark the episode, and let the failure through: it must never look like a wrong answer."""
+        try:
+            yield
+        except DataError as reason:
+            self.invalid = str(reason)
+            raise
+        except Exception as reason:
+            self.invalid = f"{type(reason).__name__}: {reason}"
+            raise
+
+
+def _frame_count(view: View) -> int:
+    return 0 if view.frames is None else len(view.frames)

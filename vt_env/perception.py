@@ -1,0 +1,95 @@
+"""The two ways of looking: frames for policies that see, captions for policies that read.
+
+Everything else about an episode is the same for both, so actions recorded with captions can be replayed with frames.
+"""
+
+import numpy as np
+
+from vt_env import prompts
+from vt_env.config import BudgetConfig
+from vt_env.errors import ConfigError
+from vt_env.sources import Video
+from vt_env.types import Box, FrameBatch, Interval, Perception, View
+
+MOMENT_S = 1.0
+"""How much of the video a closer look at one moment counts as viewed, in seconds."""
+
+
+class FramePerception:
+    """Looking returns frames."""
+
+    name = "frames"
+    zoom_tool = "frame_zoom"
+
+    def __init__(self, video: Video, budget: BudgetConfig) -> None:
+        self._video = video
+        self._budget = budget
+
+    def frames_needed(self, count: int) -> int:
+        """One frame a moment."""
+        return count
+
+    def look(self, interval: Interval, max_frames: int) -> View:
+        """Return the frames at the middles of k equal parts of the interval, k = min(frames_per_zoom, max_frames).
+
+        Fewer where the interval holds fewer stored frames, since no frame is shown twice.
+        """
+        frames = self.sample(interval, min(self._budget.frames_per_zoom, max_frames))
+        return View(prompts.frames_text(frames), frames, viewed=(interval,))
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Return one picture: the part of the frame at native resolution."""
+        frame = self._video.crop(time_s, box)
+        return View(prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
+
+    def sample(self, interval: Interval, count: int) -> FrameBatch:
+        """Return up to `count` different frames, uint8[N, px, px, 3], spread evenly over the interval."""
+        part_s = interval.duration_s / count
+        frames = self._video.frames_at([interval.start_s + (part + 0.5) * part_s for part in range(count)])
+        _, first = np.unique(frames.pts_s, return_index=True)
+        return FrameBatch(frames.data[first], frames.pts_s[first])
+
+
+class CaptionPerception:
+    """Looking returns captions.
+
+    Raises:
+        ConfigError: The video has no captions.
+    """
+
+    name = "captions"
+    zoom_tool = "caption_zoom"
+
+    def __init__(self, video: Video, budget: BudgetConfig) -> None:
+        if video.captions is None:
+            raise ConfigError(
+                f"perception='captions': video {video.ref.handle} has no captions; give its task a captions file or "
+                "use perception='frames'"
+            )
+        self._captions = sorted(video.captions, key=lambda line: line.interval)
+
+    def frames_needed(self, count: int) -> int:
+        """None: captions take no frames from the budget."""
+        return 0
+
+    def look(self, interval: Interval, max_frames: int) -> View:
+        """Return all captions that overlap the interval, in time order."""
+        lines = [line for line in self._captions if line.interval.overlap_s(interval) > 0]
+        return View(prompts.captions_text(lines), viewed=(interval,))
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Return the captions on screen at that time; captions say nothing about where in the frame."""
+        lines = [line for line in self._captions if line.interval.contains(time_s)]
+        return View(prompts.captions_text(lines), viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
+
+
+def build_perception(name: str, video: Video, budget: BudgetConfig) -> Perception:
+    """Build the perception of that name for one video.
+
+    Raises:
+        ConfigError: There is no such perception, or the video has no captions where they are needed.
+    """
+    kinds = {"frames": FramePerception, "captions": CaptionPerception}
+    if name not in kinds:
+        raise ConfigError(f"perception={name!r}: allowed are {', '.join(map(repr, kinds))}")
+    return kinds[name](video, budget)

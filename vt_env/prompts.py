@@ -1,0 +1,84 @@
+"""All wording that a model reads, and nothing else.
+
+A tokenizer and a model were fitted to these texts: changing a character changes what a shipped model was trained on.
+Tool descriptions are the one exception; they are the docstrings in `vt_env.tools`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from vt_env.tool import Tool
+from vt_env.types import FrameBatch, Item, Remaining, ScoredInterval, SubtitleLine, format_time
+
+OVER = "The episode is over."
+"""Last observation of every episode. It does not tell whether the answer was right."""
+
+
+def system_text() -> str:
+    """Return the instruction that every conversation begins with."""
+    return "Answer the question about the long video. Look with the tools, then write <answer>the option</answer>."
+
+
+def option_letter(option_idx: int) -> str:
+    """Return the letter of an option, `A` for the first. Options are limited to 26."""
+    return chr(ord("A") + option_idx)
+
+
+def question_text(item: Item, duration_s: float, remaining: Remaining, perception: str) -> str:
+    """Render the first observation: question, lettered options, length of the video, budget."""
+    options = "".join(f"{option_letter(idx)}. {option}\n" for idx, option in enumerate(item.options))
+    left = left_text(remaining, perception)
+    return f"Question: {item.question}\n{options}Video {format_time(duration_s)} long. {left}"
+
+
+def result_text(text: str, remaining: Remaining, perception: str) -> str:
+    """Render what an action led to, with what is left as its last line."""
+    return f"{text}\n{left_text(remaining, perception)}"
+
+
+def left_text(remaining: Remaining, perception: str) -> str:
+    """Say what is left of the budget; frames count only where the perception shows frames."""
+    if remaining.calls == 0:
+        return "Left: 0 calls. Answer now."
+    if perception == "captions":
+        return f"Left: {remaining.calls} calls."
+    return f"Left: {remaining.calls} calls, {remaining.frames} frames."
+
+
+def error_text(message: str) -> str:
+    """Render a failed call."""
+    return f"Error: {message}"
+
+
+def malformed_text(reason: str, tools: Iterable[Tool]) -> str:
+    """Render an action that could not be read, with the calls that exist."""
+    return "\n".join([f"Malformed: {reason}", *(tool.line for tool in tools)])
+
+
+def clips_text(clips: Sequence[ScoredInterval]) -> str:
+    """Render retrieved clips, the best first: rank, interval, score."""
+    lines = [f"#{rank} {clip.interval} {clip.score:.2f}" for rank, clip in enumerate(clips, start=1)]
+    return "\n".join(lines) or "No match."
+
+
+def subtitles_text(lines: Iterable[SubtitleLine]) -> str:
+    """Render subtitles, one a line."""
+    return _timed(lines) or "No subtitles."
+
+
+def captions_text(lines: Iterable[SubtitleLine]) -> str:
+    """Render captions, one a line."""
+    return _timed(lines) or "Nothing to see."
+
+
+def frames_text(frames: FrameBatch) -> str:
+    """Name the times of frames that are shown."""
+    return f"Frames at {' '.join(format_time(time_s) for time_s in frames.pts_s)}."
+
+
+def crop_text(frame: FrameBatch) -> str:
+    """Name the time of a crop that is shown."""
+    return f"Crop at {format_time(frame.pts_s[0])}."
+
+
+def _timed(lines: Iterable[SubtitleLine]) -> str:
+    return "\n".join(f"{line.interval} {' '.join(line.text.split())}" for line in lines)

@@ -1,0 +1,70 @@
+"""What an episode needs of a video: protocols that the media engine satisfies, and so do the fakes for tests."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from vt_env.types import Box, FrameBatch, Interval, ScoredInterval, SubtitleLine, VideoRef
+
+
+class Subtitles(Protocol):
+    """The subtitle track of one video; empty where the video has none."""
+
+    def within(self, interval: Interval) -> Sequence[SubtitleLine]:
+        """Return the lines that overlap `interval`, in time order."""
+        ...
+
+    def search(self, query: str, top_k: int) -> Sequence[tuple[SubtitleLine, float]]:
+        """Return up to `top_k` lines with their scores, the best first."""
+        ...
+
+    def summary(self, query: str, max_lines: int) -> Sequence[SubtitleLine]:
+        """Return up to `max_lines` lines that matter for `query`, in time order."""
+        ...
+
+
+class Video(Protocol):
+    """A video that can be looked at and searched."""
+
+    @property
+    def ref(self) -> VideoRef:
+        """Where the video lies and the handle that may be shown."""
+        ...
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        ...
+
+    @property
+    def subtitles(self) -> Subtitles:
+        """The subtitle track."""
+        ...
+
+    @property
+    def captions(self) -> Sequence[SubtitleLine] | None:
+        """Timed captions in time order; `None` where there are none."""
+        ...
+
+    def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Return the stored frames nearest to the times, uint8[N, px, px, 3] RGB, with their true times."""
+        ...
+
+    def crop(self, time_s: float, box: Box) -> FrameBatch:
+        """Return part of the frame on screen at `time_s`, cut at native resolution: uint8[1, px, px, 3] RGB."""
+        ...
+
+    def search_clips(self, query: str, top_k: int) -> Sequence[ScoredInterval]:
+        """Return up to `top_k` clips, the best match first."""
+        ...
+
+
+class Library(Protocol):
+    """Opens videos. Opening the same video twice is cheap."""
+
+    def open(self, ref: VideoRef) -> Video:
+        """Open a video.
+
+        Raises:
+            DataError: The file is missing or is not what it claims to be.
+        """
+        ...

@@ -1,0 +1,262 @@
+"""Tasks: where questions come from. A name, a folder or a JSONL file becomes a `TaskSet` of items and answer keys.
+
+One JSON object a line; only `video`, `question` and `options` are required, paths are relative to the file:
+
+    {"video": "talks/keynote.mp4", "question": "Which city is on the third slide?", "options": ["Oslo", "Lima"],
+     "answer": 1, "evidence": [[731.0, 748.5]], "subtitles": "talks/keynote.srt", "captions": "talks/keynote.jsonl",
+     "task_id": "keynote-3", "family": "reading", "split": "test"}
+
+`answer` is the position of the right option, counted from 0, or its text. A task without one is played and not scored.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, overload
+
+import numpy as np
+
+from vt_env.errors import ConfigError, DataError, suggest
+from vt_env.gold import Gold
+from vt_env.scoring import read_answer
+from vt_env.types import Interval, Item, VideoRef
+
+_REQUIRED = ("video", "question", "options")
+_FIELDS = (*_REQUIRED, "answer", "evidence", "subtitles", "captions", "task_id", "family", "split")
+_MAX_OPTIONS = 26
+TASKS_FILE = "tasks.jsonl"
+"""The file that is read where a folder is given."""
+
+
+def nothing_to_prepare(ref: VideoRef) -> None:
+    """Do nothing: the video exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A question with its answer key."""
+
+    item: Item
+    gold: Gold | None
+    """`None` where the right answer is not known; such a task is never scored."""
+    prepare: Callable[[VideoRef], None] = nothing_to_prepare
+    """Makes the video exist; called with the item's video before it is opened."""
+
+
+@dataclass(frozen=True)
+class TaskSet(Sequence[Task]):
+    """Tasks in order; all views of it are task sets too.
+
+    Raises:
+        ConfigError: Two tasks share an id.
+    """
+
+    tasks: tuple[Task, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for task in self.tasks:
+            if task.item.task_id in seen:
+                raise ConfigError(f"task_id {task.item.task_id!r} occurs twice: ids must differ")
+            seen.add(task.item.task_id)
+
+    def __len__(self) -> int:
+        """Number of tasks."""
+        return len(self.tasks)
+
+    @overload
+    def __getitem__(self, index: int) -> Task: ...
+    @overload
+    def __getitem__(self, index: slice) -> "TaskSet": ...
+    def __getitem__(self, index: int | slice) -> "Task | TaskSet":
+        """Return one task, or a slice as a task set."""
+        return TaskSet(self.tasks[index]) if isinstance(index, slice) else self.tasks[index]
+
+    def __iter__(self) -> Iterator[Task]:
+        """Iterate over the tasks in order."""
+        return iter(self.tasks)
+
+    def __repr__(self) -> str:
+        """Number of tasks, never their answers."""
+        return f"TaskSet({len(self)} tasks)"
+
+    def head(self, count: int) -> "TaskSet":
+        """Return the first `count` tasks, or all if there are fewer."""
+        return TaskSet(self.tasks[:count])
+
+    def shuffle(self, rng: np.random.Generator) -> "TaskSet":
+        """Return the tasks in random order."""
+        return TaskSet(tuple(self.tasks[index] for index in rng.permutation(len(self.tasks))))
+
+    def filter(self, keep: Callable[[Item], bool]) -> "TaskSet":
+        """Return the tasks whose item `keep` accepts."""
+        return TaskSet(tuple(task for task in self.tasks if keep(task.item)))
+
+    def by_id(self, task_id: str) -> Task:
+        """Return the task of that id.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for task in self.tasks:
+            if task.item.task_id == task_id:
+                return task
+        known = [task.item.task_id for task in self.tasks]
+        raise ConfigError(f"task_id={task_id!r}: not among the {len(self)} tasks{suggest(task_id, known)}")
+
+
+def load_tasks(tasks: str | Path, split: str | None = None) -> TaskSet:
+    """Load the tasks of one split, or of all splits.
+
+    Args:
+        tasks: A name (`"world"`, `"world/needle"`), a folder that holds `tasks.jsonl`, or a JSONL file.
+        split: Keep only tasks of this split; `None` keeps all. The world is made by split: there `None` is `"test"`.
+
+    Raises:
+        ConfigError: There is no such name, file or folder, or no task of that split.
+        DataError: A line cannot be used; the message names file and line.
+    """
+    name, _, family = str(tasks).partition("/")
+    if name == "world":
+        return _load_world(family, split)
+    path = Path(tasks)
+    path = path / TASKS_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise ConfigError(_unknown(str(tasks)))
+    loaded = _load_file(path)
+    chosen = TaskSet(tuple(task for task in loaded if split in (None, task.item.split)))
+    if not chosen:
+        splits = sorted({task.item.split for task in loaded})
+        raise ConfigError(f"split={split!r}: {path} has no task of it; allowed are {splits}")
+    return chosen
+
+
+def _load_world(family: str, split: str | None) -> TaskSet:
+    # Imported here since the world needs encoders that nobody else does.
+    from vt_env.world.tasks import world_tasks
+
+    return world_tasks(split or "test", (family,) if family else None)
+
+
+def _unknown(tasks: str) -> str:
+    hint = suggest(tasks.partition("/")[0], ["world"])
+    return f"tasks={tasks!r}: no such file or folder; allowed are 'world', 'world/FAMILY', a folder or JSONL file{hint}"
+
+
+def _load_file(path: Path) -> tuple[Task, ...]:
+    tasks: dict[str, Task] = {}
+    try:
+        # Not `splitlines`: it also splits at characters that JSON allows inside texts.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as reason:
+        raise DataError(f"{path}: not UTF-8 ({reason.reason} at byte {reason.start}); save it as UTF-8") from reason
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            task = _read_task(line, path.parent)
+            if task.item.task_id in tasks:
+                raise ValueError(f"task_id {task.item.task_id!r} occurs twice; ids must differ")
+        except ValueError as reason:
+            raise DataError(f"{path}:{number}: {reason}") from reason
+        tasks[task.item.task_id] = task
+    return tuple(tasks.values())
+
+
+def _read_task(line: str, folder: Path) -> Task:
+    row = _read_row(line)
+    options = _read_options(row["options"])
+    question = _text(row, "question")
+    video = _read_video(row, folder)
+    identity = json.dumps([video.handle, question, options])
+    item = Item(
+        task_id=_text(row, "task_id", _digest(identity)),
+        question=question,
+        options=options,
+        video=video,
+        family=_text(row, "family", ""),
+        split=_text(row, "split", "test"),
+    )
+    return Task(item, _read_gold(row, options))
+
+
+def _read_row(line: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as reason:
+        raise ValueError(f"not JSON ({str(reason)[:80]}); need one JSON object a line") from reason
+    if not isinstance(row, dict):
+        raise ValueError(f"got {str(row)[:40]}; need one JSON object a line")
+    fields = cast("dict[str, Any]", row)
+    for name in _REQUIRED:
+        if name not in fields:
+            raise ValueError(f"no {name!r}; required are {', '.join(_REQUIRED)}")
+    for name in fields:
+        if name not in _FIELDS:
+            raise ValueError(f"unknown field {name!r}; allowed are {', '.join(_FIELDS)}{suggest(name, _FIELDS)}")
+    return fields
+
+
+def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    text = row.get(name, default)
+    if not isinstance(text, str) or not (text.strip() or text == default):
+        raise ValueError(f"{name}={text!r}; need a text")
+    return text
+
+
+def _read_options(options: object) -> tuple[str, ...]:
+    rows = cast("list[object]", options) if isinstance(options, list) else []
+    texts = tuple(" ".join(option.split()) for option in rows if isinstance(option, str))
+    if len(texts) < len(rows) or not 2 <= len(texts) <= _MAX_OPTIONS or not all(texts):
+        raise ValueError(f"options={str(options)[:80]}; need a list of 2 to {_MAX_OPTIONS} texts")
+    for idx, text in enumerate(texts):
+        if read_answer(text, texts).option_idx != idx:
+            raise ValueError(f"option {text!r} occurs twice; options must differ")
+    return texts
+
+
+def _read_gold(row: Mapping[str, Any], options: tuple[str, ...]) -> Gold | None:
+    evidence = _read_evidence(row.get("evidence", []))
+    answer = row.get("answer")
+    if answer is None:
+        return None
+    answer_idx = read_answer(answer, options).option_idx if isinstance(answer, str) else answer
+    if isinstance(answer_idx, bool) or not isinstance(answer_idx, int) or not 0 <= answer_idx < len(options):
+        raise ValueError(f"answer={answer!r}; need 0 to {len(options) - 1} or the text of an option")
+    return Gold(answer_idx, evidence)
+
+
+def _read_evidence(evidence: object) -> tuple[Interval, ...]:
+    try:
+        return tuple(Interval(float(start_s), float(end_s)) for start_s, end_s in cast("list[list[float]]", evidence))
+    except (TypeError, ValueError) as reason:
+        raise ValueError(
+            f"evidence={str(evidence)[:80]}; need [[start_s, end_s], ...] with start before end"
+        ) from reason
+
+
+def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
+    name = _text(row, "video")
+    path = _existing(folder, name, "video")
+    subtitles = row.get("subtitles")
+    captions = row.get("captions")
+    return VideoRef(
+        handle=_digest(Path(os.path.relpath(path, folder.resolve())).as_posix()),
+        path=str(path),
+        subtitles_path=None if subtitles is None else str(_existing(folder, _text(row, "subtitles"), "subtitles")),
+        captions_path=None if captions is None else str(_existing(folder, _text(row, "captions"), "captions")),
+    )
+
+
+def _existing(folder: Path, name: str, role: str) -> Path:
+    path = (folder / name).resolve()
+    if not path.is_file():
+        raise ValueError(f"{role} {name!r} does not exist; paths are relative to this file")
+    return path
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
