@@ -6,13 +6,15 @@ checkpoint is evaluated on the ids it was trained on. Knows no backend: a `Gener
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from agents.base import Conversation, Message
+from agents.base import BatchPolicy, Conversation, Message
+from vt_env.prompts import left_text, system_text
+from vt_env.types import Observation, Remaining
 
 
 @dataclass(slots=True, eq=False)
@@ -95,15 +97,13 @@ class ChatPolicy:
     Args:
         tokens: Renders messages.
         generator: The model.
-        system_text: The system turn.
-        seed: Seed of all replies; a reply's own seed also depends on its episode and turn.
+        seeds: One an episode; a reply's own seed also depends on its turn.
     """
 
-    def __init__(self, tokens: ChatTokens, generator: Generator, system_text: str, seed: int = 0) -> None:
+    def __init__(self, tokens: ChatTokens, generator: Generator, seeds: Sequence[int]) -> None:
         self._tokens = tokens
         self._generator = generator
-        self._system_text = system_text
-        self._seed = seed
+        self._seeds = seeds
         self._open: dict[int, TokenSequence] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:
@@ -121,7 +121,7 @@ class ChatPolicy:
 
     def _extend(self, conversation: Conversation) -> TokenSequence:
         """Add the newest observation to the ids of its episode; an opening observation begins them anew."""
-        messages = conversation.messages(self._system_text)
+        messages = conversation.messages(system_text())
         if not conversation.replies:
             sequence = TokenSequence(self._tokens.prompt_ids(messages), images_of(messages))
             self._open[conversation.episode_idx] = sequence
@@ -132,14 +132,38 @@ class ChatPolicy:
         return sequence
 
     def _reply_seed(self, conversation: Conversation) -> int:
-        key = [self._seed, conversation.episode_idx, len(conversation.replies)]
+        key = [self._seeds[conversation.episode_idx], len(conversation.replies)]
         return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+class OneTurnPolicy:
+    """Lets a policy answer at once: it is told that no call is left, and asked again it repeats its reply.
+
+    Args:
+        policy: Who answers.
+    """
+
+    def __init__(self, policy: BatchPolicy) -> None:
+        self._policy = policy
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        """Ask for the first reply of each conversation; give it again where there is one already."""
+        asked = [
+            replace(it, observations=[_without_calls(it.observations[0])]) for it in conversations if not it.replies
+        ]
+        first = iter(self._policy.act(asked) if asked else [])
+        return [it.replies[0] if it.replies else next(first) for it in conversations]
 
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:
     """List the images of messages in the order in which they are rendered."""
     blocks = [block for message in messages for block in message["content"]]
     return [block["image"] for block in blocks if isinstance(block, dict) and block["type"] == "image"]
+
+
+def _without_calls(opening: Observation) -> Observation:
+    head = opening.text.rpartition("Left: ")[0]
+    return replace(opening, text=head + left_text(Remaining(0, 0), "frames"))
 
 
 def _text_turn(role: str, text: str) -> Message:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from agents.base import Conversation
-from agents.chat import ChatPolicy, ChatTokens, TokenSequence, images_of
+from agents.chat import ChatPolicy, ChatTokens, OneTurnPolicy, TokenSequence, images_of
 from agents.vllm_backend import collapse_runs
+from vt_env.prompts import system_text
 from vt_env.types import FrameBatch, Observation, Remaining
 
 pytest.importorskip("transformers")
 
-SYSTEM = "Answer the question about the long video."
 SCHEMAS = [
     {
         "type": "function",
@@ -65,7 +65,7 @@ class Parrot:
 def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(processor):
     tokens = ChatTokens(processor, SCHEMAS)
     conversation = Conversation(0, [opening(), looked(2)], ["look at 05:20-05:40"])
-    messages = conversation.messages(SYSTEM)
+    messages = conversation.messages(system_text())
     pieces = tokens.prompt_ids(messages[:2]) + tokens.reply_ids("look at 05:20-05:40") + tokens.result_ids(messages[-1])
     in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
     whole = processor.apply_chat_template(
@@ -78,7 +78,7 @@ def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(pro
 def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(processor):
     tokens = ChatTokens(processor, SCHEMAS)
     parrot = Parrot(tokens, ["first reply", "second reply"])
-    policy = ChatPolicy(tokens, parrot, SYSTEM)
+    policy = ChatPolicy(tokens, parrot, seeds=range(6))
     conversation = Conversation(5, [opening()])
     conversation.replies += policy.act([conversation])
     assert conversation.replies == ["first reply"]
@@ -95,8 +95,20 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
 
 def test_a_conversation_that_no_longer_fits_gets_an_empty_reply_and_the_others_go_on(processor):
     tokens = ChatTokens(processor, SCHEMAS)
-    policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), SYSTEM)
+    policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), seeds=range(2))
     assert policy.act([Conversation(0, [opening("word " * 300)]), Conversation(1, [opening()])]) == ["", "here"]
+
+
+def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processor):
+    tokens = ChatTokens(processor, [])
+    parrot = Parrot(tokens, ["only reply"])
+    policy = OneTurnPolicy(ChatPolicy(tokens, parrot, seeds=[0]))
+    conversation = Conversation(0, [opening("Question: what?\nA. 1\nB. 2\nVideo 10:00 long. Left: 1 calls, 1 frames.")])
+    conversation.replies += policy.act([conversation])
+    conversation.observations.append(opening("Error: no tool"))
+    assert policy.act([conversation]) == ["only reply"]
+    read = processor.tokenizer.decode(parrot.read[0][0][0])
+    assert len(parrot.read) == 1 and "Video 10:00 long. Left: 0 calls. Answer now.<|im_end|>" in read
 
 
 def test_collapsing_leaves_one_image_token_a_run_and_all_else_alone():
@@ -106,7 +118,7 @@ def test_collapsing_leaves_one_image_token_a_run_and_all_else_alone():
 def two_turns(processor, conversation):
     """Token sequences of one conversation after its first and its second observation."""
     tokens = ChatTokens(processor, SCHEMAS)
-    messages = conversation.messages(SYSTEM)
+    messages = conversation.messages(system_text())
     first = tokens.prompt_ids(messages[:2])
     second = first + tokens.reply_ids(conversation.replies[0]) + tokens.result_ids(messages[-1])
     return [TokenSequence(first), TokenSequence(second, images_of(messages))]
