@@ -1,0 +1,117 @@
+"""Search over fixed clips of a video: an exact inner-product index (FAISS) and the grouping of neighbours.
+
+Knows frame stores and encoders; knows nothing of episodes.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from vt_env.errors import DataError
+from vt_env.media.cache import build_once, cache_key, cache_root
+from vt_env.media.encoders import ClipEncoder, Vectors
+from vt_env.media.store import FrameStore
+from vt_env.types import Interval, ScoredInterval
+
+SCHEMA = 1
+"""Version of the index file; part of its key."""
+
+MAX_MERGED = 6
+"""Clips that a merged interval spans at most: one minute of 10-second clips is still worth looking at."""
+
+
+@dataclass(eq=False)
+class _Group:
+    """Neighbouring clips returned as one; positions are half-open."""
+
+    start: int
+    end: int
+    score: float
+
+    def touches(self, clip: int) -> bool:
+        return clip in (self.start - 1, self.end) and self.end - self.start < MAX_MERGED
+
+
+@dataclass(frozen=True, eq=False)
+class ClipIndex:
+    """The clips of one video, ready to be searched."""
+
+    vectors: Vectors = field(repr=False)
+    """float32[C, dim], the mean over each clip's stored frames."""
+    clip_s: float
+    duration_s: float
+    encoder: ClipEncoder
+
+    def search(self, query: str, top_k: int) -> list[ScoredInterval]:
+        """Return up to `top_k` intervals that match `query`, the best first; of equals, the earlier.
+
+        The ranking is walked from the best clip on. A clip that touches an interval already found extends it instead of
+        taking a place, until the interval spans 6 clips; the walk ends at the first clip for which no place is left.
+        An interval scores as its best clip. Clips that score 0 or less are left out. The paper does not say what it
+        does with neighbouring clips; without merging, one long event would fill all places.
+        """
+        scores = self._scores(self.encoder.encode_text(query))
+        groups: list[_Group] = []
+        for clip in np.argsort(-scores, kind="stable").tolist():
+            group = next((group for group in groups if group.touches(clip)), None)
+            if scores[clip] <= 0 or (group is None and len(groups) >= top_k):
+                break
+            if group is None:
+                groups.append(_Group(clip, clip + 1, float(scores[clip])))
+            else:
+                group.start, group.end = min(group.start, clip), max(group.end, clip + 1)
+        return [ScoredInterval(self._interval(group), group.score) for group in groups]
+
+    @cached_property
+    def _flat(self) -> faiss.IndexFlatIP:
+        flat = faiss.IndexFlatIP(self.vectors.shape[1])
+        flat.add(self.vectors)
+        return flat
+
+    def _scores(self, query: Vectors) -> Vectors:
+        """Score every clip, float32[C]; FAISS leaves the order of equals open, so it is settled by the caller."""
+        found, clips = self._flat.search(query[None], len(self.vectors))
+        scores = np.empty(len(self.vectors), dtype=np.float32)
+        scores[clips[0]] = found[0]
+        return scores
+
+    def _interval(self, group: _Group) -> Interval:
+        return Interval(group.start * self.clip_s, min(group.end * self.clip_s, self.duration_s))
+
+
+def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | None = None) -> ClipIndex:
+    """Open the clip index of a store, encoding its frames first if it is not there.
+
+    Raises:
+        DataError: The index file is damaged.
+    """
+    clip_s = store.config.clip_s
+    key = cache_key(schema=SCHEMA, store=store.key, encoder=encoder.key, clip_s=clip_s)
+    path = (cache_dir or cache_root()) / "clips" / f"{key}.npy"
+    build_once(path, lambda aside: _write(aside, _encode_clips(store, encoder)))
+    try:
+        vectors = np.load(path)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: the clip index is damaged; delete the file, it is rebuilt on the next use") from error
+    return ClipIndex(vectors, clip_s, store.video.duration_s, encoder)
+
+
+def _write(path: Path, vectors: Vectors) -> None:
+    with path.open("wb") as file:
+        np.save(file, vectors)
+
+
+def _encode_clips(store: FrameStore, encoder: ClipEncoder) -> Vectors:
+    """Encode each clip as the mean over the frames on screen at its moments: float32[C, dim]."""
+    clip_s, rate_hz, duration_s = store.config.clip_s, store.config.frame_rate_hz, store.video.duration_s
+    clips = np.zeros((max(1, ceil(duration_s / clip_s - 1e-9)), encoder.dim), dtype=np.float32)
+    for clip in range(len(clips)):
+        start_s, end_s = clip * clip_s, min((clip + 1) * clip_s, duration_s)
+        moments_s = np.arange(ceil(start_s * rate_hz - 1e-9), ceil(end_s * rate_hz - 1e-9)) / rate_hz
+        frames = store.frames_at(moments_s.tolist() or [start_s])
+        clips[clip] = encoder.encode_frames(frames).mean(axis=0)
+    return clips

@@ -1,0 +1,155 @@
+"""Media files opened with one-line errors, and the presentation times read from their packets.
+
+Knows FFmpeg (through PyAV) and its pitfalls; knows nothing of pixels. What an intact file cannot look like is refused
+here: no frames, no presentation times, an end before the declared end, a last packet that breaks off.
+"""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from numpy.typing import ArrayLike, NDArray
+
+from vt_env.errors import DataError
+
+REENCODE = "copy it again, or keep what is readable: ffmpeg -i OLD -c:v libx264 NEW.mp4"
+
+_CUT_S = 1.0
+"""A file that ends this much before its declared end is cut off; headers round by far less."""
+_SLACK_S = 1e-6
+"""A time this close before a frame counts as the frame's own: float64 seconds do not hit every tick exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """When each frame is on screen, in ticks of the file's own clock."""
+
+    tick_s: Fraction
+    """Length of a tick in seconds."""
+    pts: NDArray[np.int64] = field(repr=False)
+    """int64[N], presentation times in ticks, strictly increasing."""
+    end: int
+    """Tick at which the last frame leaves the screen."""
+    keyframes: NDArray[np.int64] = field(repr=False)
+    """int64[K, 2], sorted: presentation tick and seek tick of the frames that decoding can start from."""
+
+    @property
+    def origin_s(self) -> float:
+        """Time of the first frame on the file's own clock; other streams are shifted by it onto the video's."""
+        return float(int(self.pts[0]) * self.tick_s)
+
+    @cached_property
+    def times_s(self) -> NDArray[np.float64]:
+        """float64[N], presentation times in seconds, the first one 0."""
+        return (self.pts - self.pts[0]).astype(np.float64) * float(self.tick_s)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        return float((self.end - int(self.pts[0])) * self.tick_s)
+
+    def frame_idxs(self, times_s: ArrayLike) -> NDArray[np.int64]:
+        """Positions in `pts` of the frames on screen at `times_s`, which must not be negative."""
+        return np.searchsorted(self.times_s, np.asarray(times_s) + _SLACK_S, side="right").astype(np.int64) - 1
+
+
+@contextmanager
+def open_media(path: Path) -> Generator[InputContainer]:
+    """Open a media file for reading; whatever FFmpeg raises inside the block becomes a `DataError`.
+
+    Raises:
+        DataError: The file is missing, empty or no media file, or reading it fails.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; copy it again")
+    try:
+        # An absolute path cannot be mistaken for a URL, and broken metadata is no reason to refuse the pictures.
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path}: FFmpeg cannot read it ({error.strerror}); {REENCODE}") from error
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The video stream that FFmpeg holds the best; cover pictures, stills and text art are no video.
+
+    Raises:
+        DataError: The file has no video.
+    """
+    name = container.format.name
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & Disposition.attached_pic:
+        raise DataError(f"{path}: it has no video stream; give a file with pictures")
+    if name in ("image2", "tty") or name.endswith("_pipe"):
+        raise DataError(f"{path}: it is no video but {container.format.long_name!r}; give a video file such as MP4")
+    assert isinstance(stream, VideoStream)
+    return stream
+
+
+def read_timeline(container: InputContainer, stream: VideoStream, path: Path) -> Timeline:
+    """Read every packet of the file, without decoding, into the timeline of `stream`.
+
+    Raises:
+        DataError: The file has no presentation times or no keyframe, or it is cut off.
+    """
+    shown: list[int] = []
+    keyframes: list[tuple[int, int]] = []
+    durations: dict[int, int] = {}
+    end_s = 0.0
+    for packet in container.demux():
+        if packet.size == 0 or (packet.pts is None and packet.stream is not stream):
+            continue
+        if packet.pts is None:
+            raise DataError(f"{path}: its frames carry no presentation times; {REENCODE}")
+        end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is not stream:
+            continue
+        if packet.is_corrupt:
+            raise DataError(f"{path}: a frame breaks off {end_s:.1f} s into the file; {REENCODE}")
+        if packet.is_keyframe:
+            keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+        if keyframes and packet.pts >= keyframes[0][0] and not packet.is_discard:
+            shown.append(packet.pts)
+            durations[packet.pts] = packet.duration or 0
+    if not shown:
+        raise DataError(f"{path}: it has no frame that decoding could start from; {REENCODE}")
+    pts = np.unique(np.array(shown, dtype=np.int64))
+    end = int(pts[-1]) + (durations[int(pts[-1])] or _usual_gap(pts, stream))
+    _check_declared_end(container, stream, path, max(end_s, float(end * _tick(stream))))
+    return Timeline(_tick(stream), pts, end, np.array(sorted(keyframes), dtype=np.int64))
+
+
+def _tick(stream: VideoStream) -> Fraction:
+    assert stream.time_base is not None
+    return stream.time_base
+
+
+def _usual_gap(pts: NDArray[np.int64], stream: VideoStream) -> int:
+    """Ticks between frames, for containers that do not say how long the last frame stays."""
+    if len(pts) > 1:
+        return int(np.median(np.diff(pts)))
+    return round(1 / (stream.guessed_rate or Fraction(1)) / _tick(stream))
+
+
+def _check_declared_end(container: InputContainer, stream: VideoStream, path: Path, end_s: float) -> None:
+    """Compare what the header promises with what the packets hold.
+
+    Matroska counts its duration from 0 and other containers from their first packet, so only the smaller end of the two
+    readings is held against the file.
+    """
+    declared_s = (container.duration or 0) / av.time_base
+    if stream.duration:
+        declared_s = max(declared_s, float(((stream.start_time or 0) + stream.duration) * _tick(stream)))
+    if end_s < declared_s - _CUT_S:
+        raise DataError(f"{path}: cut off, it declares {declared_s:.1f} s and ends after {end_s:.1f} s; {REENCODE}")

@@ -1,0 +1,78 @@
+"""Subtitle files: SubRip (SRT) and WebVTT to timed lines, as such files occur and not only as they are specified."""
+
+import html
+import re
+
+from vt_env.types import Interval, SubtitleLine
+
+_CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,3})?)"
+_TIMING = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?$")
+# `<i>`, `</font>`, `<c.yellow>`, `<v Anna>` and `<00:01.500>`, and the `{\an8}` of Advanced SubStation.
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}")
+_ENTITY = re.compile(r"&#?\w+;")
+
+
+def parse_cues(text: str) -> tuple[list[SubtitleLine], int]:
+    """Read SRT or VTT text, which one is told from the text itself.
+
+    Returns: the lines in time order, and how many were left out because their times are broken.
+    """
+    lines: list[SubtitleLine] = []
+    dropped = 0
+    rows = text.splitlines()
+    at = 0
+    while at < len(rows):
+        if "-->" not in rows[at]:
+            at += 1
+            continue
+        interval = _interval(rows[at])
+        spoken, at = _cue_text(rows, at + 1)
+        dropped += interval is None
+        if interval is not None and spoken:
+            lines.append(SubtitleLine(interval, spoken))
+    return sorted(lines, key=lambda line: line.interval), dropped
+
+
+def plain_text(marked_up: str) -> str:
+    """Drop tags, resolve character entities and join everything into one line."""
+    untagged = _TAG.sub("", marked_up.replace("\\N", " ").replace("\\n", " ").replace("\\h", " "))
+    return " ".join(_ENTITY.sub(lambda entity: html.unescape(entity[0]), untagged).split())
+
+
+def decode_text(data: bytes) -> str:
+    """Decode a subtitle file: UTF-8 or UTF-16 with or without a byte order mark, else Windows Latin or Latin-1."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data[:200]:
+        return data.decode("utf-16-be" if data[:1] == b"\0" else "utf-16-le", errors="replace")
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1")
+
+
+def _interval(row: str) -> Interval | None:
+    timing = _TIMING.match(row)
+    if timing is None:
+        return None
+    start_s, end_s = _seconds(timing.groups()[:3]), _seconds(timing.groups()[3:])
+    return Interval(start_s, end_s) if start_s < end_s else None
+
+
+def _seconds(clock: tuple[str | None, ...]) -> float:
+    hours, minutes, seconds = clock
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float((seconds or "0").replace(",", "."))
+
+
+def _cue_text(rows: list[str], at: int) -> tuple[str, int]:
+    """Join the rows of a cue's text; returns it with the position of the row after it."""
+    start = at
+    while at < len(rows) and rows[at].strip() and not _TIMING.match(rows[at]):
+        at += 1
+    end = at
+    # Without a blank row between cues, the next cue's number looks like text.
+    if at < len(rows) and rows[at].strip() and end > start and rows[end - 1].strip().isdigit():
+        end -= 1
+    return plain_text("\n".join(rows[start:end])), at

@@ -1,0 +1,111 @@
+"""What turns frames and queries into comparable vectors: the protocol, and a small encoder that needs no model."""
+
+import re
+from functools import cache
+from itertools import chain
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vt_env.types import FrameBatch
+
+Vectors = NDArray[np.float32]
+
+_SHADES: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "red": ((255, 0, 0), (200, 30, 30), (139, 0, 0)),
+    "orange": ((255, 140, 0), (255, 165, 0), (230, 110, 20)),
+    "yellow": ((255, 255, 0), (255, 255, 150), (240, 215, 60), (200, 180, 0)),
+    "green": ((0, 255, 0), (144, 238, 144), (0, 128, 0), (60, 180, 75), (0, 70, 0)),
+    "cyan": ((0, 255, 255), (0, 180, 190), (0, 128, 128)),
+    "blue": ((0, 0, 255), (135, 206, 235), (50, 90, 220), (30, 144, 255), (0, 0, 128)),
+    "purple": ((128, 0, 128), (148, 60, 210), (75, 0, 130)),
+    "pink": ((255, 192, 203), (255, 105, 180), (255, 0, 255)),
+    "brown": ((139, 69, 19), (165, 105, 60), (100, 60, 30)),
+    "white": ((255, 255, 255),),
+    "gray": ((128, 128, 128), (192, 192, 192), (64, 64, 64)),
+    "black": ((0, 0, 0),),
+}
+_SYNONYMS = {
+    "grey": "gray", "silver": "gray", "crimson": "red", "scarlet": "red", "gold": "yellow", "golden": "yellow",
+    "lime": "green", "teal": "cyan", "turquoise": "cyan", "aqua": "cyan", "navy": "blue", "violet": "purple",
+    "magenta": "pink", "beige": "brown",
+}  # fmt: skip
+_NAMES = tuple(_SHADES)
+_DULL = tuple(_NAMES.index(name) for name in ("white", "gray", "black"))
+_BITS = 5
+"""Bits of each channel that tell colours apart: 32768 colours in all."""
+_FLOOR = 0.002
+"""Share of the picture below which a colour counts as noise rather than as all the colour there is."""
+
+
+class ClipEncoder(Protocol):
+    """Maps frames and texts into one space, where a larger inner product means a better match."""
+
+    @property
+    def key(self) -> str:
+        """Names the encoder, its weights and its version; part of cache keys."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        ...
+
+    def encode_frames(self, frames: FrameBatch) -> Vectors:
+        """Return float32[N, dim], one vector a frame."""
+        ...
+
+    def encode_text(self, text: str) -> Vectors:
+        """Return float32[dim]; all 0 if the text says nothing the encoder can look for."""
+        ...
+
+
+class ColourNameEncoder:
+    """Knows twelve colour names and nothing else: the core's default, weak on purpose, free of any model.
+
+    A frame is the share of its pixels nearest to each name, weighted by how colourful they are, so that a small bright
+    thing outweighs a large dull background. Chromatic names are normalised among themselves and white, gray and black
+    among themselves, so the latter count only when a text asks for them. A text is the colour words in it. A query
+    without a colour word finds nothing; use a learned encoder for real videos.
+    """
+
+    key = "colour-names-1"
+    dim = len(_NAMES)
+
+    def encode_frames(self, frames: FrameBatch) -> Vectors:
+        """Return float32[N, 12], both groups of names of length at most 1."""
+        owners, weights = _lookup()
+        high = frames.data.astype(np.int64) >> (8 - _BITS)
+        codes = ((high[..., 0] << 2 * _BITS) | (high[..., 1] << _BITS) | high[..., 2]).reshape(len(frames), -1)
+        places = owners[codes] + self.dim * np.arange(len(frames))[:, None]
+        totals = np.bincount(places.ravel(), weights[codes].ravel(), minlength=self.dim * len(frames))
+        shares = totals.reshape(-1, self.dim) / max(1, codes.shape[1])
+        dull = np.isin(np.arange(self.dim), _DULL)
+        for group in (dull, ~dull):
+            shares[:, group] /= np.linalg.norm(shares[:, group], axis=1, keepdims=True) + _FLOOR
+        return shares.astype(np.float32)
+
+    def encode_text(self, text: str) -> Vectors:
+        """Return float32[12] of length 1; all 0 if the text names no colour."""
+        vector = np.zeros(self.dim, dtype=np.float32)
+        for word in re.findall(r"[a-z]+", text.lower()):
+            name = _SYNONYMS.get(word, word)
+            if name in _NAMES:
+                vector[_NAMES.index(name)] = 1
+        return vector / max(1.0, float(np.linalg.norm(vector)))
+
+
+@cache
+def _lookup() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each of 32768 colours the name it counts for, int64[32768], and how much, float32[32768].
+
+    The nearest shade by Euclidean distance in RGB takes all; chromatic names count by chroma, max(RGB) - min(RGB).
+    """
+    steps = (np.arange(1 << _BITS) + 0.5) * (256 >> _BITS)
+    colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    shades = np.array(list(chain.from_iterable(_SHADES.values())), dtype=np.float64)
+    names = np.repeat(np.arange(len(_NAMES)), [len(of) for of in _SHADES.values()])
+    owners = names[np.argmin(((colours[:, None] - shades) ** 2).sum(axis=2), axis=1)]
+    chroma = (colours.max(axis=1) - colours.min(axis=1)) / 255
+    return owners, np.where(np.isin(owners, _DULL), 1.0, chroma).astype(np.float32)

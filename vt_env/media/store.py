@@ -1,0 +1,135 @@
+"""Frames of a video at a fixed rate, decoded once and kept as JPEGs in one file.
+
+Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by the content of
+the video and the parameters: `frames.bin` (JPEGs end to end), `index.npz` (where each one lies, when it is shown, and
+the timeline of the whole video) and `meta.json`. It appears whole or not at all and never changes, so any number of
+processes can read it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vt_env.config import MediaConfig
+from vt_env.errors import DataError
+from vt_env.media.cache import Progress, build_once, cache_key, cache_root, content_hash
+from vt_env.media.container import Timeline
+from vt_env.media.decode import Pixels, VideoFile, open_video
+from vt_env.types import FrameBatch
+
+SCHEMA = 1
+"""Version of the files and of what they hold; part of every key, so an older store is rebuilt and not misread."""
+
+_JPEG_QUALITY = 95
+"""Fine enough that small text and colours survive; chroma is kept at full resolution for the same reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStore:
+    """The stored frames of one video."""
+
+    key: str
+    """Name of the store: same video content, same parameters and same version, same key."""
+    video: VideoFile
+    """The video itself, for frames at native resolution."""
+    times_s: NDArray[np.float64] = field(repr=False)
+    """float64[N], the stored frames' own presentation times, strictly increasing."""
+    offsets: NDArray[np.int64] = field(repr=False)
+    """int64[N + 1], where each JPEG begins in `packed`."""
+    packed: NDArray[np.uint8] = field(repr=False)
+    """uint8[B], all JPEGs, mapped from disk."""
+    config: MediaConfig
+    """What the store was asked for with."""
+
+    def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Read the latest stored frames not after the given times, each distinct frame once.
+
+        At the moments of the stored rate these are the very frames on screen; in between they are late by less than one
+        period, and never early.
+
+        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)`.
+        """
+        self.video.check_times(times_s)
+        rows = np.searchsorted(self.times_s, np.asarray(times_s, dtype=np.float64) + 1e-6, side="right") - 1
+        data = np.empty((len(rows), self.config.frame_px, self.config.frame_px, 3), dtype=np.uint8)
+        distinct, places = np.unique(rows, return_inverse=True)
+        for number, row in enumerate(distinct.tolist()):
+            data[places == number] = self._picture(row)
+        return FrameBatch(data, self.times_s[rows])
+
+    def _picture(self, row: int) -> Pixels:
+        jpeg = self.packed[self.offsets[row] : self.offsets[row + 1]].tobytes()
+        return np.asarray(Image.open(BytesIO(jpeg)))
+
+
+def build_store(
+    path: str | Path, config: MediaConfig, cache_dir: Path | None = None, progress: Progress | None = None
+) -> FrameStore:
+    """Open the store of a video, building it first if it is not there.
+
+    Args:
+        path: The video file.
+        config: `frame_px` and `frame_rate_hz` are used.
+        cache_dir: Folder for stores; `None` means `cache_root()`.
+        progress: Told the share done while building; not called if the store is there.
+
+    Raises:
+        DataError: The video cannot be read, or the store is damaged.
+    """
+    path = Path(path)
+    media = content_hash(path) if path.is_file() else ""
+    key = cache_key(schema=SCHEMA, media=media, frame_px=config.frame_px, frame_rate_hz=config.frame_rate_hz)
+    folder = (cache_dir or cache_root()) / "stores" / key
+    build_once(folder, lambda aside: _write(aside, path, media, config, progress))
+    return _read(folder, path, config)
+
+
+def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: Progress | None) -> None:
+    """Decode the video once, from front to back, with one picture in memory at a time."""
+    video = open_video(path)
+    timeline = video.timeline
+    moments_s = np.arange(int(np.ceil(video.duration_s * config.frame_rate_hz))) / config.frame_rate_hz
+    idxs = np.unique(timeline.frame_idxs(moments_s))
+    offsets = np.zeros(len(idxs) + 1, dtype=np.int64)
+    folder.mkdir()
+    with (folder / "frames.bin").open("wb") as file:
+        for row, (_, picture) in enumerate(video.pictures(idxs.tolist(), config.frame_px)):
+            Image.fromarray(picture).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+            offsets[row + 1] = file.tell()
+            if progress is not None:
+                progress((row + 1) / len(idxs))
+    np.savez(folder / "index.npz", offsets=offsets, frame_idx=idxs, pts=timeline.pts, keyframes=timeline.keyframes)
+    meta = {
+        "schema": SCHEMA,
+        "media": media,
+        "frame_px": config.frame_px,
+        "frame_rate_hz": config.frame_rate_hz,
+        "size_px": video.size_px,
+        "tick_s": str(timeline.tick_s),
+        "end": timeline.end,
+        "bytes": int(offsets[-1]),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1))
+
+
+def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
+    meta = json.loads((folder / "meta.json").read_text())
+    if (folder / "frames.bin").stat().st_size != meta["bytes"]:
+        raise DataError(f"{folder}: the stored frames are damaged; delete this folder, it is rebuilt on the next use")
+    with np.load(folder / "index.npz") as index:
+        timeline = Timeline(Fraction(meta["tick_s"]), index["pts"], meta["end"], index["keyframes"])
+        offsets, frame_idx = index["offsets"], index["frame_idx"]
+    width, height = meta["size_px"]
+    video = VideoFile(path, (width, height), timeline)
+    packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
+    return FrameStore(folder.name, video, timeline.times_s[frame_idx], offsets, packed, config)
