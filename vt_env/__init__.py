@@ -1,1 +1,58 @@
-"""Long-video question answering as a Gymnasium environment whose actions are tool calls and answers."""
+"""Long-video question answering as a Gymnasium environment whose actions are tool calls and answers.
+
+    import gymnasium as gym
+    import vt_env
+
+    env = gym.make("vt_env/LongVideoQA-v0", tasks="world", split="test")
+
+Importing registers the environment; decoders, search indices and fonts are only loaded when they are needed.
+"""
+
+import gymnasium as gym
+
+from vt_env.actions import parse_action, render_action
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig
+from vt_env.episode import Episode
+from vt_env.errors import BudgetError, ConfigError, DataError, EpisodeOver, ToolError, VtEnvError
+from vt_env.reward import FinishedEpisode
+from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.tool import Tool
+from vt_env.trajectory import Trajectory, read_trajectories, record_episode, write_trajectories
+from vt_env.types import Answer, Interval, Item, Malformed, Observation, Outcome, StopReason, ToolCall, VideoRef, View
+
+__all__ = [
+    "Answer",
+    "BudgetConfig",
+    "BudgetError",
+    "ConfigError",
+    "DataError",
+    "EnvConfig",
+    "Episode",
+    "EpisodeOver",
+    "FinishedEpisode",
+    "Interval",
+    "Item",
+    "Malformed",
+    "MediaConfig",
+    "Observation",
+    "Outcome",
+    "RewardConfig",
+    "StopReason",
+    "Task",
+    "TaskSet",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "Trajectory",
+    "VideoRef",
+    "View",
+    "VtEnvError",
+    "load_tasks",
+    "parse_action",
+    "read_trajectories",
+    "record_episode",
+    "render_action",
+    "write_trajectories",
+]
+
+gym.register(id="vt_env/LongVideoQA-v0", entry_point="vt_env.env:LongVideoQAEnv")

@@ -1,0 +1,234 @@
+"""The Gymnasium door: `gymnasium.make("vt_env/LongVideoQA-v0")`. Rules and budgets are the episode's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from vt_env.actions import parse_action
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
+from vt_env.episode import Episode
+from vt_env.errors import ConfigError
+from vt_env.reward import resolve_rewards
+from vt_env.sources import Library
+from vt_env.spaces import action_space, observation_element, observation_space, read_element
+from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.tool import Tool
+from vt_env.tools import ToolChoice, tools_for
+from vt_env.types import Action, Answer, Malformed, Observation, StopReason, ToolCall
+
+STORYBOARD_PX = (960, 720)
+"""Width and height of `render_mode="rgb_array"`."""
+
+Step = tuple[int, Any] | Action | str
+"""What `step` takes: an element of the action space, an action, or text as a language model writes it."""
+
+
+def make_episode(task: Task, library: Library, config: EnvConfig, tools: tuple[Tool, ...] | None = None) -> Episode:
+    """Open a task's video and build a fresh episode about it; every door does it this way.
+
+    Raises:
+        DataError: The video cannot be opened.
+        ConfigError: As `Episode`.
+    """
+    task.prepare(task.item.video)
+    return Episode(task.item, task.gold, library.open(task.item.video), config, tools)
+
+
+class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
+    """Answer a question about a long video by looking at parts of it with tools.
+
+    ## Description
+    Each episode asks one multiple-choice question about one video. The video is far too long to be shown; a policy sees
+    what it asks for with tools, under a budget of calls and frames, and then answers.
+
+    ## Action Space
+    `OneOf`: one `Dict` a tool, in the order of `env.unwrapped.tools`, and last a `Discrete`, the position of the
+    answer. With the default tools an element is one of
+
+    | index | tool | arguments |
+    |---|---|---|
+    | 0 | `clip_retrieval` | `query` text, `top_k` from 1 |
+    | 1 | `subtitle_retrieval` | `query` text, `top_k` from 1 |
+    | 2 | `subtitle_summary` | `query` text |
+    | 3 | `frame_zoom`, with captions `caption_zoom` | `start_fraction`, `end_fraction` of the duration |
+    | 4 | `subtitle_zoom` | `start_fraction`, `end_fraction` of the duration |
+    | 5 | `spatial_zoom` | `time_fraction`, `box` (left, top, right, bottom, fractions) |
+    | 6 | the answer | position of the option, from 0 |
+
+    `step` also takes a `vt_env.ToolCall` or `vt_env.Answer` with times in seconds, or a text such as
+    `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`.
+
+    ## Observation Space
+    A `Dict`:
+
+    | key | space | meaning |
+    |---|---|---|
+    | `question` | text | the question |
+    | `options` | sequence of texts | the options |
+    | `text` | text | what the last action led to; at first the question with options, duration and budget |
+    | `frames` | sequence of uint8[px, px, 3] | frames shown by the last action, RGB; empty with captions |
+    | `remaining` | `Dict` of `calls`, `frames` | what is left of the budget |
+
+    A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
+
+    ## Rewards
+    0 until the end, then the weighted sum of the terms of `vt_env.reward`; by default 1 for the right option, else 0.
+    A task without an answer key always gives 0.
+
+    ## Starting State
+    `reset(seed=...)` draws a task; `reset(options={"task_id": ...})` chooses one.
+
+    ## Episode End
+    Terminated when the policy answers. Truncated when it acts once more without answering after its last call was
+    spent. A video that cannot be read raises `vt_env.DataError`; such an episode has no score.
+
+    ## Information
+    `task_id`, `video` (its handle), `duration_s`, and `error`: the kind of failure of the last action or `None`. At the
+    end also `stop_reason`, `correct` (`None` without an answer key), `answer_status` and `reward_terms`.
+
+    ## Arguments
+    See `__init__`.
+
+    ## Version History
+    * v0: initial version
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
+        self,
+        tasks: str | Path | TaskSet = "world",
+        split: str | None = "test",
+        perception: str = "frames",
+        budget: str | BudgetConfig = "default",
+        rewards: str | RewardConfig = "default",
+        tools: ToolChoice = "default",
+        *,
+        media: MediaConfig | None = None,
+        library: Library | None = None,
+        cache_dir: str | Path | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Make the environment; no video is opened before `reset`.
+
+        Args:
+            tasks: As `vt_env.load_tasks`, or a task set.
+            split: As `vt_env.load_tasks`; not used for a task set.
+            perception: `"frames"` or `"captions"`: what looking returns.
+            budget: A preset (`"default"`, `"paper"`) or a config.
+            rewards: A preset (`"default"`, `"paper"`) or a config.
+            tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
+            media: How videos are stored; `None` takes the defaults.
+            library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.
+            cache_dir: Where stored videos and indices lie; `None` takes the default.
+            render_mode: `"ansi"` (a transcript), `"rgb_array"` (a storyboard) or `None`.
+
+        Raises:
+            ConfigError: An argument is not allowed.
+            DataError: The tasks cannot be read.
+        """
+        EzPickle.__init__(
+            self, tasks, split, perception, budget, rewards, tools,
+            media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
+        )  # fmt: skip
+        self.config = EnvConfig(perception, resolve_budget(budget), resolve_rewards(rewards), media or MediaConfig())
+        self.tools = tools_for(perception, tools)
+        self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
+        if not self.tasks:
+            raise ConfigError("tasks: the task set is empty; need one task or more")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"render_mode={render_mode!r}: allowed are 'ansi', 'rgb_array' and None")
+        self.render_mode = render_mode
+        self.episode: Episode | None = None
+        """The running episode; `None` before the first reset."""
+        self._library = library or _open_library(self.config.media, cache_dir)
+        limits = self.config.budget
+        option_count = max(len(task.item.options) for task in self.tasks)
+        self.action_space = action_space(self.tools, option_count, limits.top_k_max)
+        self.observation_space = observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Begin an episode about a random task, or about `options={"task_id": ...}`.
+
+        Raises:
+            ConfigError: There is no such task or no such option.
+            DataError: The video cannot be read.
+        """
+        super().reset(seed=seed)
+        task = self._choose_task(options or {})
+        self.episode = make_episode(task, self._library, self.config, self.tools)
+        return self._element(self.episode, self.episode.start()), self._info(self.episode, None)
+
+    def step(self, action: Step) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Apply one action.
+
+        Raises:
+            DataError: The video cannot be read.
+            EpisodeOver: The episode has ended.
+        """
+        episode = self._running()
+        outcome = episode.apply(self._read(action, episode))
+        info = self._info(episode, outcome.error)
+        if outcome.stop is not None:
+            info |= {
+                "stop_reason": str(outcome.stop),
+                "correct": episode.correct,
+                "answer_status": str(episode.reading.status),
+                "reward_terms": episode.reward_terms(),
+            }
+        terminated = outcome.stop is StopReason.ANSWERED
+        truncated = outcome.stop is StopReason.OUT_OF_CALLS
+        return self._element(episode, outcome.observation), outcome.reward, terminated, truncated, info
+
+    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+        """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
+        if self.render_mode is None:
+            return None
+        # Fonts and drawing are only loaded for those who render.
+        from vt_env.storyboard import draw_storyboard, transcript
+
+        episode = self._running()
+        if self.render_mode == "ansi":
+            return transcript(episode)
+        return np.array(draw_storyboard(episode, STORYBOARD_PX))
+
+    def _choose_task(self, options: Mapping[str, Any]) -> Task:
+        unknown = sorted(set(options) - {"task_id"})
+        if unknown:
+            raise ConfigError(f"reset options {unknown}: allowed is 'task_id'")
+        if "task_id" in options:
+            return self.tasks.by_id(options["task_id"])
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
+    def _running(self) -> Episode:
+        if self.episode is None:
+            raise gym.error.ResetNeeded("no episode yet: call reset first")
+        return self.episode
+
+    def _read(self, action: Step, episode: Episode) -> Action:
+        if isinstance(action, str):
+            return parse_action(action)
+        if isinstance(action, ToolCall | Answer | Malformed):
+            return action
+        return read_element(action, self.tools, episode.item.options, episode.video.duration_s)
+
+    def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
+        return observation_element(observation, episode.item.question, episode.item.options)
+
+    def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
+        item, duration_s = episode.item, episode.video.duration_s
+        return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
+
+
+def _open_library(media: MediaConfig, cache_dir: str | Path | None) -> Library:
+    # Decoders and search indices are only loaded where no other library was given.
+    from vt_env.media.video import VideoLibrary
+
+    return VideoLibrary(media, None if cache_dir is None else Path(cache_dir))
