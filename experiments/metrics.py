@@ -62,7 +62,7 @@ class PolicyRow:
     no_answer_rate: float
     """Share of episodes that ended without an answer that names an option."""
     status: Mapping[str, int]
-    """`ok`: scored. `error`: the data failed, unscored."""
+    """`ok`: scored. `error`: the data failed. `unscored`: the task has no answer key."""
     families: Mapping[str, FamilyRow]
 
 
@@ -90,7 +90,7 @@ def policy_row(policy: str, trajectories: Sequence[Trajectory], seed: int = 0) -
         trajectories: Its episodes, unscored ones included.
         seed: Seed of the bootstrap.
     """
-    scored = [episode for episode in trajectories if episode.invalid is None]
+    scored = [episode for episode in trajectories if status_of(episode) == "ok"]
     clusters = clusters_of(scored, _is_correct)
     by_family: defaultdict[str, list[Trajectory]] = defaultdict(list)
     for episode in scored:
@@ -105,7 +105,7 @@ def policy_row(policy: str, trajectories: Sequence[Trajectory], seed: int = 0) -
         frames=_average(scored, lambda episode: len(episode.frames)),
         invalid_rate=_average(scored, lambda episode: len(episode.errors) / len(episode.turns)),
         no_answer_rate=_average(scored, lambda episode: not has_answer(episode)),
-        status=dict(sorted(Counter("ok" if episode.invalid is None else "error" for episode in trajectories).items())),
+        status=dict(sorted(Counter(map(status_of, trajectories)).items())),
         families={name: _family_row(episodes, seed) for name, episodes in sorted(by_family.items())},
     )
 
@@ -180,6 +180,13 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return min(1.0, float(2 * tail / 2**n))
 
 
+def status_of(episode: Trajectory) -> str:
+    """Name what an episode counts as; see `PolicyRow.status`."""
+    if episode.invalid is not None:
+        return "error"
+    return "unscored" if episode.correct is None else "ok"
+
+
 def has_answer(episode: Trajectory) -> bool:
     """Tell whether an episode ended with an answer that names one option."""
     return episode.answer is not None and read_answer(episode.answer, episode.options).option_idx is not None
@@ -199,4 +206,4 @@ def _average(episodes: Sequence[Trajectory], value: Callable[[Trajectory], float
 
 
 def _by_attempt(episodes: Sequence[Trajectory]) -> dict[tuple[str, int], Trajectory]:
-    return {(episode.task_id, episode.sample): episode for episode in episodes if episode.invalid is None}
+    return {(episode.task_id, episode.sample): episode for episode in episodes if status_of(episode) == "ok"}
