@@ -1,0 +1,107 @@
+"""Questions about one video: each family asks for something that only one kind of tool can find.
+
+| family | question | what it takes |
+|---|---|---|
+| needle | what number is beside the red square? | retrieve by sight, look at candidates, read |
+| subtitle | what is the code of delta? | search the subtitles, read |
+| reference | what number is on screen when the narrator says kilo? | search the subtitles, look there, read |
+
+Wrong options are numbers that a careless look would find: those of scenes with the same colour or the same shape, other
+spoken codes, and the scenes next to the right one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vt_env.types import Interval
+from vt_env.world.script import Code, Reference, Scene, VideoScript
+
+FAMILIES: tuple[str, ...] = ("needle", "subtitle", "reference")
+OPTIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class WorldQuestion:
+    """A question with its key, before it is split into item and gold."""
+
+    family: str
+    text: str
+    options: tuple[str, ...]
+    answer_idx: int
+    evidence: tuple[Interval, ...]
+
+
+def needle_text(colour: str, shape: str) -> str:
+    """Word a needle question."""
+    return f"what number is beside the {colour} {shape}?"
+
+
+def subtitle_text(name: str) -> str:
+    """Word a subtitle question."""
+    return f"what is the code of {name}?"
+
+
+def reference_text(name: str) -> str:
+    """Word a reference question."""
+    return f"what number is on screen when the narrator says {name}?"
+
+
+def ask(script: VideoScript, family: str, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+    """Ask up to `count` different questions of one family; fewer where the video does not hold as many."""
+    return ASKERS[family](script, count, rng)
+
+
+def _needles(script: VideoScript, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+    seen = Counter((scene.colour, scene.shape) for scene in script.scenes)
+    unique = [scene for scene in script.scenes if seen[scene.colour, scene.shape] == 1]
+    return [_needle(script, unique[i], rng) for i in rng.permutation(len(unique))[:count]]
+
+
+def _needle(script: VideoScript, scene: Scene, rng: np.random.Generator) -> WorldQuestion:
+    alike = [
+        [other.number for other in script.scenes if other.colour == scene.colour],
+        [other.number for other in script.scenes if other.shape == scene.shape],
+    ]
+    near = [int(rng.choice(numbers)) for numbers in alike]
+    options, answer_idx = _options(scene.number, near, rng)
+    return WorldQuestion("needle", needle_text(scene.colour, scene.shape), options, answer_idx, (scene.interval,))
+
+
+def _subtitles(script: VideoScript, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+    def question(code: Code) -> WorldQuestion:
+        near = [other.number for other in script.codes if other is not code]
+        options, answer_idx = _options(code.number, near, rng)
+        return WorldQuestion("subtitle", subtitle_text(code.name), options, answer_idx, (code.line.interval,))
+
+    return [question(script.codes[i]) for i in rng.permutation(len(script.codes))[:count]]
+
+
+def _references(script: VideoScript, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+    def question(reference: Reference) -> WorldQuestion:
+        at = script.scenes.index(reference.scene)
+        near = [scene.number for scene in script.scenes[max(0, at - 1) : at + 2]]
+        options, answer_idx = _options(reference.scene.number, near, rng)
+        return WorldQuestion(
+            "reference", reference_text(reference.name), options, answer_idx, (reference.line.interval,)
+        )
+
+    return [question(script.references[i]) for i in rng.permutation(len(script.references))[:count]]
+
+
+def _options(number: int, near: Sequence[int], rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
+    """Four different numbers in random order: the right one, near misses first, random ones to fill."""
+    candidates = [n for n in near if n != number] + [int(n) for n in rng.permutation(np.arange(10, 100))]
+    wrong = [n for n in dict.fromkeys(candidates) if n != number][: OPTIONS - 1]
+    order = rng.permutation(OPTIONS)
+    options = [str([number, *wrong][i]) for i in order]
+    return tuple(options), options.index(str(number))
+
+
+ASKERS: dict[str, Callable[[VideoScript, int, np.random.Generator], list[WorldQuestion]]] = {
+    "needle": _needles,
+    "subtitle": _subtitles,
+    "reference": _references,
+}

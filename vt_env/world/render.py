@@ -1,0 +1,80 @@
+"""Paint a scene. Pixels may differ in the last bit between machines; what the scene says does not."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vt_env.world.script import Scene
+from vt_env.world.vocabulary import COLOURS
+
+Point = tuple[float, float]
+
+
+def render_scene(scene: Scene, size_px: int) -> NDArray[np.uint8]:
+    """Paint the scene's still picture.
+
+    Returns:
+        uint8[size_px, size_px, 3], RGB.
+    """
+    rng = np.random.default_rng(scene.look_seed)
+    image = Image.fromarray(_background(size_px, rng))
+    draw = ImageDraw.Draw(image)
+    shape_first = rng.random() < 0.5
+    centres = [_jittered(0.27, size_px, rng), _jittered(0.73, size_px, rng)]
+    shape_at, number_at = centres if shape_first else reversed(centres)
+    _draw_shape(draw, scene, shape_at, size_px * rng.uniform(0.17, 0.23))
+    _draw_number(draw, scene.number, number_at, size_px * rng.uniform(0.30, 0.36), dark=bool(rng.random() < 0.5))
+    return np.asarray(image)
+
+
+def _background(size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A dull gradient with a little noise, so that frames are not flat."""
+    corners = rng.uniform(70, 150, size=(2, 2, 1)) + rng.uniform(-8, 8, size=(2, 2, 3))
+    gradient = Image.fromarray(corners.astype(np.uint8)).resize((size_px, size_px), Image.Resampling.BICUBIC)
+    noise = rng.integers(-4, 5, size=(size_px, size_px, 1), dtype=np.int16)
+    return (np.asarray(gradient) + noise).clip(0, 255).astype(np.uint8)
+
+
+def _jittered(x_share: float, size_px: int, rng: np.random.Generator) -> Point:
+    return (
+        size_px * (x_share + float(rng.uniform(-0.03, 0.03))),
+        size_px * (0.5 + float(rng.uniform(-0.18, 0.18))),
+    )
+
+
+def _draw_shape(draw: ImageDraw.ImageDraw, scene: Scene, at: Point, radius_px: float) -> None:
+    colour = COLOURS[scene.colour]
+    x, y = at
+    if scene.shape == "circle":
+        draw.ellipse((x - radius_px, y - radius_px, x + radius_px, y + radius_px), fill=colour)
+        return
+    draw.polygon([(x + radius_px * dx, y + radius_px * dy) for dx, dy in OUTLINES[scene.shape]], fill=colour)
+
+
+def _draw_number(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: float, *, dark: bool) -> None:
+    font = ImageFont.load_default(size=height_px)
+    ink, plate = ((20, 20, 20), (235, 235, 235)) if dark else ((240, 240, 240), (25, 25, 25))
+    left, top, right, bottom = draw.textbbox(at, str(number), font=font, anchor="mm")
+    margin_px = height_px * 0.12
+    draw.rectangle((left - margin_px, top - margin_px, right + margin_px, bottom + margin_px), fill=plate)
+    draw.text(at, str(number), font=font, fill=ink, anchor="mm")
+
+
+def _star() -> list[Point]:
+    radii = (1.1, 0.45)
+    return [(radii[i % 2] * math.sin(i * math.pi / 5), -radii[i % 2] * math.cos(i * math.pi / 5)) for i in range(10)]
+
+
+OUTLINES: dict[str, list[Point]] = {
+    "square": [(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
+    "triangle": [(0, -1), (1, 0.85), (-1, 0.85)],
+    "diamond": [(0, -1.15), (0.75, 0), (0, 1.15), (-0.75, 0)],
+    "cross": [
+        (-0.32, -1), (0.32, -1), (0.32, -0.32), (1, -0.32), (1, 0.32), (0.32, 0.32),
+        (0.32, 1), (-0.32, 1), (-0.32, 0.32), (-1, 0.32), (-1, -0.32), (-0.32, -0.32),
+    ],
+    "star": _star(),
+}  # fmt: skip
+"""Corners of each shape for a radius of 1, y pointing down."""

@@ -1,0 +1,129 @@
+"""The world's tasks: known from seeds alone, their video files written when a video is first opened."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vt_env.errors import ConfigError
+from vt_env.gold import Gold
+from vt_env.media.cache import cache_root
+from vt_env.tasks import Task, TaskSet
+from vt_env.types import Item, VideoRef
+from vt_env.world.files import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, write_files
+from vt_env.world.questions import FAMILIES, WorldQuestion, ask
+from vt_env.world.script import SCRIPT_VERSION, VideoScript, WorldConfig, write_script
+
+FIRST_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
+"""First video seed of each split."""
+SEEDS_PER_SPLIT = 10_000_000
+
+
+@dataclass(frozen=True)
+class WorldVideo:
+    """One video of the world; calling it makes its files exist, as `Task.prepare` asks."""
+
+    seed: int
+    config: WorldConfig
+    folder: Path
+
+    def script(self) -> VideoScript:
+        """What happens in the video."""
+        return write_script(self.seed, self.config)
+
+    def ref(self) -> VideoRef:
+        """Where the files lie, whether written or not."""
+        return VideoRef(
+            handle=hashlib.blake2b(f"{_key(self.config)}/{self.seed}".encode(), digest_size=8).hexdigest(),
+            path=str(self.folder / VIDEO_FILE),
+            subtitles_path=str(self.folder / SUBTITLES_FILE),
+            captions_path=str(self.folder / CAPTIONS_FILE),
+        )
+
+    def __call__(self, ref: VideoRef) -> None:
+        """Write the files if they are not there; `ref` is this video's own."""
+        write_files(self.script(), self.config, self.folder)
+
+
+def world_videos(split: str, config: WorldConfig, root: Path | None = None) -> list[WorldVideo]:
+    """The videos of a split, each of its own seed, which no other split uses.
+
+    Args:
+        split: `"train"`, `"val"` or `"test"`.
+        config: How the videos are made.
+        root: Folder for the files; by default the cache.
+
+    Raises:
+        ConfigError: There is no such split, or it cannot hold that many videos.
+    """
+    if split not in FIRST_SEEDS:
+        raise ConfigError(f"split={split!r}: the world has {', '.join(map(repr, FIRST_SEEDS))}")
+    if not 1 <= config.videos <= SEEDS_PER_SPLIT:
+        raise ConfigError(f"videos={config.videos}: a split holds 1 to {SEEDS_PER_SPLIT}")
+    folder = (root or cache_root()) / "world" / _key(config)
+    seeds = range(FIRST_SEEDS[split], FIRST_SEEDS[split] + config.videos)
+    return [WorldVideo(seed, config, folder / f"{seed:08d}") for seed in seeds]
+
+
+def world_tasks(
+    split: str, families: Sequence[str] | None = None, config: WorldConfig | None = None, root: Path | None = None
+) -> TaskSet:
+    """The tasks of a split; the same on every machine.
+
+    Neighbouring tasks are of different videos and families, so that any head of the set is a fair sample.
+
+    Args:
+        split: `"train"`, `"val"` or `"test"`.
+        families: Kinds of question; by default all.
+        config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 5 questions each.
+        root: Folder for the files; by default the cache.
+
+    Raises:
+        ConfigError: There is no such split or family.
+    """
+    config = config or WorldConfig()
+    families = tuple(families or FAMILIES)
+    for family in families:
+        if family not in FAMILIES:
+            raise ConfigError(f"family {family!r}: the world has {', '.join(FAMILIES)}")
+    rounds: list[list[Task]] = [[] for _ in range(config.tasks_per_video)]
+    for place, video in enumerate(world_videos(split, config, root)):
+        for turn, task in enumerate(_video_tasks(video, families[place % len(families) :] + families, split)):
+            rounds[turn].append(task)
+    return TaskSet(tuple(task for tasks in rounds for task in tasks))
+
+
+def _video_tasks(video: WorldVideo, families: Sequence[str], split: str) -> list[Task]:
+    """The questions asked of one video, its families in turn; fewer if the video does not hold as many."""
+    config, script, ref = video.config, video.script(), video.ref()
+    kinds = tuple(dict.fromkeys(families))
+    per_family = -(-config.tasks_per_video // len(kinds))
+    asked = {family: ask(script, family, per_family, _family_rng(video, family)) for family in kinds}
+    in_turn = [asked[family][turn] for turn in range(per_family) for family in kinds if turn < len(asked[family])]
+    return [
+        Task(_item(question, f"world-{split}-{video.seed:08d}-{number}", ref, split), _gold(question), video)
+        for number, question in enumerate(in_turn[: config.tasks_per_video])
+    ]
+
+
+def _family_rng(video: WorldVideo, family: str) -> np.random.Generator:
+    """One generator a family, so that its questions do not depend on which others are asked."""
+    return np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, video.seed, 1 + FAMILIES.index(family)]))
+
+
+def _item(question: WorldQuestion, task_id: str, ref: VideoRef, split: str) -> Item:
+    return Item(task_id, question.text, question.options, ref, question.family, split)
+
+
+def _gold(question: WorldQuestion) -> Gold:
+    return Gold(question.answer_idx, question.evidence)
+
+
+def _key(config: WorldConfig) -> str:
+    """Names how videos are made, not how many are made or what is asked of them."""
+    made = {name: value for name, value in asdict(config).items() if name not in ("videos", "tasks_per_video")}
+    text = json.dumps({"version": SCRIPT_VERSION, **made}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
