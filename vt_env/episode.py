@@ -12,7 +12,7 @@ from vt_env.arguments import check_arguments, show
 from vt_env.config import EnvConfig
 from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
 from vt_env.gold import Gold
-from vt_env.perception import FramePerception, build_perception
+from vt_env.perception import build_perception
 from vt_env.reward import FinishedEpisode, RewardResult, resolve_rewards, score
 from vt_env.scoring import AnswerStatus, ReadAnswer, read_answer
 from vt_env.sources import Video
@@ -22,7 +22,6 @@ from vt_env.types import (
     Action,
     Answer,
     Box,
-    FrameBatch,
     FrameRef,
     Interval,
     Item,
@@ -96,11 +95,11 @@ class Episode:
             raise EpisodeOver("this episode was started before; build a fresh one")
         self._is_started = True
         with self._invalid_on_failure():
-            frames = self._global_frames()
-        self._frames -= _frame_count(View("", frames))
-        self.prompt_frames = self._refs(View("", frames))
+            view = self.perception.overview() or View("")
+        self._frames -= _frame_count(view)
+        self.prompt_frames = self._refs(view)
         self.prompt_text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
-        return Observation(self.prompt_text, self.remaining, frames)
+        return Observation(self.prompt_text, self.remaining, view.frames)
 
     def apply(self, action: Action) -> Outcome:
         """Apply one action. Every action except an answer costs one call, failed and malformed ones included.
@@ -206,12 +205,6 @@ class Episode:
     def _finished(self, gold: Gold, stop: StopReason) -> FinishedEpisode:
         budget, turns = self.config.budget, tuple(self.turns)
         return FinishedEpisode(self.item, gold, budget, turns, self.reading, stop, self.remaining)
-
-    def _global_frames(self) -> FrameBatch | None:
-        count = self.perception.frames_needed(self.config.budget.global_frames)
-        if count == 0 or not isinstance(self.perception, FramePerception):
-            return None
-        return self.perception.sample(Interval(0.0, self.video.duration_s), count)
 
     def _refs(self, view: View) -> tuple[FrameRef, ...]:
         if view.frames is None:

@@ -25,6 +25,12 @@ class FramePerception:
         self._video = video
         self._budget = budget
 
+    def overview(self) -> View | None:
+        """Return the budget's global frames, spread evenly over the whole video; `None` where it has none."""
+        if self._budget.global_frames == 0:
+            return None
+        return self._sample(Interval(0.0, self._video.duration_s), self._budget.global_frames)
+
     def frames_needed(self, count: int) -> int:
         """One frame a moment."""
         return count
@@ -34,20 +40,19 @@ class FramePerception:
 
         Fewer where the interval holds fewer stored frames, since no frame is shown twice.
         """
-        frames = self.sample(interval, min(self._budget.frames_per_zoom, max_frames))
-        return View(prompts.frames_text(frames), frames, viewed=(interval,))
+        return self._sample(interval, min(self._budget.frames_per_zoom, max_frames))
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return one picture: the part of the frame at native resolution."""
         frame = self._video.crop(time_s, box)
         return View(prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
-    def sample(self, interval: Interval, count: int) -> FrameBatch:
-        """Return up to `count` different frames, uint8[N, px, px, 3], spread evenly over the interval."""
+    def _sample(self, interval: Interval, count: int) -> View:
         part_s = interval.duration_s / count
-        frames = self._video.frames_at([interval.start_s + (part + 0.5) * part_s for part in range(count)])
-        _, first = np.unique(frames.pts_s, return_index=True)
-        return FrameBatch(frames.data[first], frames.pts_s[first])
+        found = self._video.frames_at([interval.start_s + (part + 0.5) * part_s for part in range(count)])
+        _, first = np.unique(found.pts_s, return_index=True)
+        frames = FrameBatch(found.data[first], found.pts_s[first])
+        return View(prompts.frames_text(frames), frames, viewed=(interval,))
 
 
 class CaptionPerception:
@@ -67,6 +72,10 @@ class CaptionPerception:
                 "use perception='frames'"
             )
         self._captions = sorted(video.captions, key=lambda line: line.interval)
+
+    def overview(self) -> View | None:
+        """Return nothing: a caption of the whole video would tell more than its global frames do."""
+        return None
 
     def frames_needed(self, count: int) -> int:
         """None: captions take no frames from the budget."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from vt_env.actions import render_action
+from vt_env.arguments import show
 from vt_env.episode import Episode
-from vt_env.types import FrameRef, Turn, format_time
+from vt_env.types import Action, Answer, FrameRef, Malformed, Turn, format_time
 
 _MARGIN_PX = 12
 _TEXT_PX = 14
@@ -61,8 +62,17 @@ def draw_storyboard(episode: Episode, size_px: tuple[int, int] | None = None) ->
 
 
 def _turn_block(turn: Turn, width_px: int) -> _Block:
-    text = f"> {' '.join(render_action(turn.action).split())}\n{turn.observation_text}"
+    text = f"> {_action_line(turn.action)}\n{turn.observation_text}"
     return _Block(_wrapped(text, width_px), turn.frames, _INK if turn.error is None else _RED)
+
+
+def _action_line(action: Action) -> str:
+    if isinstance(action, Malformed):
+        return " ".join(action.text.split())
+    if isinstance(action, Answer):
+        return f"answer: {action.text}"
+    shown = [(name, f"{it:g}" if isinstance(it, float) else show(it)) for name, it in action.arguments.items()]
+    return f"{action.name}({', '.join(f'{name}={text}' for name, text in shown)})"
 
 
 def _wrapped(text: str, width_px: int) -> tuple[str, ...]:

@@ -83,9 +83,11 @@ class FakeVideo:
         """Return the frames on screen, uint8[N, px, px, 3].
 
         Raises:
-            DataError: A frame cannot be decoded.
+            DataError: A time is outside `[0, duration_s)`, or a frame cannot be decoded.
         """
         seconds = [int(time_s) for time_s in times_s]
+        if not all(0 <= time_s < self.duration_s for time_s in times_s):
+            raise DataError(f"{self.ref.path}: times {list(times_s)} leave the video; ask for 0 to {self.duration_s} s")
         if any(time_s >= self.broken_from_s for time_s in times_s):
             raise DataError(f"{self.ref.path}: nothing can be decoded from {self.broken_from_s} s on; replace the file")
         pictures = [paint_second(second, self.frame_px) for second in seconds]

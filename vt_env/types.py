@@ -293,6 +293,10 @@ class Perception(Protocol):
     zoom_tool: str
     """The tool that looks at an interval: `"caption_zoom"` or `"frame_zoom"`."""
 
+    def overview(self) -> View | None:
+        """Return what is shown with the question, before any call; `None` if nothing is."""
+        ...
+
     def frames_needed(self, count: int) -> int:
         """Frames that looking at `count` moments takes from the budget, known before anything is rendered."""
         ...
