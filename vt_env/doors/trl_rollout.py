@@ -1,0 +1,143 @@
+"""One episode as TRL plays it: what the model is shown for its calls, and what its conversation was worth.
+
+TRL turns exceptions into text for the model, cannot be told that a rollout is over, takes results back that do not fit,
+and never shows an environment the last message. So failures are kept and come out in the end, calls after the end are
+answered, and the end is read from the conversation alone. Knows no trainer.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from vt_env import prompts
+from vt_env.actions import parse_action
+from vt_env.episode import Episode
+from vt_env.errors import DataError
+from vt_env.reward import FinishedEpisode
+from vt_env.tasks import Task
+from vt_env.types import Answer, Malformed, Observation, ToolCall
+
+Content = str | list[dict[str, Any]]
+"""Content of a message: text alone, or blocks: the images and then the text that names them."""
+Message = Mapping[str, Any]
+"""A chat message: `role`, `content`, and `tool_calls` where the model called."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRollout:
+    """What the reward functions see of a rollout."""
+
+    episode: FinishedEpisode
+    """With those turns alone whose results the conversation holds, and the last one."""
+    rolled_back: int
+    """Results that TRL took back since they did not fit `max_completion_length`; the model never saw them."""
+
+
+class Rollout:
+    """One episode as TRL plays it; single-use, like the episode.
+
+    Args:
+        task: What is asked; it has an answer key.
+        open_episode: Builds a fresh episode of a task.
+    """
+
+    def __init__(self, task: Task, open_episode: Callable[[Task], Episode]) -> None:
+        self._task = task
+        self._open_episode = open_episode
+        self._episode: Episode | None = None
+        self._failure: Exception | None = None
+        self._results: list[str] = []
+
+    def start(self) -> Content:
+        """Return the question; of a video that cannot be read, that the episode is over."""
+        try:
+            self._episode = self._open_episode(self._task)
+            return _content(self._episode.start())
+        except DataError as failure:
+            self._failure = failure
+            return prompts.OVER
+
+    def call(self, name: str, arguments: Mapping[str, object]) -> Content:
+        """Call a tool and return what the model is shown; after the end, that the episode is over.
+
+        Raises:
+            Exception: A bug. TRL shows it to the model as text, so `finish` raises it again.
+        """
+        try:
+            content = self._apply(ToolCall(name, arguments))
+        except DataError as failure:
+            self._failure = failure
+            content = prompts.OVER
+        except Exception as failure:
+            self._failure = failure
+            raise
+        self._results.append(_text(content))
+        return content
+
+    def finish(self, completion: Sequence[Message]) -> FinishedRollout | None:
+        """End the episode with the last message of the conversation; `None` if its data failed.
+
+        TRL asks a model that wrote no answer no further, so such a rollout counts as if it had repeated itself until
+        its calls were spent: ending early never pays more than answering.
+
+        Args:
+            completion: What followed the question, tool results included.
+
+        Raises:
+            Exception: A bug that a tool ran into.
+        """
+        if isinstance(self._failure, DataError):
+            return None
+        if self._failure is not None or self._episode is None:
+            raise self._failure or RuntimeError("finish() before start()")
+        episode = self._episode
+        action = parse_action(_last_words(completion))
+        while episode.stop is None:
+            episode.apply(action if isinstance(action, Answer) else Malformed("", "no answer"))
+        kept = self._kept(completion)
+        turns = (*episode.turns[:-1][:kept], episode.turns[-1])
+        assert self._task.gold is not None
+        finished = FinishedEpisode(
+            episode.item,
+            self._task.gold,
+            episode.config.budget,
+            turns,
+            episode.reading,
+            episode.stop,
+            episode.remaining,
+        )
+        return FinishedRollout(finished, len(self._results) - kept)
+
+    def _apply(self, call: ToolCall) -> Content:
+        if self._failure is not None or self._episode is None or self._episode.stop is not None:
+            return prompts.OVER
+        return _content(self._episode.apply(call).observation)
+
+    def _kept(self, completion: Sequence[Message]) -> int:
+        """Count the results that the conversation holds; TRL's own messages about calls it refused are not ours."""
+        kept = 0
+        for message in completion:
+            is_ours = message["role"] == "tool" and kept < len(self._results)
+            kept += is_ours and _text(message["content"]) == self._results[kept]
+        return kept
+
+
+def _content(observation: Observation) -> Content:
+    if observation.frames is None:
+        return observation.text
+    images = [{"type": "image", "image": Image.fromarray(frame)} for frame in observation.frames.data]
+    return [*images, {"type": "text", "text": observation.text}]
+
+
+def _text(content: Content) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(block["text"] for block in content if block["type"] == "text")
+
+
+def _last_words(completion: Sequence[Message]) -> str:
+    """Return the last message's text; nothing if it is no message of the model or one that calls a tool."""
+    last = completion[-1]
+    return "" if last["role"] != "assistant" or last.get("tool_calls") else _text(last["content"])

