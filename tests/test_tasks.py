@@ -1,0 +1,178 @@
+"""Tasks from a user's own file: three fields are enough, and every mistake names its line and its remedy."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vt_env.errors import ConfigError, DataError
+from vt_env.gold import Gold
+from vt_env.tasks import TaskSet, load_tasks
+from vt_env.testing import fake_task, fake_tasks
+from vt_env.types import Interval
+
+ROW: dict[str, Any] = {
+    "video": "talks/keynote.mp4",
+    "question": "Which city is on the third slide?",
+    "options": ["Oslo", "Lima", "Hanoi", "Quito"],
+}
+
+
+def write(folder: Path, *rows: dict[str, Any] | str) -> Path:
+    (folder / "talks").mkdir(parents=True, exist_ok=True)
+    for name in ("keynote.mp4", "other.mp4", "keynote.srt", "keynote.jsonl"):
+        (folder / "talks" / name).touch()
+    path = folder / "tasks.jsonl"
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def test_three_fields_are_enough(tmp_path: Path):
+    (task,) = load_tasks(write(tmp_path, ROW))
+    assert task.item.options == ("Oslo", "Lima", "Hanoi", "Quito")
+    assert (task.gold, task.item.split, task.item.family) == (None, "test", "")
+    assert task.item.video.path == str(tmp_path / "talks" / "keynote.mp4")
+    assert (task.item.video.subtitles_path, task.item.video.captions_path) == (None, None)
+
+
+def test_all_fields_are_read(tmp_path: Path):
+    more = {
+        "answer": 2,
+        "evidence": [[731.0, 748.5], [5, 6]],
+        "subtitles": "talks/keynote.srt",
+        "captions": "talks/keynote.jsonl",
+        "task_id": "keynote-3",
+        "family": "reading",
+        "split": "val",
+    }
+    (task,) = load_tasks(write(tmp_path, {**ROW, **more}))
+    assert task.gold == Gold(2, (Interval(731.0, 748.5), Interval(5, 6)))
+    assert (task.item.task_id, task.item.family, task.item.split) == ("keynote-3", "reading", "val")
+    assert task.item.video.subtitles_path == str(tmp_path / "talks" / "keynote.srt")
+    assert task.item.video.captions_path == str(tmp_path / "talks" / "keynote.jsonl")
+
+
+@pytest.mark.parametrize(("answer", "answer_idx"), [(0, 0), (3, 3), ("Hanoi", 2), ("hanoi.", 2), ("D", 3)])
+def test_an_answer_is_a_position_or_the_text_of_an_option(tmp_path: Path, answer: object, answer_idx: int):
+    (task,) = load_tasks(write(tmp_path, {**ROW, "answer": answer}))
+    assert task.gold == Gold(answer_idx)
+
+
+def test_a_folder_stands_for_its_tasks_file_and_empty_lines_are_skipped(tmp_path: Path):
+    write(tmp_path, ROW, "", {**ROW, "question": "Which one is next?"}, "")
+    assert len(load_tasks(tmp_path)) == len(load_tasks(str(tmp_path))) == 2
+
+
+def test_a_split_keeps_its_tasks_and_an_empty_one_names_the_others(tmp_path: Path):
+    path = write(tmp_path, {**ROW, "split": "train"}, {**ROW, "question": "b?"})
+    assert [task.item.split for task in load_tasks(path)] == ["train", "test"]
+    assert [task.item.split for task in load_tasks(path, "train")] == ["train"]
+    with pytest.raises(ConfigError, match=r"split='val'.*allowed are \['test', 'train'\]"):
+        load_tasks(path, "val")
+
+
+def test_the_same_rows_have_the_same_ids_and_handles_wherever_they_lie(tmp_path: Path):
+    first, second = (load_tasks(write(tmp_path / name, ROW))[0].item for name in ("here", "there"))
+    assert (first.task_id, first.video.handle) == (second.task_id, second.video.handle)
+    assert len(first.video.handle) == 16 and "keynote" not in first.video.handle
+
+
+def test_handles_name_videos_and_not_spellings_of_paths(tmp_path: Path):
+    rows = [ROW, {**ROW, "video": "./talks/../talks/keynote.mp4", "task_id": "b"}, {**ROW, "video": "talks/other.mp4"}]
+    handles = [task.item.video.handle for task in load_tasks(write(tmp_path, *rows))]
+    assert handles[0] == handles[1] != handles[2]
+
+
+def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: Path):
+    (task,) = load_tasks(write(tmp_path, json.dumps({**ROW, "question": "a\u2028b?"}, ensure_ascii=False)))
+    assert task.item.question == "a\u2028b?"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[1]", "need one JSON object a line"),
+        ({"video": "talks/keynote.mp4", "question": "a?"}, "no 'options'; required are video, question, options"),
+        ({**ROW, "anwser": 1}, "unknown field 'anwser'.*did you mean 'answer'"),
+        ({**ROW, "question": " "}, "question=' '; need a text"),
+        ({**ROW, "question": 5}, "question=5; need a text"),
+        ({**ROW, "options": "Oslo"}, "options=Oslo; need a list of 2 to 26 texts"),
+        ({**ROW, "options": ["Oslo"]}, "need a list of 2 to 26 texts"),
+        ({**ROW, "options": [str(number) for number in range(27)]}, "need a list of 2 to 26 texts"),
+        ({**ROW, "options": ["Oslo", 3]}, "need a list of 2 to 26 texts"),
+        ({**ROW, "options": ["Oslo", "  "]}, "need a list of 2 to 26 texts"),
+        ({**ROW, "options": ["Oslo", "Lima", "Oslo "]}, "option 'Oslo' occurs twice"),
+        ({**ROW, "answer": 4}, "answer=4; need 0 to 3 or the text of an option"),
+        ({**ROW, "answer": -1}, "need 0 to 3"),
+        ({**ROW, "answer": True}, "need 0 to 3"),
+        ({**ROW, "answer": 1.0}, "need 0 to 3"),
+        ({**ROW, "answer": "Paris"}, "answer='Paris'; need 0 to 3"),
+        ({**ROW, "answer": 1, "evidence": [[5, 4]]}, r"need \[\[start_s, end_s\], ...\]"),
+        ({**ROW, "answer": 1, "evidence": [5]}, r"need \[\[start_s, end_s\], ...\]"),
+        ({**ROW, "answer": 1, "evidence": "here"}, r"need \[\[start_s, end_s\], ...\]"),
+        ({**ROW, "video": "talks/gone.mp4"}, "video 'talks/gone.mp4' does not exist; paths are relative to this file"),
+        ({**ROW, "subtitles": "gone.srt"}, "subtitles 'gone.srt' does not exist"),
+        ({**ROW, "captions": 4}, "captions=4; need a text"),
+        ({**ROW, "task_id": 4}, "task_id=4; need a text"),
+        (ROW, "task_id '[0-9a-f]{16}' occurs twice"),
+    ],
+)
+def test_a_mistake_names_the_file_the_line_and_the_remedy(tmp_path: Path, row: dict[str, Any] | str, message: str):
+    path = write(tmp_path, ROW, "", row)
+    with pytest.raises(DataError, match=message) as error:
+        load_tasks(path)
+    assert str(error.value).startswith(f"{path}:3: ") and "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path):
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(b'{"question": "\xff"}')
+    with pytest.raises(DataError, match="not UTF-8"):
+        load_tasks(path)
+
+
+@pytest.mark.parametrize("tasks", ["wrld", "wrld/needle"])
+def test_an_unknown_name_is_refused_with_the_nearest_one(tasks: str):
+    with pytest.raises(ConfigError, match=r"no such file or folder; allowed are 'world'.*did you mean 'world'\?"):
+        load_tasks(tasks)
+
+
+def test_the_world_is_loaded_by_name_and_by_family():
+    assert len(load_tasks("world", "test")) > 0
+    assert {task.item.family for task in load_tasks("world/needle", "test")} == {"needle"}
+    with pytest.raises(ConfigError, match="'nedle'"):
+        load_tasks("world/nedle", "test")
+
+
+def test_views_of_a_task_set_are_task_sets():
+    tasks = fake_tasks(5)
+    assert [task.item.task_id for task in tasks.head(2)] == ["fake/0", "fake/1"]
+    assert len(tasks.head(9)) == 5
+    assert [task.item.task_id for task in tasks[3:]] == ["fake/3", "fake/4"]
+    kept = tasks.filter(lambda item: item.task_id > "fake/2")
+    assert [task.item.task_id for task in kept] == ["fake/3", "fake/4"]
+    assert tasks.by_id("fake/3") is tasks[3]
+
+
+def test_shuffling_keeps_all_tasks_and_depends_on_the_generator_alone():
+    first, again, other = (fake_tasks(9).shuffle(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first == again != other
+    assert sorted(task.item.task_id for task in other) == [task.item.task_id for task in fake_tasks(9)]
+
+
+def test_an_unknown_id_is_refused_with_the_nearest_one():
+    with pytest.raises(ConfigError, match="did you mean 'fake/2'"):
+        fake_tasks().by_id("fake/22")
+
+
+def test_two_tasks_of_one_id_are_refused():
+    with pytest.raises(ConfigError, match="'fake/0' occurs twice"):
+        TaskSet((fake_task(), fake_task()))
+
+
+def test_a_task_set_does_not_print_its_answers():
+    assert repr(fake_tasks()) == "TaskSet(3 tasks)"
