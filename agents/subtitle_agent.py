@@ -1,12 +1,11 @@
 """An agent that reads subtitles and compares words: a baseline without any model, for videos of your own.
 
-It searches the subtitles for the question's content words, reads on around the best line, takes the option most of
-whose words stand there, looks at the frames under that line, and answers. It understands nothing: a question whose
-answer is said in other words than the option's is lost on it.
+It searches the subtitles for the question's content words, or for the options' where those are not said, and reads on
+around the best line. It takes the option most of whose words it has read, looks at the frames under the line that says
+them, and answers. It understands nothing: an answer that is said in other words than the option's is lost on it.
 """
 
 from collections.abc import Generator, Sequence
-from itertools import chain
 
 from agents.base import read_opening
 from agents.scripted import TimedText, read_lines
@@ -29,7 +28,7 @@ class SubtitleAgent:
     """Answers from subtitle lines by word overlap; equal options go to the first.
 
     Args:
-        zoom_tool: The perception's tool that looks at an interval; it is used once, under the best line.
+        zoom_tool: The perception's tool that looks at an interval; it is used once.
     """
 
     def __init__(self, zoom_tool: str = "frame_zoom") -> None:
@@ -48,16 +47,19 @@ class SubtitleAgent:
         return render_action(call or Answer(best_option(self._opening.options, self._heard)))
 
     def _read(self) -> Generator[ToolCall | None, Observation, None]:
-        # Retrieval compares whole words, so both numbers of a noun are asked for.
-        query = " ".join(f"{word} {word}s" for word in content_words(self._opening.question))
         yield None
-        found = yield ToolCall("subtitle_retrieval", {"query": query})
-        self._heard += read_lines(found.text)
-        if self._heard:
-            best = self._heard[0]
-            around = yield ToolCall("subtitle_zoom", self._times(best.interval, CONTEXT_S))
-            self._heard += read_lines(around.text)
-            yield ToolCall(self._zoom_tool, self._times(best.interval, 0.0), best.line)
+        for text in (self._opening.question, " ".join(self._opening.options)):
+            # Retrieval compares whole words, so both numbers of a noun are asked for.
+            query = " ".join(f"{word} {word}s" for word in content_words(text))
+            found = yield ToolCall("subtitle_retrieval", {"query": query})
+            self._heard = read_lines(found.text)
+            if self._heard:
+                around = yield ToolCall("subtitle_zoom", self._times(self._heard[0].interval, CONTEXT_S))
+                self._heard += read_lines(around.text)
+                answer = best_option(self._opening.options, self._heard)
+                said = max(self._heard, key=lambda line: share_said(answer, [line]))
+                yield ToolCall(self._zoom_tool, self._times(said.interval, 0.0), said.line)
+                break
         yield None
 
     def _times(self, interval: Interval, margin_s: float) -> dict[str, float]:
@@ -67,14 +69,15 @@ class SubtitleAgent:
 
 
 def best_option(options: Sequence[str], heard: Sequence[TimedText]) -> str:
-    """Return the option with the largest share of its words among those heard; the first of equals."""
-    words = set(chain.from_iterable(content_words(line.text) for line in heard))
+    """Return the option with the largest share of its words in the lines; the first of equals."""
+    return max(options, key=lambda option: share_said(option, heard))
 
-    def share_heard(option: str) -> float:
-        wanted = content_words(option)
-        return sum(word in words for word in wanted) / max(1, len(wanted))
 
-    return max(options, key=share_heard)
+def share_said(option: str, heard: Sequence[TimedText]) -> float:
+    """Compute the share of an option's content words that the lines contain; 0 for an option without any."""
+    said = {word for line in heard for word in content_words(line.text)}
+    wanted = content_words(option)
+    return sum(word in said for word in wanted) / max(1, len(wanted))
 
 
 def content_words(text: str) -> list[str]:

@@ -5,11 +5,11 @@ On the CPU it runs in fp32 with 1 GiB of cache; a GPU build takes the checkpoint
 
 import os
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from agents.chat import TokenSequence
+from vt_env.doors.trl_vllm import collapse_runs
 
 CPU_SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -60,7 +60,11 @@ class VllmGenerator:
         self.context_tokens: int = config.max_model_len
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[list[int]]:
-        """Write one reply a sequence; see `agents.chat.Generator`."""
+        """Write one reply a sequence; see `agents.chat.Generator`.
+
+        Raises:
+            ValueError: vLLM has read other ids than it was given.
+        """
         from vllm import SamplingParams
 
         prompts = [self._prompt(sequence) for sequence in sequences]
@@ -76,20 +80,13 @@ class VllmGenerator:
             for seed in seeds
         ]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
+        if [list(output.prompt_token_ids) for output in outputs] != [sequence.ids for sequence in sequences]:
+            raise ValueError("vLLM has read other ids than it was given: the model needs one run of tokens an image")
         return [list(output.outputs[0].token_ids) for output in outputs]
 
     def _prompt(self, sequence: TokenSequence) -> dict[str, Any]:
+        # vLLM expands each image token to the length of the image's features, expanded ones too (trl issue 6294).
         prompt: dict[str, Any] = {"prompt_token_ids": collapse_runs(sequence.ids, self._image_token_id)}
         if sequence.images:
             prompt["multi_modal_data"] = {"image": sequence.images}
         return prompt
-
-
-def collapse_runs(ids: Sequence[int], token_id: int) -> list[int]:
-    """Shorten every run of a token to one.
-
-    vLLM expands each image token to the length of the image's features itself; ids that are expanded already would be
-    expanded twice, without an error (trl issue 6294).
-    """
-    runs = ((token, list(run)) for token, run in groupby(ids))
-    return [kept for token, run in runs for kept in (run[:1] if token == token_id else run)]

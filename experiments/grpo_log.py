@@ -1,0 +1,47 @@
+"""What a GRPO run has written to its metrics, step by step, ready for a report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.runs import METRICS, read_jsonl
+
+PHASES = ("generation", "environment", "logprobs", "update", "sync")
+"""What the seconds of a step are spent on."""
+
+
+@dataclass(frozen=True)
+class GRPOLog:
+    """One value a step, in order."""
+
+    reward: Sequence[float]
+    """Mean over the rollouts of a step."""
+    terms: Mapping[str, Sequence[float]]
+    """Reward term to its mean over the rollouts of a step."""
+    logp_difference_max: float
+    """Largest difference between the sampler's and the trainer's log-probability of a token, over all steps. About 1e-6
+    in fp32 where both see the same weights and ids."""
+    seconds: Mapping[str, Sequence[float]]
+    """Phase to its seconds a step."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the log in the schema of `report.json`."""
+        return {"steps": len(self.reward), **asdict(self)}
+
+
+def read_grpo_log(path: Path) -> GRPOLog:
+    """Read the steps of a run directory; of a step that was done twice (its first process was killed) the last counts.
+
+    Raises:
+        DataError: A line of the metrics is damaged.
+    """
+    lines = [line for line in read_jsonl(path / METRICS) if "reward" in line]
+    steps = [line for _, line in sorted({line["step"]: line for line in lines}.items())]
+    terms = sorted({name for line in steps for name in line["terms"]})
+    return GRPOLog(
+        reward=[line["reward"] for line in steps],
+        terms={name: [line["terms"][name] for line in steps] for name in terms},
+        logp_difference_max=max((line["logp_difference"] for line in steps), default=0.0),
+        seconds={phase: [line["seconds"][phase] for line in steps] for phase in PHASES},
+    )

@@ -1,0 +1,146 @@
+"""Play one episode: by hand in the terminal, or by an agent.
+
+    vt-env play talk.mp4 --question "Which city is named first?" --option Oslo --option Lima --agent subtitles
+    vt-env play world/needle
+
+Beside the transcript it writes pictures: each look at its native size, and a storyboard of the whole episode.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from agents.base import BatchPolicy, Conversation
+from agents.human import HumanAgent
+from agents.rollout import AgentBatch
+from experiments.pictures import draw_look
+from experiments.policies import ModelConfig, Policy, PolicyName, Seat, build_policy
+from experiments.runs import write_text
+from experiments.video_files import VIDEO_SUFFIXES, video_ref
+from vt_env.actions import parse_action
+from vt_env.config import EnvConfig, resolve_budget
+from vt_env.env import make_episode
+from vt_env.episode import Episode
+from vt_env.errors import ConfigError
+from vt_env.media.decode import VideoFile
+from vt_env.media.video import VideoLibrary
+from vt_env.storyboard import draw_storyboard, transcript
+from vt_env.tasks import Task, load_tasks
+from vt_env.tools import tools_for
+from vt_env.trajectory import record_episode, write_trajectories
+from vt_env.types import Item
+
+
+@dataclass(frozen=True)
+class PlayRun:
+    """One episode, with pictures written beside it."""
+
+    target: Annotated[str, tyro.conf.Positional]
+    """A video file, with a question and options; or tasks (`world`, `world/needle`, a folder, a JSONL file)."""
+    question: str = ""
+    """What to ask about a video file."""
+    option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An answer to choose from; give it twice or more."""
+    agent: Literal["hand"] | PolicyName = "hand"
+    """Who plays: you, or a policy."""
+    task_id: str = ""
+    """Which of the tasks; by default the seed chooses."""
+    split: str = "test"
+    """Which split of the tasks."""
+    seed: int = 0
+    """Chooses the task, and is the seed of the policy."""
+    asr: bool = False
+    """Transcribe the audio of a video without subtitles (extra asr)."""
+    budget: str = "default"
+    """Preset of what the episode may spend."""
+    out: Path = Path("runs/play")
+    """Folder for pictures, transcript and trajectory; what an earlier episode wrote there is replaced."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The language model, for policies that are one."""
+
+
+def main(run: PlayRun) -> None:
+    """Play, print what happens, and write the pictures.
+
+    Raises:
+        ConfigError: The target cannot be played.
+        DataError: The video cannot be read.
+    """
+    task, policy = choose_task(run), _policy(run)
+    library = VideoLibrary(policy.config.media, transcribe=run.asr)
+    episode = make_episode(task, library, policy.config, policy.tools)
+    run.out.mkdir(parents=True, exist_ok=True)
+    replies = _play(run, episode, policy.players([Seat(task, run.seed)]), library.open(task.item.video).store.video)
+    draw_storyboard(episode).save(run.out / "storyboard.png")
+    write_text(run.out / "transcript.txt", transcript(episode) + "\n")
+    write_trajectories(
+        run.out / "trajectory.jsonl", [record_episode(episode, replies, policy=run.agent, seed=run.seed)]
+    )
+    print(f"\n{_verdict(episode)}\nthe whole episode as a picture: {run.out / 'storyboard.png'}")
+
+
+def choose_task(run: PlayRun) -> Task:
+    """Make the task that a video file and a question are, or choose one of a task set.
+
+    Raises:
+        ConfigError: There is no such target, or it lacks a question or options.
+    """
+    path = Path(run.target)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file")
+        if not run.question or len(run.option) < 2:
+            raise ConfigError(f"{path}: a video needs --question and two --option or more")
+        try:
+            return Task(Item(path.stem, run.question, run.option, video_ref(path)), None)
+        except ValueError as reason:
+            raise ConfigError(str(reason)) from reason
+    if run.question or run.option:
+        raise ConfigError(f"{run.target}: not a video file ({', '.join(VIDEO_SUFFIXES)}), so it takes no --question")
+    tasks = load_tasks(run.target, run.split)
+    return tasks.by_id(run.task_id) if run.task_id else tasks.shuffle(np.random.default_rng(run.seed))[0]
+
+
+def _policy(run: PlayRun) -> Policy:
+    if run.agent != "hand":
+        return build_policy(run.agent, run.model, run.budget)
+    tools = tools_for("frames")
+    return Policy(
+        EnvConfig(budget=resolve_budget(run.budget)), tools, lambda seats: AgentBatch([HumanAgent(tools, input)])
+    )
+
+
+def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile) -> list[str]:
+    """Play to the end, or to the end of the person's input; return what was written."""
+    for old in run.out.glob("look-*.png"):
+        old.unlink()
+    conversation = Conversation(0, [episode.start()])
+    if run.agent != "hand":
+        print(episode.prompt_text)
+    while episode.stop is None:
+        try:
+            reply = policy.act([conversation])[0]
+        except EOFError:
+            break
+        conversation.replies.append(reply)
+        conversation.observations.append(episode.apply(parse_action(reply)).observation)
+        turn = episode.turns[-1]
+        if run.agent != "hand":
+            print(f"> {reply}\n{turn.observation_text}")
+        if turn.frames:
+            picture = run.out / f"look-{len(episode.turns):02d}.png"
+            draw_look(video, turn.frames).save(picture)
+            print(f"[{picture}]")
+    return conversation.replies
+
+
+def _verdict(episode: Episode) -> str:
+    if episode.stop is None:
+        return "broken off"
+    idx = episode.reading.option_idx
+    answer = "no answer" if idx is None else f"answer: {episode.item.options[idx]}"
+    verdict = {True: ", which is right", False: ", which is wrong", None: ""}[episode.correct]
+    return f"{answer}{verdict}"

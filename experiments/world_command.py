@@ -1,0 +1,60 @@
+"""Write the generated world to disk: `vt-env world --out data/world`, then `--tasks data/world` anywhere."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.runs import write_text
+from experiments.video_files import run_parallel
+from vt_env.tasks import TASKS_FILE, Task
+from vt_env.world.script import WorldConfig
+from vt_env.world.tasks import world_tasks
+
+
+@dataclass(frozen=True)
+class WorldRun:
+    """Videos, subtitles, captions and tasks as files; the same on every machine."""
+
+    out: Path
+    """Folder to write to; videos that lie there already are kept."""
+    split: str = "test"
+    """`train`, `val` or `test`; no video is in two of them."""
+    families: tuple[str, ...] = ()
+    """Kinds of question; by default all."""
+    processes: int = 2
+    """Videos written at once."""
+    world: WorldConfig = field(default_factory=WorldConfig)
+    """How videos are made, and how many."""
+
+
+def main(run: WorldRun) -> None:
+    """Write the videos, then the tasks that ask about them.
+
+    Raises:
+        ConfigError: There is no such split or family.
+    """
+    tasks = world_tasks(run.split, run.families or None, run.world, run.out)
+    videos = {task.item.video: task for task in tasks}
+    run_parallel(prepare_task, list(videos.values()), run.processes, "videos")
+    lines = [json.dumps(_row(task, run.out)) for task in tasks]
+    write_text(run.out / TASKS_FILE, "".join(f"{line}\n" for line in lines))
+    print(f"{len(videos)} videos and {len(tasks)} tasks in {run.out / TASKS_FILE}")
+
+
+def prepare_task(task: Task) -> None:
+    """Write the video of a task if it is not there."""
+    task.prepare(task.item.video)
+
+
+def _row(task: Task, folder: Path) -> dict[str, Any]:
+    """Write a task in the form of users' own data, with paths relative to the folder."""
+    item, gold = task.item, task.gold
+    video = item.video
+    files = {"video": video.path, "subtitles": video.subtitles_path, "captions": video.captions_path}
+    row: dict[str, Any] = {name: os.path.relpath(path, folder) for name, path in files.items() if path is not None}
+    row |= {"question": item.question, "options": list(item.options)}
+    if gold is not None:
+        row |= {"answer": gold.answer_idx, "evidence": [[span.start_s, span.end_s] for span in gold.evidence]}
+    return row | {"task_id": item.task_id, "family": item.family, "split": item.split}
