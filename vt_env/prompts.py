@@ -72,12 +72,21 @@ def captions_text(lines: Iterable[SubtitleLine]) -> str:
 
 def frames_text(frames: FrameBatch) -> str:
     """Name the times of frames that are shown."""
-    return f"Frames at {' '.join(format_time(time_s) for time_s in frames.pts_s)}."
+    return f"Frames at {' '.join(frame_time(time_s) for time_s in frames.pts_s)}."
 
 
 def crop_text(frame: FrameBatch) -> str:
     """Name the time of a crop that is shown."""
-    return f"Crop at {format_time(frame.pts_s[0])}."
+    return f"Crop at {frame_time(frame.pts_s[0])}."
+
+
+def frame_time(time_s: float) -> str:
+    """Write a frame's time to the nearest second.
+
+    Most videos have a little less than 30 or 60 frames a second, so the frame on screen at 00:05 begins at 4.97 s; were
+    it called 00:04, a model that asks for 00:04 would get another one.
+    """
+    return format_time(time_s + 0.5)
 
 
 def _timed(lines: Iterable[SubtitleLine]) -> str:

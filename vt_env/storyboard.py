@@ -8,7 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 from vt_env.actions import render_action
 from vt_env.arguments import show
 from vt_env.episode import Episode
-from vt_env.types import Action, Answer, FrameRef, Malformed, Turn, format_time
+from vt_env.prompts import frame_time
+from vt_env.types import Action, Answer, FrameRef, Malformed, Turn
 
 _MARGIN_PX = 12
 _TEXT_PX = 14
@@ -104,7 +105,7 @@ def _draw(board: Image.Image, block: _Block, top_px: int, episode: Episode) -> N
         left_px = _MARGIN_PX + column * (_THUMB_PX + _MARGIN_PX)
         upper_px = top_px + row * (_THUMB_PX + _LINE_PX + _MARGIN_PX)
         board.paste(_picture(ref, episode), (left_px, upper_px))
-        pen.text((left_px, upper_px + _THUMB_PX), format_time(ref.time_s), fill=_FAINT, font=font)
+        pen.text((left_px, upper_px + _THUMB_PX), frame_time(ref.time_s), fill=_FAINT, font=font)
 
 
 def _picture(ref: FrameRef, episode: Episode) -> Image.Image:
