@@ -1,0 +1,139 @@
+"""An evaluation plays every task once, whatever happens to the process, and never scores what could not be played."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments import evaluate as evaluation
+from experiments.evaluate import EvalRun, evaluate, play_batch, read_journal
+from experiments.policies import ModelConfig, Seat, build_policy
+from experiments.runs import JOURNAL
+from tests.videos import VideoSpec, write_video
+from vt_env.errors import ConfigError
+from vt_env.testing import FakeLibrary, FakeVideo, fake_task
+from vt_env.types import VideoRef
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Twelve tasks about two small videos, and a cache for them."""
+    folder = tmp_path_factory.mktemp("tasks")
+    for name in ("one", "two"):
+        write_video(folder / f"{name}.mp4", VideoSpec(subtitles=((0.5, 2.0, f"the code of {name} is 47"),)))
+    asked = {"question": "what is the code?", "options": ["12", "47", "31"], "answer": 1, "evidence": [[0.5, 2.0]]}
+    rows = [{**asked, "video": f"{('one', 'two')[n % 2]}.mp4", "task_id": f"task-{n:02d}"} for n in range(12)]
+    (folder / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(folder, monkeypatch):
+    monkeypatch.setenv("VT_ENV_CACHE", str(folder / "cache"))
+
+
+def run_of(folder: Path, out: Path, **changes) -> EvalRun:
+    return replace(EvalRun(out=out, tasks=str(folder), batch=3), **changes)
+
+
+@pytest.mark.parametrize(("agent", "accuracy"), [("oracle", 1.0), ("constant", 0.0), ("subtitles", 1.0)])
+def test_agents_score_what_they_must(folder, tmp_path, agent, accuracy):
+    row = evaluate(run_of(folder, tmp_path, agent=agent))
+    assert (row.policy, row.n, row.accuracy, row.status) == (agent, 12, accuracy, {"ok": 12})
+
+
+def test_the_first_n_tasks_are_played_each_once_and_named_in_the_journal(folder, tmp_path):
+    evaluate(run_of(folder, tmp_path, agent="random", n=5, seed=3))
+    episodes = read_journal(tmp_path)
+    assert [it.task_id for it in episodes] == [f"task-{n:02d}" for n in range(5)]
+    assert {(it.policy, it.seed) for it in episodes} == {("random", 3)}
+
+
+def test_a_finished_run_is_only_read_again(folder, tmp_path, monkeypatch):
+    row = evaluate(run_of(folder, tmp_path))
+    journal = (tmp_path / JOURNAL).read_bytes()
+    monkeypatch.setattr(evaluation, "build_policy", None)
+    assert evaluate(run_of(folder, tmp_path)) == row
+    assert (tmp_path / JOURNAL).read_bytes() == journal
+
+
+def test_another_agent_is_refused_in_the_same_directory(folder, tmp_path):
+    evaluate(run_of(folder, tmp_path, n=1))
+    with pytest.raises(ConfigError, match=r"agent='random', now agent='oracle': give another --out"):
+        evaluate(run_of(folder, tmp_path, n=1, agent="oracle"))
+
+
+@pytest.mark.parametrize("kept_lines", [0, 4, 11])
+def test_a_torn_journal_goes_on_to_what_an_undisturbed_run_writes(folder, tmp_path, kept_lines):
+    evaluate(run_of(folder, tmp_path / "whole", agent="random"))
+    evaluate(run_of(folder, tmp_path / "torn", agent="random"))
+    lines = (tmp_path / "torn" / JOURNAL).read_bytes().splitlines(keepends=True)
+    torn = b"".join(lines[:kept_lines]) + lines[kept_lines][:40]
+    (tmp_path / "torn" / JOURNAL).write_bytes(torn)
+    evaluate(run_of(folder, tmp_path / "torn", agent="random"))
+    assert (tmp_path / "torn" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+
+
+def test_a_killed_process_loses_no_finished_episode_and_repeats_none(folder, tmp_path):
+    flags = ["--tasks", str(folder), "--out", str(tmp_path), "--agent", "random", "--batch", "1"]
+    slow = "import agents.random_agent as a, time; old = a.RandomAgent.reset\n"
+    slow += "def reset(self, observation):\n    time.sleep(0.3)\n    old(self, observation)\n"
+    slow += "a.RandomAgent.reset = reset\nfrom experiments.cli import run\nrun(['eval', *__import__('sys').argv[1:]])"
+    process = subprocess.Popen([sys.executable, "-c", slow, *flags], cwd=HERE, stderr=subprocess.DEVNULL)
+    journal = tmp_path / JOURNAL
+    while process.poll() is None and (not journal.exists() or journal.read_bytes().count(b"\n") < 3):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = journal.read_bytes()
+    assert 3 <= before.count(b"\n") < 12
+    subprocess.run([sys.executable, "-m", "experiments.cli", "eval", *flags], cwd=HERE, check=True, capture_output=True)
+    assert journal.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    assert [it.task_id for it in read_journal(tmp_path)] == [f"task-{n:02d}" for n in range(12)]
+    assert (tmp_path / "report.json").exists()
+
+
+def test_a_video_that_cannot_be_opened_is_an_error_and_no_wrong_answer(tmp_path):
+    policy = build_policy("oracle", ModelConfig(), "default")
+    lost = fake_task(task_id="lost")
+    lost = replace(lost, item=replace(lost.item, video=VideoRef("elsewhere", "elsewhere.mp4")))
+    seats = [Seat(task, 0) for task in (fake_task(task_id="first"), lost, fake_task(task_id="last"))]
+    episodes = play_batch(policy, seats, FakeLibrary(), EvalRun(agent="oracle"))
+    assert [it.task_id for it in episodes] == ["first", "lost", "last"]
+    assert [it.correct for it in episodes] == [True, None, True]
+    assert "elsewhere" in episodes[1].invalid and not episodes[1].turns
+
+
+def test_a_video_that_breaks_in_the_middle_is_an_error_too(tmp_path):
+    policy = build_policy("oracle", ModelConfig(), "default")
+    library = FakeLibrary((FakeVideo(broken_from_s=300.0),))
+    (episode,) = play_batch(policy, [Seat(fake_task(), 0)], library, EvalRun(agent="oracle"))
+    assert episode.correct is None and "nothing can be decoded" in episode.invalid
+
+
+def test_a_task_without_a_key_has_no_oracle(tmp_path):
+    policy = build_policy("oracle", ModelConfig(), "default")
+    with pytest.raises(ConfigError, match="no oracle"):
+        play_batch(policy, [Seat(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle"))
+
+
+def test_random_answers_do_not_depend_on_the_batch(folder, tmp_path):
+    evaluate(run_of(folder, tmp_path / "a", agent="random", batch=1))
+    evaluate(run_of(folder, tmp_path / "b", agent="random", batch=12))
+    a, b = read_journal(tmp_path / "a"), read_journal(tmp_path / "b")
+    assert [it.turns for it in a] == [it.turns for it in b]
+
+
+def test_policies_that_are_not_there_are_refused_in_one_line():
+    with pytest.raises(ConfigError, match="did you mean 'random'"):
+        build_policy("randon", ModelConfig(), "default")
+    with pytest.raises(ConfigError, match=r"agent='sft' needs its checkpoint: give --model\.path"):
+        build_policy("sft", ModelConfig(), "default")
