@@ -8,7 +8,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -310,28 +309,3 @@ def test_a_malformed_action_is_a_step_like_any_other():
     env = make()
     env.reset(seed=0)
     assert env.step(Malformed("?", "what?"))[4]["error"] == "malformed"
-
-
-def test_a_real_video_with_its_own_subtitles_is_played(tmp_path: Path):
-    video = Path(__file__).parent / "fixtures" / "nasa_13013.mp4"
-    row = {
-        "video": str(video),
-        "question": "Who speaks?",
-        "options": ["NASA", "a bird"],
-        "answer": 0,
-        "evidence": [[0, 5]],
-    }
-    (tmp_path / "tasks.jsonl").write_text(json.dumps(row))
-    env = LongVideoQAEnv(tasks=tmp_path, cache_dir=tmp_path / "cache", render_mode="rgb_array")
-    observation, info = env.reset(seed=0)
-    assert "Video 00:13 long." in observation["text"]
-    observation, *_ = env.step(ToolCall("subtitle_zoom", {"start_s": 0, "end_s": 13}))
-    assert observation["text"].startswith("00:0")
-    observation, _, _, _, info = env.step(ToolCall("frame_zoom", {"start_s": 0, "end_s": "00:14"}))
-    assert info["error"] is None and [frame.shape for frame in observation["frames"]] == [(112, 112, 3)] * 2
-    observation, _, _, _, info = env.step(ToolCall("spatial_zoom", {"time_s": 5, "box": [0.25, 0.25, 0.75, 0.75]}))
-    assert observation["text"].startswith("Crop at 00:05.")
-    assert info["error"] is None and observation["frames"][0].shape == (112, 112, 3)
-    observation, _, _, _, info = env.step(ToolCall("clip_retrieval", {"query": "blue earth"}))
-    assert info["error"] is None and env.observation_space.contains(observation)
-    assert env.step(Answer("NASA"))[1] == 1.0 and env.render().shape == (720, 960, 3)

@@ -16,6 +16,8 @@ from vt_env.types import Box, format_time, parse_time
 
 _LARGEST = 2.0**53
 
+_SHORTEST_S = 0.001
+
 ROUNDING_S = 1.0
 """How far past the end of the video `end_s` may lie: `mm:ss` is rounded, so the last second has no exact name."""
 
@@ -110,7 +112,8 @@ def _check_times(checked: dict[str, object], names: Iterable[str], duration_s: f
             raise ToolError(f"{name}={_time(time_s)}: {long}; give a time inside it")
     if "start_s" in checked and "end_s" in checked:
         start_s, end_s = cast("float", checked["start_s"]), cast("float", checked["end_s"])
-        if start_s >= end_s:
+        # Below a millisecond, rounding would decide which moments lie inside the interval.
+        if end_s - start_s < _SHORTEST_S:
             got = f"start_s={_time(start_s)} is not before end_s={_time(end_s)}"
             raise ToolError(f"{got}; {long}; give the earlier time first")
 

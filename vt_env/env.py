@@ -187,7 +187,7 @@ class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
         truncated = outcome.stop is StopReason.OUT_OF_CALLS
         return self._element(episode, outcome.observation), outcome.reward, terminated, truncated, info
 
-    def render(self) -> str | NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
         if self.render_mode is None:
             return None

@@ -182,9 +182,8 @@ class Episode:
             raise ToolError(f"no tool {show(call.name)}; the tools are {', '.join(tools)}")
         top_k_max = self.config.budget.top_k_max
         arguments = check_arguments(tool, call.arguments, self.video.duration_s, top_k_max)
-        result = tool.function(self, **arguments)
-        view = View(result) if isinstance(result, str) else result
-        # Built-in tools never get here; one of the caller's own may render more than it asked for.
+        view = _as_view(tool, tool.function(self, **arguments))
+        # The built-in tools ask before they render; one of the caller's own may not.
         self._check_frames(_frame_count(view))
         return view
 
@@ -223,6 +222,12 @@ class Episode:
         except Exception as reason:
             self.invalid = f"{type(reason).__name__}: {reason}"
             raise
+
+
+def _as_view(tool: Tool, result: object) -> View:
+    if not isinstance(result, str | View):
+        raise TypeError(f"tool {tool.name} returned {type(result).__name__}: need str or View")
+    return View(result) if isinstance(result, str) else result
 
 
 def _frame_count(view: View) -> int:

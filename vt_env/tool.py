@@ -115,7 +115,7 @@ class Tool:
         project.__name__ = project.__qualname__ = self.name
         project.__doc__ = inspect.getdoc(self.function)
         project.__annotations__ = {it.name: it.kind for it in self.parameters}
-        project.__signature__ = inspect.Signature([receiver, *own])  # type: ignore[attr-defined]
+        project.__signature__ = inspect.Signature([receiver, *own])  # pyright: ignore[reportFunctionMemberAccess]
         return project
 
 

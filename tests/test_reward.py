@@ -1,0 +1,80 @@
+"""Reward: every term by its formula, weights by name, and nothing paid that is not a number."""
+
+from typing import Any
+
+import pytest
+
+from vt_env.actions import parse_action
+from vt_env.config import BudgetConfig, EnvConfig, RewardConfig
+from vt_env.episode import Episode
+from vt_env.errors import ConfigError
+from vt_env.reward import FinishedEpisode, resolve_rewards
+from vt_env.testing import FakeVideo, fake_task
+from vt_env.types import Action, Answer, ToolCall
+
+SMALL = BudgetConfig(max_calls=3, max_frames=5, frames_per_zoom=2)
+LOOK = ToolCall("frame_zoom", {"start_s": "05:20", "end_s": "05:40"})
+
+
+def terms_of(*actions: Action | str) -> dict[str, float]:
+    task = fake_task()
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=SMALL))
+    episode.start()
+    for action in actions:
+        episode.apply(parse_action(action) if isinstance(action, str) else action)
+    return episode.reward_terms()
+
+
+def test_reward_terms_follow_their_formulas():
+    # Evidence is 320-346, viewed is 320-340: intersection 20 s, union 26 s. One of three calls was spent.
+    assert terms_of(LOOK, Answer("47")) == pytest.approx(
+        {"accuracy": 1, "format": 1, "evidence": 20 / 26, "cost": -1 / 3}
+    )
+    assert terms_of("?", Answer("12")) == pytest.approx({"accuracy": 0, "format": 0, "evidence": 0, "cost": -1 / 3})
+
+
+def test_viewing_everything_earns_little_evidence_and_viewing_twice_counts_once():
+    everything = ToolCall("frame_zoom", {"start_s": 0, "end_s": 600})
+    assert terms_of(everything, Answer("47"))["evidence"] == pytest.approx(26 / 600)
+    assert terms_of(LOOK, LOOK, Answer("47"))["evidence"] == pytest.approx(20 / 26)
+
+
+def answered_early(finished: FinishedEpisode) -> float:
+    """Return 1 if no call was spent."""
+    return float(finished.remaining.calls == finished.budget.max_calls)
+
+
+def test_a_reward_term_of_ones_own_is_weighted_and_reported():
+    rewards = RewardConfig({"accuracy": 1.0, "early": 0.5, "cost": 0.0}, {"early": answered_early})
+    task = fake_task()
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(rewards=rewards))
+    episode.start()
+    assert episode.apply(Answer("47")).reward == 1.5
+    assert sorted(episode.reward_terms()) == ["accuracy", "cost", "early", "evidence", "format"]
+
+
+def test_both_presets_pay_accuracy_only():
+    assert resolve_rewards("default").weights == resolve_rewards("paper").weights == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        ("papr", "allowed are"),
+        (RewardConfig({"acuracy": 1.0}), "did you mean 'accuracy'"),
+        (RewardConfig(terms={"cost": answered_early}), "built in; rename yours"),
+    ],
+)
+def test_rewards_that_do_not_exist_are_refused(rewards: Any, message: str):
+    with pytest.raises(ConfigError, match=message):
+        resolve_rewards(rewards)
+
+
+def test_a_reward_term_that_is_no_number_is_an_error_and_not_a_reward():
+    rewards = RewardConfig(terms={"bad": lambda finished: float("nan")})
+    task = fake_task()
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(rewards=rewards))
+    episode.start()
+    with pytest.raises(ConfigError, match="'bad' returned nan"):
+        episode.apply(Answer("47"))
+    assert episode.invalid is not None and episode.stop is None
