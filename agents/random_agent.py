@@ -28,9 +28,9 @@ class RandomAgent:
         """Call a tool while calls are planned and frames are left, then answer."""
         if not self._calls or not observation.remaining.frames:
             options = self._opening.options
-            return render_action(Answer(options[self._rng.integers(len(options))]))
+            return render_action(Answer(options[int(self._rng.integers(len(options)))]))
         self._calls -= 1
-        tool = self._tools[self._rng.integers(len(self._tools))]
+        tool = self._tools[int(self._rng.integers(len(self._tools)))]
         return render_action(ToolCall(tool.name, self._arguments(tool)))
 
     def _arguments(self, tool: Tool) -> dict[str, object]:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from agents.base import Agent, BatchPolicy, Conversation
 from vt_env.actions import parse_action
+from vt_env.config import EnvConfig
 from vt_env.episode import Episode
 from vt_env.errors import DataError
 from vt_env.trajectory import Trajectory, record_episode
+from vt_env.types import Item, Remaining
 
 
 class AgentBatch:
@@ -77,6 +79,29 @@ def run_many(
         record_episode(episode, conversation.replies, policy=policy_name, seed=seed, sample=number)
         for episode, conversation, number in zip(episodes, conversations, numbers, strict=True)
     ]
+
+
+def record_unopened(
+    item: Item, config: EnvConfig, reason: str, *, policy_name: str = "", seed: int | None = None, sample: int = 0
+) -> Trajectory:
+    """Record an episode that could not even be built, since its video does not open: invalid, without a turn."""
+    return Trajectory(
+        task_id=item.task_id,
+        video_handle=item.video.handle,
+        question=item.question,
+        options=item.options,
+        prompt_text="",
+        perception=config.perception,
+        turns=(),
+        remaining=Remaining(config.budget.max_calls, config.budget.max_frames),
+        stop=None,
+        invalid=reason,
+        policy=policy_name,
+        seed=seed,
+        sample=sample,
+        family=item.family,
+        split=item.split,
+    )
 
 
 def _start(episode: Episode, conversation: Conversation) -> bool:

@@ -135,16 +135,24 @@ class ScriptedAgent:
                     yield Answer(number, self._note)
 
     def _look(self, where: TimedText, asked: tuple[str, ...]) -> Generator[ToolCall, Observation, str | None]:
-        """Look at an interval, note what is seen, and return the number beside what was asked for, if it is there."""
+        """Look at an interval, note the scene nearest to what was asked for, and return its number if it is that."""
         thought = "\n".join(part for part in (self._note, where.line) if part)
         arguments = {"start_s": where.interval.start_s, "end_s": where.interval.end_s}
         shown = yield ToolCall("caption_zoom", arguments, thought)
         captions = [line.text.split() for line in read_lines(shown.text)]
-        self._note = "\n".join(_marked(words, asked) for words in captions)
-        return next((words[-1] for words in captions if tuple(words[: len(asked)]) == asked), None)
+        if not captions:
+            self._note = ""
+            return None
+        nearest = max(captions, key=lambda words: _matches(words, asked))
+        self._note = _marked(nearest, asked)
+        return nearest[-1] if tuple(nearest[: len(asked)]) == asked else None
 
     def _guess(self) -> Answer:
         return Answer(self._options[self._rng.integers(len(self._options))], self._note)
+
+
+def _matches(words: Sequence[str], asked: Sequence[str]) -> int:
+    return sum(word == wanted for word, wanted in zip(words, asked, strict=False))
 
 
 def _marked(words: Sequence[str], asked: Sequence[str]) -> str:

@@ -1,0 +1,122 @@
+"""Grounding: the actions of a caption-space trajectory are played again with frames.
+
+VideoThinker (arXiv 2601.15724) swaps each caption for the frames of its interval. Here the swap is a replay on a fresh
+episode, with that episode's own budgets, so whatever does not come out the same is seen: it is a divergence, with the
+turn, what was expected and what came instead. `unseen_caption` is an extension: the teacher's next text repeats a
+caption of which no frame was shown, so it speaks of what a policy with frames has not seen. The test is literal (all
+words of the caption occur in the text) and misses a paraphrase.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from synth.filters import FilterMode
+from vt_env.actions import parse_action, render_action
+from vt_env.episode import Episode
+from vt_env.errors import DataError
+from vt_env.perception import CaptionPerception, FramePerception
+from vt_env.trajectory import Trajectory, TurnRecord, record_episode
+from vt_env.types import SubtitleLine, ToolCall
+
+FATAL: Mapping[FilterMode, Collection[str]] = {
+    "default": ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end", "unseen_caption"),
+    "paper": ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end"),
+}
+"""The kinds of divergence for which each filter mode drops a trajectory; the paper has no check of captions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a replay did not go as its source."""
+
+    turn_idx: int
+    kind: str
+    """`error` (of the action), `out_of_budget`, `other_result` (of a tool that does not look), `unseen_caption`,
+    `broken_off` (the replay ended earlier), `other_end` (other stop or score) or `invalid` (the data failed)."""
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """A replayed trajectory and its divergences from the source, in the order of turns."""
+
+    trajectory: Trajectory
+    divergences: tuple[Divergence, ...]
+
+    def reason(self, mode: FilterMode) -> str | None:
+        """Return the kind of the first divergence for which `mode` drops the trajectory; `None` keeps it."""
+        return next((it.kind for it in self.divergences if it.kind in FATAL[mode]), None)
+
+
+def ground(source: Trajectory, episode: Episode) -> Grounded:
+    """Replay a caption-space trajectory.
+
+    Args:
+        source: What the teacher did.
+        episode: A fresh episode of the same task that sees frames.
+    """
+    texts = [_with_frames(turn.text) for turn in source.turns]
+    try:
+        episode.start()
+        for text in texts:
+            if episode.stop is None:
+                episode.apply(parse_action(text))
+    except DataError:
+        # The episode keeps the reason, and with it the record is marked invalid.
+        pass
+    replayed = record_episode(episode, texts, policy=source.policy, seed=source.seed, sample=source.sample)
+    captions = episode.video.captions or ()
+    return Grounded(replayed, tuple(_divergences(source, replayed, captions)))
+
+
+def _with_frames(text: str) -> str:
+    """Rewrite a look at captions as a look at frames; the thought stays."""
+    action = parse_action(text)
+    if isinstance(action, ToolCall) and action.name == CaptionPerception.zoom_tool:
+        return render_action(replace(action, name=FramePerception.zoom_tool))
+    return text
+
+
+def _divergences(source: Trajectory, replayed: Trajectory, captions: Sequence[SubtitleLine]) -> Iterator[Divergence]:
+    for turn_idx, (expected, got) in enumerate(zip(source.turns, replayed.turns, strict=False)):
+        if got.error != expected.error:
+            kind = "out_of_budget" if got.error == "over_budget" else "error"
+            yield Divergence(turn_idx, kind, expected.error or expected.observation_text, got.observation_text)
+        elif not got.frames and got.error is None and _result(got) != _result(expected):
+            yield Divergence(turn_idx, "other_result", _result(expected), _result(got))
+        next_text = replayed.turns[turn_idx + 1].text if turn_idx + 1 < len(replayed.turns) else ""
+        for line in _unseen(got, captions):
+            if _words(line.text) <= _words(next_text):
+                times = " ".join(f"{frame.time_s:g}" for frame in got.frames)
+                yield Divergence(turn_idx, "unseen_caption", f"{line.interval} {line.text}", f"frames at {times} s")
+    yield from _end_divergences(source, replayed)
+
+
+def _end_divergences(source: Trajectory, replayed: Trajectory) -> Iterator[Divergence]:
+    end_idx = len(replayed.turns)
+    if replayed.invalid is not None:
+        yield Divergence(end_idx, "invalid", "a readable video", replayed.invalid)
+    elif end_idx < len(source.turns):
+        yield Divergence(end_idx, "broken_off", source.turns[end_idx].text, str(replayed.stop))
+    elif (source.stop, source.correct) != (replayed.stop, replayed.correct):
+        ends = [f"{it.stop}, correct={it.correct}" for it in (source, replayed)]
+        yield Divergence(end_idx - 1, "other_end", *ends)
+
+
+def _unseen(turn: TurnRecord, captions: Sequence[SubtitleLine]) -> list[SubtitleLine]:
+    """Return the captions of the intervals that a turn looked at, less those on screen in a frame it was shown."""
+    if not turn.frames:
+        return []
+    read = [line for line in captions if any(line.interval.overlap_s(viewed) > 0 for viewed in turn.viewed)]
+    return [line for line in read if not any(line.interval.contains(frame.time_s) for frame in turn.frames)]
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+def _result(turn: TurnRecord) -> str:
+    """Return what a tool returned, without the last line, which says what is left."""
+    return turn.observation_text.rpartition("\n")[0] or turn.observation_text

@@ -1,0 +1,226 @@
+"""Agents and the runner, on a video in memory and on the generated world."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_world import CAPTIONS, FRAMES, SmallWorld, small_world
+
+from agents.base import Conversation, read_opening
+from agents.constant import ConstantAgent
+from agents.oracle import OracleAgent
+from agents.random_agent import RandomAgent
+from agents.rollout import AgentBatch, run_episode, run_many
+from agents.scripted import ScriptedAgent, read_lines
+from experiments.metrics import policy_row
+from vt_env.env import make_episode
+from vt_env.episode import Episode
+from vt_env.testing import FakeLibrary, FakeVideo, fake_task
+from vt_env.types import Interval, Observation, Remaining, ScoredInterval, StopReason, SubtitleLine
+
+__all__ = ["small_world"]
+
+NEEDLE_PLAY = """\
+<tool_call>
+{"name": "clip_retrieval", "arguments": {"query": "red square", "top_k": 4}}
+</tool_call>
+#1 05:00-05:10
+<tool_call>
+{"name": "caption_zoom", "arguments": {"start_s": "05:00", "end_s": "05:10"}}
+</tool_call>
+red yes circle no 12
+#2 05:10-05:20
+<tool_call>
+{"name": "caption_zoom", "arguments": {"start_s": "05:10", "end_s": "05:20"}}
+</tool_call>
+red yes square yes 47
+<answer>47</answer>"""
+
+
+class Endless:
+    """Writes the same text for ever."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def reset(self, observation: Observation) -> None:
+        pass
+
+    def act(self, observation: Observation) -> str:
+        return self.text
+
+
+class Unranked(FakeVideo):
+    """A video whose search offers every captioned clip, in the order of time."""
+
+    def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
+        starts_s = range(0, int(self.duration_s), 10)
+        clips = [Interval(start_s, start_s + 10) for start_s in starts_s]
+        shown = [clip for clip in clips if any(line.interval.overlap_s(clip) for line in self.captions)]
+        return [ScoredInterval(clip, 0.5) for clip in shown[:top_k]]
+
+
+def captioned(*captions: tuple[float, float, str], lines: tuple[SubtitleLine, ...] = ()) -> Unranked:
+    told = tuple(SubtitleLine(Interval(start_s, end_s), text) for start_s, end_s, text in captions)
+    return Unranked(captions=told, subtitle_lines=lines)
+
+
+def episode_about(video: FakeVideo, question: str = "", config=CAPTIONS) -> Episode:
+    task = fake_task()
+    item = replace(task.item, question=question) if question else task.item
+    return Episode(item, task.gold, video, config)
+
+
+def script(persistence: float = 1.0, seed: int = 0) -> ScriptedAgent:
+    return ScriptedAgent(np.random.default_rng(seed), persistence)
+
+
+def test_the_opening_is_read_back_as_it_was_written():
+    episode = make_episode(fake_task(), FakeLibrary(), FRAMES)
+    opening = read_opening(episode.start().text)
+    assert (opening.question, opening.options) == (episode.item.question, episode.item.options)
+    assert opening.duration_s == episode.video.duration_s
+
+
+def test_a_text_that_opens_no_episode_is_refused():
+    with pytest.raises(ValueError, match="need 'Question"):
+        read_opening("No match.\nLeft: 3 calls.")
+
+
+def test_a_conversation_shows_frames_before_the_text_that_names_their_times():
+    episode = make_episode(fake_task(), FakeLibrary(), FRAMES)
+    conversation = Conversation(0, [episode.start()])
+    frames = FakeVideo().frames_at([20.0, 30.0])
+    conversation.replies.append("a call")
+    conversation.observations.append(Observation("Frames at 00:20 00:30.", Remaining(7, 14), frames))
+    system, question, reply, result = conversation.messages("Answer.")
+    assert [it["role"] for it in (system, question, reply, result)] == ["system", "user", "assistant", "tool"]
+    assert reply["content"] == [{"type": "text", "text": "a call"}]
+    assert [block["type"] for block in result["content"]] == ["image", "image", "text"]
+    assert (np.asarray(result["content"][1]["image"]) == frames.data[1]).all()
+
+
+@pytest.mark.parametrize("config", [CAPTIONS, FRAMES])
+def test_the_random_agent_visits_every_tool_and_no_call_of_it_fails(config):
+    used = set()
+    for seed in range(60):
+        episode = make_episode(fake_task(), FakeLibrary(), config)
+        played = run_episode(RandomAgent(np.random.default_rng(seed), episode.tools), episode)
+        assert played.stop is StopReason.ANSWERED
+        assert played.errors == ()
+        assert played.calls <= config.budget.max_calls and len(played.frames) <= config.budget.max_frames
+        used |= {turn.call.name for turn in played.turns if turn.call}
+    assert used == {tool.name for tool in episode.tools}
+
+
+def test_the_constant_agent_answers_the_first_option_at_once():
+    played = run_episode(ConstantAgent(), make_episode(fake_task(answer_idx=0), FakeLibrary(), FRAMES))
+    assert played.correct and len(played.turns) == 1
+
+
+def test_the_script_copies_its_candidate_and_marks_each_word_of_what_it_sees():
+    video = captioned((300, 310, "red circle 12"), (310, 320, "red square 47"), (320, 600, "blue star 31"))
+    played = run_episode(script(), episode_about(video))
+    assert "\n".join(turn.text for turn in played.turns) == NEEDLE_PLAY
+    assert played.correct
+
+
+def test_the_script_looks_only_at_new_candidates_after_its_second_retrieval():
+    video = captioned(*((start_s, start_s + 10, "red circle 12") for start_s in range(0, 50, 10)))
+    played = run_episode(script(), episode_about(video))
+    looked = [str(turn.viewed[0]) for turn in played.turns if turn.viewed]
+    assert looked == ["00:00-00:10", "00:10-00:20", "00:20-00:30", "00:30-00:40", "00:40-00:50"]
+    retrievals = [turn.call for turn in played.turns if turn.call and turn.call.name == "clip_retrieval"]
+    assert [call.arguments["top_k"] for call in retrievals] == [4, 8]
+    assert played.stop is StopReason.ANSWERED
+
+
+def test_a_script_without_persistence_guesses_after_one_wrong_candidate():
+    video = captioned((0, 300, "red circle 12"), (300, 310, "red square 47"))
+    plays = [run_episode(script(0.0, seed), episode_about(video)) for seed in range(40)]
+    assert {len(played.viewed) for played in plays} == {1}
+    assert {played.answer for played in plays} == set(fake_task().item.options)
+
+
+def test_the_script_answers_from_the_subtitle_that_gives_the_code():
+    lines = (
+        SubtitleLine(Interval(10, 14), "nobody knows the code of delta"),
+        SubtitleLine(Interval(190, 194), "the code of delta is 31"),
+    )
+    played = run_episode(script(), episode_about(captioned(lines=lines), "what is the code of delta?"))
+    assert played.turns[-1].text == "03:10-03:14 the code of delta is 31\n<answer>31</answer>"
+
+
+def test_the_script_looks_at_the_screen_when_the_name_is_said():
+    video = captioned((0, 100, "red star 11"), (100, 600, "red square 47"), lines=(
+        SubtitleLine(Interval(120, 124), "look at kilo now"),
+    ))  # fmt: skip
+    question = "what number is on screen when the narrator says kilo?"
+    played = run_episode(script(), episode_about(video, question))
+    assert [turn.text.splitlines()[0] for turn in played.turns[1:]] == ["02:00-02:04 look at kilo now", "red square 47"]
+    assert played.answer == "47"
+
+
+def test_the_script_guesses_a_question_it_does_not_know_and_one_whose_calls_are_spent():
+    unknown = run_episode(script(), episode_about(FakeVideo(), "who is it?"))
+    config = replace(CAPTIONS, budget=replace(CAPTIONS.budget, max_calls=1))
+    spent = run_episode(script(), episode_about(FakeVideo(), config=config))
+    assert [played.stop for played in (unknown, spent)] == [StopReason.ANSWERED] * 2
+    assert (unknown.calls, spent.calls) == (0, 1)
+
+
+def test_a_subtitle_shorter_than_a_second_is_read_as_that_second():
+    (line,) = read_lines("00:03-00:03 yes\nLeft: 7 calls.")
+    assert (line.interval, line.text, line.line) == (Interval(3, 4), "yes", "00:03-00:03 yes")
+
+
+def test_episodes_played_together_are_those_played_alone():
+    def agents():
+        return [script(0.5, seed) for seed in range(5)]
+
+    def episodes():
+        return [episode_about(FakeVideo()) for _ in range(5)]
+
+    together = run_many(AgentBatch(agents()), episodes(), policy_name="script", seed=3, samples=range(5))
+    alone = [
+        run_episode(agent, episode, policy_name="script", seed=3, sample=sample)
+        for sample, (agent, episode) in enumerate(zip(agents(), episodes(), strict=True))
+    ]
+    assert together == alone
+
+
+def test_a_video_that_fails_makes_its_own_trajectory_invalid_and_no_other():
+    broken = FakeVideo(broken_from_s=300)
+    look = '<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>'
+    episodes = [episode_about(video, config=FRAMES) for video in (FakeVideo(), broken, FakeVideo())]
+    played = run_many(AgentBatch([Endless(look), Endless(look), ConstantAgent()]), episodes)
+    assert [it.invalid is None for it in played] == [True, False, True]
+    assert "nothing can be decoded" in played[1].invalid
+    assert (played[1].stop, played[1].correct) == (None, None)
+
+
+def test_a_policy_that_writes_nonsense_until_its_calls_are_spent_is_data():
+    played = run_episode(Endless("let me think"), episode_about(FakeVideo()))
+    assert (played.stop, played.correct, played.invalid) == (StopReason.OUT_OF_CALLS, False, None)
+    assert played.errors[:-1] == ("malformed",) * CAPTIONS.budget.max_calls
+
+
+@pytest.mark.parametrize("config", [CAPTIONS, FRAMES])
+def test_the_oracle_answers_every_question_of_the_world(small_world: SmallWorld, config):
+    for task in small_world.tasks:
+        episode = make_episode(task, small_world.library, config)
+        played = run_episode(OracleAgent(task.gold, task.item, episode.perception.zoom_tool), episode)
+        assert (played.correct, played.errors) == (True, ())
+        assert played.reward_terms["evidence"] > 0
+
+
+def test_the_script_beats_chance_on_the_world(small_world: SmallWorld, capsys):
+    agents = [script(seed=seed) for seed in range(len(small_world.tasks))]
+    episodes = [make_episode(task, small_world.library, CAPTIONS) for task in small_world.tasks]
+    row = policy_row("script", run_many(AgentBatch(agents), episodes))
+    families = ", ".join(f"{name} {it.accuracy:.2f}" for name, it in row.families.items())
+    low, high = row.ci95
+    with capsys.disabled():
+        # The number is wanted in the output of a passing test as well.
+        print(f"\nscript: accuracy {row.accuracy:.3f} [{low:.3f}, {high:.3f}], n={row.n} ({families})")  # noqa: T201
+    assert row.n >= 60 and low > 0.25
