@@ -59,6 +59,9 @@ class VideoSpec:
     frame_times_s: tuple[float, ...] = ()
     """Presentation time of every frame for a variable frame rate; empty means a constant `fps`."""
     start_s: float = 0.0
+    turned_deg: int = 0
+    """Stored lying down, with the note that players turn it by this many degrees, counter-clockwise."""
+    pixel_aspect: Fraction = Fraction(1)
     audio: bool = False
     subtitles: tuple[tuple[float, float, str], ...] = ()
     """Start, end and text of an embedded text stream: mov_text in MP4 and MOV, subrip in Matroska."""
@@ -82,7 +85,8 @@ def write_video(path: Path, spec: VideoSpec | None = None, muxer: dict[str, str]
         audio = container.add_stream("aac", rate=16_000, layout="mono") if spec.audio else None
         text = _add_text(container, path, spec) if spec.subtitles else None
         for index, time_s in enumerate(spec.times_s):
-            frame = av.VideoFrame.from_ndarray(spec.paint(index, spec.size_px), format="rgb24")
+            picture = np.rot90(spec.paint(index, spec.size_px), -spec.turned_deg // 90)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.time_base = Fraction(1, _TICKS_HZ)
             frame.pts = round((time_s + spec.start_s) * _TICKS_HZ)
             container.mux(video.encode(frame))
@@ -95,11 +99,14 @@ def write_video(path: Path, spec: VideoSpec | None = None, muxer: dict[str, str]
 
 
 def _add_video(container: av.container.OutputContainer, spec: VideoSpec) -> av.VideoStream:
-    rate = spec.fps if not spec.frame_times_s else None
-    stream = container.add_stream(spec.codec, rate=rate)
-    stream.width, stream.height = spec.size_px
+    avi = container.format.name == "avi"  # AVI knows no time base but its frame rate
+    stream = container.add_stream(spec.codec, rate=spec.fps if avi or not spec.frame_times_s else None)
+    stream.width, stream.height = spec.size_px if spec.turned_deg % 180 == 0 else spec.size_px[::-1]
     stream.pix_fmt = "yuvj420p" if spec.codec == "mjpeg" else "yuv420p"
-    stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_HZ)
+    stream.time_base = stream.codec_context.time_base = 1 / spec.fps if avi else Fraction(1, _TICKS_HZ)
+    stream.codec_context.sample_aspect_ratio = spec.pixel_aspect
+    if spec.turned_deg:
+        stream.set_display_rotation(spec.turned_deg)
     stream.codec_context.gop_size = spec.gop
     stream.codec_context.max_b_frames = spec.b_frames
     fixed = {"preset": "ultrafast", "sc_threshold": "0", "keyint_min": str(spec.gop), "bf": str(spec.b_frames)}

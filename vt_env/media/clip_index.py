@@ -91,24 +91,23 @@ def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | 
     """
     clip_s = store.config.clip_s
     key = cache_key(schema=SCHEMA, store=store.key, encoder=encoder.key, clip_s=clip_s)
-    path = (cache_dir or cache_root()) / "clips" / f"{key}.npy"
-    build_once(path, lambda aside: _write(aside, _encode_clips(store, encoder)))
-    try:
-        vectors = np.load(path)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: the clip index is damaged; delete the file, it is rebuilt on the next use") from error
-    return ClipIndex(vectors, clip_s, store.video.duration_s, encoder)
+    path = (cache_dir or cache_root()) / "clips" / f"{key}.f32"
+    build_once(path, lambda aside: _encode_clips(store, encoder).tofile(aside))
+    vectors = np.fromfile(path, dtype=np.float32)
+    if len(vectors) != _clip_count(store) * encoder.dim:
+        raise DataError(f"{path}: the clip index is damaged; delete the file, it is rebuilt on the next use")
+    return ClipIndex(vectors.reshape(-1, encoder.dim), clip_s, store.video.duration_s, encoder)
 
 
-def _write(path: Path, vectors: Vectors) -> None:
-    with path.open("wb") as file:
-        np.save(file, vectors)
+def _clip_count(store: FrameStore) -> int:
+    # The tolerance keeps rounding in the duration from making one more clip, with nothing in it.
+    return max(1, ceil(store.video.duration_s / store.config.clip_s - 1e-9))
 
 
 def _encode_clips(store: FrameStore, encoder: ClipEncoder) -> Vectors:
     """Encode each clip as the mean over the frames on screen at its moments: float32[C, dim]."""
     clip_s, rate_hz, duration_s = store.config.clip_s, store.config.frame_rate_hz, store.video.duration_s
-    clips = np.zeros((max(1, ceil(duration_s / clip_s - 1e-9)), encoder.dim), dtype=np.float32)
+    clips = np.zeros((_clip_count(store), encoder.dim), dtype=np.float32)
     for clip in range(len(clips)):
         start_s, end_s = clip * clip_s, min((clip + 1) * clip_s, duration_s)
         moments_s = np.arange(ceil(start_s * rate_hz - 1e-9), ceil(end_s * rate_hz - 1e-9)) / rate_hz

@@ -62,6 +62,18 @@ class Timeline:
         return np.searchsorted(self.times_s, np.asarray(times_s) + _SLACK_S, side="right").astype(np.int64) - 1
 
 
+def check_file(path: Path) -> None:
+    """Refuse what is no file or has nothing in it.
+
+    Raises:
+        DataError: The file is missing, a folder or a device, or empty.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file; check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; copy it again")
+
+
 @contextmanager
 def open_media(path: Path) -> Generator[InputContainer]:
     """Open a media file for reading; whatever FFmpeg raises inside the block becomes a `DataError`.
@@ -69,10 +81,7 @@ def open_media(path: Path) -> Generator[InputContainer]:
     Raises:
         DataError: The file is missing, empty or no media file, or reading it fails.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; check the path")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; copy it again")
+    check_file(path)
     try:
         # An absolute path cannot be mistaken for a URL, and broken metadata is no reason to refuse the pictures.
         with av.open(str(path.absolute()), metadata_errors="replace") as container:

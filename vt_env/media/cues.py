@@ -19,7 +19,7 @@ def parse_cues(text: str) -> tuple[list[SubtitleLine], int]:
     """
     lines: list[SubtitleLine] = []
     dropped = 0
-    rows = text.splitlines()
+    rows = re.split(r"\r\n|\r|\n", text)
     at = 0
     while at < len(rows):
         if "-->" not in rows[at]:

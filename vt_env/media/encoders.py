@@ -76,11 +76,12 @@ class ColourNameEncoder:
     def encode_frames(self, frames: FrameBatch) -> Vectors:
         """Return float32[N, 12], both groups of names of length at most 1."""
         owners, weights = _lookup()
-        high = frames.data.astype(np.int64) >> (8 - _BITS)
-        codes = ((high[..., 0] << 2 * _BITS) | (high[..., 1] << _BITS) | high[..., 2]).reshape(len(frames), -1)
-        places = owners[codes] + self.dim * np.arange(len(frames))[:, None]
-        totals = np.bincount(places.ravel(), weights[codes].ravel(), minlength=self.dim * len(frames))
-        shares = totals.reshape(-1, self.dim) / max(1, codes.shape[1])
+        count, height, width, _ = frames.data.shape
+        high = frames.data.reshape(count, height * width, 3).astype(np.int64) >> (8 - _BITS)
+        codes = (high[..., 0] << 2 * _BITS) | (high[..., 1] << _BITS) | high[..., 2]
+        places = owners[codes] + self.dim * np.arange(count)[:, None]
+        totals = np.bincount(places.ravel(), weights[codes].ravel(), minlength=self.dim * count)
+        shares = totals.reshape(count, self.dim) / (height * width)
         dull = np.isin(np.arange(self.dim), _DULL)
         for group in (dull, ~dull):
             shares[:, group] /= np.linalg.norm(shares[:, group], axis=1, keepdims=True) + _FLOOR

@@ -1,9 +1,10 @@
 """Frames of a video at a fixed rate, decoded once and kept as JPEGs in one file.
 
 Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by the content of
-the video and the parameters: `frames.bin` (JPEGs end to end), `index.npz` (where each one lies, when it is shown, and
-the timeline of the whole video) and `meta.json`. It appears whole or not at all and never changes, so any number of
-processes can read it.
+the video and the parameters: `frames.bin` (JPEGs end to end), `index.bin` (int64: where each one lies, which frame it
+is, and the timeline of the whole video) and `meta.json`. It appears whole or not at all and never changes, so any
+number of processes can read it. The arrays are raw because numpy's own formats parse their headers with `ast`, which
+Python 3.11 does not survive in several threads at once (SystemError, "recursion depth mismatch").
 """
 
 import json
@@ -20,7 +21,7 @@ from PIL import Image
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.media.cache import Progress, build_once, cache_key, cache_root, content_hash
-from vt_env.media.container import Timeline
+from vt_env.media.container import Timeline, check_file
 from vt_env.media.decode import Pixels, VideoFile, open_video
 from vt_env.types import FrameBatch
 
@@ -87,11 +88,15 @@ def build_store(
         DataError: The video cannot be read, or the store is damaged.
     """
     path = Path(path)
-    media = content_hash(path) if path.is_file() else ""
+    check_file(path)
+    media = content_hash(path)
     key = cache_key(schema=SCHEMA, media=media, frame_px=config.frame_px, frame_rate_hz=config.frame_rate_hz)
     folder = (cache_dir or cache_root()) / "stores" / key
     build_once(folder, lambda aside: _write(aside, path, media, config, progress))
-    return _read(folder, path, config)
+    try:
+        return _read(folder, path, config)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{folder}: damaged ({error}); delete this folder, it is rebuilt on the next use") from error
 
 
 def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: Progress | None) -> None:
@@ -108,7 +113,8 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
             offsets[row + 1] = file.tell()
             if progress is not None:
                 progress((row + 1) / len(idxs))
-    np.savez(folder / "index.npz", offsets=offsets, frame_idx=idxs, pts=timeline.pts, keyframes=timeline.keyframes)
+    arrays = [offsets, idxs, timeline.pts, timeline.keyframes.ravel()]
+    np.concatenate(arrays).tofile(folder / "index.bin")
     meta = {
         "schema": SCHEMA,
         "media": media,
@@ -117,19 +123,19 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
         "size_px": video.size_px,
         "tick_s": str(timeline.tick_s),
         "end": timeline.end,
-        "bytes": int(offsets[-1]),
+        "lengths": [len(array) for array in arrays],
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1))
 
 
 def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
     meta = json.loads((folder / "meta.json").read_text())
-    if (folder / "frames.bin").stat().st_size != meta["bytes"]:
-        raise DataError(f"{folder}: the stored frames are damaged; delete this folder, it is rebuilt on the next use")
-    with np.load(folder / "index.npz") as index:
-        timeline = Timeline(Fraction(meta["tick_s"]), index["pts"], meta["end"], index["keyframes"])
-        offsets, frame_idx = index["offsets"], index["frame_idx"]
+    index = np.fromfile(folder / "index.bin", dtype=np.int64)
+    offsets, idxs, pts, keyframes = np.split(index, np.cumsum(meta["lengths"])[:-1])
+    packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
+    if len(index) != sum(meta["lengths"]) or len(packed) != offsets[-1]:
+        raise ValueError("a file has another length than it was written with")
+    timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2))
     width, height = meta["size_px"]
     video = VideoFile(path, (width, height), timeline)
-    packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
-    return FrameStore(folder.name, video, timeline.times_s[frame_idx], offsets, packed, config)
+    return FrameStore(folder.name, video, timeline.times_s[idxs], offsets, packed, config)

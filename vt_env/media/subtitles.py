@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av.stream import Discard
@@ -87,18 +88,20 @@ def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
         DataError: The file is missing, or a line is not such an object; the message names the line.
     """
     captions: list[SubtitleLine] = []
-    for number, row in enumerate(decode_text(_read_bytes(path)).splitlines(), start=1):
-        if not row.strip():
-            continue
+    for number, row in enumerate(_read_bytes(path).split(b"\n"), start=1):
         try:
-            entry = json.loads(row)
-            interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
-            captions.append(SubtitleLine(interval, str(entry["text"])))
+            if row.strip():
+                captions.append(_caption(json.loads(row)))
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f'{path}, line {number}: {error}; need {{"start_s": 0.0, "end_s": 1.0, "text": "…"}}'
-            ) from error
+            need = '{"start_s": 0.0, "end_s": 1.0, "text": "…"}'
+            raise DataError(f"{path}, line {number}: {error}; need {need}") from error
     return tuple(sorted(captions, key=lambda line: line.interval))
+
+
+def _caption(entry: dict[str, Any]) -> SubtitleLine:
+    if not isinstance(entry["text"], str):
+        raise TypeError("the text is not a string")
+    return SubtitleLine(Interval(float(entry["start_s"]), float(entry["end_s"])), entry["text"])
 
 
 def _read_bytes(path: Path) -> bytes:

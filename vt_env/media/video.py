@@ -14,6 +14,7 @@ from vt_env.config import MediaConfig
 from vt_env.media.asr import has_audio, transcribe
 from vt_env.media.cache import Progress, cache_root, content_hash
 from vt_env.media.clip_index import ClipIndex, build_clip_index
+from vt_env.media.container import check_file
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
 from vt_env.media.store import FrameStore, build_store
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
@@ -105,8 +106,8 @@ class VideoLibrary:
             DataError: The video, its subtitles or its captions cannot be read.
             ConfigError: The cache cannot be written, or speech recognition is asked for and not installed.
         """
-        path = Path(ref.path)
-        key = (ref, content_hash(path) if path.is_file() else "")
+        check_file(Path(ref.path))
+        key = (ref, content_hash(Path(ref.path)))
         with self._lock:
             if key in self._open:
                 self._open.move_to_end(key)
