@@ -21,7 +21,7 @@ Play = Generator[ToolCall | Answer, Observation, None]
 _SUBTITLES_TOP_K = 4
 _CLIPS_TOP_K = (4, 8)
 """Candidates asked for at first, and once all of the first were wrong."""
-_LINE = re.compile(r"^((#\d+ )?(\d+:\d\d)-(\d+:\d\d)) (.*)$", re.MULTILINE)
+_LINE = re.compile(r"^((#\d+ )?(\d+:\d\d)-(\d+:\d\d)) (\S.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class ScriptedAgent:
         thought = "\n".join(part for part in (self._note, where.line) if part)
         arguments = {"start_s": where.interval.start_s, "end_s": where.interval.end_s}
         shown = yield ToolCall("caption_zoom", arguments, thought)
-        captions = [line.text.split() for line in read_lines(shown.text)]
+        captions: list[list[str]] = [line.text.split() for line in read_lines(shown.text)]
         if not captions:
             self._note = ""
             return None

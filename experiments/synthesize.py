@@ -127,5 +127,9 @@ def _card(
             "same with frames": count_families(kept),
         },
         rejected={"filters": filtered.reasons, "replay": dict(diverged.most_common())},
-        questions={"asked": len({it.task_id for it in attempts}), "kept": len({it.task_id for it in kept})},
+        questions={
+            "asked": len({it.task_id for it in attempts}),
+            "dropped by the filters": filtered.dropped_questions,
+            "kept": len({it.task_id for it in kept}),
+        },
     )

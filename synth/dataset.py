@@ -36,7 +36,7 @@ class DataCard:
     rejected: Mapping[str, Mapping[str, int]]
     """Stage to reason to number of trajectories that it rejected."""
     questions: Mapping[str, int]
-    """Questions asked, and questions with a trajectory in the data set."""
+    """Number of questions asked, and of those that are left with a trajectory."""
     schema: int = CARD_SCHEMA
 
     def markdown(self) -> str:

@@ -9,6 +9,7 @@ words of the caption occur in the text) and misses a paraphrase.
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from synth.filters import FilterMode
@@ -19,9 +20,10 @@ from vt_env.perception import CaptionPerception, FramePerception
 from vt_env.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.types import SubtitleLine, ToolCall
 
+_NOT_REPRODUCED = ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end")
 FATAL: Mapping[FilterMode, Collection[str]] = {
-    "default": ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end", "unseen_caption"),
-    "paper": ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end"),
+    "default": (*_NOT_REPRODUCED, "unseen_caption"),
+    "paper": _NOT_REPRODUCED,
 }
 """The kinds of divergence for which each filter mode drops a trajectory; the paper has no check of captions."""
 
@@ -58,14 +60,12 @@ def ground(source: Trajectory, episode: Episode) -> Grounded:
         episode: A fresh episode of the same task that sees frames.
     """
     texts = [_with_frames(turn.text) for turn in source.turns]
-    try:
+    # Where the data fails, the episode keeps the reason, and with it the record is marked invalid.
+    with suppress(DataError):
         episode.start()
         for text in texts:
             if episode.stop is None:
                 episode.apply(parse_action(text))
-    except DataError:
-        # The episode keeps the reason, and with it the record is marked invalid.
-        pass
     replayed = record_episode(episode, texts, policy=source.policy, seed=source.seed, sample=source.sample)
     captions = episode.video.captions or ()
     return Grounded(replayed, tuple(_divergences(source, replayed, captions)))
@@ -88,7 +88,7 @@ def _divergences(source: Trajectory, replayed: Trajectory, captions: Sequence[Su
             yield Divergence(turn_idx, "other_result", _result(expected), _result(got))
         next_text = replayed.turns[turn_idx + 1].text if turn_idx + 1 < len(replayed.turns) else ""
         for line in _unseen(got, captions):
-            if _words(line.text) <= _words(next_text):
+            if set() < _words(line.text) <= _words(next_text):
                 times = " ".join(f"{frame.time_s:g}" for frame in got.frames)
                 yield Divergence(turn_idx, "unseen_caption", f"{line.interval} {line.text}", f"frames at {times} s")
     yield from _end_divergences(source, replayed)
