@@ -28,6 +28,7 @@ SPECS = {
     "transport.ts": VideoSpec(frames=100, b_frames=2, audio=True),
     "vp9.webm": VideoSpec(codec="libvpx-vp9"),
     "av1.mp4": VideoSpec(codec="libsvtav1", options={"preset": "12"}),
+    "hevc.mp4": VideoSpec(frames=100, codec="libx265", options={"x265-params": "log-level=none:bframes=3"}),
     "mpeg4.mp4": VideoSpec(codec="mpeg4", b_frames=2),
     "mpeg4.avi": VideoSpec(codec="mpeg4"),
     "mjpeg.mov": VideoSpec(codec="mjpeg"),

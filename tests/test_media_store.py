@@ -210,3 +210,11 @@ def test_a_cache_that_cannot_be_written_is_a_configuration_error(video: Path, tm
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="set VT_ENV_CACHE"):
         build_store(video, CONFIG, tmp_path / "file")
+
+
+def test_a_stored_frame_that_rotted_on_disk_is_refused(video: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "stores" / build_store(video, CONFIG, tmp_path).key
+    size = (folder / "frames.bin").stat().st_size
+    (folder / "frames.bin").write_bytes(bytes(size))
+    with pytest.raises(DataError, match="a frame is damaged; delete its folder"):
+        build_store(video, CONFIG, tmp_path).frames_at([0])

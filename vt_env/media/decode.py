@@ -7,10 +7,10 @@ time is the one with the latest presentation time not after it ("played at" in t
 the packets, never from a frame rate; a frame counts as found only when the decoder returns that very presentation time,
 unmarked by errors, after a start at a keyframe.
 
-Why PyAV: on fourteen videos whose frames paint their own index (`tests/videos.py`), 60 frames each in random order, it
-returned every frame, and decord2 3.4.0 returned other or torn pictures, with no error, for 26 of 60 in H.264 with open
-groups, 6 in HEVC, 19 in MPEG-4 with B-frames and 60 in a transport stream. What neither can see is damage that the
-format hides, such as flipped bytes that still decode, or a block lost inside a Matroska file.
+Why PyAV: on fourteen videos whose frames paint their own index (`tests/videos.py`), 60 frames of each in random order,
+this module returned every one. decord2 3.4.0 returned wrong or torn pictures without an error for 26 of 60 in H.264
+with open groups, 6 in HEVC, 19 in MPEG-4 with B-frames and 60 in a transport stream. What neither can see is damage
+that a format hides, such as flipped bytes that still decode or a block lost inside a Matroska file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -107,9 +107,10 @@ class VideoFile:
         Raises:
             DataError: A time is outside `[0, duration_s)`.
         """
+        duration_s = self.duration_s
         for time_s in times_s:
-            if not 0 <= time_s < self.duration_s:
-                raise DataError(f"{self.path}: no frame at {time_s} s; ask for 0 to below {self.duration_s} s")
+            if not 0 <= time_s < duration_s:
+                raise DataError(f"{self.path}: no frame at {time_s} s; ask for 0 to below {duration_s} s")
 
 
 def open_video(path: str | Path) -> VideoFile:
@@ -169,8 +170,9 @@ class _Player:
         yield None
 
     def _advance(self, pts: int) -> VideoFrame | None:
+        """Play on to the frame shown at `pts`; `None` if it is not there or anything on the way is damaged."""
         for frame in self._frames:
-            if frame.is_corrupt or frame.pts is None or frame.pts > pts:
+            if frame.is_corrupt or (frame.pts or 0) > pts:
                 return None
             if frame.pts == pts:
                 return frame
@@ -189,9 +191,12 @@ class _Player:
                 for packet in container.demux(stream):
                     if first_pts is None and packet.is_keyframe:
                         first_pts = packet.pts
-                    if first_pts is not None:
+                    if first_pts is None:
+                        continue
+                    for frame in packet.decode():
                         # Frames shown before the keyframe may refer to pictures that were never decoded.
-                        yield from (frame for frame in packet.decode() if (frame.pts or 0) >= first_pts)
+                        if frame.pts is not None and frame.pts >= first_pts:
+                            yield frame
             except av.error.FFmpegError:
                 return
 

@@ -4,7 +4,7 @@ Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A s
 the video and the parameters: `frames.bin` (JPEGs end to end), `index.bin` (int64: where each one lies, which frame it
 is, and the timeline of the whole video) and `meta.json`. It appears whole or not at all and never changes, so any
 number of processes can read it. The arrays are raw because numpy's own formats parse their headers with `ast`, which
-Python 3.11 does not survive in several threads at once (SystemError, "recursion depth mismatch").
+was seen to fail under several threads in Python 3.11.7 (SystemError, "AST constructor recursion depth mismatch").
 """
 
 import json
@@ -21,7 +21,7 @@ from PIL import Image
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.media.cache import Progress, build_once, cache_key, cache_root, content_hash
-from vt_env.media.container import Timeline, check_file
+from vt_env.media.container import Timeline, check_file, latest_idxs
 from vt_env.media.decode import Pixels, VideoFile, open_video
 from vt_env.types import FrameBatch
 
@@ -58,10 +58,10 @@ class FrameStore:
         Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
 
         Raises:
-            DataError: A time is outside `[0, duration_s)`.
+            DataError: A time is outside `[0, duration_s)`, or a stored frame is damaged.
         """
         self.video.check_times(times_s)
-        rows = np.searchsorted(self.times_s, np.asarray(times_s, dtype=np.float64) + 1e-6, side="right") - 1
+        rows = latest_idxs(self.times_s, times_s)
         data = np.empty((len(rows), self.config.frame_px, self.config.frame_px, 3), dtype=np.uint8)
         distinct, places = np.unique(rows, return_inverse=True)
         for number, row in enumerate(distinct.tolist()):
@@ -70,7 +70,10 @@ class FrameStore:
 
     def _picture(self, row: int) -> Pixels:
         jpeg = self.packed[self.offsets[row] : self.offsets[row + 1]].tobytes()
-        return np.asarray(Image.open(BytesIO(jpeg)))
+        try:
+            return np.asarray(Image.open(BytesIO(jpeg)))
+        except OSError as error:
+            raise DataError(f"store {self.key}: a frame is damaged; delete its folder, it is rebuilt") from error
 
 
 def build_store(
