@@ -37,6 +37,8 @@ def test_viewing_everything_earns_little_evidence_and_viewing_twice_counts_once(
     everything = ToolCall("frame_zoom", {"start_s": 0, "end_s": 600})
     assert terms_of(everything, Answer("47"))["evidence"] == pytest.approx(26 / 600)
     assert terms_of(LOOK, LOOK, Answer("47"))["evidence"] == pytest.approx(20 / 26)
+    inside = ToolCall("frame_zoom", {"start_s": "05:25", "end_s": "05:30"})
+    assert terms_of(LOOK, inside, Answer("47"))["evidence"] == pytest.approx(20 / 26)
 
 
 def answered_early(finished: FinishedEpisode) -> float:

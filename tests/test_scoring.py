@@ -80,6 +80,8 @@ UNPARSED = [
     ("", NUMBERS),
     ("   ", NUMBERS),
     (".", NUMBERS),
+    ("", ("!", "?")),
+    (".", ("!", "47")),
     ("48", NUMBERS),
     ("4", NUMBERS),
     ("4 7", NUMBERS),

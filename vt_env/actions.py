@@ -57,7 +57,7 @@ def render_action(action: Action) -> str:
     if isinstance(action, Answer):
         return f"{thought}<answer>{action.text}</answer>"
     call = {"name": action.name, "arguments": {name: _write(name, it) for name, it in action.arguments.items()}}
-    # An escaped "<" keeps tags inside a query from being read as the end of the call.
+    # Other parsers look for the closing tag first; an escaped "<" hides one inside a query from them.
     text = json.dumps(call, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return f"{thought}<tool_call>\n{text}\n</tool_call>"
 

@@ -39,6 +39,14 @@ def make_episode(task: Task, library: Library, config: EnvConfig, tools: tuple[T
     return Episode(task.item, task.gold, library.open(task.item.video), config, tools)
 
 
+def open_library(media: MediaConfig, cache_dir: str | Path | None = None) -> Library:
+    """Make the library that opens real videos; `cache_dir=None` takes the default cache."""
+    # Decoders and search indices are only loaded by those who need them.
+    from vt_env.media.video import VideoLibrary
+
+    return VideoLibrary(media, None if cache_dir is None else Path(cache_dir))
+
+
 class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
     """Answer a question about a long video by looking at parts of it with tools.
 
@@ -146,7 +154,7 @@ class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
         self.render_mode = render_mode
         self.episode: Episode | None = None
         """The running episode; `None` before the first reset."""
-        self._library = library or _open_library(self.config.media, cache_dir)
+        self._library = library or open_library(self.config.media, cache_dir)
         limits = self.config.budget
         option_count = max(len(task.item.options) for task in self.tasks)
         self.action_space = action_space(self.tools, option_count, limits.top_k_max)
@@ -225,10 +233,3 @@ class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
     def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
         item, duration_s = episode.item, episode.video.duration_s
         return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
-
-
-def _open_library(media: MediaConfig, cache_dir: str | Path | None) -> Library:
-    # Decoders and search indices are only loaded where no other library was given.
-    from vt_env.media.video import VideoLibrary
-
-    return VideoLibrary(media, None if cache_dir is None else Path(cache_dir))
