@@ -28,7 +28,7 @@ from vt_env.types import FrameBatch, FrameRef, Observation, StopReason
 
 IGNORED = -100
 """Label of a token that is not trained on."""
-_FRAME_LENGTH = 64
+FRAME_LENGTH = 64
 """What a frame adds to the length of a row, in characters; rough, since lengths only sort rows into batches."""
 
 
@@ -120,7 +120,7 @@ class TrajectoryRows:
         return [
             len(it.prompt_text)
             + sum(len(turn.text) + len(turn.observation_text) for turn in it.turns)
-            + _FRAME_LENGTH * len(it.frames)
+            + FRAME_LENGTH * len(it.frames)
             for it in self._trajectories
         ]
 

@@ -20,7 +20,7 @@ from vt_env import prompts
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.doors.trl_processor import prepare_processor
 from vt_env.doors.trl_rollout import Content, FinishedRollout, Message, Rollout
-from vt_env.doors.trl_vllm import cpu_engine_settings, engine_settings, patch_vllm_colocate, watch_logp_difference
+from vt_env.doors.trl_vllm import CPU_ENGINE_SETTINGS, engine_settings, patch_vllm_colocate, watch_logp_difference
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
@@ -32,8 +32,8 @@ from vt_env.tools import ToolChoice, tools_for
 from vt_env.types import StopReason
 
 __all__ = [
+    "CPU_ENGINE_SETTINGS",
     "TrlEnvironment",
-    "cpu_engine_settings",
     "engine_settings",
     "environment_class",
     "patch_vllm_colocate",

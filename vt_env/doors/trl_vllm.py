@@ -13,7 +13,9 @@ how the parts behave, not which versions they are):
 Knows nothing of episodes, and imports neither torch nor TRL before it is used.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import os
+import socket
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -26,6 +28,13 @@ FP32_LIMIT = 1e-4
 """Difference allowed where both compute in fp32; about 1e-6 is usual, and above 1e-2 what the faults above cause."""
 BF16_LIMIT = 5e-2
 """Difference allowed elsewhere: rounding alone makes about 3e-2."""
+CPU_ENGINE_SETTINGS: Mapping[str, object] = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "kv_cache_memory_bytes": 2**30,
+    "mm_processor_cache_gb": 0.25,
+}
+"""For `engine_settings`: a small model in fp32 on the CPU, where vLLM would take bf16 and most of the memory."""
 _NEVER = -100.0
 
 
@@ -37,14 +46,17 @@ class SamplingMismatch(VtEnvError):
 def engine_settings(**settings: object) -> Generator[None]:
     """While this is open, TRL builds its colocated vLLM engine with these arguments of `vllm.LLM` besides its own.
 
-    TRL hands over neither `dtype` nor `enforce_eager`, `limit_mm_per_prompt` or cache sizes, and vLLM would run an fp32
-    checkpoint in bf16 on the CPU.
+    TRL hands over neither `dtype` nor `enforce_eager`, `limit_mm_per_prompt` or cache sizes. On the CPU vLLM also takes
+    `torch.set_num_threads` away from the whole process; it is given back here. The engine gets a port of its own, since
+    TRL tries the same few in every process and two runs that start together would take the same.
 
     Raises:
         ConfigError: vLLM is not installed, or this TRL builds its engine elsewhere.
     """
+    import torch
     from trl.generation import vllm_generation
 
+    set_num_threads = torch.set_num_threads
     module: Any = vllm_generation
     stock = getattr(module, "LLM", None)
     if stock is None:
@@ -53,25 +65,13 @@ def engine_settings(**settings: object) -> Generator[None]:
     def build(**own: object) -> Any:
         return stock(**{**own, **settings})
 
+    os.environ.setdefault("MASTER_PORT", str(_free_port()))
     module.LLM = build
     try:
         yield
     finally:
         module.LLM = stock
-
-
-def cpu_engine_settings(max_images: int) -> dict[str, object]:
-    """Return settings for a small fp32 model on the CPU, for `engine_settings`.
-
-    Args:
-        max_images: Images that one conversation may hold.
-    """
-    return {
-        "dtype": "float32",
-        "enforce_eager": True,
-        "limit_mm_per_prompt": {"image": max_images, "video": 0},
-        "mm_processor_cache_gb": 0.25,
-    }
+        torch.set_num_threads = set_num_threads
 
 
 def patch_vllm_colocate(trainer: Any) -> None:
@@ -132,6 +132,12 @@ def collapse_runs(ids: Sequence[int], token_id: int) -> list[int]:
     """Shorten every run of a token to one; ids without runs come back as they are."""
     runs = ((token, list(run)) for token, run in groupby(ids))
     return [kept for token, run in runs for kept in (run[:1] if token == token_id else run)]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
 
 
 def _mismatch_text(step: int, difference: float, allowed: float) -> str:

@@ -1,0 +1,58 @@
+"""The tiny base model's skills as rows, and rows of two kinds side by side."""
+
+from itertools import chain
+
+from experiments.sft_data import FRAME_LENGTH, Row, Rows
+from experiments.tiny.batches import Exchanges, messages, scene_image
+
+
+class SkillRows:
+    """Exchanges that the base model was trained on, from a seed of their own.
+
+    Args:
+        seed: Decides all of them.
+        count: Number of rows.
+    """
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._exchanges = Exchanges(seed, batches=count, batch_size=1)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._exchanges)
+
+    def __getitem__(self, number: int) -> Row:
+        """Make a row, painting its pictures."""
+        exchange = self._exchanges[number]
+        pictures = iter(scene_image(scene, scene.look_seed) for scene in exchange.scenes)
+        *before, asked = messages(exchange)
+        blocks = [{**it, "image": next(pictures)} if it["type"] == "image" else it for it in asked["content"]]
+        return Row((*before, {**asked, "content": blocks}, {"role": "assistant", "content": exchange.reply}))
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        exchanges = (self._exchanges[number] for number in range(len(self)))
+        return [len(it.request) + len(it.reply) + FRAME_LENGTH * len(it.scenes) for it in exchanges]
+
+
+class MixedRows:
+    """Rows of several kinds, one kind after the other; the trainer shuffles them."""
+
+    def __init__(self, *parts: Rows) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, number: int) -> Row:
+        """Build a row."""
+        for part in self._parts:
+            if number < len(part):
+                return part[number]
+            number -= len(part)
+        raise IndexError("row number past the end")
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        return list(chain.from_iterable(part.lengths() for part in self._parts))
