@@ -8,7 +8,7 @@ from typing import Any
 from experiments.runs import METRICS, read_jsonl
 
 PHASES = ("generation", "environment", "logprobs", "update", "sync")
-"""What the seconds of a step are spent on."""
+"""What the seconds of a step are spent on, at least."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ def read_grpo_log(path: Path) -> GRPOLog:
     """
     lines = [line for line in read_jsonl(path / METRICS) if "reward" in line]
     steps = [line for _, line in sorted({line["step"]: line for line in lines}.items())]
+    phases = dict.fromkeys(PHASES) | dict.fromkeys(phase for line in steps for phase in line["seconds"])
     terms = sorted({name for line in steps for name in line["terms"]})
     return GRPOLog(
         reward=[line["reward"] for line in steps],
         terms={name: [line["terms"][name] for line in steps] for name in terms},
         logp_difference_max=max((line["logp_difference"] for line in steps), default=0.0),
-        seconds={phase: [line["seconds"][phase] for line in steps] for phase in PHASES},
+        seconds={phase: [line["seconds"][phase] for line in steps] for phase in phases},
     )

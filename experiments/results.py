@@ -1,5 +1,6 @@
 """What run directories say together: rows, pairs, the log of GRPO. Read from journals and metrics, offline."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -141,7 +142,14 @@ def _by_policy(evaluations: Sequence[FinishedRun]) -> dict[str, list[Trajectory]
 
 
 def _wall_s(found: Sequence[FinishedRun]) -> dict[str, float]:
-    total: dict[str, float] = {}
+    total: defaultdict[str, float] = defaultdict(float)
     for run in found:
-        total[run.kind] = round(total.get(run.kind, 0.0) + runs.wall_s(run.path), 3)
-    return total
+        if run.kind == "quickstart":
+            # Its other phases are runs of their own.
+            done = {
+                line["phase"]: line["seconds"] for line in runs.read_jsonl(run.path / runs.METRICS) if "phase" in line
+            }
+            total |= {phase: seconds for phase, seconds in done.items() if phase in ("world", "index")}
+        else:
+            total[run.kind] = round(total[run.kind] + runs.wall_s(run.path), 3)
+    return dict(total)

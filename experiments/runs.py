@@ -56,6 +56,10 @@ class Run:
         """
         return read_jsonl(self.path / JOURNAL)
 
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read every line of the metrics, in order."""
+        return read_jsonl(self.path / METRICS)
+
     def metric(self, record: Mapping[str, object]) -> None:
         """Append one line to the metrics; `elapsed_s` (since this process opened the run) is added."""
         _append_line(self.path / METRICS, {**record, "elapsed_s": round(self.elapsed_s, 3)})
@@ -101,12 +105,6 @@ def resolve(config: object) -> dict[str, Any]:
         raise TypeError(f"config is {type(config).__name__}: need a dataclass")
     fields = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
     return json.loads(json.dumps(fields, default=str))
-
-
-def is_finished(path: Path) -> bool:
-    """Tell whether the run in `path` was closed by its own end and not by a kill."""
-    lines = read_jsonl(path / METRICS) if (path / METRICS).exists() else []
-    return bool(lines) and lines[-1].get("event") == "closed"
 
 
 def wall_s(path: Path) -> float:

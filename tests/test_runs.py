@@ -78,16 +78,6 @@ def test_wall_time_adds_up_over_the_processes_of_a_run(tmp_path):
     assert runs.wall_s(tmp_path) == 6.5
 
 
-def test_a_run_counts_as_finished_only_if_it_came_to_its_end(tmp_path):
-    assert not runs.is_finished(tmp_path)
-    with pytest.raises(KeyboardInterrupt), runs.open_run(tmp_path, "toy", Small()):
-        raise KeyboardInterrupt
-    assert not runs.is_finished(tmp_path)
-    with runs.open_run(tmp_path, "toy", Small()):
-        pass
-    assert runs.is_finished(tmp_path)
-
-
 def test_the_commit_is_that_of_this_checkout_whatever_the_working_directory(tmp_path, monkeypatch):
     before = commit()
     monkeypatch.chdir(tmp_path)
