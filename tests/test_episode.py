@@ -92,7 +92,7 @@ CLIPS = "#1 05:20-05:30 1.00\n#2 05:30-05:40 1.00\n"
         ("captions", replace(LOOK, name="caption_zoom"), "05:20-05:46 red square 47\n"),
         (
             "captions",
-            ToolCall("caption_zoom", {"start_s": "05:45", "end_s": "10:01"}),
+            ToolCall("caption_zoom", {"start_s": "05:20", "end_s": "06:00"}),
             "05:20-05:46 red square 47\n05:46-10:00 blue circle 12\n",
         ),
         ("frames", ToolCall("spatial_zoom", {"time_s": "05:22", "box": [0, 0, 0.5, 0.5]}), "Crop at 05:22.\n"),

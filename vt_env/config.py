@@ -80,8 +80,13 @@ class EnvConfig:
 
 
 def default_budget() -> BudgetConfig:
-    """Budget of the project's own runs: few small frames, so that it fits tiny models and CPU training."""
+    """Few frames a look, so that an episode fits a short context."""
     return BudgetConfig(max_calls=8, max_frames=16, frames_per_zoom=2)
+
+
+def tiny_budget() -> BudgetConfig:
+    """Budget of the tiny model: one frame a look, as many looks as calls."""
+    return BudgetConfig(max_calls=8, max_frames=8, frames_per_zoom=1)
 
 
 def paper_budget() -> BudgetConfig:
@@ -92,7 +97,11 @@ def paper_budget() -> BudgetConfig:
     return BudgetConfig(max_calls=8, max_frames=64, frames_per_zoom=8, global_frames=32)
 
 
-BUDGETS: Mapping[str, Callable[[], BudgetConfig]] = {"default": default_budget, "paper": paper_budget}
+BUDGETS: Mapping[str, Callable[[], BudgetConfig]] = {
+    "default": default_budget,
+    "paper": paper_budget,
+    "tiny": tiny_budget,
+}
 
 
 def resolve_budget(budget: "str | BudgetConfig") -> BudgetConfig:

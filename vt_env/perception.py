@@ -48,15 +48,16 @@ class FramePerception:
         return View(prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
     def _sample(self, interval: Interval, count: int) -> View:
-        part_s = interval.duration_s / count
-        found = self._video.frames_at([interval.start_s + (part + 0.5) * part_s for part in range(count)])
+        found = self._video.frames_at(moments(interval, count))
         _, first = np.unique(found.pts_s, return_index=True)
         frames = FrameBatch(found.data[first], found.pts_s[first])
         return View(prompts.frames_text(frames), frames, viewed=(interval,))
 
 
 class CaptionPerception:
-    """Looking returns captions.
+    """Looking returns the captions of the very moments whose frames the other perception would show.
+
+    A caption stands for a view of frames, as in the paper, where `CaptionZoom` is `FrameZoom` followed by a captioner.
 
     Raises:
         ConfigError: The video has no captions.
@@ -72,6 +73,7 @@ class CaptionPerception:
                 "use perception='frames'"
             )
         self._captions = sorted(video.captions, key=lambda line: line.interval)
+        self._moments = budget.frames_per_zoom
 
     def overview(self) -> View | None:
         """Return nothing: a caption of the whole video would tell more than its global frames do."""
@@ -82,14 +84,21 @@ class CaptionPerception:
         return 0
 
     def look(self, interval: Interval, max_frames: int) -> View:
-        """Return all captions that overlap the interval, in time order."""
-        lines = [line for line in self._captions if line.interval.overlap_s(interval) > 0]
+        """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
+        times_s = moments(interval, self._moments)
+        lines = [line for line in self._captions if any(line.interval.contains(time_s) for time_s in times_s)]
         return View(prompts.captions_text(lines), viewed=(interval,))
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the captions on screen at that time; captions say nothing about where in the frame."""
         lines = [line for line in self._captions if line.interval.contains(time_s)]
         return View(prompts.captions_text(lines), viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
+
+
+def moments(interval: Interval, count: int) -> list[float]:
+    """Return the middles of `count` equal parts of the interval, in seconds."""
+    part_s = interval.duration_s / count
+    return [interval.start_s + (part + 0.5) * part_s for part in range(count)]
 
 
 def build_perception(name: str, video: Video, budget: BudgetConfig) -> Perception:

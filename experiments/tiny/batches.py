@@ -19,6 +19,11 @@ NATIVE_PX = 224
 IGNORED = -100
 
 
+def exchange_rng(*numbers: int) -> np.random.Generator:
+    """The generator that these numbers alone determine."""
+    return np.random.default_rng(np.random.SeedSequence(numbers))
+
+
 class Exchanges(Dataset[Exchange]):
     """Exchanges numbered from 0; number and seed decide everything, so a run can resume anywhere.
 
@@ -37,8 +42,8 @@ class Exchanges(Dataset[Exchange]):
     def __getitem__(self, number: int) -> Exchange:
         """Make exchange `number`."""
         batch, place = divmod(number, self.batch_size)
-        group = random_group(np.random.default_rng(np.random.SeedSequence([self.seed, batch])))
-        return random_exchange(group, np.random.default_rng(np.random.SeedSequence([self.seed, batch, place + 1])))
+        group = random_group(exchange_rng(self.seed, batch))
+        return random_exchange(group, exchange_rng(self.seed, batch, place + 1))
 
 
 def messages(exchange: Exchange) -> list[dict[str, object]]:

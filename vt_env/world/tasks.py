@@ -45,7 +45,8 @@ class WorldVideo:
 
     def __call__(self, ref: VideoRef) -> None:
         """Write the files if they are not there; `ref` is this video's own."""
-        write_files(self.script(), self.config, self.folder)
+        if not self.folder.is_dir():
+            write_files(self.script(), self.config, self.folder)
 
 
 def world_videos(split: str, config: WorldConfig, root: Path | None = None) -> list[WorldVideo]:
