@@ -64,7 +64,8 @@ def _grpo(report: Report) -> Iterator[str]:
         yield "No step was finished."
         return
     first, last = log.reward[:5], log.reward[-5:]
-    yield f"* {len(log.reward)} steps; mean reward of the first {len(first)} {mean(first):.2f}, of the last {mean(last):.2f}"
+    rewards = f"of the first {len(first)} {mean(first):.2f}, of the last {mean(last):.2f}"
+    yield f"* {len(log.reward)} steps; mean reward {rewards}"
     yield f"* largest log-probability difference between sampler and trainer: {log.logp_difference_max:.1e}"
     shares = ", ".join(f"{phase} {mean(values):.1f}" for phase, values in log.seconds.items() if values)
     yield f"* seconds a step: {shares}"
