@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Command] = {
     "play": Command("experiments.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
     "synth": Command("experiments.synthesize", "SynthRun", "captions to grounded, filtered trajectories"),
     "pretrain": Command("experiments.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
+    "probe": Command("experiments.tiny.probes", "ProbeRun", "measure the skills of the tiny base model"),
     "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories"),
     "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL"),
     "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),

@@ -1,8 +1,8 @@
 """Train the tiny base model: `vt-env pretrain --out runs/base`.
 
-    vision tower with four classification heads ──► the language model learns its skills, tower frozen
+    vision tower with four classification heads ──► the language model, tower frozen: first texts alone, then all skills
 
-About an hour on two CPU cores; the result ships in `experiments/tiny/base`. It resumes where it was interrupted.
+Half an hour on two CPU cores; the result ships in `experiments/tiny/base`. It resumes where it was interrupted.
 """
 
 import os
@@ -45,6 +45,8 @@ class PretrainRun:
     """First stage: the vision tower, on single scenes."""
     skills: StageConfig = StageConfig(steps=3000, batch_size=32, lr=1.5e-3)
     """Second stage: everything but the vision tower, on exchanges."""
+    text_steps: int = 800
+    """Steps of the second stage before the first picture."""
     seed: int = 1
     """Seed of the weights and of the examples; the probes use another one."""
     threads: int = 2
@@ -60,7 +62,7 @@ def main(run: PretrainRun) -> Path:
     model = build_model(processor.tokenizer, run.seed)
     model.model.visual.load_state_dict(load_file(_vision(run, model, processor)))
     model.model.visual.requires_grad_(False)
-    exchanges = Exchanges(run.seed, run.skills.steps, run.skills.batch_size)
+    exchanges = Exchanges(run.seed, run.skills.steps, run.skills.batch_size, run.text_steps)
     trainer = _train(run, "skills", run.skills, model, exchanges, ExchangeCollator(processor))
     folder = run.out / "model"
     model.requires_grad_(True)

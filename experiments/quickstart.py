@@ -31,6 +31,8 @@ from vt_env.types import VideoRef
 
 EVALUATED = ("random", "blind", "uniform", "caption-only", "base", "sft", "sft+grpo", "oracle")
 """The policies of the table, in the order in which they are evaluated."""
+BUDGET = "tiny"
+"""What every episode may spend, in synthesis, training and evaluation alike."""
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTHONWARNINGS": "ignore",
@@ -134,17 +136,17 @@ def plan(run: QuickstartRun) -> Iterator[Phase]:
     yield Phase("world", lambda: run_parallel(prepare_task, list(by_video.values()), run.processes, "world"))
     yield Phase("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
     synth, sft, grpo = (run.out / name for name in ("synth", "sft", "grpo"))
-    limit, seed = ("--limit", sizes.train_tasks), ("--seed", run.seed)
-    yield _command("synth", "synth", "--out", synth, *limit, "--samples", sizes.samples, *seed)
+    limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
+    yield _command("synth", "synth", "--out", synth, *limit, "--samples", sizes.samples, *budget, *seed)
     mixture = ("--trajectories", synth / "dataset", "--skills-share", sizes.skills_share)
     yield _command("sft", "sft", "--out", sft, "--model", run.base, *mixture, "--steps", sizes.sft_steps, *seed)
     start = ("--model", sft / "model")
     steps = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts)
-    yield _command("grpo", "grpo", "--out", grpo, *start, *steps, *seed)
+    yield _command("grpo", "grpo", "--out", grpo, *start, *steps, *budget, *seed)
     checkpoints = {"sft": sft / "model", "sft+grpo": grpo / "model"}
     for agent in EVALUATED:
         model = ("--model.path", checkpoints.get(agent, run.base)) if agent in MODELS else ()
-        what = ("--agent", agent, "--n", sizes.test_tasks)
+        what = ("--agent", agent, "--n", sizes.test_tasks, *budget)
         yield _command(f"eval {agent}", "eval", "--out", run.out / "eval" / agent, *what, *model, *seed)
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from transformers import Qwen2_5_VLProcessor
 
 from experiments.tiny.processor import IMAGE_PX
-from experiments.tiny.skills import Exchange, random_exchange, random_group
+from experiments.tiny.skills import TEXTS, Exchange, random_exchange, random_group
 from vt_env.prompts import system_text
 from vt_env.world.render import render_scene
 from vt_env.world.script import Scene
@@ -27,11 +27,13 @@ def exchange_rng(*numbers: int) -> np.random.Generator:
 class Exchanges(Dataset[Exchange]):
     """Exchanges numbered from 0; number and seed decide everything, so a run can resume anywhere.
 
-    All exchanges of a batch come from one group of skills of like length.
+    All exchanges of a batch come from one group of skills of like length, in the first `text_batches` from that without
+    pictures.
     """
 
-    def __init__(self, seed: int, batches: int, batch_size: int) -> None:
+    def __init__(self, seed: int, batches: int, batch_size: int, text_batches: int = 0) -> None:
         self.seed = seed
+        self.text_batches = text_batches
         self.batches = batches
         self.batch_size = batch_size
 
@@ -42,7 +44,7 @@ class Exchanges(Dataset[Exchange]):
     def __getitem__(self, number: int) -> Exchange:
         """Make exchange `number`."""
         batch, place = divmod(number, self.batch_size)
-        group = random_group(exchange_rng(self.seed, batch))
+        group = TEXTS if batch < self.text_batches else random_group(exchange_rng(self.seed, batch))
         return random_exchange(group, exchange_rng(self.seed, batch, place + 1))
 
 

@@ -9,6 +9,9 @@ from experiments.tiny.tokenizer import IMAGE_TOKEN, TOKENIZER_SIZE
 TEXT_WIDTH = 192
 VISION_WIDTH = 96
 MAX_TOKENS = 4096
+TEXT_INIT_STD = TEXT_WIDTH**-0.5
+"""Spread of the language model's first weights. With the default of 0.02, made for wide models, attention starts so
+flat that copying was not learned in 3000 steps; with this one in 400."""
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
@@ -22,6 +25,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
         text_config={
             "vocab_size": TOKENIZER_SIZE,
             "hidden_size": TEXT_WIDTH,
+            "initializer_range": TEXT_INIT_STD,
             "intermediate_size": 512,
             "num_hidden_layers": 4,
             "num_attention_heads": 6,

@@ -1,5 +1,6 @@
-"""Measure the base skills: greedy replies that equal the expected one, n exchanges a skill, seeds never trained on."""
+"""Measure the base skills: `vt-env probe`. Greedy replies that equal the expected one, from seeds never trained on."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,15 @@ import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLProcessor
 
+from experiments.runs import write_text
 from experiments.tiny.batches import messages, scene_image
 from experiments.tiny.skills import SKILLS, Exchange
+from vt_env.errors import ConfigError
 
 PROBE_SEED = 900_000
 """Seed of the probes; training uses small ones."""
-REPLY_TOKENS = 40
+REPLY_TOKENS = 100
+SKILLS_FILE = "skills.json"
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,27 @@ class ProbeRun:
     """Exchanges a skill."""
     batch_size: int = 100
     """Exchanges generated together."""
+    threads: int = 2
+    """CPU threads of PyTorch."""
 
 
-def main(run: ProbeRun) -> dict[str, float]:
+def main(run: ProbeRun) -> None:
+    """Measure, print, and write `skills.json` beside the model.
+
+    Raises:
+        ConfigError: There is no model.
+    """
+    if not run.model.is_dir():
+        raise ConfigError(f"{run.model}: no such folder: run vt-env pretrain or give --model")
+    torch.set_num_threads(run.threads)
+    shares = measure(run)
+    for skill, share in shares.items():
+        print(f"{skill:<14}{share:.3f}")
+    text = json.dumps({"n": run.n, "seed": PROBE_SEED, "exact": shares}, indent=1)
+    write_text(run.model / SKILLS_FILE, f"{text}\n")
+
+
+def measure(run: ProbeRun) -> dict[str, float]:
     """Return the share of exact replies for each skill."""
     processor = AutoProcessor.from_pretrained(run.model)
     model = AutoModelForImageTextToText.from_pretrained(run.model).eval()

@@ -1,0 +1,94 @@
+"""The README is true: its Python runs as printed, in order and in one session; its commands are commands."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import COMMANDS
+from vt_env.tasks import load_tasks
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(
+    r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One code block and the remark above it."""
+
+    mark: str
+    language: str
+    text: str
+
+
+BLOCKS = [
+    Block(it["mark"] or "", it["language"], it["text"]) for it in BLOCK.finditer((ROOT / "README.md").read_text())
+]
+
+
+def blocks(language: str, mark: str = "") -> list[Block]:
+    return [block for block in BLOCKS if block.language == language and block.mark.startswith(mark)]
+
+
+def test_the_python_of_the_readme_runs_as_printed(tmp_path):
+    code = "\n".join(block.text for block in blocks("python") if not block.mark)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    terms, stop, brightness, _ = done.stdout.splitlines()
+    assert "'accuracy':" in terms and stop == "answered 1"
+    assert re.match(r"\d+ of 255", brightness)
+
+
+def test_every_python_block_is_run_or_says_why_not():
+    (marked,) = [block for block in blocks("python") if block.mark]
+    assert marked.mark.startswith("run by the tests of the TRL door")
+    compile(marked.text, "README.md", "exec")
+
+
+def test_the_video_commands_of_the_readme_run_as_printed(tmp_path):
+    (commands,) = blocks("bash", "run by the tests")
+    for line in commands.text.splitlines():
+        name, *arguments = shlex.split(line)
+        assert name == "vt-env"
+        arguments = [str(ROOT / it) if it.startswith("tests/") else it for it in arguments]
+        environment = {**os.environ, "VT_ENV_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "experiments.cli", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "answer: Greenbelt, Maryland" in done.stdout
+    assert (tmp_path / "runs/play/storyboard.png").stat().st_size > 0
+
+
+def test_every_bash_block_is_run_or_says_where():
+    assert [block.mark.split(":")[0] for block in blocks("bash")] == ["run by hand", "test command", "run by the tests"]
+
+
+def test_commands_that_the_readme_names_exist():
+    named = re.findall(r"vt-env ([a-z]+)", (ROOT / "README.md").read_text())
+    assert set(named) <= set(COMMANDS)
+
+
+def test_the_row_of_the_readme_is_a_task(tmp_path):
+    (row,) = blocks("json", "read by the tests")
+    (tmp_path / "talks").mkdir()
+    for name in ("keynote.mp4", "keynote.srt"):
+        (tmp_path / "talks" / name).touch()
+    (tmp_path / "tasks.jsonl").write_text(row.text)
+    (task,) = load_tasks(tmp_path / "tasks.jsonl", json.loads(row.text)["split"])
+    assert task.item.options[2] == "Hanoi" and task.gold is not None and task.gold.answer_idx == 2
+
+
+def test_the_continuous_integration_runs_the_command_of_the_readme():
+    (command,) = blocks("bash", "test command")
+    script = (ROOT / ".ci/run").read_text().replace('eval "$command"', "")
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT / ".ci", capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(done.stderr)
+    assert done.stdout == command.text
