@@ -81,7 +81,7 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_as_its_own_stage_mad
     assert (tmp_path / "vision.safetensors").stat().st_mtime_ns == vision
     tower = load_file(tmp_path / "vision.safetensors")
     weights = load_file(folder / "model.safetensors")
-    assert all(torch.equal(weights[f"model.visual.{name}"], value) for name, value in tower.items())
+    assert all(torch.equal(weights[f"visual.{name}"], value) for name, value in tower.items())
 
 
 @pytest.mark.skipif(not BASE.is_dir(), reason="the base model is not there")

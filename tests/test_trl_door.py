@@ -8,7 +8,7 @@ import pytest
 
 from vt_env.config import RewardConfig
 from vt_env.doors.trl import environment_class, reward_functions, training_rows
-from vt_env.doors.trl_vllm import collapse_runs
+from vt_env.doors.trl_vllm import allow_batches_without_images, collapse_runs
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.prompts import OVER, system_text
@@ -272,3 +272,20 @@ def test_a_tokenizer_without_an_image_token_is_refused(processor):
 
     with pytest.raises(ConfigError, match="no image token"):
         prepare_processor(processor.tokenizer)
+
+
+def test_a_batch_without_pictures_is_scored_like_one_that_never_had_any():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    from experiments.tiny.model import build_model
+    from experiments.tiny.processor import build_processor
+
+    model = build_model(build_processor().tokenizer, seed=0).eval()
+    ids = torch.arange(20, 30)[None]
+    empty = {"pixel_values": torch.zeros(0, 1176), "image_grid_thw": torch.zeros(0, 3, dtype=torch.long)}
+    with torch.inference_mode():
+        plain = model(input_ids=ids).logits
+        with pytest.raises(ValueError, match="non-empty"):
+            model(input_ids=ids, **empty)
+        allow_batches_without_images(model)
+        assert torch.equal(model(input_ids=ids, **empty).logits, plain)

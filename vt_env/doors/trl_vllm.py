@@ -1,6 +1,6 @@
 """Makes TRL's vLLM right for images and for the CPU, and stops a run in which it is not.
 
-With TRL 1.16 and vLLM 0.32 four things go wrong without an error or far from their cause (all probed; the patches ask
+With TRL 1.16 and vLLM 0.32 five things go wrong without an error or far from their cause (all probed; the patches ask
 how the parts behave, not which versions they are):
 
 * In colocate mode vLLM expands image tokens that TRL has expanded already (trl issue 6294), so the sampler reads other
@@ -9,6 +9,8 @@ how the parts behave, not which versions they are):
   output head behind.
 * After an update, features of images that were encoded with the old weights may be used again.
 * A sampled image or video token matches no image: TRL then drops the images of the whole batch, or crashes.
+* Where some rollouts looked at frames and a whole micro-batch of others did not, TRL hands the model an empty tensor of
+  pixels, at which the model crashes.
 
 Knows nothing of episodes, and imports neither torch nor TRL before it is used.
 """
@@ -77,7 +79,8 @@ def engine_settings(**settings: object) -> Generator[None]:
 def patch_vllm_colocate(trainer: Any) -> None:
     """Repair the trainer's vLLM where it is wrong and watch it from then on; to be called before `trainer.train`.
 
-    Without vLLM nothing is done; with a vLLM server, which treats images rightly, only `watch_logp_difference`.
+    Batches without images are mended for every trainer; with a vLLM server, which treats images rightly, the rest is
+    only `watch_logp_difference`.
 
     Args:
         trainer: A `trl.GRPOTrainer`.
@@ -86,6 +89,7 @@ def patch_vllm_colocate(trainer: Any) -> None:
         ConfigError: The trainer's vLLM cannot be reached or understood.
         SamplingMismatch: The sampler still reads other prompts than those that are trained on.
     """
+    allow_batches_without_images(trainer.model)
     if not getattr(trainer, "use_vllm", False):
         return
     if trainer.vllm_mode == "colocate":
@@ -126,6 +130,24 @@ def watch_logp_difference(trainer: Any, limit: float | None = None) -> None:
                     raise SamplingMismatch(_mismatch_text(state.global_step, difference, allowed))
 
     trainer.add_callback(LogpAlarm())
+
+
+def allow_batches_without_images(model: Any) -> None:
+    """Make a model take an empty tensor of pixels, float[0, D], as no pixels at all.
+
+    Args:
+        model: A `torch.nn.Module` whose forward takes `pixel_values` and `image_grid_thw`.
+    """
+
+    def drop_empty(
+        module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        pixels = kwargs.get("pixel_values")
+        if pixels is not None and not len(pixels):
+            kwargs = {name: value for name, value in kwargs.items() if name not in ("pixel_values", "image_grid_thw")}
+        return args, kwargs
+
+    model.register_forward_pre_hook(drop_empty, with_kwargs=True)
 
 
 def collapse_runs(ids: Sequence[int], token_id: int) -> list[int]:
