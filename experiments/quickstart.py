@@ -66,7 +66,7 @@ class Sizes:
 
 PRESETS: Mapping[str, Sizes] = {
     "default": Sizes(
-        train_tasks=300, samples=3, skills_share=0.3, sft_steps=600, grpo_steps=40, grpo_prompts=6, test_tasks=120
+        train_tasks=600, samples=3, skills_share=0.4, sft_steps=450, grpo_steps=40, grpo_prompts=6, test_tasks=120
     ),
     "smoke": Sizes(train_tasks=3, samples=1, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
 }

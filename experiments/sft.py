@@ -5,6 +5,7 @@ the tiny base model's own skills. Interrupted, it goes on from its last checkpoi
 """
 
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,9 +48,10 @@ class SFTRun:
     media: MediaConfig = field(default_factory=MediaConfig)
     """How the videos are stored; frames must be as large as those that were shown."""
     skills_share: float = 0.0
-    """Share of the rows that are skills of the tiny base model, 0 to below 1; for the tiny model alone."""
+    """Share of the rows that are skills of the tiny base model, never the same twice, 0 to below 1; for the tiny model
+    alone."""
     epochs: float = 1.0
-    """Passes over the rows."""
+    """Passes over the trajectories."""
     steps: int | None = None
     """Optimiser steps; by default what `epochs` takes."""
     batch_size: int = 16
@@ -90,17 +92,17 @@ def main(config: SFTRun) -> Path:
             return config.out
         torch.set_num_threads(config.threads)
         model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
-        rows, left_out = _rows(config)
-        run.metric({"event": "rows", "rows": len(rows), "left_out": left_out})
-        trainer = _trainer(config, model, processor, rows)
+        learned = _learned(config)
+        run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
+        trainer = _trainer(config, model, processor, learned)
         trainer.add_callback(metrics_callback(run, lambda step, logs: {"step": step, **logs}))
         trainer.train(resume_from_checkpoint=last_checkpoint(config.out))
         save_model(trainer.model.merge_and_unload() if config.lora else trainer.model, processor, folder)
     return config.out
 
 
-def _rows(config: SFTRun) -> tuple[Rows, int]:
-    """Return the rows of the run, and how many trajectories cannot be learned from."""
+def _learned(config: SFTRun) -> TrajectoryRows:
+    """Return the rows that trajectories are."""
     learned = TrajectoryRows(
         list(load_trajectories(config.trajectories)),
         load_tasks(config.tasks, config.split),
@@ -109,20 +111,31 @@ def _rows(config: SFTRun) -> tuple[Rows, int]:
     )
     if not len(learned):
         raise DataError(f"{config.trajectories}: no trajectory ends in an answer; write others with vt-env synth")
-    count = round(len(learned) * config.skills_share / (1 - config.skills_share))
-    return MixedRows(learned, SkillRows(config.seed, count)), learned.left_out
+    return learned
 
 
-def _trainer(config: SFTRun, model: Any, processor: Any, rows: Rows) -> Any:
+def _passes(config: SFTRun, trajectories: int) -> float:
+    """Tell how often every trajectory is seen."""
+    if config.steps is None:
+        return config.epochs
+    return config.steps * config.batch_size * (1 - config.skills_share) / trajectories
+
+
+def _trainer(config: SFTRun, model: Any, processor: Any, learned: Rows) -> Any:
     from datasets import Dataset
     from trl import SFTTrainer
 
     collate = ConversationCollator(processor)
+    passes = _passes(config, len(learned))
+    # Trajectories come again in every pass; skills are made anew, since a few of them would be learned by heart.
+    repeats = ceil(passes)
+    skills = round(repeats * len(learned) * config.skills_share / (1 - config.skills_share))
+    rows = MixedRows(*[learned] * repeats, SkillRows(config.seed, skills))
     # The table holds numbers alone: rows are built when a batch needs them.
     table = Dataset.from_dict({"number": range(len(rows)), "length": rows.lengths()})
     return SFTTrainer(
         model=model,
-        args=_arguments(config),
+        args=_arguments(config, passes / repeats),
         train_dataset=table,
         data_collator=lambda examples: collate([rows[example["number"]] for example in examples]),
         processing_class=processor,
@@ -130,13 +143,13 @@ def _trainer(config: SFTRun, model: Any, processor: Any, rows: Rows) -> Any:
     )
 
 
-def _arguments(config: SFTRun) -> Any:
+def _arguments(config: SFTRun, epochs: float) -> Any:
     from trl import SFTConfig
 
     on_gpu = torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(config.out / CHECKPOINTS_FOLDER),
-        num_train_epochs=config.epochs,
+        num_train_epochs=epochs,
         max_steps=config.steps or -1,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.lr,

@@ -33,7 +33,7 @@ class WorldConfig:
     """Seconds between keyframes, long as in real files."""
     videos: int = 60
     """Videos in a split."""
-    tasks_per_video: int = 5
+    tasks_per_video: int = 12
     """Questions asked of each video, families in turn."""
 
 

@@ -79,7 +79,7 @@ def world_tasks(
     Args:
         split: `"train"`, `"val"` or `"test"`.
         families: Kinds of question; by default all.
-        config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 5 questions each.
+        config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 12 questions each.
         root: Folder for the files; by default the cache.
 
     Raises:
