@@ -46,8 +46,8 @@ def number_of(row: Mapping[str, Any], key: str) -> float | None:
 def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
     """Return a list of texts; a single text is a list of one."""
     value = row.get(key)
-    values = cast("list[Any]", [value] if isinstance(value, str) else value)
-    if not isinstance(values, list | tuple) or not all(isinstance(one, str) for one in values):
+    values = cast("list[Any]", [value] if isinstance(value, str) else value if isinstance(value, list) else [None])
+    if not all(isinstance(one, str) for one in values):
         raise ValueError(f"{key}={str(value)[:60]!r}; need a list of texts")
     return tuple(values)
 
@@ -92,11 +92,8 @@ def checked_options(
     kept = tuple(text for text in texts if not (drop_placeholders and text.lower() in _PLACEHOLDERS))
     defects: list[Defect] = []
     if placeholders:
-        defects.append(
-            Defect(
-                DefectKind.PLACEHOLDER_OPTION, where, f"{placeholders} {'left out' if drop_placeholders else 'kept'}"
-            )
-        )
+        done = "left out" if drop_placeholders else "kept"
+        defects.append(Defect(DefectKind.PLACEHOLDER_OPTION, where, f"{placeholders} {done}"))
     repeated = sorted({text for text in kept if kept.count(text) > 1})
     if repeated:
         defects.append(Defect(DefectKind.DUPLICATE_OPTIONS, where, ", ".join(map(repr, repeated))))

@@ -1,4 +1,4 @@
-"""Reads annotation files of any benchmark into plain rows: JSON, JSON Lines, CSV, and Parquet where pyarrow is there."""
+"""Reads annotation files into plain rows: JSON, JSON Lines, CSV, and Parquet where pyarrow is installed."""
 
 import csv
 import hashlib

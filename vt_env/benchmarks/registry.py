@@ -156,11 +156,10 @@ def _readable(path: Path, name: str | None) -> list[RawFile]:
         paths = list(find_files(path))
         files = [read_file(file) for file in paths if not is_parquet(file) or has_pyarrow()]
         unread = [file for file in paths if is_parquet(file) and not has_pyarrow()]
-        if unread and not any(
-            recognise(file, _companions(files)) in ({name} if name else BENCHMARKS) for file in files
-        ):
-            files += [read_file(file) for file in unread]
-        return files
+        wanted = {name} if name else BENCHMARKS.keys()
+        if not unread or wanted & {recognise(file, _companions(files)) for file in files}:
+            return files
+        return files + [read_file(file) for file in unread]
     files = [read_file(path)]
     for file in sorted(path.parent.iterdir()):
         if file != path and file.suffix.lower() == ".json" and file.is_file():

@@ -1,7 +1,7 @@
 """Video-MME and Video-MME-v2.
 
-Sources: MME-Benchmarks/Video-MME (06c2315b) and lmms-lab/Video-MME; MME-Benchmarks/Video-MME-v2 (b24176a1). Both are for
-academic research only and may not be redistributed.
+Sources: MME-Benchmarks/Video-MME (06c2315b) and lmms-lab/Video-MME; MME-Benchmarks/Video-MME-v2 (b24176a1). Both are
+for academic research only and may not be redistributed.
 """
 
 import re
