@@ -18,6 +18,7 @@ _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)
 _WRAPPER = re.compile(r"(\*\*|__|\*|_|`|\[|\\boxed\{)(.+?)(\*\*|__|\*|_|`|\]|\})", re.DOTALL)
 _CLOSER = {"[": "]", "\\boxed{": "}"}
+_MAX_WRAPPERS = 4
 _REFUSAL = re.compile(
     r"\b(?:i\s+(?:cannot|can't|can\s+not|could\s+not|couldn't|am\s+unable|am\s+not\s+able)|i'm\s+(?:unable|not\s+able)|"
     r"(?:unable|impossible|not\s+possible)\s+to\s+(?:answer|determine|tell|say)|"
@@ -97,7 +98,9 @@ def read_strictly(text: str, options: Sequence[str]) -> ReadAnswer:
     them, emphasised or bracketed at will. "The answer is C" is no such text.
     """
     visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
-    marked = _ANSWER_TAG.findall(visible) or _FINAL_ANSWER.findall(visible)
+    # Without a closing tag the search for one would start again at each of many opening tags.
+    tagged = _ANSWER_TAG.findall(visible) if "</answer>" in visible.lower() else []
+    marked = tagged or _FINAL_ANSWER.findall(visible)
     return read_answer(_unwrapped(marked[-1] if marked else visible), options)
 
 
@@ -123,9 +126,9 @@ def status_without_option(reply: Reply) -> Status:
 
 def _unwrapped(text: str) -> str:
     text = text.strip()
-    while match := _WRAPPER.fullmatch(text.rstrip(".")):
-        opener, inner, closer = match.groups()
-        if closer != _CLOSER.get(opener, opener):
+    for _ in range(_MAX_WRAPPERS):
+        match = _WRAPPER.fullmatch(text.rstrip("."))
+        if match is None or match[3] != _CLOSER.get(match[1], match[1]):
             break
-        text = inner.strip()
+        text = match[2].strip()
     return text

@@ -40,7 +40,6 @@ _PHRASES = (
     *("i choose", "i select", "i pick", "my answer is", "my choice is"),
     *("옵션", "정답은", "답은", "답:", "答案是", "答案为", "选", "答えは"),
 )
-_JSON_BLOCK = re.compile(r"```json(.*?)```", re.DOTALL)
 _BARE_WORD = re.compile(r"(?<=:\s)([A-Za-z_]\w*)")
 _LONE_LETTER = re.compile(r"\b[A-H]\b")
 
@@ -131,8 +130,8 @@ def prefilled(reply: str) -> tuple[str, ...]:
 
 def json_result(reply: str) -> tuple[str, ...]:
     """Take `result` of the JSON block; where there is none that can be read, every lone capital A-H."""
-    block = _JSON_BLOCK.search(reply)
-    content = _BARE_WORD.sub(r'"\1"', block[1].strip()) if block else ""
+    after = reply.partition("```json")[2]
+    content = _BARE_WORD.sub(r'"\1"', after.partition("```")[0].strip()) if "```" in after else ""
     try:
         parsed: Any = json.loads(content)
     except ValueError:
