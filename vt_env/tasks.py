@@ -154,8 +154,11 @@ def _load_benchmark(tasks: str | Path, split: str | None) -> TaskSet | None:
 
 
 def _unknown(tasks: str) -> str:
-    hint = suggest(tasks.partition("/")[0], ["world"])
-    return f"tasks={tasks!r}: no such file or folder; allowed are 'world', 'world/FAMILY', a folder or JSONL file{hint}"
+    from vt_env.benchmarks.registry import BENCHMARKS
+
+    hint = suggest(tasks.partition("/")[0], ["world", *BENCHMARKS])
+    allowed = "'world', 'world/FAMILY', a benchmark's name, a folder or JSONL file"
+    return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"
 
 
 def _load_file(path: Path) -> tuple[Task, ...]:

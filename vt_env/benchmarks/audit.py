@@ -134,7 +134,7 @@ def _media_defects(rows: Sequence[Row], folder: MediaFolder, probe: Probe) -> It
             yield Defect(DefectKind.MISSING_VIDEO, row.video_id, f"no video named {' or '.join(row.video_names)}")
         elif reason is not None:
             yield Defect(DefectKind.DEAD_VIDEO, row.video_id, reason)
-        if row.subtitles is not None and folder.subtitles(row.subtitles.name) is None:
+        if row.subtitles is not None and folder.subtitles(row.subtitles) is None:
             yield Defect(DefectKind.MISSING_SUBTITLES, row.video_id)
 
 

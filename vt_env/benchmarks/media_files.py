@@ -5,9 +5,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from vt_env.benchmarks.rows import SubtitleForm, SubtitleSource
+
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 """Compared without case, since official archives mix `.mp4` and `.MP4`."""
-SUBTITLE_SUFFIXES = (".srt", ".vtt", ".json", ".jsonl")
+SUBTITLE_SUFFIXES = {
+    SubtitleForm.SRT: (".srt", ".vtt"),
+    SubtitleForm.WORDS: (".jsonl",),
+    SubtitleForm.LONGVIDEOBENCH: (".json",),
+}
+"""Form to its suffixes; annotations beside subtitles share a stem with them now and then."""
+_ALL_SUFFIXES = (*VIDEO_SUFFIXES, *(suffix for suffixes in SUBTITLE_SUFFIXES.values() for suffix in suffixes))
 
 
 class MediaFolder:
@@ -16,32 +24,29 @@ class MediaFolder:
     def __init__(self, root: Path) -> None:
         """List the folder once."""
         self.root = root
-        self._videos: defaultdict[str, list[Path]] = defaultdict(list)
-        self._subtitles: defaultdict[str, list[Path]] = defaultdict(list)
+        self._files: defaultdict[str, list[Path]] = defaultdict(list)
         for parent, folders, names in os.walk(root):
             folders.sort()
             for name in sorted(names):
-                stem, dot, suffix = name.rpartition(".")
-                if f"{dot}{suffix}".lower() in VIDEO_SUFFIXES:
-                    self._videos[stem].append(Path(parent) / name)
-                elif f"{dot}{suffix}".lower() in SUBTITLE_SUFFIXES:
-                    self._subtitles[stem].append(Path(parent) / name)
+                path = Path(parent) / name
+                if path.suffix.lower() in _ALL_SUFFIXES:
+                    self._files[path.stem].append(path)
 
     def video(self, names: Sequence[str]) -> Path | None:
         """Return the file of the first name that has one; a name may have folders, which must then be its last ones."""
-        return _first(self._videos, names)
+        return self._first(names, VIDEO_SUFFIXES)
 
-    def subtitles(self, name: str) -> Path | None:
-        """Return the subtitle file of a name, or `None`."""
-        return _first(self._subtitles, [name])
+    def subtitles(self, source: SubtitleSource) -> Path | None:
+        """Return the subtitle file of a source, or `None`."""
+        return self._first([source.name], SUBTITLE_SUFFIXES[source.form])
 
-
-def _first(files: dict[str, list[Path]], names: Sequence[str]) -> Path | None:
-    for name in names:
-        wanted = PurePosixPath(name)
-        stem = wanted.stem if wanted.suffix.lower() in VIDEO_SUFFIXES + SUBTITLE_SUFFIXES else wanted.name
-        folders = wanted.parent.parts
-        for path in files.get(stem, ()):
-            if path.parent.parts[len(path.parent.parts) - len(folders) :] == folders:
-                return path
-    return None
+    def _first(self, names: Sequence[str], suffixes: Sequence[str]) -> Path | None:
+        for name in names:
+            wanted = PurePosixPath(name)
+            stem = wanted.stem if wanted.suffix.lower() in _ALL_SUFFIXES else wanted.name
+            folders = wanted.parent.parts
+            for path in self._files.get(stem, ()):
+                ends = path.parent.parts[len(path.parent.parts) - len(folders) :] == folders
+                if ends and path.suffix.lower() in suffixes:
+                    return path
+        return None

@@ -68,7 +68,7 @@ def video_handle(benchmark: str, video_id: str) -> str:
 def _task(row: Row, path: Path, folder: MediaFolder) -> Task:
     handle = video_handle(row.benchmark, row.video_id)
     source = row.subtitles
-    subtitles = folder.subtitles(source.name) if source is not None else None
+    subtitles = folder.subtitles(source) if source is not None else None
     prepare = nothing_to_prepare
     if source is not None and subtitles is not None and source.form is not SubtitleForm.SRT:
         prepare = SubtitleFile(subtitles, source)
