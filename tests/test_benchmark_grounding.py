@@ -72,7 +72,7 @@ def test_a_point_inside_the_gold_has_all_iop_and_no_iou():
 def test_nextgqa_takes_the_best_gold_span_and_acc_gqa_needs_both():
     gold = {"a": [(0.0, 10.0), (50.0, 60.0)], "b": [(0.0, 10.0)], "c": [(0.0, 10.0)], "unasked": [(0.0, 1.0)]}
     predicted = {"a": (50.0, 60.0), "b": (5.0, 15.0), "c": (20.0, 30.0)}
-    scores = nextgqa_scores(gold, predicted, {"a": True, "b": False, "c": True})
+    scores = nextgqa_scores(gold, predicted, {"a": False, "b": True, "c": True})
     assert scores.n == 3
     assert scores.mean_iou == pytest.approx(100 * (1 + 1 / 3 + 0) / 3)
     assert scores.mean_iop == pytest.approx(100 * (1 + 0.5 + 0) / 3)

@@ -364,11 +364,11 @@ def test_real_nextgqa_questions_are_joined_with_their_spans(tmp_path: Path):
 
 def test_only_the_training_split_of_nextqa_may_be_trained_on(tmp_path: Path):
     columns = "video_id,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
-    (tmp_path / "train.csv").write_text(f"{columns}\n1,9,9,9,how many,1,0,DC,3,1,two,four,five\n")
+    (tmp_path / "train.csv").write_text(f"{columns}\n1,9,9,9,how many,1,0,DC,1,2,three,four,five\n")
     write_video(tmp_path / "1.mp4")
     (task,) = load_tasks(tmp_path)
     assert (task.item.task_id, task.item.split, task.item.train_allowed) == ("nextqa/1_0", "train", True)
-    assert task.gold is not None and task.item.options[task.gold.answer_idx] == "1"
+    assert task.gold is not None and task.item.options[task.gold.answer_idx] == "2"
     refuse_training(load_tasks(tmp_path))
 
 

@@ -223,9 +223,9 @@ def test_a_question_with_several_abilities_counts_in_each_and_once_overall(tmp_p
 
 def test_cgbench_credits_the_right_letter_among_several(tmp_path: Path):
     (row,) = annotations_of(tmp_path, [cgbench_row()]).rows
-    verdict = official_verdict(row, Reply(row.task_id, "B. or C."), RULES["cgbench@json"])
+    verdict = official_verdict(row, Reply(row.task_id, "C or B"), RULES["cgbench@json"])
     assert (verdict.correct, verdict.status) == (True, Status.AMBIGUOUS)
-    assert not strict_verdict(row, Reply(row.task_id, "B. or C.")).correct
+    assert not strict_verdict(row, Reply(row.task_id, "C or B")).correct
 
 
 def test_guesses_are_counted_and_depend_on_seed_and_task_alone(tmp_path: Path):
@@ -297,6 +297,19 @@ def test_unread_logic_groups_are_right_in_the_standalone_script_and_wrong_here(t
     assert (board.official.value, board.strict.value) == (100, 0)
     verdicts = [strict_verdict(row, Reply(row.task_id, "F")) for row in annotations.rows]
     assert (grouped(verdicts), grouped(verdicts[:3]), grouped_standalone(verdicts[:3])) == (100, None, None)
+
+
+def test_a_chain_follows_the_question_ids_and_not_the_order_of_rows(tmp_path: Path):
+    annotations = annotations_of(tmp_path, [v2_row(number, group_type="logic") for number in range(1, 5)])
+    pairs = zip(annotations.rows, "FFAA", strict=True)
+    verdicts = [strict_verdict(row, Reply(row.task_id, text)) for row, text in pairs]
+    assert grouped(verdicts) == grouped(verdicts[::-1]) == 25
+    assert grouped_standalone(verdicts[::-1]) == 0
+
+
+def test_lmms_eval_ranks_a_letter_at_the_end_above_one_in_brackets():
+    assert RULES["lmms_eval@mcq_extract"].extract("(B) is wrong, so C") == ("C",)
+    assert RULES["lmms_eval@mcq_extract"].extract("C is right, (B) is wrong") == ("C",)
 
 
 def test_dropping_a_video_changes_only_its_group(tmp_path: Path):

@@ -32,7 +32,6 @@ class DefectKind(StrEnum):
     EMPTY_INTERVAL = "empty interval"
     INTERVAL_OUTSIDE = "interval outside the video"
     """Evidence starts before 0 or ends after the annotated duration."""
-    NO_DURATION = "no duration"
     NO_EVIDENCE = "no evidence"
     """A grounded benchmark's question without a span."""
     PARTIAL_GROUP = "partial group"
