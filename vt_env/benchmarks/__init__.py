@@ -4,6 +4,6 @@
     load_tasks("lvbench")                         # $VT_ENV_DATA/lvbench
     load_tasks("/data/MLVU")                      # any folder or annotation file, recognised by its keys
 
-Nothing is downloaded and no benchmark is shipped: most may not be redistributed. Extension; the paper evaluates on
-MLVU, LVBench, Video-MME and LongVideoBench with scripts of its own.
+Nothing is downloaded and no benchmark is shipped: most may not be redistributed. Extension: not part
+of the paper's method.
 """

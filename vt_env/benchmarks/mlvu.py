@@ -45,7 +45,10 @@ def _options_of_first(file: RawFile) -> int:
 
 
 def test_gold(file: RawFile) -> Mapping[str, Any] | None:
-    """Read the released gold of the test questions; it may hold the letter or the text of the option."""
+    """Read the released gold of the test questions.
+
+    Its shape is not documented: rows of `question_id` and `answer` are read, with the letter or the text of the option.
+    """
     if not file.keys >= {"question_id", "answer"} or not _TEST_ID.fullmatch(str(file.rows[0]["question_id"])):
         return None
     return {str(row["question_id"]): row["answer"] for row in file.rows if "question_id" in row and "answer" in row}

@@ -122,7 +122,11 @@ def polish(reply: str) -> tuple[str, ...]:
 
 
 def prefilled(reply: str) -> tuple[str, ...]:
-    """Take the character before the first `)`, since the prompt ends in "Best Option: (", else the whole reply."""
+    """Take the character before the first `)`, since the prompt ends in "Best Option: (", else the whole reply.
+
+    An older copy of the script (0b16f40f, `video_chat/choice_bench.py`) keeps all that stands before the `)`; there
+    "(C)" is wrong.
+    """
     text = reply.strip()
     found = text[: text.index(")")][-1:] if ")" in text else text
     return (found,) if len(found) == 1 else ()
