@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Command] = {
     "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
     "world": Command("experiments.world_command", "WorldRun", "write generated videos, subtitles and tasks to disk"),
     "index": Command("experiments.index_command", "IndexRun", "build frame stores and clip indices of videos"),
+    "audit": Command("experiments.audit_command", "AuditRun", "check a copy of a benchmark against official counts"),
     "play": Command("experiments.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
     "synth": Command("experiments.synthesize", "SynthRun", "captions to grounded, filtered trajectories"),
     "pretrain": Command("experiments.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, Command] = {
     "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories"),
     "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL"),
     "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
+    "score": Command("experiments.score_command", "ScoreRun", "official and strict numbers of a run on a benchmark"),
     "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
 }
 

@@ -20,6 +20,7 @@ from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
 from synth.generate import generate, plan_attempts
 from synth.ground import Grounded, ground
 from synth.teacher import ScriptedTeacher
+from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import EnvConfig, MediaConfig, resolve_budget
 from vt_env.env import make_episode
 from vt_env.errors import ConfigError
@@ -52,6 +53,8 @@ class SynthRun:
     """What is kept; `paper` keeps a wrong attempt where none is right."""
     budget: str = "default"
     """Preset of the budget, for captions and frames alike."""
+    evaluation_tasks: bool = False
+    """Take tasks of a benchmark's evaluation split too. A model that is trained on them has no number there."""
 
     def __post_init__(self) -> None:
         if self.samples < 1 or (self.limit is not None and self.limit < 1):
@@ -72,6 +75,8 @@ def main(config: SynthRun) -> Path:
         DataError: The tasks or the journal cannot be read.
     """
     tasks = load_tasks(config.tasks, config.split)
+    if not config.evaluation_tasks:
+        refuse_training(tasks)
     tasks = tasks if config.limit is None else tasks.head(config.limit)
     library = VideoLibrary(MediaConfig())
     with open_run(config.out, "synth", config) as run:

@@ -112,7 +112,8 @@ def load_tasks(tasks: str | Path, split: str | None = None) -> TaskSet:
     """Load the tasks of one split, or of all splits.
 
     Args:
-        tasks: A name (`"world"`, `"world/needle"`), a folder that holds `tasks.jsonl`, or a JSONL file.
+        tasks: A name (`"world"`, `"world/needle"`, `"lvbench"` and other benchmarks below `$VT_ENV_DATA`), a folder
+            that holds `tasks.jsonl`, a JSONL file, or a benchmark's own folder or annotation file.
         split: Keep only tasks of this split; `None` keeps all. The world is made by split: there `None` is `"test"`.
 
     Raises:
@@ -123,6 +124,8 @@ def load_tasks(tasks: str | Path, split: str | None = None) -> TaskSet:
     if name == "world":
         return _load_world(family, split)
     path = Path(tasks)
+    if not (path / TASKS_FILE).is_file() and (benchmark := _load_benchmark(tasks, split)) is not None:
+        return benchmark
     path = path / TASKS_FILE if path.is_dir() else path
     if not path.is_file():
         raise ConfigError(_unknown(str(tasks)))
@@ -141,9 +144,21 @@ def _load_world(family: str, split: str | None) -> TaskSet:
     return world_tasks(split or "test", (family,) if family else None)
 
 
+def _load_benchmark(tasks: str | Path, split: str | None) -> TaskSet | None:
+    # Imported here since benchmarks make tasks.
+    from vt_env.benchmarks.registry import find_annotations
+    from vt_env.benchmarks.tasks import benchmark_tasks
+
+    annotations = find_annotations(tasks)
+    return None if annotations is None else benchmark_tasks(annotations, split)
+
+
 def _unknown(tasks: str) -> str:
-    hint = suggest(tasks.partition("/")[0], ["world"])
-    return f"tasks={tasks!r}: no such file or folder; allowed are 'world', 'world/FAMILY', a folder or JSONL file{hint}"
+    from vt_env.benchmarks.registry import BENCHMARKS
+
+    hint = suggest(tasks.partition("/")[0], ["world", *BENCHMARKS])
+    allowed = "'world', 'world/FAMILY', a benchmark's name, a folder or JSONL file"
+    return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"
 
 
 def _load_file(path: Path) -> tuple[Task, ...]:

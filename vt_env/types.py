@@ -171,6 +171,8 @@ class Item:
     family: str = ""
     """Kind of question, for reports only; never shown to a model."""
     split: str = "test"
+    train_allowed: bool = True
+    """Whether a policy may be trained on it; `False` for what others evaluate on."""
 
     def __post_init__(self) -> None:
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from vt_env import prompts
+from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.doors.trl_processor import prepare_processor
 from vt_env.doors.trl_rollout import Content, FinishedRollout, Message, Rollout
@@ -85,12 +86,13 @@ def environment_class(
         library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.
 
     Raises:
-        ConfigError: An argument is not allowed, or a task has no answer key.
+        ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
         DataError: The tasks cannot be read.
     """
     config = EnvConfig(perception, resolve_budget(budget), media=media or MediaConfig())
     offered = tools_for(perception, tools)
     loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
+    refuse_training(loaded)
     keyless = [task.item.task_id for task in loaded if task.gold is None]
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")

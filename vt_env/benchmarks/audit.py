@@ -1,0 +1,177 @@
+"""Checks a user's copy of a benchmark row by row, against its authors' counts and the files that are there."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vt_env.benchmarks.media_files import MediaFolder
+from vt_env.benchmarks.registry import BENCHMARKS, read_annotations
+from vt_env.benchmarks.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
+
+GROUP_SIZE = 4
+"""Questions of a group of Video-MME-v2."""
+SHOWN = 5
+"""Examples of each defect in the table."""
+
+Probe = Callable[[Path], str | None]
+"""Returns why a file cannot be read as a video, or `None`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCoverage:
+    """How much of a split is there."""
+
+    split: str
+    questions: int
+    official_questions: int | None
+    """`None` where there is no official count."""
+    open_questions: int
+    official_open_questions: int
+    with_gold: int
+    """Choices whose right option is known."""
+    videos: int
+    official_videos: int | None
+    videos_found: int
+    playable: int
+    """Choices whose video is there and readable."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every official choice is there and its video too."""
+        return self.questions == self.official_questions == self.playable
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What an audit found."""
+
+    benchmark: str
+    terms: str
+    files: tuple[AnnotationFile, ...]
+    splits: tuple[SplitCoverage, ...]
+    defects: tuple[Defect, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every split that is there is complete and no row is broken."""
+        return all(split.complete for split in self.splits) and not self.counts.get(DefectKind.BROKEN_ROW)
+
+    @property
+    def counts(self) -> Mapping[DefectKind, int]:
+        """Defects of each kind."""
+        return Counter(defect.kind for defect in self.defects)
+
+    @property
+    def missing_videos(self) -> tuple[str, ...]:
+        """Ids of the videos that are not there."""
+        return tuple(defect.where for defect in self.defects if defect.kind is DefectKind.MISSING_VIDEO)
+
+    def text(self, shown: int = SHOWN) -> str:
+        """Write the report as a table for people.
+
+        Args:
+            shown: Examples of each defect.
+        """
+        return "\n".join(_lines(self, shown))
+
+
+def audit(path: str | Path, name: str | None = None, media: Path | None = None, probe: Probe | None = None) -> Coverage:
+    """Check a benchmark's annotations, videos and subtitles.
+
+    Args:
+        path: An annotation file, or a folder that holds some.
+        name: Which benchmark, where a folder holds several.
+        media: Where videos and subtitles lie; `None` takes the folder of the annotations.
+        probe: Tries to read each video; `None` only looks whether the files are there and not empty.
+
+    Raises:
+        ConfigError: There is no such path or benchmark.
+        DataError: It is no benchmark that is known, or several are mixed.
+    """
+    annotations = read_annotations(path, name)
+    folder = MediaFolder(media or annotations.root)
+    media_defects = list(_media_defects(annotations.rows, folder, probe or _is_empty))
+    gone = {
+        defect.where for defect in media_defects if defect.kind in (DefectKind.MISSING_VIDEO, DefectKind.DEAD_VIDEO)
+    }
+    of_rows = [defect for row in annotations.rows for defect in row.defects]
+    return Coverage(
+        benchmark=annotations.benchmark,
+        terms=BENCHMARKS[annotations.benchmark].terms,
+        files=annotations.files,
+        splits=tuple(_splits(annotations, gone)),
+        defects=(*annotations.defects, *of_rows, *_group_defects(annotations.rows), *media_defects),
+    )
+
+
+def _splits(annotations: Annotations, gone: set[str]) -> Iterator[SplitCoverage]:
+    official = BENCHMARKS[annotations.benchmark].official
+    for split in sorted({row.split for row in annotations.rows}):
+        rows = [row for row in annotations.rows if row.split == split]
+        choices = [row for row in rows if not row.is_open]
+        videos = {row.video_id for row in rows}
+        known = official.get(split)
+        yield SplitCoverage(
+            split=split,
+            questions=len(choices),
+            official_questions=known.questions if known else None,
+            open_questions=len(rows) - len(choices),
+            official_open_questions=known.open_questions if known else 0,
+            with_gold=sum(row.answer_idx is not None for row in choices),
+            videos=len(videos),
+            official_videos=known.videos if known else None,
+            videos_found=len(videos - gone),
+            playable=sum(row.video_id not in gone and len(row.options) >= 2 for row in choices),
+        )
+
+
+def _media_defects(rows: Sequence[Row], folder: MediaFolder, probe: Probe) -> Iterator[Defect]:
+    for row in {row.video_id: row for row in rows}.values():
+        path = folder.video(row.video_names)
+        reason = None if path is None else probe(path)
+        if path is None:
+            yield Defect(DefectKind.MISSING_VIDEO, row.video_id, f"no video named {' or '.join(row.video_names)}")
+        elif reason is not None:
+            yield Defect(DefectKind.DEAD_VIDEO, row.video_id, reason)
+        if row.subtitles is not None and folder.subtitles(row.subtitles) is None:
+            yield Defect(DefectKind.MISSING_SUBTITLES, row.video_id)
+
+
+def _group_defects(rows: Sequence[Row]) -> Iterator[Defect]:
+    sizes = Counter(row.video_id for row in rows if row.group is not None)
+    for video_id, size in sizes.items():
+        if size != GROUP_SIZE:
+            yield Defect(DefectKind.PARTIAL_GROUP, video_id, f"{size} of {GROUP_SIZE} questions")
+
+
+def _is_empty(path: Path) -> str | None:
+    return None if path.stat().st_size else f"{path.name} is empty"
+
+
+def _lines(coverage: Coverage, shown: int) -> Iterator[str]:
+    yield f"{coverage.benchmark}: {'complete' if coverage.complete else 'not complete'}  ({coverage.terms})"
+    for file in coverage.files:
+        yield f"  {file.path}: {file.rows} rows, sha256 {file.sha256[:16]}"
+    yield ""
+    yield f"  {'split':<8} {'questions':>13} {'open':>9} {'with gold':>9} {'videos':>11} {'found':>6} {'playable':>8}"
+    for split in coverage.splits:
+        questions = _of(split.questions, split.official_questions)
+        opened = _of(split.open_questions, split.official_open_questions or None)
+        videos = _of(split.videos, split.official_videos)
+        yield (
+            f"  {split.split:<8} {questions:>13} {opened:>9} {split.with_gold:>9} {videos:>11} "
+            f"{split.videos_found:>6} {split.playable:>8}"
+        )
+    if coverage.defects:
+        yield ""
+    for kind, count in sorted(coverage.counts.items()):
+        yield f"  {kind}: {count}"
+        examples = [defect for defect in coverage.defects if defect.kind is kind]
+        yield from (f"    {defect.where}  {defect.detail}".rstrip() for defect in examples[:shown])
+        if len(examples) > shown:
+            yield f"    and {len(examples) - shown} more"
+
+
+def _of(count: int, official: int | None) -> str:
+    return str(count) if official is None else f"{count} of {official}"

@@ -1,0 +1,83 @@
+"""CG-Bench (CG-Bench/CG-Bench, f8266087): `cgbench.json`, or `cgbench_mini.json`, which has 3000 rows.
+
+Clue intervals are gold evidence in whole seconds. The repository has no licence.
+"""
+
+from collections.abc import Iterable, Set
+
+from vt_env.benchmarks.fields import (
+    checked_options,
+    gold_defects,
+    id_of,
+    idx_of_letter,
+    number_of,
+    span_defects,
+    spans_of,
+    text_of,
+    texts_of,
+)
+from vt_env.benchmarks.files import RawFile
+from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.rows import Defect, DefectKind, Row, SubtitleForm, SubtitleSource
+
+MINI_ROWS = 3000
+
+
+def _is_cgbench(file: RawFile) -> bool:
+    return file.keys >= {"qid", "video_uid", "clue_intervals", "right_answer"}
+
+
+def _is_mini(file: RawFile, _: Set[str]) -> bool:
+    return _is_cgbench(file) and len(file.rows) == MINI_ROWS
+
+
+def _is_full(file: RawFile, _: Set[str]) -> bool:
+    return _is_cgbench(file) and len(file.rows) != MINI_ROWS
+
+
+def _read(row: RawRow, place: Place) -> Iterable[Row]:
+    qid, video_uid = id_of(row, "qid"), id_of(row, "video_uid")
+    options, defects = checked_options(texts_of(row, "choices"), qid)
+    answer_idx = idx_of_letter(row.get("right_answer"), len(options))
+    meta = place.beside.get("cgbench_videos", {}).get(video_uid, {})
+    duration_s = number_of(row, "duration") or number_of(meta, "duration")
+    clues = spans_of(row["clue_intervals"])
+    if not clues:
+        defects.append(Defect(DefectKind.NO_EVIDENCE, qid))
+    yield Row(
+        benchmark="cgbench_mini" if len(place.file.rows) == MINI_ROWS else "cgbench",
+        question_id=qid,
+        video_id=video_uid,
+        video_names=(f"cg_videos_720p/{video_uid}", video_uid),
+        question=text_of(row, "question"),
+        options=options,
+        answer_idx=answer_idx,
+        answer_text=str(row.get("answer", "")),
+        evidence=clues,
+        duration_s=duration_s,
+        subtitles=SubtitleSource(SubtitleForm.SRT, video_uid),
+        labels={"domain": (str(row.get("domain", "")),), "sub_category": (str(row.get("sub_category", "")),)},
+        defects=(*defects, *gold_defects(answer_idx, row["right_answer"], qid), *span_defects(clues, duration_s, qid)),
+        raw=row,
+    )
+
+
+CGBENCH = Benchmark(
+    name="cgbench",
+    matches=_is_full,
+    read=_read,
+    official={"test": Official(12129, 1219)},
+    rule="cgbench@json",
+    headline="long-acc",
+    terms="no licence in the repository",
+)
+CGBENCH_MINI = Benchmark(
+    name="cgbench_mini",
+    matches=_is_mini,
+    read=_read,
+    official={"test": Official(MINI_ROWS, 1118)},
+    rule="cgbench@json",
+    headline="long-acc",
+    terms="no licence in the repository",
+    folders=("cgbench",),
+)

@@ -1,0 +1,77 @@
+"""What a reader of one benchmark is given and what it declares about itself."""
+
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+from vt_env.benchmarks.files import RawFile
+from vt_env.benchmarks.rows import Row
+
+RawRow = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a raw row stands, and what lies beside its file."""
+
+    file: RawFile
+    number: int
+    """Number of the row in its file, from 1."""
+    beside: Mapping[str, Mapping[str, Any]]
+    """Kind of companion file to its content; several files of a kind are merged."""
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without its suffix."""
+        return self.file.path.stem
+
+    def __str__(self) -> str:
+        """`file:row`, for messages."""
+        return f"{self.file.path.name}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Official:
+    """What a split holds by its authors' count."""
+
+    questions: int
+    """Multiple-choice questions."""
+    videos: int | None = None
+    """`None` where the count is not published for this split."""
+    open_questions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark: how its files are recognised and read, and what its number means."""
+
+    name: str
+    matches: Callable[[RawFile, Set[str]], bool]
+    """Tells a file of this benchmark from its keys and the kinds of companions that lie beside it, never its name."""
+    read: Callable[[RawRow, Place], Iterable[Row]]
+    """Turns one raw row into questions; raises `ValueError` where it cannot."""
+    official: Mapping[str, Official]
+    """Split to its size."""
+    rule: str | None = None
+    """Name of the official extraction rule in `vt_env.benchmarks.rules`; `None` where answers are letters or indices by
+    construction and no text is parsed."""
+    headline: str = "accuracy"
+    """Official name of the overall number."""
+    terms: str = ""
+    """Licence or terms of the annotations."""
+    folders: tuple[str, ...] = field(default=())
+    """Folders of the data root where it may lie, besides one of its own name."""
+
+
+def has_keys(*keys: str) -> Callable[[RawFile, Set[str]], bool]:
+    """Match files whose first row has all these keys."""
+    return lambda file, _: file.keys >= set(keys)
+
+
+Companion = Callable[[RawFile], Mapping[str, Any] | None]
+"""Returns what a companion file contributes, or `None` if the file is another."""
+
+
+def table_of(file: RawFile) -> Mapping[str, Any]:
+    """Return the content of a file that is a single JSON object, or nothing."""
+    return file.rows[0] if len(file.rows) == 1 else {}

@@ -1,0 +1,125 @@
+"""MLVU, dev and test (JUNJIE99/MLVU, fd060c10): gold is the text of an option, or free text for generation tasks.
+
+The task is named by the file where the file has its official name (`1_plotQA.json`), else by `question_type`, whose
+names differ. Where the gold text is repeated among the options, the official code takes the last. CC-BY-NC-SA-4.0.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Set
+from pathlib import PurePosixPath
+from typing import Any
+
+from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, idx_of_letter, number_of, text_of, texts_of
+from vt_env.benchmarks.files import RawFile
+from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.rows import Row
+
+DEV_TASKS: Mapping[str, str] = {
+    "plotQA": "plotQA",
+    "findNeedle": "needle",
+    "ego": "ego",
+    "count": "count",
+    "order": "order",
+    "anomaly_reco": "anomaly_reco",
+    "topic_reasoning": "topic_reasoning",
+    "subPlot": "sub_scene",
+    "summary": "summary",
+}
+"""`question_type` to the name of the task."""
+_TEST_ID = re.compile(r"[A-Za-z]+_\d+")
+
+
+def _is_dev(file: RawFile, _: Set[str]) -> bool:
+    rows = file.keys >= {"video", "question", "question_type", "answer"} and "question_id" not in file.keys
+    return rows and _options_of_first(file) != 6
+
+
+def _is_test(file: RawFile, _: Set[str]) -> bool:
+    rows = file.keys >= {"video", "question", "question_type", "candidates"}
+    return rows and ("question_id" in file.keys or _options_of_first(file) == 6)
+
+
+def _options_of_first(file: RawFile) -> int:
+    candidates = file.rows[0].get("candidates")
+    return len(candidates) if isinstance(candidates, list) else 0
+
+
+def test_gold(file: RawFile) -> Mapping[str, Any] | None:
+    """Read the released gold of the test questions.
+
+    Its shape is not documented: rows of `question_id` and `answer` are read, with the letter or the text of the option.
+    """
+    if not file.keys >= {"question_id", "answer"} or not _TEST_ID.fullmatch(str(file.rows[0]["question_id"])):
+        return None
+    return {str(row["question_id"]): row["answer"] for row in file.rows if "question_id" in row and "answer" in row}
+
+
+def _read_dev(row: RawRow, place: Place) -> Iterable[Row]:
+    task = place.stem.partition("_")[2]
+    if task not in DEV_TASKS.values():
+        question_type = text_of(row, "question_type")
+        if question_type not in DEV_TASKS:
+            raise ValueError(f"question_type={question_type!r}; need one of {', '.join(DEV_TASKS)}")
+        task = DEV_TASKS[question_type]
+    number = list(DEV_TASKS.values()).index(task) + 1
+    yield _row(row, "mlvu_dev", f"{number}_{task}/{place.number - 1:04d}", task, f"{number}_{task}", row.get("answer"))
+
+
+def _read_test(row: RawRow, place: Place) -> Iterable[Row]:
+    has_id = "question_id" in row
+    question_id = id_of(row, "question_id") if has_id else f"{place.stem}/{place.number - 1:04d}"
+    answer = row.get("answer", place.beside.get("mlvu_test_gold", {}).get(question_id))
+    yield _row(row, "mlvu_test", question_id, text_of(row, "question_type"), "", answer)
+
+
+def _row(row: RawRow, benchmark: str, question_id: str, task: str, folder: str, answer: Any) -> Row:
+    name = PurePosixPath(text_of(row, "video"))
+    is_open = "candidates" not in row
+    options, defects = ((), []) if is_open else checked_options(texts_of(row, "candidates"), question_id)
+    answer_idx = _answer_idx(answer, options)
+    if not is_open and answer is not None:
+        defects += gold_defects(answer_idx, answer, question_id)
+    return Row(
+        benchmark=benchmark,
+        question_id=question_id,
+        # Names such as `7.mp4` occur in several tasks.
+        video_id=f"{folder}/{name.stem}" if folder else name.stem,
+        video_names=(f"{folder}/{name.name}", name.name) if folder else (name.name,),
+        question=text_of(row, "question"),
+        options=options,
+        answer_idx=answer_idx,
+        answer_text=str(answer) if is_open and answer is not None else "",
+        rubric=texts_of(row, "scoring_points") if row.get("scoring_points") else (),
+        duration_s=number_of(row, "duration"),
+        labels={"task": (task,)},
+        split=benchmark.partition("_")[2],
+        defects=tuple(defects),
+        raw=row,
+    )
+
+
+def _answer_idx(answer: Any, options: tuple[str, ...]) -> int | None:
+    equal = [idx for idx, option in enumerate(options) if isinstance(answer, str) and option == answer.strip()]
+    return equal[-1] if equal else idx_of_letter(answer, len(options))
+
+
+MLVU_DEV = Benchmark(
+    name="mlvu_dev",
+    matches=_is_dev,
+    read=_read_dev,
+    official={"dev": Official(2175, open_questions=418)},
+    rule="mlvu@prefill",
+    headline="M-Avg",
+    terms="CC-BY-NC-SA-4.0, research",
+    folders=("mlvu",),
+)
+MLVU_TEST = Benchmark(
+    name="mlvu_test",
+    matches=_is_test,
+    read=_read_test,
+    official={"test": Official(502)},
+    rule="mlvu@prefill",
+    headline="M-Avg",
+    terms="CC-BY-NC-SA-4.0, research",
+    folders=("mlvu",),
+)
