@@ -37,7 +37,9 @@ COMMANDS: Mapping[str, Command] = {
     "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories"),
     "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL"),
     "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
-    "score": Command("experiments.score_command", "ScoreRun", "official and strict numbers of a run on a benchmark"),
+    "rescore": Command(
+        "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
+    ),
     "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
 }
 

@@ -56,10 +56,10 @@ def test_played_questions_are_scored_from_their_journal(
     assert (board.strict.value, board.replied, board.strict.name) == (100, len(tasks), f"Acc@QA[{len(tasks)}/3358]")
     write_trajectories(tmp_path / "journal.jsonl", episodes)
     out = ["--results-file", str(tmp_path / "results.json"), "--samples-file", str(tmp_path / "samples.jsonl")]
-    assert run(["score", str(tmp_path), "--annotations", str(copy), *out]) == 0
+    assert run(["rescore", str(tmp_path), "--annotations", str(copy), *out]) == 0
     assert f"{len(tasks)} of 3358 questions have a reply" in capsys.readouterr().out
     assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == len(tasks)
-    assert run(["score", str(tmp_path), "--annotations", str(copy), "--submission-file", str(tmp_path / "s")]) == 2
+    assert run(["rescore", str(tmp_path), "--annotations", str(copy), "--submission-file", str(tmp_path / "s")]) == 2
     assert "no submission file is known" in capsys.readouterr().err
 
 

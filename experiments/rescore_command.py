@@ -1,4 +1,4 @@
-"""Official and strict numbers of a run on a benchmark: `vt-env score runs/eval --annotations /data/lvbench`.
+"""Official and strict numbers of a run on a benchmark: `vt-env rescore runs/eval --annotations /data/lvbench`.
 
 Works from the journal alone, so a finished run can be scored again wherever the annotations are.
 """
@@ -18,7 +18,7 @@ from vt_env.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class ScoreRun:
+class RescoreRun:
     """Score a run under its benchmark's official rule and the strict one, and write files for other tools."""
 
     run: Annotated[Path, tyro.conf.Positional]
@@ -41,7 +41,7 @@ class ScoreRun:
     """Write the official submission here and score nothing: its answers are hidden."""
 
 
-def main(run: ScoreRun) -> None:
+def main(run: RescoreRun) -> None:
     """Print the two numbers side by side, or write the submission.
 
     Raises:
