@@ -144,6 +144,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         if episode.stop is not None or episode.invalid is not None:
             raise EpisodeOver("the episode has ended; call reset to begin another one")
         outcome = episode.apply(self._read(action, episode))
+        element = self._element(episode, outcome.observation)
         info = self._info(episode, outcome.error)
         if outcome.stop is not None:
             info |= {
@@ -154,7 +155,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             }
         terminated = outcome.stop is StopReason.ANSWERED
         truncated = outcome.stop is StopReason.OUT_OF_CALLS
-        return self._element(episode, outcome.observation), outcome.reward, terminated, truncated, info
+        return element, outcome.reward, terminated, truncated, info
 
     def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
