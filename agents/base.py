@@ -9,17 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from PIL import Image
-
+from vt_env.chat import Message, message
 from vt_env.types import Observation, parse_time
 
 _OPENING = re.compile(r"^Question: (.*?)\n((?:[A-Z]\. .*\n)+)Video (\d+:\d\d) long\.", re.DOTALL)
 _OPTION = re.compile(r"^[A-Z]\. (.*)$", re.MULTILINE)
-
-ContentBlock = dict[str, str | Image.Image]
-"""`{"type": "text", "text": str}` or `{"type": "image", "image": PIL image, RGB}`."""
-Message = dict[str, str | list[ContentBlock]]
-"""`{"role": "system" | "user" | "assistant" | "tool", "content": blocks}`, what transformers' chat templates read."""
 
 
 class Agent(Protocol):
@@ -77,9 +71,9 @@ class Conversation:
         A reply is raw text, its call included; frames stand before the text that names their times.
         """
         opening, *results = self.observations
-        chat = [_message("system", system_text), _observation_message("user", opening)]
+        chat = [message("system", system_text), _observation_message("user", opening)]
         for reply, result in zip(self.replies, results, strict=True):
-            chat += [_message("assistant", reply), _observation_message("tool", result)]
+            chat += [message("assistant", reply), _observation_message("tool", result)]
         return chat
 
 
@@ -94,12 +88,6 @@ class BatchPolicy(Protocol):
         ...
 
 
-def _message(role: str, text: str, images: Sequence[Image.Image] = ()) -> Message:
-    content: list[ContentBlock] = [{"type": "image", "image": image} for image in images]
-    content.append({"type": "text", "text": text})
-    return {"role": role, "content": content}
-
-
 def _observation_message(role: str, observation: Observation) -> Message:
     frames = () if observation.frames is None else observation.frames.data
-    return _message(role, observation.text, [Image.fromarray(frame) for frame in frames])
+    return message(role, observation.text, frames)

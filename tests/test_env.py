@@ -91,7 +91,7 @@ def test_the_seed_chooses_the_task_and_an_option_overrides_it():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"task_id": "x"}, "not among"), ({"task": "x"}, "allowed is 'task_id'")]
+    ("options", "message"), [({"task_id": "x"}, "not among"), ({"task": "x"}, "allowed are 'task_id' and 'budget'")]
 )
 def test_wrong_reset_options_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):

@@ -56,3 +56,5 @@ __all__ = [
 ]
 
 gym.register(id="vt_env/LongVideoQA-v0", entry_point="vt_env.env:LongVideoQAEnv")
+gym.register(id="vt_env/LongVideoQAText-v0", entry_point="vt_env.text_env:LongVideoQATextEnv")
+gym.register(id="vt_env/LongVideoQANumeric-v0", entry_point="vt_env.numeric_env:LongVideoQANumericEnv")

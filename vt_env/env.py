@@ -1,18 +1,20 @@
 """The Gymnasium door: `gymnasium.make("vt_env/LongVideoQA-v0")`. Rules and budgets are the episode's."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Space
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from vt_env.actions import parse_action
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.episode import Episode
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, EpisodeOver
 from vt_env.reward import resolve_rewards
 from vt_env.sources import Library
 from vt_env.spaces import action_space, observation_element, observation_space, read_element
@@ -26,6 +28,9 @@ STORYBOARD_PX = (960, 720)
 
 Step = tuple[int, Any] | Action | str
 """What `step` takes: an element of the action space, an action, or text as a language model writes it."""
+
+ElementT = TypeVar("ElementT")
+StepT = TypeVar("StepT")
 
 
 def make_episode(task: Task, library: Library, config: EnvConfig, tools: tuple[Tool, ...] | None = None) -> Episode:
@@ -47,7 +52,164 @@ def open_library(media: MediaConfig, cache_dir: str | Path | None = None) -> Lib
     return VideoLibrary(media, None if cache_dir is None else Path(cache_dir))
 
 
-class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
+class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
+    """What all environments of this package share: tasks, seeding, budgets, rewards, information, rendering.
+
+    One of them is this class with two spaces, a reading of its actions and a form for its observations.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
+        self,
+        tasks: str | Path | TaskSet = "world",
+        split: str | None = "test",
+        perception: str = "frames",
+        budget: str | BudgetConfig = "default",
+        rewards: str | RewardConfig = "default",
+        tools: ToolChoice = "default",
+        *,
+        media: MediaConfig | None = None,
+        library: Library | None = None,
+        cache_dir: str | Path | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Make the environment; no video is opened before `reset`.
+
+        Args:
+            tasks: As `vt_env.load_tasks`, or a task set.
+            split: As `vt_env.load_tasks`; not used for a task set.
+            perception: `"frames"` or `"captions"`: what looking returns.
+            budget: A preset (`"default"`, `"paper"`) or a config.
+            rewards: A preset (`"default"`, `"paper"`) or a config.
+            tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
+            media: How videos are stored; `None` takes the defaults.
+            library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.
+            cache_dir: Where stored videos and indices lie; `None` takes the default.
+            render_mode: `"ansi"` (a transcript), `"rgb_array"` (a storyboard) or `None`.
+
+        Raises:
+            ConfigError: An argument is not allowed.
+            DataError: The tasks cannot be read.
+        """
+        EzPickle.__init__(
+            self, tasks, split, perception, budget, rewards, tools,
+            media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
+        )  # fmt: skip
+        self.config = EnvConfig(perception, resolve_budget(budget), resolve_rewards(rewards), media or MediaConfig())
+        self.tools = tools_for(perception, tools)
+        self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
+        if not self.tasks:
+            raise ConfigError("tasks: the task set is empty; need one task or more")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"render_mode={render_mode!r}: allowed are 'ansi', 'rgb_array' and None")
+        self.render_mode = render_mode
+        self.episode: Episode | None = None
+        """The running episode; `None` before the first reset."""
+        self._library = library or open_library(self.config.media, cache_dir)
+        self.option_count = max(len(task.item.options) for task in self.tasks)
+        """Options of the task that has the most."""
+        self.action_space, self.observation_space = self._spaces()
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[ElementT, dict[str, Any]]:
+        """Begin an episode about a random task.
+
+        Args:
+            seed: Chooses the task, and the tasks of all resets without a seed that follow.
+            options: `"task_id"` chooses the task instead. `"budget"`, a preset or a config within the environment's
+                own, holds for this episode.
+
+        Raises:
+            ConfigError: There is no such task or no such option, or the budget is too large.
+            DataError: The video cannot be read.
+        """
+        super().reset(seed=seed)
+        chosen = dict(options or {})
+        budget = self._choose_budget(chosen.pop("budget", self.config.budget))
+        task = self._choose_task(chosen)
+        self.episode = make_episode(task, self._library, replace(self.config, budget=budget), self.tools)
+        return self._element(self.episode, self.episode.start()), self._info(self.episode, None)
+
+    def step(self, action: StepT) -> tuple[ElementT, float, bool, bool, dict[str, Any]]:
+        """Apply one action.
+
+        Raises:
+            DataError: The video cannot be read.
+            EpisodeOver: The episode has ended.
+            InvalidAction: The action has not the form of the action space.
+        """
+        episode = self._running()
+        if episode.stop is not None or episode.invalid is not None:
+            raise EpisodeOver("the episode has ended; call reset to begin another one")
+        outcome = episode.apply(self._read(action, episode))
+        element = self._element(episode, outcome.observation)
+        info = self._info(episode, outcome.error)
+        if outcome.stop is not None:
+            info |= {
+                "stop_reason": str(outcome.stop),
+                "correct": episode.correct,
+                "answer_status": str(episode.reading.status),
+                "reward_terms": episode.reward_terms(),
+            }
+        terminated = outcome.stop is StopReason.ANSWERED
+        truncated = outcome.stop is StopReason.OUT_OF_CALLS
+        return element, outcome.reward, terminated, truncated, info
+
+    def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
+        if self.render_mode is None:
+            return None
+        # Fonts and drawing are only loaded for those who render.
+        from vt_env.storyboard import draw_storyboard, transcript
+
+        episode = self._running()
+        if self.render_mode == "ansi":
+            return transcript(episode)
+        return np.array(draw_storyboard(episode, STORYBOARD_PX))
+
+    def _choose_task(self, options: Mapping[str, Any]) -> Task:
+        unknown = sorted(map(str, set(options) - {"task_id"}))
+        if unknown:
+            raise ConfigError(f"reset options {unknown}: allowed are 'task_id' and 'budget'")
+        if "task_id" in options:
+            return self.tasks.by_id(str(options["task_id"]))
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
+    def _running(self) -> Episode:
+        if self.episode is None:
+            raise gym.error.ResetNeeded("no episode yet: call reset first")
+        return self.episode
+
+    def _choose_budget(self, budget: str | BudgetConfig) -> BudgetConfig:
+        chosen, own = resolve_budget(budget), self.config.budget
+        for name in ("max_calls", "max_frames", "top_k_max"):
+            if getattr(chosen, name) > getattr(own, name):
+                got = f"reset option budget.{name}={getattr(chosen, name)}"
+                raise ConfigError(
+                    f"{got}: need {getattr(own, name)} or less; make the environment with a larger budget"
+                )
+        return chosen
+
+    def _spaces(self) -> tuple[Space[Any], Space[Any]]:
+        """Build the action space and the observation space; called once, when all else is set."""
+        raise NotImplementedError
+
+    def _read(self, action: StepT, episode: Episode) -> Action:
+        """Turn what `step` was given into an action; called once a step, before it is applied."""
+        raise NotImplementedError
+
+    def _element(self, episode: Episode, observation: Observation) -> ElementT:
+        """Turn an observation into an element of the space; called once a reset, without turns yet, and a step."""
+        raise NotImplementedError
+
+    def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
+        item, duration_s = episode.item, episode.video.duration_s
+        return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
+
+
+class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     """Answer a question about a long video by looking at parts of it with tools.
 
     ## Description
@@ -106,119 +268,10 @@ class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
     * v0: initial version
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012
-
-    def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
-        self,
-        tasks: str | Path | TaskSet = "world",
-        split: str | None = "test",
-        perception: str = "frames",
-        budget: str | BudgetConfig = "default",
-        rewards: str | RewardConfig = "default",
-        tools: ToolChoice = "default",
-        *,
-        media: MediaConfig | None = None,
-        library: Library | None = None,
-        cache_dir: str | Path | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        """Make the environment; no video is opened before `reset`.
-
-        Args:
-            tasks: As `vt_env.load_tasks`, or a task set.
-            split: As `vt_env.load_tasks`; not used for a task set.
-            perception: `"frames"` or `"captions"`: what looking returns.
-            budget: A preset (`"default"`, `"paper"`) or a config.
-            rewards: A preset (`"default"`, `"paper"`) or a config.
-            tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
-            media: How videos are stored; `None` takes the defaults.
-            library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.
-            cache_dir: Where stored videos and indices lie; `None` takes the default.
-            render_mode: `"ansi"` (a transcript), `"rgb_array"` (a storyboard) or `None`.
-
-        Raises:
-            ConfigError: An argument is not allowed.
-            DataError: The tasks cannot be read.
-        """
-        EzPickle.__init__(
-            self, tasks, split, perception, budget, rewards, tools,
-            media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
-        )  # fmt: skip
-        self.config = EnvConfig(perception, resolve_budget(budget), resolve_rewards(rewards), media or MediaConfig())
-        self.tools = tools_for(perception, tools)
-        self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
-        if not self.tasks:
-            raise ConfigError("tasks: the task set is empty; need one task or more")
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ConfigError(f"render_mode={render_mode!r}: allowed are 'ansi', 'rgb_array' and None")
-        self.render_mode = render_mode
-        self.episode: Episode | None = None
-        """The running episode; `None` before the first reset."""
-        self._library = library or open_library(self.config.media, cache_dir)
+    def _spaces(self) -> tuple[Space[Any], Space[Any]]:
         limits = self.config.budget
-        option_count = max(len(task.item.options) for task in self.tasks)
-        self.action_space = action_space(self.tools, option_count, limits.top_k_max)
-        self.observation_space = observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
-
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begin an episode about a random task, or about `options={"task_id": ...}`.
-
-        Raises:
-            ConfigError: There is no such task or no such option.
-            DataError: The video cannot be read.
-        """
-        super().reset(seed=seed)
-        task = self._choose_task(options or {})
-        self.episode = make_episode(task, self._library, self.config, self.tools)
-        return self._element(self.episode, self.episode.start()), self._info(self.episode, None)
-
-    def step(self, action: Step) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Apply one action.
-
-        Raises:
-            DataError: The video cannot be read.
-            EpisodeOver: The episode has ended.
-        """
-        episode = self._running()
-        outcome = episode.apply(self._read(action, episode))
-        info = self._info(episode, outcome.error)
-        if outcome.stop is not None:
-            info |= {
-                "stop_reason": str(outcome.stop),
-                "correct": episode.correct,
-                "answer_status": str(episode.reading.status),
-                "reward_terms": episode.reward_terms(),
-            }
-        terminated = outcome.stop is StopReason.ANSWERED
-        truncated = outcome.stop is StopReason.OUT_OF_CALLS
-        return self._element(episode, outcome.observation), outcome.reward, terminated, truncated, info
-
-    def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
-        if self.render_mode is None:
-            return None
-        # Fonts and drawing are only loaded for those who render.
-        from vt_env.storyboard import draw_storyboard, transcript
-
-        episode = self._running()
-        if self.render_mode == "ansi":
-            return transcript(episode)
-        return np.array(draw_storyboard(episode, STORYBOARD_PX))
-
-    def _choose_task(self, options: Mapping[str, Any]) -> Task:
-        unknown = sorted(set(options) - {"task_id"})
-        if unknown:
-            raise ConfigError(f"reset options {unknown}: allowed is 'task_id'")
-        if "task_id" in options:
-            return self.tasks.by_id(options["task_id"])
-        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
-
-    def _running(self) -> Episode:
-        if self.episode is None:
-            raise gym.error.ResetNeeded("no episode yet: call reset first")
-        return self.episode
+        actions = action_space(self.tools, self.option_count, limits.top_k_max)
+        return actions, observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
 
     def _read(self, action: Step, episode: Episode) -> Action:
         if isinstance(action, str):
@@ -229,7 +282,3 @@ class LongVideoQAEnv(gym.Env[dict[str, Any], Step], EzPickle):
 
     def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
         return observation_element(observation, episode.item.question, episode.item.options)
-
-    def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
-        item, duration_s = episode.item, episode.video.duration_s
-        return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}

@@ -6,6 +6,7 @@ it. Budgets are enforced here, before anything is rendered, so that no door can 
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vt_env import prompts
 from vt_env.arguments import check_arguments, show
@@ -227,7 +228,8 @@ class Episode:
 def _as_view(tool: Tool, result: object) -> View:
     if not isinstance(result, str | View):
         raise TypeError(f"tool {tool.name} returned {type(result).__name__}: need str or View")
-    return View(result) if isinstance(result, str) else result
+    view = View(result) if isinstance(result, str) else result
+    return replace(view, text=prompts.returned_text(view.text))
 
 
 def _frame_count(view: View) -> int:

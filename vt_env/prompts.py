@@ -2,10 +2,14 @@
 
 A tokenizer and a model were fitted to these texts: changing a character changes what a shipped model was trained on.
 Tool descriptions are the one exception; they are the docstrings in `vt_env.tools`.
+
+Text of questions, options, results and errors comes from data or from a model, so it passes `as_plain_text` here. Hints
+on malformed actions are our own wording and keep their tags.
 """
 
 from collections.abc import Iterable, Sequence
 
+from vt_env.control_tokens import as_plain_text
 from vt_env.tool import Tool
 from vt_env.types import FrameBatch, Item, Remaining, ScoredInterval, SubtitleLine, format_time
 
@@ -27,7 +31,7 @@ def question_text(item: Item, duration_s: float, remaining: Remaining, perceptio
     """Render the first observation: question, lettered options, length of the video, budget."""
     options = "".join(f"{option_letter(idx)}. {option}\n" for idx, option in enumerate(item.options))
     left = left_text(remaining, perception)
-    return f"Question: {item.question}\n{options}Video {format_time(duration_s)} long. {left}"
+    return as_plain_text(f"Question: {item.question}\n{options}Video {format_time(duration_s)} long. {left}")
 
 
 def result_text(text: str, remaining: Remaining, perception: str) -> str:
@@ -44,9 +48,14 @@ def left_text(remaining: Remaining, perception: str) -> str:
     return f"Left: {remaining.calls} calls, {remaining.frames} frames."
 
 
+def returned_text(text: str) -> str:
+    """Render what a tool returned, whoever wrote the tool."""
+    return as_plain_text(text)
+
+
 def error_text(message: str) -> str:
-    """Render a failed call."""
-    return f"Error: {message}"
+    """Render a failed call; the message may quote what a model wrote."""
+    return as_plain_text(f"Error: {message}")
 
 
 def malformed_text(reason: str, tools: Iterable[Tool]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vt_env.control_tokens import as_plain_text
 from vt_env.gold import Gold
 from vt_env.types import Item
 
@@ -87,5 +88,6 @@ def _options_named(text: str, options: Sequence[str]) -> set[int]:
 
 
 def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFC", text).casefold()
+    # A policy read the option as plain text and may copy it as it stood there.
+    folded = unicodedata.normalize("NFC", as_plain_text(text)).casefold()
     return " ".join(folded.split()).rstrip(_TRAILING + " ")

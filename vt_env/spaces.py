@@ -10,7 +10,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import InvalidAction
 
+from vt_env.arguments import show
+from vt_env.control_tokens import as_plain_text
 from vt_env.tool import Parameter, Tool
 from vt_env.types import Answer, Observation, ToolCall
 
@@ -71,11 +74,14 @@ def observation_space(frame_px: int, max_calls: int, max_frames: int) -> spaces.
 
 
 def observation_element(observation: Observation, question: str, options: tuple[str, ...]) -> dict[str, Any]:
-    """Turn an observation into an element of `observation_space`; pixels are copied, nothing is shared with a cache."""
+    """Turn an observation into an element of `observation_space`; pixels are copied, nothing is shared with a cache.
+
+    Question and options are shown as plain text, as in the observation's own text.
+    """
     frames = () if observation.frames is None else tuple(frame.copy() for frame in observation.frames.data)
     return {
-        "question": question,
-        "options": options,
+        "question": as_plain_text(question),
+        "options": tuple(map(as_plain_text, options)),
         "text": observation.text,
         "frames": frames,
         "remaining": {
@@ -90,15 +96,32 @@ def read_element(
 ) -> ToolCall | Answer:
     """Turn an element of `action_space` into an action.
 
-    An answer beyond the options of this task names a letter that the task does not have, which is no option.
+    An answer beyond the options of this task names an option that the task does not have, which is wrong.
+
+    Raises:
+        InvalidAction: It has not the form of an element. A value of the right type outside its range is left to the
+            episode, which tells the policy.
     """
-    space_idx, value = int(element[0]), element[1]
-    if space_idx == len(tools):
-        option_idx = int(value)
-        return Answer(options[option_idx] if option_idx < len(options) else f"option {option_idx + 1}")
-    tool = tools[space_idx]
-    arguments: Mapping[str, Any] = value
-    return ToolCall(tool.name, {it.name: _argument(it, arguments[_key(it)], duration_s) for it in tool.parameters})
+    try:
+        space_idx, value = int(element[0]), element[1]
+        if space_idx == len(tools):
+            return _answer(int(value), options)
+        if space_idx < 0:
+            raise IndexError(space_idx)
+        tool = tools[space_idx]
+        arguments: Mapping[str, Any] = value
+        return ToolCall(tool.name, {it.name: _argument(it, arguments[_key(it)], duration_s) for it in tool.parameters})
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as reason:
+        raise InvalidAction(
+            f"action {show(element)}: need (index, value) with an index from 0 to {len(tools)} and an element of "
+            "env.action_space.spaces[index], or a ToolCall, an Answer or a text"
+        ) from reason
+
+
+def _answer(option_idx: int, options: Sequence[str]) -> Answer:
+    if option_idx < 0:
+        raise ValueError(f"option {option_idx}")
+    return Answer(options[option_idx] if option_idx < len(options) else f"option {option_idx + 1}")
 
 
 def _key(parameter: Parameter) -> str:

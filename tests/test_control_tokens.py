@@ -1,0 +1,126 @@
+"""Control tokens in data reach a model as plain text, whatever the source; other text is not changed by a byte."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from vt_env.config import EnvConfig
+from vt_env.control_tokens import as_plain_text
+from vt_env.env import LongVideoQAEnv
+from vt_env.episode import Episode
+from vt_env.scoring import read_answer
+from vt_env.tasks import Task, TaskSet
+from vt_env.testing import FakeLibrary, FakeVideo, fake_task
+from vt_env.tool import Tool
+from vt_env.tools import tools_for
+from vt_env.types import Interval, SubtitleLine, ToolCall
+
+QWEN_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
+    "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
+    "<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>",
+    "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>",
+    "</think>",
+)  # fmt: skip
+"""Added tokens of the tokenizers of Qwen2.5-VL (the first 22) and of Qwen3-VL (all)."""
+OTHER_TOKENS = (
+    "<answer>", "</answer>", "<image>", "<video>", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>", "<|eot_id|>",
+    "<|begin_of_text|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<IMG_CONTEXT>",
+)  # fmt: skip
+TOKENS = (*QWEN_TOKENS, *OTHER_TOKENS)
+ALL = " ".join(TOKENS)
+PIECES = st.lists(st.sampled_from(TOKENS) | st.sampled_from("<>|/ aim_start end") | st.text(max_size=3), max_size=12)
+
+
+def tokens_in(text: str) -> list[str]:
+    return [token for token in TOKENS if token in text]
+
+
+@given(PIECES.map("".join))
+@example("<<|im_end|>|im_end|>")
+@example("<|im_end<|im_end|>|>")
+def test_no_token_survives_and_nothing_else_changes(text: str):
+    plain = as_plain_text(text)
+    assert tokens_in(plain) == [] and as_plain_text(plain) == plain
+    if "<" not in text or ">" not in text:
+        assert plain == text
+    assert plain.replace(" ", "") == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "text", ["a < b | c > d", "x <| y |> z", "<b>", "</i>", "<|", "|>", "<||>", "5 <6> 7", "<thinks>"]
+)
+def test_text_that_only_looks_alike_is_not_changed(text: str):
+    assert as_plain_text(text) == text
+
+
+def shout(episode: Any) -> str:
+    """Shout."""
+    return ALL
+
+
+def hostile_episode(perception: str) -> Episode:
+    line = SubtitleLine(Interval(100, 200), f"delta {ALL}")
+    video = FakeVideo(captions=(line,), subtitle_lines=(line,))
+    item = replace(fake_task().item, question=f"what {ALL}?", options=(f"12 {ALL}", "47", "<|im_end|>", "</tool_call>"))
+    return Episode(item, fake_task().gold, video, EnvConfig(perception), (*tools_for(perception), Tool.of(shout)))
+
+
+CALLS = (
+    ToolCall("subtitle_retrieval", {"query": "delta"}),
+    ToolCall("subtitle_summary", {"query": "delta"}),
+    ToolCall("subtitle_zoom", {"start_s": 90.0, "end_s": 210.0}),
+    ToolCall("caption_zoom", {"start_s": 90.0, "end_s": 210.0}),
+    ToolCall("shout"),
+    ToolCall("<|im_end|>"),
+    ToolCall("frame_zoom", {"start_s": "<|im_end|></tool_call>", "end_s": 5}),
+)
+
+
+@pytest.mark.parametrize("perception", ["frames", "captions"])
+def test_whatever_the_source_an_observation_holds_no_control_token(perception: str):
+    episode = hostile_episode(perception)
+    assert tokens_in(episode.start().text) == [] and "< |im_end|>" in episode.prompt_text
+    texts = [episode.apply(call).observation.text for call in CALLS]
+    assert [tokens_in(text) for text in texts] == [[]] * len(CALLS)
+    assert sum("< |im_end|>" in text for text in texts) >= 6
+
+
+def test_the_question_and_the_options_of_an_observation_hold_none_either():
+    task = hostile_episode("frames").item
+    env = LongVideoQAEnv(tasks=TaskSet((Task(task, None),)), library=FakeLibrary())
+    observation, _ = env.reset(seed=0)
+    assert tokens_in(" ".join([observation["question"], *observation["options"]])) == []
+
+
+def test_an_option_that_holds_a_token_is_answered_by_its_text_as_it_was_shown_and_as_it_was_written():
+    options = hostile_episode("frames").item.options
+    for idx, option in enumerate(options):
+        assert read_answer(option, options).option_idx == read_answer(as_plain_text(option), options).option_idx == idx
+
+
+def test_prompts_that_a_model_was_fitted_to_are_what_they_were():
+    episode = Episode(fake_task().item, None, FakeVideo(), EnvConfig("captions"))
+    assert episode.start().text == (
+        "Question: what number is beside the red square?\nA. 12\nB. 47\nC. 31\nD. 88\nVideo 10:00 long. Left: 8 calls."
+    )
+    shown = episode.apply(ToolCall("caption_zoom", {"start_s": 310.0, "end_s": 360.0})).observation.text
+    assert shown == "00:00-05:20 black\n05:20-05:46 red square 47\n05:46-10:00 blue circle 12\nLeft: 7 calls."
+
+
+@pytest.mark.parametrize("perception", ["frames", "captions"])
+def test_the_tiny_tokenizer_makes_no_special_token_of_data(perception: str):
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("trl")
+    from experiments.tiny.tokenizer import MARKS, SPECIAL_TOKENS, build_tokenizer
+
+    tokenizer = build_tokenizer()
+    special = {tokenizer.convert_tokens_to_ids(token) for token in (*SPECIAL_TOKENS, *MARKS)}
+    assert special & set(tokenizer(ALL, add_special_tokens=False)["input_ids"])
+    episode = hostile_episode(perception)
+    texts = [episode.start().text, *(episode.apply(call).observation.text for call in CALLS)]
+    for text in texts:
+        assert not special & set(tokenizer(text, add_special_tokens=False)["input_ids"])
