@@ -7,13 +7,13 @@ yes or no. Such single-word matches are what a small model learns; one verdict a
 
 import re
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from agents.base import Opening, read_opening
 from vt_env.actions import render_action
-from vt_env.types import Answer, Interval, Observation, ToolCall, parse_time
+from vt_env.timed_text import TimedText, read_lines
+from vt_env.types import Answer, Interval, Observation, ToolCall
 
 Play = Generator[ToolCall | Answer, Observation, None]
 """A script in progress: it yields an action and is sent what that action showed; it ends where it has no answer."""
@@ -21,31 +21,6 @@ Play = Generator[ToolCall | Answer, Observation, None]
 _SUBTITLES_TOP_K = 4
 _CLIPS_TOP_K = (4, 8)
 """Candidates asked for at first, and once all of the first were wrong."""
-_LINE = re.compile(r"^((#\d+ )?(\d+:\d\d)-(\d+:\d\d)) (\S.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class TimedText:
-    """What an observation says about an interval: a retrieved clip, a subtitle or a caption."""
-
-    interval: Interval
-    text: str
-    """What stands behind the interval."""
-    line: str
-    """The line as a thought copies it: whole, a clip's without its score."""
-
-
-def read_lines(text: str) -> list[TimedText]:
-    """Read the lines of an observation that name an interval, in their order."""
-    lines: list[TimedText] = []
-    for match in _LINE.finditer(text):
-        head, rank, start, end, rest = match.groups()
-        start_s, end_s = parse_time(start), parse_time(end)
-        if start_s is not None and end_s is not None:
-            # Both ends are rounded down, so a line that is shorter than a second names the same one twice.
-            interval = Interval(start_s, max(end_s, start_s + 1))
-            lines.append(TimedText(interval, rest, head if rank else match[0]))
-    return lines
 
 
 class ScriptedAgent:

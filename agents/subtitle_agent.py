@@ -8,9 +8,9 @@ them, and answers. It understands nothing: an answer that is said in other words
 from collections.abc import Generator, Sequence
 
 from agents.base import read_opening
-from agents.scripted import TimedText, read_lines
 from vt_env.actions import render_action
 from vt_env.media.words import words_of
+from vt_env.timed_text import TimedText, read_lines
 from vt_env.types import Answer, Interval, Observation, ToolCall
 
 CONTEXT_S = 10.0

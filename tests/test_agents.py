@@ -11,11 +11,12 @@ from agents.constant import ConstantAgent
 from agents.oracle import OracleAgent
 from agents.random_agent import RandomAgent
 from agents.rollout import AgentBatch, run_episode, run_many
-from agents.scripted import ScriptedAgent, read_lines
+from agents.scripted import ScriptedAgent
 from experiments.metrics import policy_row
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
+from vt_env.timed_text import read_lines
 from vt_env.types import Interval, Observation, Remaining, ScoredInterval, StopReason, SubtitleLine
 
 __all__ = ["small_world"]

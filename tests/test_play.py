@@ -132,7 +132,7 @@ def test_the_subtitle_agent_without_subtitles_answers_the_first_option_and_looks
 
 
 def test_an_option_is_chosen_by_the_share_of_its_words_and_the_first_of_equals_wins():
-    from agents.scripted import read_lines
+    from vt_env.timed_text import read_lines
 
     heard = read_lines("00:01-00:04 the mirrors of gold\n00:05-00:07 and of silver")
     assert best_option(("a golden mirror", "gold mirror", "silver"), heard) == "gold mirror"

@@ -6,7 +6,6 @@ Vectors come from encoders; matches are shares of words, which cost microseconds
 policies are language models.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from vt_env.errors import ConfigError
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder, Vectors
 from vt_env.media.words import words_of
-from vt_env.types import Interval, Observation, parse_time
+from vt_env.timed_text import TimedText, read_lines
+from vt_env.types import Interval, Observation
 
 _FUNCTION_WORDS = (
     "a about an and are as at be by can did do does for from had has have he her his how i in is it its of on or she "
@@ -32,7 +32,6 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 KINDS = ("start", "clips", "subtitles", "summary", "candidate", "neighbour", "around", "failed")
 """What the last action was; exactly one is marked."""
 
-_LINE = re.compile(r"^(?:#\d+ )?(\d+:\d\d)-(\d+:\d\d) (\S.*)$", re.MULTILINE)
 _CANDIDATE_SIZE = 7
 _OPTION_SIZE = 5
 
@@ -107,12 +106,6 @@ class Candidate:
     looked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    interval: Interval
-    text: str
-
-
 class Features:
     """The numbers of one episode; told of every observation in turn.
 
@@ -157,7 +150,7 @@ class Features:
         last[KINDS.index(kind)] = 1.0
         self._vector[self._at["last_kind"]] = last
         # The question and the words of an error are not what a tool has found.
-        lines = [] if kind in ("start", "failed") else _read_lines(observation.text)
+        lines = [] if kind in ("start", "failed") else read_lines(observation.text)
         is_search = kind in ("clips", "subtitles", "summary")
         if is_search:
             self.candidates = self._found(lines, kind == "clips")
@@ -166,14 +159,14 @@ class Features:
         self._look(observation)
         self._write_candidates()
 
-    def _found(self, lines: Sequence[_Line], are_clips: bool) -> tuple[Candidate, ...]:
+    def _found(self, lines: Sequence[TimedText], are_clips: bool) -> tuple[Candidate, ...]:
         found: list[Candidate] = []
         for rank, line in enumerate(lines[: self._config.candidates], start=1):
             score = _number(line.text) if are_clips else 1 / rank
             found.append(Candidate(line.interval, not are_clips, score, 0.0 if are_clips else self._match(line.text)))
         return tuple(found)
 
-    def _read(self, lines: Sequence[_Line], looked_at: int | None) -> None:
+    def _read(self, lines: Sequence[TimedText], looked_at: int | None) -> None:
         """Compare each line with the question and the options."""
         place = None if looked_at is None else self.candidates[looked_at]
         options = self._table("options")
@@ -269,14 +262,3 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return 0.0
-
-
-def _read_lines(text: str) -> list[_Line]:
-    """Read the lines of an observation that name an interval, in their order."""
-    lines: list[_Line] = []
-    for start, end, rest in _LINE.findall(text):
-        start_s, end_s = parse_time(start), parse_time(end)
-        if start_s is not None and end_s is not None:
-            # Both ends are rounded down, so a line that is shorter than a second names the same one twice.
-            lines.append(_Line(Interval(start_s, max(end_s, start_s + 1)), rest))
-    return lines
