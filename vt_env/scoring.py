@@ -78,7 +78,7 @@ def _read(found: set[int]) -> ReadAnswer:
 
 def _options_named(text: str, options: Sequence[str]) -> set[int]:
     """Return the positions of the options with this text: exact ones if there are any, else those that read alike."""
-    for form in (str, str.strip, _plain):
+    for form in (str, str.strip, plain_text):
         wanted = form(text)
         found = {idx for idx, option in enumerate(options) if wanted and form(option) == wanted}
         if found:
@@ -86,6 +86,7 @@ def _options_named(text: str, options: Sequence[str]) -> set[int]:
     return set()
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """Return what is compared of a text that is not written exactly as an option: no case, spacing or last mark."""
     folded = unicodedata.normalize("NFC", text).casefold()
     return " ".join(folded.split()).rstrip(_TRAILING + " ")
