@@ -97,6 +97,20 @@ def test_the_best_rule_over_the_text_alone_is_no_better_than_chance(family: str)
     assert abs(rate - 0.25) < 4 * np.sqrt(0.25 * 0.75 / len(measured))
 
 
+def test_every_wrong_order_is_about_equally_frequent_beside_the_right_one():
+    wrong: Counter[tuple[int, ...]] = Counter()
+    tasks = world_tasks("test", ["ordering"], replace(FULL, videos=40, tasks_per_video=4))
+    for task in tasks:
+        assert task.gold
+        right = task.item.options[task.gold.answer_idx].split(", ")
+        orders = [tuple(right.index(name) for name in option.split(", ")) for option in task.item.options]
+        wrong.update(order for order in orders if order != (0, 1, 2))
+    # Three of the five wrong orders are drawn for each question.
+    assert len(wrong) == 5
+    bound = 4 * np.sqrt(0.6 * 0.4 / len(tasks))
+    assert all(abs(count / len(tasks) - 0.6) < bound for count in wrong.values())
+
+
 def test_every_count_is_about_equally_frequent_in_short_and_long_videos():
     tasks = world_tasks("train", ["counting"], replace(FULL, videos=120))
     counts: dict[bool, Counter[str]] = defaultdict(Counter)
