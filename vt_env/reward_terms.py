@@ -119,7 +119,7 @@ def redundancy(finished: FinishedEpisode) -> float:
     """
     calls = [turn for turn in finished.turns if isinstance(turn.action, ToolCall)]
     repeats = (max((_likeness(call, earlier) for earlier in calls[:i]), default=0.0) for i, call in enumerate(calls))
-    return -min(1.0, sum(repeats) / finished.budget.max_calls)
+    return 0.0 - min(1.0, sum(repeats) / finished.budget.max_calls)
 
 
 BONUSES: Mapping[str, RewardTerm] = {
