@@ -57,4 +57,5 @@ def _row(task: Task, folder: Path) -> dict[str, Any]:
     row |= {"question": item.question, "options": list(item.options)}
     if gold is not None:
         row |= {"answer": gold.answer_idx, "evidence": [[span.start_s, span.end_s] for span in gold.evidence]}
+        row |= {"evidence_boxes": [[it.left, it.top, it.right, it.bottom] for it in gold.evidence_boxes]}
     return row | {"task_id": item.task_id, "family": item.family, "split": item.split}

@@ -46,7 +46,7 @@ GOLDS = st.one_of(
         Gold,
         st.integers(0, 3),
         st.sampled_from([(), (Interval(320, 346),), (Interval(0, 1), Interval(5, 600))]),
-        st.sampled_from([None, Box(0, 0, 0.5, 0.5)]),
+        st.sampled_from([(), (Box(0, 0, 0.5, 0.5),)]),
     ),
 )
 CONFIGS = st.builds(

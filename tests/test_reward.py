@@ -8,7 +8,7 @@ from vt_env.actions import parse_action
 from vt_env.config import BudgetConfig, EnvConfig, RewardConfig
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
-from vt_env.reward import FinishedEpisode, resolve_rewards
+from vt_env.reward import TERMS, FinishedEpisode, resolve_rewards
 from vt_env.testing import FakeVideo, fake_task
 from vt_env.types import Action, Answer, ToolCall
 
@@ -26,11 +26,13 @@ def terms_of(*actions: Action | str) -> dict[str, float]:
 
 
 def test_reward_terms_follow_their_formulas():
-    # Evidence is 320-346, viewed is 320-340: intersection 20 s, union 26 s. One of three calls was spent.
-    assert terms_of(LOOK, Answer("47")) == pytest.approx(
-        {"accuracy": 1, "format": 1, "evidence": 20 / 26, "cost": -1 / 3}
-    )
-    assert terms_of("?", Answer("12")) == pytest.approx({"accuracy": 0, "format": 0, "evidence": 0, "cost": -1 / 3})
+    # Evidence is 320-346, viewed is 320-340: intersection 20 s, union 26 s. One of three calls was spent, two of five
+    # frames.
+    seen = {"evidence": 20 / 26, "evidence_f1": 40 / 46, "spatial_evidence": 0}
+    spent = {"cost": -1 / 3, "frame_cost": -2 / 5, "redundancy": 0}
+    assert terms_of(LOOK, Answer("47")) == pytest.approx({"accuracy": 1, "format": 1, **seen, **spent})
+    unseen = {"evidence": 0, "evidence_f1": 0, "spatial_evidence": 0, "cost": -1 / 3, "frame_cost": 0, "redundancy": 0}
+    assert terms_of("?", Answer("12")) == pytest.approx({"accuracy": 0, "format": 0, **unseen})
 
 
 def test_viewing_everything_earns_little_evidence_and_viewing_twice_counts_once():
@@ -52,10 +54,10 @@ def test_a_reward_term_of_ones_own_is_weighted_and_reported():
     episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(rewards=rewards))
     episode.start()
     assert episode.apply(Answer("47")).reward == 1.5
-    assert sorted(episode.reward_terms()) == ["accuracy", "cost", "early", "evidence", "format"]
+    assert set(episode.reward_terms()) == {*TERMS, "early"}
 
 
-def test_both_presets_pay_accuracy_only():
+def test_the_presets_default_and_paper_pay_accuracy_only():
     assert resolve_rewards("default").weights == resolve_rewards("paper").weights == {"accuracy": 1.0}
 
 
@@ -65,6 +67,9 @@ def test_both_presets_pay_accuracy_only():
         ("papr", "allowed are"),
         (RewardConfig({"acuracy": 1.0}), "did you mean 'accuracy'"),
         (RewardConfig(terms={"cost": answered_early}), "built in; rename yours"),
+        (RewardConfig({"accuracy": 1.0, "cost": -0.1}), "for built-in terms 0 or more"),
+        (RewardConfig({"accuracy": float("inf")}), "need a finite number"),
+        (RewardConfig({"accuracy": 0.2, "cost": 0.2, "redundancy": 0.1}), "right answer could earn less than a wrong"),
     ],
 )
 def test_rewards_that_do_not_exist_are_refused(rewards: Any, message: str):

@@ -1,6 +1,7 @@
 """Tasks from a user's own file: three fields are enough, and every mistake names its line and its remedy."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 
 from vt_env.errors import ConfigError, DataError
 from vt_env.gold import Gold
-from vt_env.tasks import TaskSet, load_tasks
-from vt_env.testing import fake_task, fake_tasks
-from vt_env.types import Interval
+from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.testing import FakeLibrary, fake_task, fake_tasks
+from vt_env.types import Box, Interval, VideoRef
 
 ROW: dict[str, Any] = {
     "video": "talks/keynote.mp4",
@@ -41,6 +42,7 @@ def test_all_fields_are_read(tmp_path: Path):
     more = {
         "answer": 2,
         "evidence": [[731.0, 748.5], [5, 6]],
+        "evidence_boxes": [[0, 0, 0.5, 1], [0.25, 0.5, 0.75, 1]],
         "subtitles": "talks/keynote.srt",
         "captions": "talks/keynote.jsonl",
         "task_id": "keynote-3",
@@ -48,7 +50,7 @@ def test_all_fields_are_read(tmp_path: Path):
         "split": "val",
     }
     (task,) = load_tasks(write(tmp_path, {**ROW, **more}))
-    assert task.gold == Gold(2, (Interval(731.0, 748.5), Interval(5, 6)))
+    assert task.gold == Gold(2, (Interval(731.0, 748.5), Interval(5, 6)), (Box(0, 0, 0.5, 1), Box(0.25, 0.5, 0.75, 1)))
     assert (task.item.task_id, task.item.family, task.item.split) == ("keynote-3", "reading", "val")
     assert task.item.video.subtitles_path == str(tmp_path / "talks" / "keynote.srt")
     assert task.item.video.captions_path == str(tmp_path / "talks" / "keynote.jsonl")
@@ -114,6 +116,9 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
         ({**ROW, "answer": 1, "evidence": [[5, 4]]}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": [5]}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": "here"}, r"need \[\[start_s, end_s\], ...\]"),
+        ({**ROW, "answer": 1, "evidence": [[1, 2]], "evidence_boxes": [[0, 0, 1]]}, "evidence_boxes=.*one for each"),
+        ({**ROW, "answer": 1, "evidence": [[1, 2]], "evidence_boxes": [[0, 0, 2, 1]]}, "in fractions of the frame"),
+        ({**ROW, "answer": 1, "evidence_boxes": [[0, 0, 1, 1]]}, "one for each interval of evidence"),
         ({**ROW, "video": "talks/gone.mp4"}, "video 'talks/gone.mp4' does not exist; paths are relative to this file"),
         ({**ROW, "subtitles": "gone.srt"}, "subtitles 'gone.srt' does not exist"),
         ({**ROW, "captions": 4}, "captions=4; need a text"),
@@ -176,3 +181,55 @@ def test_two_tasks_of_one_id_are_refused():
 
 def test_a_task_set_does_not_print_its_answers():
     assert repr(fake_tasks()) == "TaskSet(3 tasks)"
+
+
+def test_a_split_is_a_view_and_an_unknown_one_names_the_nearest():
+    tasks = TaskSet((fake_task(task_id="a"), replaced(task_id="b", split="train", family="reading")))
+    assert [task.item.task_id for task in tasks.split("train")] == ["b"]
+    assert (tasks.splits, tasks.families) == (["test", "train"], ["needle", "reading"])
+    with pytest.raises(ConfigError, match=r"split='trian'.*did you mean 'train'"):
+        tasks.split("trian")
+
+
+def replaced(gold: Gold | None = None, **changes: Any) -> Task:
+    return Task(replace(fake_task().item, **changes), gold)
+
+
+def test_a_sound_set_has_no_findings():
+    tasks = TaskSet((fake_task(), replaced(task_id="fake/1", question="and beside the blue circle?")))
+    assert tasks.validate() == tasks.validate(FakeLibrary()) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "finding"),
+    [
+        (replaced(Gold(4)), "fake/0: answer_idx=4; need 0 to 3"),
+        (replaced(Gold(-1)), "fake/0: answer_idx=-1; need 0 to 3"),
+        (replaced(options=("Oslo", "oslo.", "Lima")), "fake/0: option "),
+        (replaced(options=("Oslo!", "?")), "fake/0: option '?' is not read as itself"),
+        (replaced(options=tuple(map(str, range(27)))), "fake/0: 27 options; at most 26 can be lettered"),
+        (replaced(Gold(0, (Interval(1, 2),), (Box(0, 0, 1, 1),) * 2)), "fake/0: 2 boxes for 1 evidence intervals"),
+        (replaced(Gold(0, (Interval(1, 2), Interval(500, 602)))), "fake/0: evidence 08:20-10:02 ends after the video"),
+        (replaced(Gold(0, (Interval(590, 600.4),))), ""),
+    ],
+)
+def test_validation_names_what_is_wrong_with_a_task(task: Task, finding: str):
+    found = TaskSet((task,)).validate(FakeLibrary())
+    assert [it for it in found if it.startswith(finding)] == found
+    assert bool(found) == bool(finding)
+
+
+def test_validation_finds_a_question_that_is_asked_twice_whatever_the_order_of_its_options():
+    again = replaced(
+        task_id="again", options=("88", "31", "47", "12"), question="What number is  beside the red square?"
+    )
+    other = replaced(task_id="other", options=("88", "31", "47", "13"))
+    assert TaskSet((fake_task(), other)).validate() == []
+    assert TaskSet((fake_task(), again)).validate() == ["fake/0 and again: the same question about the same video"]
+
+
+def test_validation_opens_each_video_once_after_it_was_prepared():
+    prepared: list[VideoRef] = []
+    tasks = [Task(replace(fake_task().item, task_id=str(i), question=str(i)), None, prepared.append) for i in range(3)]
+    assert TaskSet(tuple(tasks)).validate(FakeLibrary()) == []
+    assert len(prepared) == 1

@@ -148,24 +148,28 @@ def test_a_rollout_that_ends_in_a_call_has_no_answer():
 
 def test_ending_early_without_an_answer_costs_all_calls():
     environment = started()
-    values, _ = paid([environment], [[said("")]], RewardConfig({"cost": 1.0}))
-    assert values == [-1]
+    values, logged = paid([environment], [[said("")]], RewardConfig({"accuracy": 1.0, "cost": 1.0}))
+    assert values == [0] and logged["terms/cost"] == -1
 
 
 def test_results_that_were_taken_back_are_not_paid():
     environment, whole = started(), started()
-    completion = played(environment, "", (320, 346))
-    seen, _ = paid([whole], [played(whole, "", (320, 346))], EVIDENCE)
+    answer = "<answer>47</answer>"
+    completion = played(environment, answer, (320, 346))
+    seen, kept = paid([whole], [played(whole, answer, (320, 346))], EVIDENCE)
     # TRL takes back the results and ends the rollout with the message that asked for them.
     unseen, logged = paid([environment], [completion[:1]], EVIDENCE)
     assert (seen, unseen) == ([1], [0])
+    assert (kept["terms/evidence"], logged["terms/evidence"]) == (1, 0)
     assert logged["episode/rolled_back"] == 1 and logged["episode/frames"] == 0 and logged["episode/calls"] == 0
 
 
 def test_a_message_of_trl_about_a_call_it_refused_is_not_taken_for_a_result():
     environment = started()
     refused = [said("", tool_calls=[CALL]), result("{'error': 'Tool look not found.'}", "look")]
-    values, logged = paid([environment], [[*refused, *played(environment, "", (320, 346))]], EVIDENCE)
+    values, logged = paid(
+        [environment], [[*refused, *played(environment, "<answer>47</answer>", (320, 346))]], EVIDENCE
+    )
     assert values == [1] and logged["episode/calls"] == 1 and logged["episode/rolled_back"] == 0
 
 

@@ -34,7 +34,7 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Weights of the reward terms; the reward is their weighted sum, paid when the episode ends."""
+    """Weights of the reward terms; what they pay, when the episode ends, is said in `vt_env.reward`."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
     """Term name to weight. Terms with weight 0 or without one are reported and not paid."""

@@ -81,7 +81,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             split: As `vt_env.load_tasks`; not used for a task set.
             perception: `"frames"` or `"captions"`: what looking returns.
             budget: A preset (`"default"`, `"paper"`) or a config.
-            rewards: A preset (`"default"`, `"paper"`) or a config.
+            rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
             tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.
@@ -247,7 +247,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
 
     ## Rewards
-    0 until the end, then the weighted sum of the terms of `vt_env.reward`; by default 1 for the right option, else 0.
+    0 until the end, then what the terms of `vt_env.reward` pay; by default 1 for the right option, else 0.
     A task without an answer key always gives 0.
 
     ## Starting State

@@ -164,7 +164,7 @@ class Episode:
         view, error = self._attempt(action)
         self._frames -= _frame_count(view)
         text = prompts.result_text(view.text, self.remaining, self.perception.name)
-        self.turns.append(Turn(action, text, self._refs(view), view.viewed, error))
+        self.turns.append(Turn(action, text, self._refs(view), view.viewed, error, view.box))
         return Outcome(Observation(text, self.remaining, view.frames), error=error)
 
     def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:

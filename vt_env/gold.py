@@ -17,5 +17,6 @@ class Gold:
     """Position of the right option."""
     evidence: tuple[Interval, ...] = ()
     """Where in the video the answer can be seen or heard; empty if unknown."""
-    evidence_box: Box | None = None
-    """Where in the frame, for questions that need a spatial zoom."""
+    evidence_boxes: tuple[Box, ...] = ()
+    """Where in the frame, one box for each interval of `evidence`, for questions that need a spatial zoom; empty if
+    unknown."""

@@ -1,44 +1,54 @@
-"""From a finished episode to named reward terms, and from terms to the reward: their weighted sum.
+"""From a finished episode to the reward: which terms are paid, and when.
 
-| term | value |
-|---|---|
-| accuracy | 1 if the answer is the right option, else 0 |
-| format | 1 if no action failed or was malformed and the answer was read as an option, else 0 |
-| evidence | overlap of what was viewed with where the answer is, 0 to 1 |
-| cost | minus the share of calls spent, -1 to 0 |
+| term | value | kind |
+|---|---|---|
+| accuracy | 1 if the answer is the right option, else 0 | |
+| format | 1 if no action failed or was malformed and the answer was read as an option, else 0 | bonus |
+| evidence | temporal IoU of what was viewed with where the answer is, 0 to 1 | bonus |
+| evidence_f1 | the same as an F1 | bonus |
+| spatial_evidence | IoU of what was looked at closely with the gold boxes, 0 to 1 | bonus |
+| cost | minus the share of calls spent, -1 to 0 | penalty |
+| frame_cost | minus the share of frames spent, -1 to 0 | penalty |
+| redundancy | minus the share of calls that showed again what had been seen, -1 to 0 | penalty |
 
-Both presets pay accuracy only: outcome reward alone is the default until another weight is measured to be better, and
-the paper trains without reinforcement learning. All terms are always reported. `format`, `evidence` and `cost` are
-extensions.
+Formulas and sources are in `vt_env.reward_terms`. With weights w, the reward is
+
+    w_accuracy accuracy + accuracy sum(w_t t, built-in terms t) + sum(w_o o, terms o of your own)
+
+so bonuses and penalties are paid only where the answer is right. That is what makes them useless to farm: without
+terms of your own, a wrong or missing answer earns exactly 0 whatever was done, and a right one at least 0, since
+weights may not be negative and penalties may not outweigh accuracy. A policy that is right on a share p of the tasks
+earns between p (w_accuracy - P) and p (w_accuracy + B), P and B the sums of the weights of penalties and bonuses: one
+that plays for the terms gains only while its p is more than (w_accuracy - P) / (w_accuracy + B) of an honest policy's.
+It also means that giving up is never better than going on. The price is that nothing is learned from wrong answers
+about form; supervised training comes first for that.
+
+The presets `default` and `paper` pay accuracy only: outcome reward alone is the default until another weight is
+measured to be better, and the paper trains without reinforcement learning. `shaped` pays all kinds a little. All terms
+are always reported, unweighted and for wrong answers too. All but accuracy are extensions.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from vt_env.config import BudgetConfig, RewardConfig
+from vt_env.config import RewardConfig
 from vt_env.errors import ConfigError, suggest
-from vt_env.gold import Gold
-from vt_env.scoring import AnswerStatus, ReadAnswer
-from vt_env.types import Interval, Item, Remaining, StopReason, Turn
+from vt_env.reward_terms import BONUSES, PENALTIES, FinishedEpisode, RewardTerm, accuracy
 
-
-@dataclass(frozen=True, slots=True)
-class FinishedEpisode:
-    """What reward terms may read."""
-
-    item: Item
-    gold: Gold
-    budget: BudgetConfig
-    turns: tuple[Turn, ...]
-    """All actions, the last one included."""
-    answer: ReadAnswer
-    """Unparsed where no answer was given."""
-    stop: StopReason
-    remaining: Remaining
-
-
-RewardTerm = Callable[[FinishedEpisode], float]
+__all__ = [
+    "REWARDS",
+    "TERMS",
+    "FinishedEpisode",
+    "RewardResult",
+    "RewardTerm",
+    "default_rewards",
+    "paper_rewards",
+    "pay",
+    "resolve_rewards",
+    "score",
+    "shaped_rewards",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +60,7 @@ class RewardResult:
     """Value of each term before weighting."""
 
 
-def accuracy(finished: FinishedEpisode) -> float:
-    """Return 1 for the right option, else 0; unread and missing answers are wrong."""
-    return float(finished.answer.option_idx == finished.gold.answer_idx)
-
-
-def well_formed(finished: FinishedEpisode) -> float:
-    """Return 1 if every action succeeded and the answer was read as an option, else 0."""
-    failed = any(turn.error is not None for turn in finished.turns)
-    return float(not failed and finished.answer.status is AnswerStatus.MATCHED)
-
-
-def evidence(finished: FinishedEpisode) -> float:
-    """Return the temporal intersection over union of what was viewed and the gold evidence.
-
-    |V and E| / |V or E|, in seconds, where V is the union of the intervals that zooms and subtitle tools showed and E
-    the union of the evidence; 0 if the task has none. Viewing the whole video therefore earns little.
-    """
-    viewed = _union(interval for turn in finished.turns for interval in turn.viewed)
-    gold = _union(finished.gold.evidence)
-    shared_s = sum(one.overlap_s(other) for one in viewed for other in gold)
-    either_s = sum(interval.duration_s for interval in (*viewed, *gold)) - shared_s
-    return shared_s / either_s if gold else 0.0
-
-
-def cost(finished: FinishedEpisode) -> float:
-    """Return minus the share of calls spent, -1 to 0."""
-    return finished.remaining.calls / finished.budget.max_calls - 1.0
-
-
-TERMS: Mapping[str, RewardTerm] = {"accuracy": accuracy, "format": well_formed, "evidence": evidence, "cost": cost}
+TERMS: Mapping[str, RewardTerm] = {"accuracy": accuracy, **BONUSES, **PENALTIES}
 
 
 def default_rewards() -> RewardConfig:
@@ -92,28 +73,45 @@ def paper_rewards() -> RewardConfig:
     return RewardConfig({"accuracy": 1.0})
 
 
-REWARDS: Mapping[str, Callable[[], RewardConfig]] = {"default": default_rewards, "paper": paper_rewards}
+def shaped_rewards() -> RewardConfig:
+    """Accuracy first, then looking at the right place with little effort; an extension.
+
+    A right answer earns 0.8 to 1.3, a wrong one 0. The weights are a choice, not a measured optimum.
+    """
+    bonuses = {"format": 0.1, "evidence": 0.1, "spatial_evidence": 0.1}
+    return RewardConfig({"accuracy": 1.0, **bonuses, "cost": 0.1, "frame_cost": 0.05, "redundancy": 0.05})
+
+
+REWARDS: Mapping[str, Callable[[], RewardConfig]] = {
+    "default": default_rewards,
+    "paper": paper_rewards,
+    "shaped": shaped_rewards,
+}
 
 
 def resolve_rewards(rewards: str | RewardConfig) -> RewardConfig:
     """Turn a preset name into its config; a config is checked and returned as it is.
 
     Raises:
-        ConfigError: There is no preset or no term of that name, or a term of your own takes a built-in name.
+        ConfigError: There is no preset or no term of that name, a term of your own takes a built-in name, or a weight
+            makes a term worth farming.
     """
     if isinstance(rewards, str):
         if rewards not in REWARDS:
-            raise ConfigError(f"rewards={rewards!r}: allowed are {sorted(REWARDS)} or a RewardConfig")
+            raise ConfigError(
+                f"rewards={rewards!r}: allowed are {sorted(REWARDS)} or a RewardConfig{suggest(rewards, REWARDS)}"
+            )
         return REWARDS[rewards]()
     terms = _terms(rewards)
     for name in rewards.weights:
         if name not in terms:
             raise ConfigError(f"rewards.weights: no term {name!r}; allowed are {sorted(terms)}{suggest(name, terms)}")
+    _check_weights(rewards.weights)
     return rewards
 
 
 def score(finished: FinishedEpisode, config: RewardConfig) -> RewardResult:
-    """Compute every term and their weighted sum.
+    """Compute every term and what they pay.
 
     Raises:
         ConfigError: A term of the caller's own is not a finite number.
@@ -122,7 +120,15 @@ def score(finished: FinishedEpisode, config: RewardConfig) -> RewardResult:
     for name, value in terms.items():
         if not math.isfinite(value):
             raise ConfigError(f"reward term {name!r} returned {value}: need a finite number")
-    return RewardResult(sum(weight * terms[name] for name, weight in config.weights.items()), terms)
+    return RewardResult(pay(terms, config.weights), terms)
+
+
+def pay(terms: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """Compute the reward from the values of the terms, by the formula at the top of this module."""
+    return sum(
+        weight * terms[name] * (terms["accuracy"] if name in BONUSES or name in PENALTIES else 1.0)
+        for name, weight in weights.items()
+    )
 
 
 def _terms(config: RewardConfig) -> Mapping[str, RewardTerm]:
@@ -132,11 +138,13 @@ def _terms(config: RewardConfig) -> Mapping[str, RewardTerm]:
     return {**TERMS, **config.terms}
 
 
-def _union(intervals: Iterable[Interval]) -> Sequence[Interval]:
-    merged: list[Interval] = []
-    for interval in sorted(intervals):
-        if merged and interval.start_s <= merged[-1].end_s:
-            merged[-1] = Interval(merged[-1].start_s, max(merged[-1].end_s, interval.end_s))
-        else:
-            merged.append(interval)
-    return merged
+def _check_weights(weights: Mapping[str, float]) -> None:
+    for name, weight in weights.items():
+        if not math.isfinite(weight) or (weight < 0 and name in TERMS):
+            raise ConfigError(f"rewards.weights[{name!r}]={weight}: need a finite number, for built-in terms 0 or more")
+    penalties = sum(weight for name, weight in weights.items() if name in PENALTIES)
+    if penalties > weights.get("accuracy", 0.0):
+        raise ConfigError(
+            f"rewards.weights: penalties add up to {penalties}, accuracy is {weights.get('accuracy', 0.0)}; need no "
+            "more than accuracy, or a right answer could earn less than a wrong one"
+        )

@@ -79,7 +79,7 @@ def _read(found: set[int]) -> ReadAnswer:
 
 def _options_named(text: str, options: Sequence[str]) -> set[int]:
     """Return the positions of the options with this text: exact ones if there are any, else those that read alike."""
-    for form in (str, str.strip, _plain):
+    for form in (str, str.strip, plain_text):
         wanted = form(text)
         found = {idx for idx, option in enumerate(options) if wanted and form(option) == wanted}
         if found:
@@ -87,7 +87,8 @@ def _options_named(text: str, options: Sequence[str]) -> set[int]:
     return set()
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
+    """Return what is compared of a text that is not written exactly as an option: no case, spacing or last mark."""
     # A policy read the option as plain text and may copy it as it stood there.
     folded = unicodedata.normalize("NFC", as_plain_text(text)).casefold()
     return " ".join(folded.split()).rstrip(_TRAILING + " ")

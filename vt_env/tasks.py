@@ -4,116 +4,42 @@ One JSON object a line; only `video`, `question` and `options` are required, pat
 
     {"video": "talks/keynote.mp4", "question": "Which city is on the third slide?", "options": ["Oslo", "Lima"],
      "answer": 1, "evidence": [[731.0, 748.5]], "subtitles": "talks/keynote.srt", "captions": "talks/keynote.jsonl",
-     "task_id": "keynote-3", "family": "reading", "split": "test"}
+     "evidence_boxes": [[0.1, 0.2, 0.4, 0.3]], "task_id": "keynote-3", "family": "reading", "split": "test"}
 
 `answer` is the position of the right option, counted from 0, or its text. A task without one is played and not scored.
+`evidence_boxes` says where in the frame, one box for each interval of `evidence`: left, top, right and bottom as
+fractions of the frame.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast, overload
-
-import numpy as np
+from typing import Any, cast
 
 from vt_env.errors import ConfigError, DataError, suggest
 from vt_env.gold import Gold
 from vt_env.scoring import read_answer
-from vt_env.types import Interval, Item, VideoRef
+from vt_env.task_set import MAX_OPTIONS, Task, TaskSet
+from vt_env.types import Box, Interval, Item, VideoRef
+
+__all__ = ["TASKS_FILE", "Task", "TaskSet", "load_tasks"]
 
 _REQUIRED = ("video", "question", "options")
-_FIELDS = (*_REQUIRED, "answer", "evidence", "subtitles", "captions", "task_id", "family", "split")
-_MAX_OPTIONS = 26
+_OPTIONAL = ("answer", "evidence", "evidence_boxes", "subtitles", "captions", "task_id", "family", "split")
+_FIELDS = (*_REQUIRED, *_OPTIONAL)
 TASKS_FILE = "tasks.jsonl"
 """The file that is read where a folder is given."""
-
-
-def nothing_to_prepare(ref: VideoRef) -> None:
-    """Do nothing: the video exists."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A question with its answer key."""
-
-    item: Item
-    gold: Gold | None
-    """`None` where the right answer is not known; such a task is never scored."""
-    prepare: Callable[[VideoRef], None] = nothing_to_prepare
-    """Makes the video exist; called with the item's video before it is opened."""
-
-
-@dataclass(frozen=True)
-class TaskSet(Sequence[Task]):
-    """Tasks in order; all views of it are task sets too.
-
-    Raises:
-        ConfigError: Two tasks share an id.
-    """
-
-    tasks: tuple[Task, ...]
-
-    def __post_init__(self) -> None:
-        seen: set[str] = set()
-        for task in self.tasks:
-            if task.item.task_id in seen:
-                raise ConfigError(f"task_id {task.item.task_id!r} occurs twice: ids must differ")
-            seen.add(task.item.task_id)
-
-    def __len__(self) -> int:
-        """Number of tasks."""
-        return len(self.tasks)
-
-    @overload
-    def __getitem__(self, index: int) -> Task: ...
-    @overload
-    def __getitem__(self, index: slice) -> "TaskSet": ...
-    def __getitem__(self, index: int | slice) -> "Task | TaskSet":
-        """Return one task, or a slice as a task set."""
-        return TaskSet(self.tasks[index]) if isinstance(index, slice) else self.tasks[index]
-
-    def __iter__(self) -> Iterator[Task]:
-        """Iterate over the tasks in order."""
-        return iter(self.tasks)
-
-    def __repr__(self) -> str:
-        """Number of tasks, never their answers."""
-        return f"TaskSet({len(self)} tasks)"
-
-    def head(self, count: int) -> "TaskSet":
-        """Return the first `count` tasks, or all if there are fewer."""
-        return TaskSet(self.tasks[:count])
-
-    def shuffle(self, rng: np.random.Generator) -> "TaskSet":
-        """Return the tasks in random order."""
-        return TaskSet(tuple(self.tasks[index] for index in rng.permutation(len(self.tasks))))
-
-    def filter(self, keep: Callable[[Item], bool]) -> "TaskSet":
-        """Return the tasks whose item `keep` accepts."""
-        return TaskSet(tuple(task for task in self.tasks if keep(task.item)))
-
-    def by_id(self, task_id: str) -> Task:
-        """Return the task of that id.
-
-        Raises:
-            ConfigError: There is none.
-        """
-        for task in self.tasks:
-            if task.item.task_id == task_id:
-                return task
-        known = [task.item.task_id for task in self.tasks]
-        raise ConfigError(f"task_id={task_id!r}: not among the {len(self)} tasks{suggest(task_id, known)}")
 
 
 def load_tasks(tasks: str | Path, split: str | None = None) -> TaskSet:
     """Load the tasks of one split, or of all splits.
 
     Args:
-        tasks: A name (`"world"`, `"world/needle"`, `"lvbench"` and other benchmarks below `$VT_ENV_DATA`), a folder
-            that holds `tasks.jsonl`, a JSONL file, or a benchmark's own folder or annotation file.
+        tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"lvbench"`
+            and other benchmarks below `$VT_ENV_DATA`), a folder that holds `tasks.jsonl`, a JSONL file, or a
+            benchmark's own folder or annotation file.
         split: Keep only tasks of this split; `None` keeps all. The world is made by split: there `None` is `"test"`.
 
     Raises:
@@ -157,7 +83,7 @@ def _unknown(tasks: str) -> str:
     from vt_env.benchmarks.registry import BENCHMARKS
 
     hint = suggest(tasks.partition("/")[0], ["world", *BENCHMARKS])
-    allowed = "'world', 'world/FAMILY', a benchmark's name, a folder or JSONL file"
+    allowed = "'world', 'world/FAMILY', 'world/all', a benchmark's name, a folder or JSONL file"
     return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"
 
 
@@ -225,8 +151,8 @@ def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
 def _read_options(options: object) -> tuple[str, ...]:
     rows = cast("list[object]", options) if isinstance(options, list) else []
     texts = tuple(" ".join(option.split()) for option in rows if isinstance(option, str))
-    if len(texts) < len(rows) or not 2 <= len(texts) <= _MAX_OPTIONS or not all(texts):
-        raise ValueError(f"options={str(options)[:80]}; need a list of 2 to {_MAX_OPTIONS} texts")
+    if len(texts) < len(rows) or not 2 <= len(texts) <= MAX_OPTIONS or not all(texts):
+        raise ValueError(f"options={str(options)[:80]}; need a list of 2 to {MAX_OPTIONS} texts")
     for idx, text in enumerate(texts):
         if read_answer(text, texts).option_idx != idx:
             raise ValueError(f"option {text!r} occurs twice; options must differ")
@@ -235,13 +161,14 @@ def _read_options(options: object) -> tuple[str, ...]:
 
 def _read_gold(row: Mapping[str, Any], options: tuple[str, ...]) -> Gold | None:
     evidence = _read_evidence(row.get("evidence", []))
+    boxes = _read_boxes(row.get("evidence_boxes", []), len(evidence))
     answer = row.get("answer")
     if answer is None:
         return None
     answer_idx = read_answer(answer, options).option_idx if isinstance(answer, str) else answer
     if isinstance(answer_idx, bool) or not isinstance(answer_idx, int) or not 0 <= answer_idx < len(options):
         raise ValueError(f"answer={answer!r}; need 0 to {len(options) - 1} or the text of an option")
-    return Gold(answer_idx, evidence)
+    return Gold(answer_idx, evidence, boxes)
 
 
 def _read_evidence(evidence: object) -> tuple[Interval, ...]:
@@ -251,6 +178,19 @@ def _read_evidence(evidence: object) -> tuple[Interval, ...]:
         raise ValueError(
             f"evidence={str(evidence)[:80]}; need [[start_s, end_s], ...] with start before end"
         ) from reason
+
+
+def _read_boxes(boxes: object, needed: int) -> tuple[Box, ...]:
+    try:
+        read = tuple(Box(*map(float, box)) for box in cast("list[list[float]]", boxes))
+        if len(read) not in (0, needed):
+            raise ValueError
+    except (TypeError, ValueError) as reason:
+        raise ValueError(
+            f"evidence_boxes={str(boxes)[:80]}; need [[left, top, right, bottom], ...] in fractions of the frame, one "
+            "for each interval of evidence"
+        ) from reason
+    return read
 
 
 def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:

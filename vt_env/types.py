@@ -250,6 +250,8 @@ class Turn:
     viewed: tuple[Interval, ...] = ()
     error: str | None = None
     """As in `Outcome.error`."""
+    box: Box | None = None
+    """As in `View.box`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -125,13 +125,13 @@ def training_rows(environment: type[TrlEnvironment]) -> Any:
 
 
 def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunction]:
-    """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays the weighted sum of the terms.
+    """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays as `vt_env.reward` says.
 
     Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`. A rollout whose video
     cannot be read gets `None`, which TRL masks, and is counted under `episode/invalid`.
 
     Args:
-        rewards: A preset (`"default"`, `"paper"`) or a config.
+        rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
 
     Raises:
         ConfigError: There is no such preset or term.

@@ -10,7 +10,7 @@ import av
 from vt_env.media.cache import build_once
 from vt_env.types import SubtitleLine
 from vt_env.world.render import render_scene
-from vt_env.world.script import VideoScript, WorldConfig
+from vt_env.world.script import VideoScript, WorldConfig, write_captions
 
 VIDEO_FILE, SUBTITLES_FILE, CAPTIONS_FILE = "video.mp4", "subtitles.srt", "captions.jsonl"
 
@@ -22,7 +22,7 @@ def write_files(script: VideoScript, config: WorldConfig, folder: Path) -> None:
         unfinished.mkdir()
         _write_video(script, config, unfinished / VIDEO_FILE)
         (unfinished / SUBTITLES_FILE).write_text(_srt(script.subtitles), encoding="utf-8")
-        captions = [SubtitleLine(scene.interval, scene.caption) for scene in script.scenes]
+        captions = write_captions(script, config)
         (unfinished / CAPTIONS_FILE).write_text(_captions(captions), encoding="utf-8")
 
     build_once(folder, build)
@@ -38,9 +38,9 @@ def _write_video(script: VideoScript, config: WorldConfig, path: Path) -> None:
         stream.codec_context.thread_count = 1
         stream.options = {"preset": "veryfast", "crf": "20", "sc_threshold": "0"}
         for scene in script.scenes:
-            picture = av.VideoFrame.from_ndarray(render_scene(scene, config.size_px), format="rgb24").reformat(
-                format="yuv420p"
-            )
+            picture = av.VideoFrame.from_ndarray(
+                render_scene(scene, config.size_px, config.detail_px), format="rgb24"
+            ).reformat(format="yuv420p")
             first = int(scene.interval.start_s) * config.frame_rate_hz
             for number in range(first, int(scene.interval.end_s) * config.frame_rate_hz):
                 picture.pts = number

@@ -11,15 +11,17 @@ spoken codes, and the scenes next to the right one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vt_env.types import Interval
+from vt_env.types import Box, Interval
+from vt_env.world.config import WorldConfig
 from vt_env.world.script import Code, Reference, Scene, VideoScript
 
 FAMILIES: tuple[str, ...] = ("needle", "subtitle", "reference")
+"""Families of the default world."""
 OPTIONS = 4
 
 
@@ -32,6 +34,7 @@ class WorldQuestion:
     options: tuple[str, ...]
     answer_idx: int
     evidence: tuple[Interval, ...]
+    evidence_boxes: tuple[Box, ...] = ()
 
 
 def needle_text(colour: str, shape: str) -> str:
@@ -49,12 +52,8 @@ def reference_text(name: str) -> str:
     return f"what number is on screen when the narrator says {name}?"
 
 
-def ask(script: VideoScript, family: str, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
-    """Ask up to `count` different questions of one family; fewer where the video does not hold as many."""
-    return ASKERS[family](script, count, rng)
-
-
-def _needles(script: VideoScript, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+def ask_needles(script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+    """Ask for the numbers of scenes of which there is one of their colour and shape."""
     seen = Counter((scene.colour, scene.shape) for scene in script.scenes)
     unique = [scene for scene in script.scenes if seen[scene.colour, scene.shape] == 1]
     return [_needle(script, unique[i], rng) for i in rng.permutation(len(unique))[:count]]
@@ -66,24 +65,32 @@ def _needle(script: VideoScript, scene: Scene, rng: np.random.Generator) -> Worl
         [other.number for other in script.scenes if other.shape == scene.shape],
     ]
     near = [int(rng.choice(numbers)) for numbers in alike]
-    options, answer_idx = _options(scene.number, near, rng)
+    options, answer_idx = number_options(scene.number, near, rng)
     return WorldQuestion("needle", needle_text(scene.colour, scene.shape), options, answer_idx, (scene.interval,))
 
 
-def _subtitles(script: VideoScript, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+def ask_subtitles(
+    script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator
+) -> list[WorldQuestion]:
+    """Ask for codes that are only spoken."""
+
     def question(code: Code) -> WorldQuestion:
         near = [other.number for other in script.codes if other is not code]
-        options, answer_idx = _options(code.number, near, rng)
+        options, answer_idx = number_options(code.number, near, rng)
         return WorldQuestion("subtitle", subtitle_text(code.name), options, answer_idx, (code.line.interval,))
 
     return [question(script.codes[i]) for i in rng.permutation(len(script.codes))[:count]]
 
 
-def _references(script: VideoScript, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
+def ask_references(
+    script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator
+) -> list[WorldQuestion]:
+    """Ask for the numbers on screen at spoken moments."""
+
     def question(reference: Reference) -> WorldQuestion:
         at = script.scenes.index(reference.scene)
         near = [scene.number for scene in script.scenes[max(0, at - 1) : at + 2]]
-        options, answer_idx = _options(reference.scene.number, near, rng)
+        options, answer_idx = number_options(reference.scene.number, near, rng)
         return WorldQuestion(
             "reference", reference_text(reference.name), options, answer_idx, (reference.line.interval,)
         )
@@ -91,17 +98,10 @@ def _references(script: VideoScript, count: int, rng: np.random.Generator) -> li
     return [question(script.references[i]) for i in rng.permutation(len(script.references))[:count]]
 
 
-def _options(number: int, near: Sequence[int], rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
+def number_options(number: int, near: Sequence[int], rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
     """Four different numbers in random order: the right one, near misses first, random ones to fill."""
     candidates = [n for n in near if n != number] + [int(n) for n in rng.permutation(np.arange(10, 100))]
     wrong = [n for n in dict.fromkeys(candidates) if n != number][: OPTIONS - 1]
     order = rng.permutation(OPTIONS)
     options = [str([number, *wrong][i]) for i in order]
     return tuple(options), options.index(str(number))
-
-
-ASKERS: dict[str, Callable[[VideoScript, int, np.random.Generator], list[WorldQuestion]]] = {
-    "needle": _needles,
-    "subtitle": _subtitles,
-    "reference": _references,
-}

@@ -1,32 +1,71 @@
 """Paint a scene. Pixels may differ in the last bit between machines; what the scene says does not."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from vt_env.types import Box
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS
 
 Point = tuple[float, float]
 
 
-def render_scene(scene: Scene, size_px: int) -> NDArray[np.uint8]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """Where things are in a scene's picture, in pixels."""
+
+    background: NDArray[np.uint8]
+    shape_at: Point
+    radius_px: float
+    number_at: Point
+    number_px: float
+    is_dark: bool
+
+
+def render_scene(scene: Scene, size_px: int, detail_px: int = 0) -> NDArray[np.uint8]:
     """Paint the scene's still picture.
+
+    Args:
+        scene: What to paint.
+        size_px: Width and height.
+        detail_px: Font size of the small number on the shape, where the scene has one.
 
     Returns:
         uint8[size_px, size_px, 3], RGB.
     """
-    rng = np.random.default_rng(scene.look_seed)
-    image = Image.fromarray(_background(size_px, rng))
+    layout = _lay_out(scene, size_px)
+    image = Image.fromarray(layout.background)
     draw = ImageDraw.Draw(image)
+    _draw_shape(draw, scene, layout.shape_at, layout.radius_px)
+    _draw_number(draw, scene.number, layout.number_at, layout.number_px, dark=layout.is_dark)
+    if scene.detail is not None:
+        _draw_number(draw, scene.detail, layout.shape_at, detail_px, dark=True)
+    return np.asarray(image)
+
+
+def shape_box(scene: Scene, size_px: int) -> Box:
+    """Return the part of the picture that holds the shape, as far as it lies inside the frame."""
+    layout = _lay_out(scene, size_px)
+    corners = OUTLINES.get(scene.shape, [(-1, -1), (1, 1)])
+    xs, ys = (
+        [min(1.0, max(0.0, (at + layout.radius_px * corner[axis]) / size_px)) for corner in corners]
+        for axis, at in enumerate(layout.shape_at)
+    )
+    return Box(min(xs), min(ys), max(xs), max(ys))
+
+
+def _lay_out(scene: Scene, size_px: int) -> _Layout:
+    rng = np.random.default_rng(scene.look_seed)
+    background = _background(size_px, rng)
     shape_first = rng.random() < 0.5
     centres = [_jittered(0.27, size_px, rng), _jittered(0.73, size_px, rng)]
     shape_at, number_at = centres if shape_first else reversed(centres)
-    _draw_shape(draw, scene, shape_at, size_px * rng.uniform(0.17, 0.23))
-    _draw_number(draw, scene.number, number_at, size_px * rng.uniform(0.30, 0.36), dark=bool(rng.random() < 0.5))
-    return np.asarray(image)
+    radius_px, number_px = size_px * rng.uniform(0.17, 0.23), size_px * rng.uniform(0.30, 0.36)
+    return _Layout(background, shape_at, radius_px, number_at, number_px, bool(rng.random() < 0.5))
 
 
 def _background(size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -1,40 +1,29 @@
 """What happens in one video of the world: scenes on screen and lines that a narrator speaks, all from one seed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vt_env.types import Interval, SubtitleLine
+from vt_env.world.config import WorldConfig
 from vt_env.world.vocabulary import ADJECTIVES, COLOURS, NAMES, NOUNS, SHAPES, VERBS
+
+__all__ = [
+    "SCRIPT_VERSION",
+    "Code",
+    "Reference",
+    "Scene",
+    "VideoScript",
+    "WorldConfig",
+    "write_captions",
+    "write_script",
+]
 
 SCRIPT_VERSION = 1
 """Part of every seed: raise it when the same seed would give another script."""
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """How videos of the world are made."""
-
-    duration_min_s: int = 600
-    """Shortest video in seconds."""
-    duration_max_s: int = 1800
-    """Longest video in seconds."""
-    scene_min_s: int = 12
-    """Shortest scene in seconds."""
-    scene_max_s: int = 40
-    """Longest scene in seconds."""
-    facts: int = 4
-    """Spoken codes a video, and as many spoken references to the screen."""
-    size_px: int = 224
-    """Width and height of the video."""
-    frame_rate_hz: int = 2
-    """Frames per second of the video file."""
-    keyframe_every_s: int = 20
-    """Seconds between keyframes, long as in real files."""
-    videos: int = 60
-    """Videos in a split."""
-    tasks_per_video: int = 12
-    """Questions asked of each video, families in turn."""
+_REPEATS, _DETAILS, _CAPTION_LOSS = 101, 102, 103
+"""Third part of the seeds of what only some configs have, so that it changes nothing else of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +37,12 @@ class Scene:
     """10 to 99."""
     look_seed: int
     """Decides place, size and background, nothing that a question asks for."""
+    detail: int | None = None
+    """The small number on the shape, 10 to 99 and not `number`; `None` where the config has none."""
 
     @property
     def caption(self) -> str:
-        """What there is to see, in words."""
+        """What there is to see in a stored frame, in words; small print is not."""
         return f"{self.colour} {self.shape} {self.number}"
 
 
@@ -83,13 +74,16 @@ class VideoScript:
     subtitles: tuple[SubtitleLine, ...]
     codes: tuple[Code, ...]
     references: tuple[Reference, ...]
+    repeated: tuple[tuple[str, str], ...] = ()
+    """Colour and shape of the things whose number of scenes was drawn evenly from 1 to `WorldConfig.events`."""
 
 
 def write_script(seed: int, config: WorldConfig) -> VideoScript:
     """Write the script of one video; the same seed and config give the same script on every machine."""
     rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, seed]))
     duration_s = int(rng.integers(config.duration_min_s, config.duration_max_s + 1))
-    scenes = _write_scenes(duration_s, config, rng)
+    scenes, repeated = _repeat(_write_scenes(duration_s, config, rng), config, seed)
+    scenes = _add_details(scenes, config, seed)
     slots = _line_slots(duration_s, rng)
     names = [str(name) for name in rng.permutation(NAMES)]
     codes, references, lines = _write_facts(scenes, slots, names, config, rng)
@@ -97,7 +91,21 @@ def write_script(seed: int, config: WorldConfig) -> VideoScript:
     spare_names = names[2 * config.facts :]
     lines += [SubtitleLine(slot, _filler(spare_names, rng)) for slot in slots if slot not in taken]
     subtitles = tuple(sorted(lines, key=lambda line: line.interval))
-    return VideoScript(seed, duration_s, scenes, subtitles, codes, references)
+    return VideoScript(seed, duration_s, scenes, subtitles, codes, references, repeated)
+
+
+def write_captions(script: VideoScript, config: WorldConfig) -> list[SubtitleLine]:
+    """Caption every scene; with `caption_loss` words are missing, the same ones on every machine."""
+    rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, script.seed, _CAPTION_LOSS]))
+    return [SubtitleLine(scene.interval, _lossy(scene.caption, config.caption_loss, rng)) for scene in script.scenes]
+
+
+def _lossy(caption: str, loss: float, rng: np.random.Generator) -> str:
+    words = caption.split()
+    # Drawn whatever the loss, so that a greater loss drops what a smaller one drops, and more.
+    chances, spared = rng.random(len(words)), int(rng.integers(len(words)))
+    kept = [word for word, chance in zip(words, chances, strict=True) if chance >= loss]
+    return " ".join(kept or [words[spared]])
 
 
 def _write_scenes(duration_s: int, config: WorldConfig, rng: np.random.Generator) -> tuple[Scene, ...]:
@@ -121,6 +129,44 @@ def _write_scenes(duration_s: int, config: WorldConfig, rng: np.random.Generator
         )
         start_s = end_s
     return tuple(scenes)
+
+
+def _repeat(
+    scenes: tuple[Scene, ...], config: WorldConfig, seed: int
+) -> tuple[tuple[Scene, ...], tuple[tuple[str, str], ...]]:
+    """Give one shape of each colour that has scenes enough a number of scenes that is drawn evenly.
+
+    Which colours qualify does not depend on the number drawn, so how long a video is tells nothing about it. Only
+    shapes change: neighbours keep differing in colour.
+    """
+    if not config.events:
+        return scenes, ()
+    rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, seed, _REPEATS]))
+    changed = list(scenes)
+    repeated: list[tuple[str, str]] = []
+    for colour in COLOURS:
+        places = [place for place, scene in enumerate(scenes) if scene.colour == colour]
+        if len(places) < config.events + config.distractors:
+            continue
+        shape = SHAPES[rng.integers(len(SHAPES))]
+        others = [other for other in SHAPES if other != shape]
+        count = int(rng.integers(1, config.events + 1))
+        for turn, place in enumerate(rng.permutation(places)):
+            shown = shape if turn < count else others[rng.integers(len(others))]
+            changed[place] = replace(changed[place], shape=shown)
+        repeated.append((colour, shape))
+    return tuple(changed), tuple(repeated)
+
+
+def _add_details(scenes: Sequence[Scene], config: WorldConfig, seed: int) -> tuple[Scene, ...]:
+    if not config.detail_px:
+        return tuple(scenes)
+    rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, seed, _DETAILS]))
+    # One of the 89 two-digit numbers that are not the scene's own.
+    drawn = (10 + int(rng.integers(89)) for _ in scenes)
+    return tuple(
+        replace(scene, detail=number + (number >= scene.number)) for scene, number in zip(scenes, drawn, strict=True)
+    )
 
 
 def _line_slots(duration_s: int, rng: np.random.Generator) -> list[Interval]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,10 @@ from vt_env.gold import Gold
 from vt_env.media.cache import cache_root
 from vt_env.tasks import Task, TaskSet
 from vt_env.types import Item, VideoRef
+from vt_env.world.config import LATER_KNOBS, full_world
+from vt_env.world.families import ALL, ALL_FAMILIES, ask, check_family
 from vt_env.world.files import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, write_files
-from vt_env.world.questions import FAMILIES, WorldQuestion, ask
+from vt_env.world.questions import FAMILIES, WorldQuestion
 from vt_env.world.script import SCRIPT_VERSION, VideoScript, WorldConfig, write_script
 
 FIRST_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
@@ -78,18 +80,18 @@ def world_tasks(
 
     Args:
         split: `"train"`, `"val"` or `"test"`.
-        families: Kinds of question; by default all.
-        config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 12 questions each.
+        families: Kinds of question, `("all",)` for all eight; by default needle, subtitle and reference.
+        config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 12 questions each, or
+            `full_world()` where a family needs more than those three.
         root: Folder for the files; by default the cache.
 
     Raises:
-        ConfigError: There is no such split or family.
+        ConfigError: There is no such split or family, or the config's videos have no answers for a family.
     """
-    config = config or WorldConfig()
-    families = tuple(families or FAMILIES)
+    families = ALL_FAMILIES if tuple(families or ()) == (ALL,) else tuple(families or FAMILIES)
+    config = config or (WorldConfig() if set(families) <= set(FAMILIES) else full_world())
     for family in families:
-        if family not in FAMILIES:
-            raise ConfigError(f"family {family!r}: the world has {', '.join(FAMILIES)}")
+        check_family(family, config)
     rounds: list[list[Task]] = [[] for _ in range(config.tasks_per_video)]
     for place, video in enumerate(world_videos(split, config, root)):
         for turn, task in enumerate(_video_tasks(video, families[place % len(families) :] + families, split)):
@@ -102,7 +104,7 @@ def _video_tasks(video: WorldVideo, families: Sequence[str], split: str) -> list
     config, script, ref = video.config, video.script(), video.ref()
     kinds = tuple(dict.fromkeys(families))
     per_family = -(-config.tasks_per_video // len(kinds))
-    asked = {family: ask(script, family, per_family, _family_rng(video, family)) for family in kinds}
+    asked = {family: ask(script, family, config, per_family, _family_rng(video, family)) for family in kinds}
     in_turn = [asked[family][turn] for turn in range(per_family) for family in kinds if turn < len(asked[family])]
     return [
         Task(_item(question, f"world-{split}-{video.seed:08d}-{number}", ref, split), _gold(question), video)
@@ -112,7 +114,7 @@ def _video_tasks(video: WorldVideo, families: Sequence[str], split: str) -> list
 
 def _family_rng(video: WorldVideo, family: str) -> np.random.Generator:
     """One generator a family, so that its questions do not depend on which others are asked."""
-    return np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, video.seed, 1 + FAMILIES.index(family)]))
+    return np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, video.seed, 1 + ALL_FAMILIES.index(family)]))
 
 
 def _item(question: WorldQuestion, task_id: str, ref: VideoRef, split: str) -> Item:
@@ -120,11 +122,14 @@ def _item(question: WorldQuestion, task_id: str, ref: VideoRef, split: str) -> I
 
 
 def _gold(question: WorldQuestion) -> Gold:
-    return Gold(question.answer_idx, question.evidence)
+    return Gold(question.answer_idx, question.evidence, question.evidence_boxes)
 
 
 def _key(config: WorldConfig) -> str:
     """Names how videos are made, not how many are made or what is asked of them."""
     made = {name: value for name, value in asdict(config).items() if name not in ("videos", "tasks_per_video")}
+    # Knobs that came later are left out where they change nothing, so that no video of before is renamed.
+    later = {field.name: field.default for field in fields(config) if field.name in LATER_KNOBS}
+    made = {name: value for name, value in made.items() if name not in later or value != later[name]}
     text = json.dumps({"version": SCRIPT_VERSION, **made}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
