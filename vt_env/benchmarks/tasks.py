@@ -12,7 +12,7 @@ from vt_env.benchmarks.rows import Annotations, Row, SubtitleForm
 from vt_env.benchmarks.subtitles import SubtitleFile
 from vt_env.errors import ConfigError, DataError
 from vt_env.gold import Gold
-from vt_env.tasks import Task, TaskSet, nothing_to_prepare
+from vt_env.task_set import Task, TaskSet, nothing_to_prepare
 from vt_env.types import Interval, Item, VideoRef
 
 NAMED = 3
