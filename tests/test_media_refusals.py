@@ -81,7 +81,7 @@ def fragments_cut_in_half(path: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing.mp4": (missing, "there is no such file"),
-    "folder.mp4": (folder, "there is no such file"),
+    "folder.mp4": (folder, "a folder without pictures"),
     "pipe.mp4": (pipe, "there is no such file"),
     "empty.mp4": (empty, "the file is empty"),
     "web_page.mp4": (web_page, "cannot read it|no video"),
