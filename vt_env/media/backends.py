@@ -79,6 +79,9 @@ class DecordPlayer:
             raise _undecodable(self._path, "decord", error) from error
         first_s = float(self._reader.get_frame_timestamp(0)[0])
         _check_time(self._path, "decord", start_s - first_s, float(self._timeline.times_s[idx]))
+        if picture.shape[2] != 3:
+            # Seen with 10-bit video: each channel comes as two bytes.
+            raise DataError(f"{self._path}: decord returns {picture.shape[2]} channels; use backend pyav")
         return _sized(picture, self._shown_px, square_px)
 
 
