@@ -41,13 +41,13 @@ class TorchcodecPlayer:
         Raises:
             DataError: It does not decode, or another frame comes back.
         """
-        tick_s, pts, end = float(self._timeline.tick_s), self._timeline.pts, self._timeline.end
-        after = int(pts[idx + 1]) if idx + 1 < len(pts) else end
+        expected_s = float(int(self._timeline.pts[idx]) * self._timeline.tick_s)
         try:
-            frame = self._decoder.get_frame_played_at((int(pts[idx]) + after) / 2 * tick_s)
+            # At its very first moment: torchcodec trusts a frame's nominal duration, which uneven rates exceed.
+            frame = self._decoder.get_frame_played_at(expected_s)
         except (RuntimeError, ValueError, IndexError) as error:
             raise _undecodable(self._path, "torchcodec", error) from error
-        _check_time(self._path, "torchcodec", float(frame.pts_seconds), int(pts[idx]) * tick_s)
+        _check_time(self._path, "torchcodec", float(frame.pts_seconds), expected_s)
         return _sized(frame.data.numpy(), self._shown_px, square_px)
 
 

@@ -28,7 +28,7 @@ SCHEMA = 1
 EXACT_CLIPS = 50_000
 """Clips that are searched exactly: 139 hours in clips of 10 s, a few milliseconds at 512 dimensions."""
 
-_PROBED = 0.1
+_PROBED = 0.25
 """Share of the cells that a search looks into. Our choice; `recall_of` measures what it costs."""
 
 
