@@ -57,6 +57,11 @@ class Verdict:
     reason: str = ""
     """Of the first refusal."""
 
+    @property
+    def total(self) -> int:
+        """Frames asked for."""
+        return self.right + self.wrong + self.refused
+
 
 def main(run: DecodingBench) -> None:
     """Measure and print; with `out`, write."""
@@ -96,11 +101,8 @@ def judge(folder: Path, backends: list[str], count: int) -> tuple[dict[str, dict
             backend: _judge(VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend]), first, count)
             for backend in backends
         }
-        print(
-            name,
-            *(f"{b} {c.right}/{c.right + c.wrong + c.refused} {c.reason}" for b, c in table[name].items()),
-            flush=True,
-        )
+        counts = (f"{backend} {cell.right}/{cell.total}" for backend, cell in table[name].items())
+        print(name, *counts, flush=True)
     return table, formats
 
 
@@ -155,8 +157,7 @@ def _markdown(table: dict[str, dict[str, Verdict]], formats: dict[str, str], bac
     for name, row in table.items():
         cells = []
         for cell in row.values():
-            total = cell.right + cell.wrong + cell.refused
-            cells.append(f"{cell.right}/{total}" + f", {cell.wrong} wrong" * bool(cell.wrong))
+            cells.append(f"{cell.right}/{cell.total}" + f", {cell.wrong} wrong" * bool(cell.wrong))
         rows.append(f"| {name} | {formats[name]} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

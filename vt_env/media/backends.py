@@ -140,12 +140,14 @@ _MODULES = {
 
 def _import(module: str, package: str) -> Any:
     try:
-        return importlib.import_module(module)
+        loaded = importlib.import_module(module)
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(
-            f"backend {module.split('.')[0]} does not load ({reason}); pip install {package}, or use backend pyav"
-        ) from error
+        raise ConfigError(f"{package} does not load ({reason}): pip install {package}, or use backend pyav") from error
+    # torchcodec imports without FFmpeg and fails only when it is used.
+    if package == "torchcodec" and importlib.import_module(package).ffmpeg_major_version is None:
+        raise ConfigError("torchcodec finds no FFmpeg libraries (4 to 8) on this machine: install them, or use pyav")
+    return loaded
 
 
 def _undecodable(path: Path, backend: str, error: Exception) -> DataError:
