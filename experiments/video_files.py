@@ -1,5 +1,6 @@
 """From paths that a person types to videos, and the slow preparation of many videos on several cores."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from vt_env.errors import ConfigError
 from vt_env.media.cache import content_hash
+from vt_env.media.picture_folder import list_pictures
 from vt_env.types import VideoRef
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
@@ -19,22 +21,38 @@ SUBTITLE_SUFFIXES = (".srt", ".vtt")
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """List files as they are given, and the video files in and below folders, by their suffixes.
+    """List files as they are given, the video files in and below folders, and the videos that rows of JSONL files name.
+
+    A folder without video files that holds pictures is one video itself. A video named by a row may be missing.
 
     Raises:
-        ConfigError: A path does not exist, or a folder holds no video.
+        ConfigError: A path does not exist, a folder holds no video, or a JSONL file names none.
     """
     found: list[Path] = []
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path}: no such file or folder")
-        inside = (
-            [it for it in sorted(path.rglob("*")) if it.suffix.lower() in VIDEO_SUFFIXES] if path.is_dir() else [path]
-        )
+        inside = _named(path) if path.suffix == ".jsonl" else _inside(path) if path.is_dir() else [path]
         if not inside:
             raise ConfigError(f"{path}: no video in it; known suffixes are {', '.join(VIDEO_SUFFIXES)}")
         found += inside
     return list(dict.fromkeys(found))
+
+
+def _inside(folder: Path) -> list[Path]:
+    videos = [it for it in sorted(folder.rglob("*")) if it.suffix.lower() in VIDEO_SUFFIXES]
+    return videos or ([folder] if list_pictures(folder) else [])
+
+
+def _named(rows: Path) -> list[Path]:
+    """The videos of a task file, relative to its folder."""
+    found: list[Path] = []
+    for number, line in enumerate(rows.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found += [rows.parent / json.loads(line)["video"]] if line.strip() else []
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f'{rows}, line {number}: {error!r}; need an object with "video"') from error
+    return found
 
 
 def video_ref(path: Path) -> VideoRef:
@@ -53,15 +71,26 @@ def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes:
         processes: How many at once.
         label: Stands before the bar.
     """
-    with _workers(processes) as executor:
+    with workers(processes) as executor:
         for _ in tqdm(executor.map(work, items), label, len(items), disable=None):
             pass
 
 
 @contextmanager
-def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
+def workers(
+    processes: int, prepare: Callable[[Any], object] | None = None, given: object = None
+) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes; where the block fails, what they have not begun is dropped.
+
+    Args:
+        processes: How many.
+        prepare: Called once in each, with `given`.
+        given: Anything that can be pickled.
+    """
     # Spawned, since forking a process whose libraries run threads can hang.
-    executor = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_ignore_interrupt)
+    executor = ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_prepare_worker, initargs=(prepare, given)
+    )
     try:
         yield executor
     except BaseException:
@@ -70,6 +99,8 @@ def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     executor.shutdown()
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent, which ends its workers with one message instead of one traceback each."""
+def _prepare_worker(prepare: Callable[[Any], object] | None, given: object) -> None:
+    # Ctrl-C is left to the parent, which ends its workers with one message instead of one traceback each.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if prepare is not None:
+        prepare(given)

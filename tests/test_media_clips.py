@@ -201,6 +201,6 @@ def test_a_damaged_index_is_refused_with_the_remedy(store: FrameStore, tmp_path:
     build_clip_index(store, ENCODER, tmp_path)
     (path,) = (tmp_path / "clips").glob("*.f32")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="damaged; delete the file, it is rebuilt") as caught:
+    with pytest.raises(DataError, match=r"damaged .* delete the file, it is rebuilt") as caught:
         build_clip_index(store, ENCODER, tmp_path)
     assert "\n" not in str(caught.value)

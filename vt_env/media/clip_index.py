@@ -11,13 +11,13 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from vt_env.errors import DataError
 from vt_env.media.cache import build_once, cache_key, cache_root
 from vt_env.media.encoders import ClipEncoder, Vectors
+from vt_env.media.sealed import read_sealed, touch, write_sealed
 from vt_env.media.store import FrameStore
 from vt_env.types import Interval, ScoredInterval
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the index file; part of its key."""
 
 MAX_MERGED = 6
@@ -92,10 +92,10 @@ def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | 
     clip_s = store.config.clip_s
     key = cache_key(schema=SCHEMA, store=store.key, encoder=encoder.key, clip_s=clip_s)
     path = (cache_dir or cache_root()) / "clips" / f"{key}.f32"
-    build_once(path, lambda aside: _encode_clips(store, encoder).tofile(aside))
-    vectors = np.fromfile(path, dtype=np.float32)
-    if len(vectors) != _clip_count(store) * encoder.dim:
-        raise DataError(f"{path}: the clip index is damaged; delete the file, it is rebuilt on the next use")
+    about = {"schema": SCHEMA, "media": store.media, "store": store.key, "encoder": encoder.key, "clip_s": clip_s}
+    build_once(path, lambda aside: write_sealed(aside, about, _encode_clips(store, encoder).tobytes()))
+    vectors = np.frombuffer(read_sealed(path, SCHEMA).payload, dtype=np.float32)
+    touch(path)
     return ClipIndex(vectors.reshape(-1, encoder.dim), clip_s, store.video.duration_s, encoder)
 
 

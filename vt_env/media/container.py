@@ -24,6 +24,11 @@ from vt_env.errors import DataError
 
 REENCODE = "copy it again, or keep what is readable: ffmpeg -i OLD -c:v libx264 NEW.mp4"
 
+MAX_PIXELS = 1 << 26
+"""Pixels of a frame, 8192 x 8192: twice 8K video. Decoders hold up to 16 frames, so more would take gigabytes."""
+MAX_DURATION_S = 7 * 24 * 3600.0
+"""A week; a longer file has broken times, and memory grows with the seconds."""
+
 _CUT_S = 1.0
 """A file that ends this much before its declared end is cut off; headers round by far less."""
 _SLACK_S = 1e-6
@@ -70,11 +75,13 @@ def latest_idxs(starts_s: NDArray[np.float64], times_s: ArrayLike) -> NDArray[np
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file, cannot be read or has nothing in it.
+    """Refuse what is no file, cannot be read or has nothing in it; a folder may be one of pictures.
 
     Raises:
-        DataError: The file is missing, a folder or a device, not readable, or empty.
+        DataError: The file is missing or a device, not readable, or empty.
     """
+    if path.is_dir():
+        return
     if not path.is_file():
         raise DataError(f"{path}: there is no such file; check the path")
     if not os.access(path, os.R_OK):
@@ -91,6 +98,8 @@ def open_media(path: Path) -> Generator[InputContainer]:
         DataError: The file is missing, empty or no media file, or reading it fails.
     """
     check_file(path)
+    if path.is_dir():
+        raise DataError(f"{path}: it is a folder; give a media file")
     try:
         # An absolute path cannot be mistaken for a URL, and broken metadata is no reason to refuse the pictures.
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
@@ -113,6 +122,24 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise DataError(f"{path}: it is no video but {container.format.long_name!r}; give a video file such as MP4")
     assert isinstance(stream, VideoStream)
     return stream
+
+
+def format_of(container: InputContainer, stream: VideoStream) -> str:
+    """Container and codec in FFmpeg's names, such as `mov,h264` or `matroska,vp9`."""
+    return f"{container.format.name.split(',')[0]},{stream.codec_context.codec.canonical_name}"
+
+
+def check_size(stream: VideoStream, path: Path) -> None:
+    """Refuse frames so large that decoding them would exhaust the memory.
+
+    Raises:
+        DataError: A frame has more than `MAX_PIXELS`.
+    """
+    if stream.width * stream.height > MAX_PIXELS:
+        remedy = "scale it down: ffmpeg -i OLD -vf scale=1920:-2 NEW.mp4"
+        raise DataError(
+            f"{path}: its frames are {stream.width}x{stream.height}, at most {MAX_PIXELS} pixels are read; {remedy}"
+        )
 
 
 def read_timeline(container: InputContainer, stream: VideoStream, path: Path) -> Timeline:
@@ -144,6 +171,11 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
     last_pts, last_duration = max(shown)
     end = last_pts + (last_duration or _usual_gap(pts, stream))
     _check_declared_end(container, stream, path, max(end_s, float(end * _tick(stream))))
+    if (end - int(pts[0])) * _tick(stream) > MAX_DURATION_S:
+        hours = round(float((end - int(pts[0])) * _tick(stream)) / 3600)
+        raise DataError(
+            f"{path}: its times span {hours} hours, at most {MAX_DURATION_S / 3600:.0f} are read; {REENCODE}"
+        )
     return Timeline(_tick(stream), pts, end, np.array(sorted(keyframes), dtype=np.int64))
 
 

@@ -72,6 +72,8 @@ def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleT
     Raises:
         DataError: A file cannot be read, or a named subtitle file holds no readable line.
     """
+    if ref.subtitles_path is None and Path(ref.path).is_dir():
+        return SubtitleTrack()
     if ref.subtitles_path is None:
         return _embedded(Path(ref.path), timeline)
     path = Path(ref.subtitles_path)

@@ -11,10 +11,13 @@ from pathlib import Path
 from threading import Lock
 
 from vt_env.config import MediaConfig
+from vt_env.media import decoded
 from vt_env.media.asr import has_audio, transcribe
 from vt_env.media.cache import Progress, cache_root, content_hash
 from vt_env.media.clip_index import ClipIndex, build_clip_index
 from vt_env.media.container import check_file
+from vt_env.media.decode import crop_frame
+from vt_env.media.decoded import DecodedFrames
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
 from vt_env.media.store import FrameStore, build_store
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
@@ -27,6 +30,7 @@ class Video:
 
     ref: VideoRef
     store: FrameStore
+    decoded: DecodedFrames
     index: ClipIndex
     subtitles: SubtitleTrack
     """Empty if the video has none."""
@@ -51,6 +55,16 @@ class Video:
         """
         return self.store.frames_at(times_s)
 
+    def frames_on_screen_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Decode the very frames on screen at any times, where `frames_at` may be late by a stored period.
+
+        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
+        """
+        return self.decoded.frames_at(self.store.video, self.store.media, times_s, self.store.config.frame_px)
+
     def crop(self, time_s: float, box: Box) -> FrameBatch:
         """Decode part of the frame on screen at `time_s` at native resolution, as `VideoFile.crop_at`.
 
@@ -59,7 +73,8 @@ class Video:
         Raises:
             DataError: The time is outside `[0, duration_s)` or its frame cannot be decoded.
         """
-        return self.store.video.crop_at(time_s, box, self.store.config.frame_px)
+        whole = self.decoded.frames_at(self.store.video, self.store.media, [time_s])
+        return crop_frame(whole, box, self.store.config.frame_px)
 
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
         """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`."""
@@ -75,6 +90,7 @@ class VideoLibrary:
         encoder: What clips are searched with; `None` means `ColourNameEncoder`.
         transcribe: Fill an empty subtitle track by speech recognition (extra `asr`).
         max_open: Videos kept open.
+        decoded_bytes: Size of the frames that are decoded on demand and kept on disk, for all users of `cache_dir`.
     """
 
     def __init__(
@@ -85,11 +101,13 @@ class VideoLibrary:
         *,
         transcribe: bool = False,
         max_open: int = 64,
+        decoded_bytes: int = 1 << 30,
     ) -> None:
         self.config = config
         self.cache_dir = cache_dir or cache_root()
         self.encoder: ClipEncoder = encoder or ColourNameEncoder()
         self._transcribe, self._max_open = transcribe, max_open
+        self._decoded = DecodedFrames(self.cache_dir / decoded.FOLDER, decoded_bytes)
         self._open: OrderedDict[tuple[VideoRef, str], Video] = OrderedDict()
         self._lock = Lock()
 
@@ -126,13 +144,16 @@ class VideoLibrary:
         if self._transcribe and not subtitles.lines and has_audio(ref.path):
             subtitles = transcribe(ref.path, cache_dir=self.cache_dir)
         captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
-        return Video(ref, store, index, subtitles, captions)
+        return Video(ref, store, self._decoded, index, subtitles, captions)
 
     def __reduce__(self) -> tuple[Callable[..., "VideoLibrary"], tuple[object, ...]]:
-        return _library, (self.config, self.cache_dir, self.encoder, self._transcribe, self._max_open)
+        limit_bytes = self._decoded.limit_bytes
+        return _library, (self.config, self.cache_dir, self.encoder, self._transcribe, self._max_open, limit_bytes)
 
 
 def _library(
-    config: MediaConfig, cache_dir: Path, encoder: ClipEncoder, transcribe: bool, max_open: int
+    config: MediaConfig, cache_dir: Path, encoder: ClipEncoder, transcribe: bool, max_open: int, decoded_bytes: int
 ) -> VideoLibrary:
-    return VideoLibrary(config, cache_dir, encoder, transcribe=transcribe, max_open=max_open)
+    return VideoLibrary(
+        config, cache_dir, encoder, transcribe=transcribe, max_open=max_open, decoded_bytes=decoded_bytes
+    )

@@ -1,0 +1,179 @@
+"""Which decoding backend is right where, and how fast: `python -m experiments.bench.decoding --out FILE.json`.
+
+Every frame of a counting video names itself, so a wrong frame cannot pass. A backend may return the right frame, return
+a wrong or torn one, or refuse; it counts as right for a format (container and codec) when it returned the right frame
+each time in every file of the format. Speeds are ratios to PyAV in the same run. Where torchcodec finds no FFmpeg on
+the machine, it is given the libraries that PyAV ships.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import av
+import numpy as np
+import tyro
+
+from experiments.bench.counting import SPECS, read_index, write_counting
+from experiments.bench.pictures import write_pictures
+from experiments.provenance import package_version
+from experiments.runs import write_json
+from vt_env.errors import DataError
+from vt_env.media.backends import PLAYERS, is_installed
+from vt_env.media.container import format_of, open_media, video_stream
+from vt_env.media.decode import VideoFile, open_video
+
+LIBRARIES = "VT_ENV_BENCH_FFMPEG"
+"""Set in the child that was given PyAV's libraries, so that it does not start another."""
+
+
+@dataclass(frozen=True)
+class DecodingBench:
+    """Measure every installed backend."""
+
+    out: Path | None = None
+    """JSON file to write."""
+    frames: int = 40
+    """Frames asked of each video, in random order."""
+    repeats: int = 3
+    """Of each timing; the median counts."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a backend made of one file."""
+
+    right: int
+    wrong: int
+    refused: int
+    reason: str = ""
+    """Of the first refusal."""
+
+    @property
+    def total(self) -> int:
+        """Frames asked for."""
+        return self.right + self.wrong + self.refused
+
+
+def main(run: DecodingBench) -> None:
+    """Measure and print; with `out`, write."""
+    if not is_installed("torchcodec") and package_version("torchcodec") and LIBRARIES not in os.environ:
+        sys.exit(_with_pyavs_libraries())
+    backends = [name for name in PLAYERS if is_installed(name)]
+    with TemporaryDirectory() as folder:
+        table, formats = judge(Path(folder), backends, run.frames)
+        speed = time_backends(Path(folder), backends, run.repeats)
+    right = {
+        backend: sorted(
+            {fmt for fmt in formats.values() if all(_is_right(table[n][backend]) for n in table if formats[n] == fmt)}
+        )
+        for backend in backends
+    }
+    versions = {name: package_version(name) for name in ("av", "torchcodec", "decord2", "torch")}
+    print(_markdown(table, formats, backends), "", *(f"{b}: {right[b]}" for b in backends), speed, sep="\n")
+    if run.out is not None:
+        cells = {name: {b: asdict(cell) for b, cell in row.items()} for name, row in table.items()}
+        record = {"versions": versions, "frames": run.frames, "files": cells, "formats": formats, "right": right}
+        write_json(run.out, {**record, "ratios_to_pyav": speed, "repeats": run.repeats})
+
+
+def judge(folder: Path, backends: list[str], count: int) -> tuple[dict[str, dict[str, Verdict]], dict[str, str]]:
+    """Hold every backend to every counting video.
+
+    Returns: verdicts by file and backend, and the format of each file.
+    """
+    table, formats = dict[str, dict[str, Verdict]](), dict[str, str]()
+    for name in SPECS:
+        write_counting(folder, name)
+        video = open_video(folder / name)
+        with open_media(video.path) as container:
+            formats[name] = format_of(container, video_stream(container, video.path))
+        first = read_index(video.frames_at([0.0]).data[0])
+        table[name] = {
+            backend: _judge(VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend]), first, count)
+            for backend in backends
+        }
+        counts = (f"{backend} {cell.right}/{cell.total}" for backend, cell in table[name].items())
+        print(name, *counts, flush=True)
+    return table, formats
+
+
+def _judge(video: VideoFile, first: int, count: int) -> Verdict:
+    """Ask for single frames in random order; `first` is the index that the first shown frame paints."""
+    tally, reason = defaultdict[str, int](int), ""
+    for idx in np.random.default_rng(7).permutation(len(video.timeline.pts))[:count].tolist():
+        try:
+            frames = video.frames_at([float(video.timeline.times_s[idx])])
+            tally["right" if read_index(frames.data[0]) == idx + first else "wrong"] += 1
+        except ValueError:
+            tally["wrong"] += 1
+        except DataError as error:
+            tally["refused"] += 1
+            reason = reason or str(error).partition(": ")[2]
+    return Verdict(tally["right"], tally["wrong"], tally["refused"], reason)
+
+
+def time_backends(folder: Path, backends: list[str], repeats: int) -> dict[str, dict[str, float]]:
+    """Time one frame a second of 20 picture-like seconds, and 8 frames opened anew, as ratios to PyAV."""
+    write_pictures(folder / "pictures.mp4", duration_s=20)
+    video = open_video(folder / "pictures.mp4")
+    seconds = list(range(20))
+    eight = np.random.default_rng(0).uniform(0, 19, 8).tolist()
+    times: dict[str, dict[str, float]] = {}
+    for backend in backends:
+        played = VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend])
+        pass_s = _median_s(lambda played=played: played.frames_at(seconds, 112), repeats)
+        times[backend] = {"pass": pass_s, "eight": _median_s(lambda played=played: played.frames_at(eight), repeats)}
+    return {
+        backend: {kind: round(times[backend][kind] / times["pyav"][kind], 2) for kind in ("pass", "eight")}
+        for backend in backends
+    }
+
+
+def _median_s(work: Callable[[], object], repeats: int) -> float:
+    # CPU time of this process: other work on the machine does not count, threads of a backend do.
+    spent: list[float] = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        spent.append(time.process_time() - start)
+    return median(spent)
+
+
+def _is_right(verdict: Verdict) -> bool:
+    return verdict.right > 0 and not verdict.wrong and not verdict.refused
+
+
+def _markdown(table: dict[str, dict[str, Verdict]], formats: dict[str, str], backends: list[str]) -> str:
+    rows = [f"| file | format | {' | '.join(backends)} |", "|---|---|" + "---|" * len(backends)]
+    for name, row in table.items():
+        cells = []
+        for cell in row.values():
+            cells.append(f"{cell.right}/{cell.total}" + f", {cell.wrong} wrong" * bool(cell.wrong))
+        rows.append(f"| {name} | {formats[name]} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _with_pyavs_libraries() -> int:
+    """Run this command again where the loader finds PyAV's FFmpeg under its usual names."""
+    with TemporaryDirectory() as folder:
+        for library in (Path(av.__file__).parent.parent / "av.libs").glob("lib*.so.*"):
+            # libavcodec-5e6b81c2.so.62.28.102 is known to other libraries as libavcodec.so.62.
+            name = re.match(r"(lib(?:av|sw)\w+)-\w+(\.so\.\d+)", library.name)
+            if name:
+                (Path(folder) / (name[1] + name[2])).symlink_to(library)
+        environment = {**os.environ, "LD_LIBRARY_PATH": folder, LIBRARIES: "1"}
+        command = [sys.executable, "-m", "experiments.bench.decoding", *sys.argv[1:]]
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    main(tyro.cli(DecodingBench))
