@@ -9,12 +9,13 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from experiments.policies import BASE_MODEL
 from experiments.runs import open_run
 from experiments.sft_data import ConversationCollator, Rows, TrajectoryRows, load_trajectories
-from experiments.sft_mixture import MixedRows, SkillRows
+from experiments.sft_mixture import MixedRows, SkillRows, order_of_rows
 from experiments.training import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
@@ -131,8 +132,9 @@ def _trainer(config: SFTRun, model: Any, processor: Any, learned: Rows) -> Any:
     repeats = ceil(passes)
     skills = round(repeats * len(learned) * config.skills_share / (1 - config.skills_share))
     rows = MixedRows(*[learned] * repeats, SkillRows(config.seed, skills))
+    order = order_of_rows(rows.lengths(), config.batch_size, np.random.default_rng(config.seed))
     # The table holds numbers alone: rows are built when a batch needs them.
-    table = Dataset.from_dict({"number": range(len(rows)), "length": rows.lengths()})
+    table = Dataset.from_dict({"number": order})
     return SFTTrainer(
         model=model,
         args=_arguments(config, passes / repeats),
@@ -163,8 +165,7 @@ def _arguments(config: SFTRun, epochs: float) -> Any:
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         remove_unused_columns=False,
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
+        train_sampling_strategy="sequential",
         save_steps=config.save_steps,
         save_total_limit=1,
         logging_steps=10,

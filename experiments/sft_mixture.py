@@ -1,6 +1,9 @@
-"""The tiny base model's skills as rows, and rows of two kinds side by side."""
+"""The tiny base model's skills as rows, rows of several kinds side by side, and the order in which they come."""
 
+from collections.abc import Sequence
 from itertools import chain
+
+import numpy as np
 
 from experiments.sft_data import FRAME_LENGTH, Row, Rows
 from experiments.tiny.batches import Exchanges, messages, scene_image
@@ -36,7 +39,7 @@ class SkillRows:
 
 
 class MixedRows:
-    """Rows of several kinds, one kind after the other; the trainer shuffles them."""
+    """Rows of several kinds, one kind after the other."""
 
     def __init__(self, *parts: Rows) -> None:
         self._parts = parts
@@ -56,3 +59,22 @@ class MixedRows:
     def lengths(self) -> list[int]:
         """Say roughly how long each row is, in characters."""
         return list(chain.from_iterable(part.lengths() for part in self._parts))
+
+
+POOL_BATCHES = 50
+"""Batches that are sorted together: more would pad less and mix less."""
+
+
+def order_of_rows(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[int]:
+    """Put rows of like length into one batch, and the batches in random order.
+
+    The sampler of transformers leaves the batches of a pool sorted, the longest first. Then a small model learns long
+    conversations and forgets them again, pool after pool.
+    """
+    drawn = rng.permutation(len(lengths))
+    pools = np.split(drawn, range(POOL_BATCHES * batch_size, len(drawn), POOL_BATCHES * batch_size))
+    in_pools = np.concatenate([pool[np.argsort(np.array(lengths)[pool], kind="stable")] for pool in pools])
+    batches = np.split(in_pools, range(batch_size, len(in_pools), batch_size))
+    # A batch that is not full comes last, or those after it would straddle two.
+    order = [*rng.permutation(len(batches) - 1), len(batches) - 1]
+    return [int(row) for place in order for row in batches[place]]
