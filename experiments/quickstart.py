@@ -43,6 +43,9 @@ QUIET = {
 }
 """Keeps libraries from talking over the progress bars."""
 
+SFT_LR = 6e-4
+"""Higher than the default, for a model that small."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -66,7 +69,7 @@ class Sizes:
 
 PRESETS: Mapping[str, Sizes] = {
     "default": Sizes(
-        train_tasks=600, samples=3, skills_share=0.4, sft_steps=450, grpo_steps=40, grpo_prompts=6, test_tasks=120
+        train_tasks=600, samples=3, skills_share=0.3, sft_steps=450, grpo_steps=40, grpo_prompts=6, test_tasks=120
     ),
     "smoke": Sizes(train_tasks=3, samples=1, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
 }
@@ -139,7 +142,9 @@ def plan(run: QuickstartRun) -> Iterator[Phase]:
     limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
     yield _command("synth", "synth", "--out", synth, *limit, "--samples", sizes.samples, *budget, *seed)
     mixture = ("--trajectories", synth / "dataset", "--skills-share", sizes.skills_share)
-    yield _command("sft", "sft", "--out", sft, "--model", run.base, *mixture, "--steps", sizes.sft_steps, *seed)
+    yield _command(
+        "sft", "sft", "--out", sft, "--model", run.base, *mixture, "--steps", sizes.sft_steps, "--lr", SFT_LR, *seed
+    )
     start = ("--model", sft / "model")
     steps = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts)
     yield _command("grpo", "grpo", "--out", grpo, *start, *steps, *budget, *seed)
