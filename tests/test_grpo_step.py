@@ -88,7 +88,7 @@ def taught(folder):
         trajectories=folder / "trajectories.jsonl",
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
-        steps=70,
+        steps=100,
         batch_size=4,
         lr=3e-3,
         threads=1,
