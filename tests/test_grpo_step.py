@@ -90,7 +90,7 @@ def taught(folder):
         tasks=str(folder / "tasks.jsonl"),
         steps=100,
         batch_size=4,
-        lr=3e-3,
+        lr=1.5e-3,
         threads=1,
     )
     sft(run)
