@@ -1,6 +1,7 @@
 """Real GRPO steps on the CPU: vLLM samples, tools return pictures, and both reach the loss as the sampler saw them.
 
-A random model calls no tools, so the tiny one is first taught four conversations by heart, with the project's own SFT.
+A random model calls no tools, so the tiny one is first taught eight conversations by heart, with the project's own SFT:
+two a question, alike but for the answer, so that rewards differ within a group.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,14 @@ TASKS = 4
 ROOT = Path(__file__).parent.parent
 
 
-def texts(number: int) -> list[str]:
+def texts(number: int, answer: int) -> list[str]:
     start, end = f"00:{10 * number:02d}", f"00:{10 * number + 8:02d}"
     call = f'{{"name": "frame_zoom", "arguments": {{"start_s": "{start}", "end_s": "{end}"}}}}'
     again = f'{{"name": "spatial_zoom", "arguments": {{"time_s": "{start}", "box": [0, 0, 0.5, 0.5]}}}}'
     return [
         f"#1 {start}\n<tool_call>\n{call}\n</tool_call>",
         f"no\n<tool_call>\n{again}\n</tool_call>",
-        f"yes {40 + number}\n<answer>{40 + number}</answer>",
+        f"yes {answer}\n<answer>{answer}</answer>",
     ]
 
 
@@ -71,12 +73,14 @@ def folder(tmp_path_factory):
     build_model(processor.tokenizer, seed=0).save_pretrained(folder / "random")
     processor.save_pretrained(folder / "random")
     library, trajectories = VideoLibrary(MediaConfig()), []
-    for number, task in enumerate(load_tasks(write_tasks(folder), "train")):
+    tasks = load_tasks(write_tasks(folder), "train")
+    for (number, task), off in product(enumerate(tasks), (0, 1)):
+        written = texts(number, 40 + (number + off) % TASKS)
         episode = make_episode(task, library, EnvConfig("frames", default_budget()))
         episode.start()
-        for text in texts(number):
+        for text in written:
             episode.apply(parse_action(text))
-        trajectories.append(record_episode(episode, texts(number)))
+        trajectories.append(record_episode(episode, written))
     write_trajectories(folder / "trajectories.jsonl", trajectories)
     return folder
 
@@ -88,7 +92,7 @@ def taught(folder):
         trajectories=folder / "trajectories.jsonl",
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
-        steps=100,
+        steps=160,
         batch_size=4,
         lr=1.5e-3,
         threads=1,
@@ -109,7 +113,7 @@ def seen(folder, taught):
 def test_sft_learns_conversations_with_pictures(taught):
     lines = [line for line in read_jsonl(taught.out / METRICS) if "mean_token_accuracy" in line]
     assert lines[-1]["mean_token_accuracy"] > 0.97 > lines[0]["mean_token_accuracy"]
-    assert {"event": "rows", "rows": TASKS, "left_out": 0}.items() <= read_jsonl(taught.out / METRICS)[1].items()
+    assert {"event": "rows", "rows": 2 * TASKS, "left_out": 0}.items() <= read_jsonl(taught.out / METRICS)[1].items()
 
 
 def test_a_finished_run_is_not_trained_again(taught):
