@@ -20,8 +20,10 @@ class GRPOLog:
     terms: Mapping[str, Sequence[float]]
     """Reward term to its mean over the rollouts of a step."""
     logp_difference_max: float
-    """Largest difference between the sampler's and the trainer's log-probability of a token, over all steps. About 1e-6
-    in fp32 where both see the same weights and ids."""
+    """Largest over all steps of the mean difference between the sampler's and the trainer's log-probabilities: what the
+    alarm watches."""
+    logp_difference_token_max: float
+    """Largest difference of one token, over all steps; unlikely tokens differ by more than the mean."""
     seconds: Mapping[str, Sequence[float]]
     """Phase to its seconds a step."""
 
@@ -44,5 +46,6 @@ def read_grpo_log(path: Path) -> GRPOLog:
         reward=[line["reward"] for line in steps],
         terms={name: [line["terms"][name] for line in steps] for name in terms},
         logp_difference_max=max((line["logp_difference"] for line in steps), default=0.0),
+        logp_difference_token_max=max((line["logp_difference_token"] for line in steps), default=0.0),
         seconds={phase: [line["seconds"][phase] for line in steps] for phase in phases},
     )

@@ -66,7 +66,8 @@ def _grpo(report: Report) -> Iterator[str]:
     first, last = log.reward[:5], log.reward[-5:]
     rewards = f"of the first {len(first)} {mean(first):.2f}, of the last {mean(last):.2f}"
     yield f"* {len(log.reward)} steps; mean reward {rewards}"
-    yield f"* largest log-probability difference between sampler and trainer: {log.logp_difference_max:.1e}"
+    differences = f"{log.logp_difference_max:.1e} in a step's mean, {log.logp_difference_token_max:.1e} of one token"
+    yield f"* largest log-probability difference between sampler and trainer: {differences}"
     shares = ", ".join(f"{phase} {mean(values):.1f}" for phase, values in log.seconds.items() if values)
     yield f"* seconds a step: {shares}"
     yield ""

@@ -75,7 +75,7 @@ def test_the_whole_story_runs_at_toy_size_and_survives_a_kill(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert [row["policy"] for row in report["rows"]] == list(EVALUATED)
     assert {row["n"] for row in report["rows"]} == {3}
-    assert report["grpo"]["steps"] == 1 and report["grpo"]["logp_difference_max"] < 1e-3
+    assert report["grpo"]["steps"] == 1 and report["grpo"]["logp_difference_max"] < 1e-4
     assert {"world", "index", "synth", "sft", "grpo", "eval"} <= set(report["wall_s"])
     for name in ("report.md", "plots/accuracy.png", "plots/reward.png"):
         assert (tmp_path / name).stat().st_size > 0

@@ -36,7 +36,14 @@ def write_grpo(folder: Path) -> Path:
             terms = {"accuracy": step / 4, "format": 1.0}
             difference = {1: 1e-7, 2: 4e-7, 3: 2e-7}[step]
             run.metric(
-                {"step": step, "reward": step / 4, "terms": terms, "logp_difference": difference, "seconds": seconds}
+                {
+                    "step": step,
+                    "reward": step / 4,
+                    "terms": terms,
+                    "logp_difference": difference,
+                    "logp_difference_token": 1e-5,
+                    "seconds": seconds,
+                }
             )
     return folder
 
@@ -79,6 +86,7 @@ def test_rows_stand_in_the_order_of_the_table_and_pairs_compare_what_is_built_on
 def test_the_log_of_grpo_counts_a_repeated_step_once(report):
     grpo = json.loads((report / "report.json").read_text())["grpo"]
     assert (grpo["steps"], grpo["reward"], grpo["logp_difference_max"]) == (3, [0.25, 0.5, 0.75], 4e-7)
+    assert grpo["logp_difference_token_max"] == 1e-5
     assert grpo["seconds"]["update"] == [2.0, 2.0, 2.0]
 
 
