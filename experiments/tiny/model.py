@@ -10,8 +10,8 @@ TEXT_WIDTH = 192
 VISION_WIDTH = 96
 MAX_TOKENS = 4096
 TEXT_INIT_STD = TEXT_WIDTH**-0.5
-"""Spread of the language model's first weights. With the default of 0.02, made for wide models, attention starts so
-flat that copying was not learned in 3000 steps; with this one in 400."""
+"""Spread of the language model's first weights. The default of 0.02 is made for wide models: after 250 steps on like
+texts the copying loss was 1.61 nats a token with it and 1.26 with this one (one run each)."""
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
