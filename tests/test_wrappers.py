@@ -127,7 +127,6 @@ def test_wrappers_stack_with_gymnasiums_own_and_keep_their_spec(tmp_path: Path):
 
 @pytest.mark.parametrize("env_id", ["vt_env/LongVideoQA-v0", "vt_env/LongVideoQAText-v0"])
 def test_gymnasium_films_the_storyboard(env_id: str, tmp_path: Path):
-    pytest.importorskip("moviepy", reason="RecordVideo needs moviepy")
     env = gym.wrappers.RecordVideo(make(env_id, render_mode="rgb_array"), str(tmp_path), disable_logger=True)
     env.reset(seed=0)
     env.step('<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>')

@@ -9,6 +9,7 @@ from vt_env import prompts
 from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError
 from vt_env.sources import Video
+from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, FrameBatch, Interval, Perception, View
 
 MOMENT_S = 1.0
@@ -72,7 +73,8 @@ class CaptionPerception:
                 f"perception='captions': video {video.ref.handle} has no captions; give its task a captions file or "
                 "use perception='frames'"
             )
-        self._captions = sorted(video.captions, key=lambda line: line.interval)
+        captions = video.captions
+        self._captions = captions if isinstance(captions, TimedLines) else TimedLines(captions)
         self._moments = budget.frames_per_zoom
 
     def overview(self) -> View | None:
@@ -85,13 +87,12 @@ class CaptionPerception:
 
     def look(self, interval: Interval, max_frames: int) -> View:
         """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
-        times_s = moments(interval, self._moments)
-        lines = [line for line in self._captions if any(line.interval.contains(time_s) for time_s in times_s)]
+        lines = self._captions.on_screen(moments(interval, self._moments))
         return View(prompts.captions_text(lines), viewed=(interval,))
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the captions on screen at that time; captions say nothing about where in the frame."""
-        lines = [line for line in self._captions if line.interval.contains(time_s)]
+        lines = self._captions.on_screen([time_s])
         return View(prompts.captions_text(lines), viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
 

@@ -1,7 +1,7 @@
 """Wrappers for all environments of this package: records, statistics, and budgets that shrink as a policy learns.
 
-Gymnasium's own work as well: `RecordVideo` films the storyboard of `render_mode="rgb_array"` (it needs moviepy, which
-this package does not install), `RecordEpisodeStatistics` keeps returns and lengths, `TimeLimit` ends episodes early.
+Gymnasium's own work as well: `RecordVideo` films the storyboard of `render_mode="rgb_array"` (it needs moviepy; the
+extra `dev` has it), `RecordEpisodeStatistics` keeps returns and lengths, `TimeLimit` ends episodes early.
 """
 
 from collections import deque
