@@ -228,7 +228,8 @@ def test_two_numbers_say_what_to_do_and_to_what():
 
 
 def test_pairs_keep_the_rules_of_all_environments():
-    conformance(lambda: make(numeric=NumericConfig(actions="multi_discrete")))
+    choices = {"tasks": fake_tasks(), "library": FakeLibrary(), "numeric": NumericConfig(actions="multi_discrete")}
+    conformance(lambda: gym.make("vt_env/LongVideoQANumeric-v0", **choices))
 
 
 def test_of_two_numbers_each_has_a_mask_and_what_makes_no_sense_costs_a_call():
