@@ -3,8 +3,6 @@
 Everything else about an episode is the same for both, so actions recorded with captions can be replayed with frames.
 """
 
-import numpy as np
-
 from vt_env import prompts
 from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError
@@ -49,9 +47,12 @@ class FramePerception:
         return View(prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
     def _sample(self, interval: Interval, count: int) -> View:
-        found = self._video.frames_at(moments(interval, count))
-        _, first = np.unique(found.pts_s, return_index=True)
-        frames = FrameBatch(found.data[first], found.pts_s[first])
+        frames = self._video.frames_at(moments(interval, count))
+        # Moments rise, so equal frames are neighbours.
+        times_s = frames.pts_s.tolist()
+        new = [row for row, time_s in enumerate(times_s) if not row or time_s != times_s[row - 1]]
+        if len(new) < len(frames):
+            frames = FrameBatch(frames.data[new], frames.pts_s[new])
         return View(prompts.frames_text(frames), frames, viewed=(interval,))
 
 
