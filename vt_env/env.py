@@ -18,7 +18,7 @@ from vt_env.errors import ConfigError, EpisodeOver
 from vt_env.reward import resolve_rewards
 from vt_env.sources import Library
 from vt_env.spaces import action_space, observation_element, observation_space, read_element
-from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.tasks import Task, TaskSet, TaskSource, load_tasks
 from vt_env.tool import Tool
 from vt_env.tools import ToolChoice, tools_for
 from vt_env.types import Action, Answer, Malformed, Observation, StopReason, ToolCall
@@ -62,7 +62,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
 
     def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
         self,
-        tasks: str | Path | TaskSet = "world",
+        tasks: str | Path | TaskSource | TaskSet = "world",
         split: str | None = "test",
         perception: str = "frames",
         budget: str | BudgetConfig = "default",
