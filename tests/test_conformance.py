@@ -1,7 +1,9 @@
 """All environments, both perceptions: Gymnasium's rules, this package's rules, the same bits everywhere."""
 
+import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +16,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 import vt_env
 from vt_env.config import MediaConfig
 from vt_env.conformance import digest_of, rollout_digest
+from vt_env.env import LongVideoQAEnv
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, conformance, fake_tasks
 from vt_env.wrappers import reset_groups
@@ -49,6 +52,24 @@ def test_every_environment_keeps_the_rules(env_id: str, perception: str):
 def test_the_ids_that_the_package_registers_are_these():
     registered = {name for name in gym.registry if name.startswith("vt_env/")}
     assert vt_env.__name__ == "vt_env" and registered == set(IDS)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_every_environment_is_documented_in_the_form_of_gymnasiums_own(env_id: str):
+    text = inspect.getdoc(type(make(env_id).unwrapped)) or ""
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
+        "Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End", "Information",
+        "Arguments", "References", "Version History",
+    ]  # fmt: skip
+    assert all(section.strip() for section in re.split(r"^## .*$", text, flags=re.MULTILINE))
+
+
+def test_the_documented_arguments_are_those_that_there_are():
+    text = inspect.getdoc(LongVideoQAEnv) or ""
+    documented = re.findall(
+        r"^\| `(\w+)` \|", text.partition("## Arguments")[2].partition("## References")[0], re.MULTILINE
+    )
+    assert documented == list(inspect.signature(LongVideoQAEnv).parameters)
 
 
 class Talkative(gym.Wrapper[Any, Any, Any, Any]):
