@@ -1,5 +1,6 @@
 """What the examples share: tasks in memory, the environment, and how well a policy does on videos it never saw."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -96,6 +97,7 @@ def random_choice(seed: int) -> Choose:
 
 def report(name: str, run: WorldRun, choose: Choose, out: Path | None) -> None:
     """Measure a trained policy and a random one; print both and, with `out`, write them."""
+    print(f"trained in {time.process_time():.0f} s of CPU", flush=True)
     scores = {name: measure(run, choose), "random": measure(run, random_choice(0))}
     for policy, score in scores.items():
         print(f"{policy}: {score}", flush=True)

@@ -101,7 +101,6 @@ def train(run: PPORun) -> Agent:
     optimiser = torch.optim.Adam(agent.parameters(), lr=run.learning_rate, eps=1e-5)
     seen, info = envs.reset(seed=run.seed)
     updates = max(1, run.steps // (run.envs * run.horizon))
-    started_s = time.monotonic()
     for update in range(updates):
         optimiser.param_groups[0]["lr"] = run.learning_rate * (1 - update / updates)
         batch, seen, info = collect(run, agent, envs, seen, info)
@@ -111,7 +110,7 @@ def train(run: PPORun) -> Agent:
         if update % max(1, updates // 20) == 0 or update == updates - 1:
             reward = float(batch.rewards.sum() / batch.dones.sum().clamp(min=1))
             done = (update + 1) * run.envs * run.horizon
-            print(f"{done} steps, {time.monotonic() - started_s:.0f} s, reward {reward:.3f}", flush=True)
+            print(f"{done} steps, {time.process_time():.0f} s of CPU, reward {reward:.3f}", flush=True)
     envs.close()
     return agent
 
