@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from experiments.metrics import Cluster, bootstrap_ci95, mean
 from experiments.runs import write_json
-from vt_env.errors import ConfigError
 from vt_env.tasks import TaskSet
 from vt_env.world.memory import in_memory
 from vt_env.world.script import WorldConfig
@@ -103,18 +102,6 @@ def report(name: str, run: WorldRun, choose: Choose, out: Path | None) -> None:
         print(f"{policy}: {score}", flush=True)
     if out is not None:
         write_json(out, {policy: vars(score) for policy, score in scores.items()})
-
-
-def need_torch() -> None:
-    """Say what to install where the examples cannot run.
-
-    Raises:
-        ConfigError: torch is not installed.
-    """
-    try:
-        import torch  # noqa: F401
-    except ImportError as reason:
-        raise ConfigError("torch is not installed: pip install 'vt-env[rl]'") from reason
 
 
 def _make(tasks: TaskSet, perception: str, **choices: Any) -> gym.Env[Any, Any]:
