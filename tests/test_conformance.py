@@ -134,6 +134,58 @@ def test_vectors_of_any_kind_and_size_play_as_single_environments_do(env_id: str
     assert played["sync"] == played["async"]
 
 
+def member(observations: Any, number: int) -> Any:
+    """Take what one environment of a vector was given out of what all were."""
+    if isinstance(observations, dict):
+        return {key: member(it, number) for key, it in observations.items()}
+    return observations[number]
+
+
+def in_order(observation: Any) -> Any:
+    """Sort keys, since a vector's spaces do."""
+    if not isinstance(observation, dict):
+        return observation
+    return {key: in_order(observation[key]) for key in sorted(observation)}
+
+
+def actions_of(env_id: str, seed: int, count: int) -> list[Any]:
+    space = make(env_id).action_space
+    space.seed(seed)
+    return [space.sample() for _ in range(count)]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(("kind", "workers"), [("sync", 1), ("sync", 3), ("async", 1), ("async", 4)])
+def test_what_a_member_of_a_vector_sees_does_not_depend_on_how_many_there_are(env_id: str, kind: str, workers: int):
+    """Every observation, reward and end of two members, in vectors of any size, is that of an environment alone."""
+    steps = 20
+    streams = [actions_of(env_id, seed, steps) for seed in range(workers)]
+    alone: list[list[str]] = []
+    for seed, stream in list(enumerate(streams))[:2]:
+        env = make(env_id)
+        seen = [digest_of(in_order(env.reset(seed=seed)[0]))]
+        for action in stream:
+            observation, reward, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                observation, _ = env.reset()
+            seen.append(digest_of((in_order(observation), float(reward), bool(terminated), bool(truncated))))
+        alone.append(seen)
+    envs = vector(env_id, kind, workers, AutoresetMode.SAME_STEP)
+    try:
+        observations, _ = envs.reset(seed=list(range(workers)))
+        together = [[digest_of(in_order(member(observations, number)))] for number in range(len(alone))]
+        for step in range(steps):
+            actions = tuple(stream[step] for stream in streams)
+            batch = np.array(actions) if "Numeric" in env_id else actions
+            observations, rewards, terminated, truncated, _ = envs.step(batch)
+            for number, seen in enumerate(together):
+                ended = (float(rewards[number]), bool(terminated[number]), bool(truncated[number]))
+                seen.append(digest_of((in_order(member(observations, number)), *ended)))
+    finally:
+        envs.close()
+    assert together == alone
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_all_members_of_a_group_start_the_same_task_and_go_on_with_the_same_ones(kind: str):
     envs = vector(IDS[1], kind, 4, AutoresetMode.SAME_STEP)
