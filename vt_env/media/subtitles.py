@@ -14,7 +14,7 @@ from vt_env.errors import DataError
 from vt_env.media.container import Timeline, open_media, read_timeline, video_stream
 from vt_env.media.cues import decode_text, parse_cues, plain_text
 from vt_env.media.words import WordIndex, words_of
-from vt_env.types import Interval, SubtitleLine, VideoRef
+from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine, VideoRef
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleT
 
 
 def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
-    """Load timed captions, one JSON object with `start_s`, `end_s` and `text` a line, into time order.
+    """Load timed captions, one JSON object with `start_s`, `end_s`, `text` and maybe `close_ups` a line, in time order.
 
     Raises:
         DataError: The file is missing, or a line is not such an object; the message names the line.
@@ -103,7 +103,12 @@ def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
 def _caption(entry: dict[str, Any]) -> SubtitleLine:
     if not isinstance(entry["text"], str):
         raise TypeError("the text is not a string")
-    return SubtitleLine(Interval(float(entry["start_s"]), float(entry["end_s"])), entry["text"])
+    interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
+    close_ups = tuple(
+        CloseUp(Box(*map(float, it["box"])), str(it["text"]), float(it["largest_side"]))
+        for it in entry.get("close_ups", ())
+    )
+    return Caption(interval, entry["text"], close_ups) if close_ups else SubtitleLine(interval, entry["text"])
 
 
 def _read_bytes(path: Path) -> bytes:
