@@ -20,6 +20,9 @@ from vt_env.types import Malformed, Observation
 Complete = Callable[[ChatRequest], ChatReply]
 """Answers one request; `agents.openai_client.OpenAIClient.complete` is one."""
 
+CompleteEach = Callable[[Iterable[ChatRequest]], Iterator[ChatReply]]
+"""Answers many requests in their order."""
+
 
 class Completer(Protocol):
     """Answers many requests: a server, or an engine in this process."""
@@ -42,15 +45,10 @@ class ChatSampling:
 
 
 class NoReply(Exception):
-    """A model gave no usable reply; the episode cannot go on.
+    """The model gave no usable reply; the episode cannot go on."""
 
-    Args:
-        reply: What came instead.
-        who: Which model it was, for the message.
-    """
-
-    def __init__(self, reply: ChatReply, who: str = "teacher") -> None:
-        super().__init__(f"{who} {reply.status}: {reply.error}")
+    def __init__(self, reply: ChatReply) -> None:
+        super().__init__(f"{reply.status}: {reply.error}")
         self.status = reply.status
 
 

@@ -3,12 +3,12 @@
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.native_chat import Completer
+from agents.native_chat import Complete, CompleteEach, Completer
 from agents.openai_api import ChatReply, ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
 from vt_env.errors import DataError
 
@@ -38,7 +38,7 @@ class ReplyJournal:
         if path.exists():
             self._load()
 
-    def through(self, complete: Callable[[ChatRequest], ChatReply]) -> Callable[[ChatRequest], ChatReply]:
+    def through(self, complete: Complete) -> Complete:
         """Wrap what asks one request."""
 
         def journalled(request: ChatRequest) -> ChatReply:
@@ -48,7 +48,7 @@ class ReplyJournal:
 
         return journalled
 
-    def through_each(self, completer: Completer) -> Callable[[Iterable[ChatRequest]], Iterator[ChatReply]]:
+    def through_each(self, completer: Completer) -> CompleteEach:
         """Wrap what answers many requests; those that are known are not passed on."""
 
         def journalled(requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from agents.native_chat import Complete, NoReply
+from agents.native_chat import Complete
 from agents.openai_api import ChatRequest, ReplyStatus, Usage
 from vt_env.chat import message
 from vt_env.config import BudgetConfig
@@ -60,6 +60,10 @@ def caption_prompt(question: str | None, frames: FrameBatch) -> str:
     )
 
 
+class NoCaption(DataError):
+    """The captioner gave no usable reply: to an episode, a video that cannot be looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class CaptionCounts:
     """How many captions were asked for, and what making them has used."""
@@ -101,7 +105,7 @@ class Captioner:
             box: The part of the frame that they show.
 
         Raises:
-            NoReply: The model gave no usable caption.
+            NoCaption: The model gave no usable one.
         """
         return self._ask(video, frames, caption_prompt(question if self.style == "question" else None, frames), box)
 
@@ -111,7 +115,7 @@ class Captioner:
         Returns: `"yes"`, `"no"`, or `"unclear"` for any other reply.
 
         Raises:
-            NoReply: The model gave no usable reply.
+            NoCaption: The model gave no usable reply.
         """
         times = " ".join(frame_time(time_s) for time_s in frames.pts_s)
         reply = self._ask(video, frames, _SUPPORT_PROMPT.format(times=times, thought=thought), None)
@@ -142,7 +146,7 @@ class Captioner:
     def _make(self, frames: FrameBatch, prompt: str) -> tuple[str, Usage]:
         reply = self._complete(ChatRequest([message("user", prompt, frames.data)], max_tokens=self._max_tokens))
         if reply.status is not ReplyStatus.OK:
-            raise NoReply(reply, "captioner")
+            raise NoCaption(f"captioner {reply.status}: {reply.error}")
         return " ".join(reply.text.split()), reply.usage
 
     def _making_of(self, name: str) -> threading.Lock:
@@ -206,7 +210,7 @@ class CaptionerPerception:
         """Return the caption of as many frames as one look shows.
 
         Raises:
-            NoReply: The captioner gave none.
+            NoCaption: The captioner gave none.
         """
         return self._read(self._eyes.look(interval, self._budget.frames_per_zoom))
 
@@ -214,7 +218,7 @@ class CaptionerPerception:
         """Return the caption of a part of one frame.
 
         Raises:
-            NoReply: The captioner gave none.
+            NoCaption: The captioner gave none.
         """
         return self._read(self._eyes.look_closer(time_s, box))
 

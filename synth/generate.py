@@ -124,7 +124,7 @@ class _Play:
         try:
             return run_episode(agent, episode, policy_name=teacher.name, seed=self.seed, sample=attempt.sample)
         except NoReply as reason:
-            return replace(record_episode(episode, **named), invalid=str(reason))
+            return replace(record_episode(episode, **named), invalid=f"teacher {reason}")
 
     def batch(self, attempts: Sequence[Attempt], teacher: BatchTeacher) -> list[Trajectory]:
         episodes = [self._open(attempt, teacher.name) for attempt in attempts]

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from agents.base import Agent, BatchPolicy, Conversation
-from agents.native_chat import ChatAgent, ChatSampling, ChatTurns, Complete, Completer, NoReply
+from agents.native_chat import ChatAgent, ChatSampling, ChatTurns, Complete, CompleteEach, NoReply
 from agents.openai_api import ChatReply
 from agents.scripted import ScriptedAgent
 from vt_env.tool import Tool
@@ -120,7 +120,8 @@ class BatchChatTeacher:
 
     model: str
     """Name or folder of the model."""
-    completer: Completer
+    complete_each: CompleteEach
+    """Answers a batch of requests."""
     tools: tuple[Tool, ...]
     sampling: ChatSampling = field(default_factory=ChatSampling)
     batch_size: int = 64
@@ -134,7 +135,7 @@ class BatchChatTeacher:
         """Make a policy with a fresh conversation for each attempt."""
         seeds = [int(rng.integers(2**31)) for rng in rngs]
         turns = [ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM) for seed in seeds]
-        return _BatchChat(self.completer, turns)
+        return _BatchChat(self.complete_each, turns)
 
 
 class _BatchChat:
@@ -143,15 +144,15 @@ class _BatchChat:
     One without a usable reply gets an empty one, which its episode counts as malformed.
     """
 
-    def __init__(self, completer: Completer, turns: Sequence[ChatTurns]) -> None:
-        self._completer = completer
+    def __init__(self, complete_each: CompleteEach, turns: Sequence[ChatTurns]) -> None:
+        self._complete_each = complete_each
         self._turns = turns
 
     def act(self, conversations: Sequence[Conversation]) -> list[str]:
         """Write the next action of each conversation."""
         turns = [self._turns[it.episode_idx] for it in conversations]
         asked = [own.request(it.observations[-1]) for own, it in zip(turns, conversations, strict=True)]
-        replies = self._completer.complete_each(asked)
+        replies = self._complete_each(asked)
         return [_text(own, reply) for own, reply in zip(turns, replies, strict=True)]
 
 
