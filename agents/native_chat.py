@@ -3,6 +3,7 @@
 Speaks in records (`agents.openai_api`) and knows no server: whatever answers a `ChatRequest` with a `ChatReply` does.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from agents.openai_api import ChatReply, ChatRequest, NativeCall, ReplyStatus
 from vt_env.actions import parse_action, render_action
 from vt_env.chat import message
 from vt_env.control_tokens import as_plain_text
+from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
 from vt_env.tool import Tool
 from vt_env.types import Malformed, Observation
@@ -42,6 +44,20 @@ class ChatSampling:
     """Length at which a reply is cut off."""
     force_answer: bool = True
     """Forbid calls once none is left (`tool_choice="none"`), so that the last turn is an answer, as in the paper."""
+    extra_body: str = "{}"
+    """Further fields of every request as a JSON object, for settings that one kind of server has, such as
+    `{"chat_template_kwargs": {"enable_thinking": false}}`."""
+
+    def __post_init__(self) -> None:
+        try:
+            is_object = isinstance(json.loads(self.extra_body), dict)
+        except ValueError:
+            is_object = False
+        if not is_object or self.temperature < 0 or self.max_tokens < 1:
+            raise ConfigError(
+                f"sampling: temperature={self.temperature}, max_tokens={self.max_tokens}, extra_body="
+                f"{self.extra_body!r}: need 0 or more, 1 or more, and a JSON object"
+            )
 
 
 class NoReply(Exception):
@@ -88,7 +104,7 @@ class ChatTurns:
             self._sampling.max_tokens,
             self._sampling.temperature,
             seed=int(np.random.SeedSequence([self._seed, self._turns]).generate_state(1)[0] >> 1),
-            extra={"tool_choice": "none"} if forced else {},
+            extra={**json.loads(self._sampling.extra_body), **({"tool_choice": "none"} if forced else {})},
         )
 
     def read(self, reply: ChatReply) -> str:

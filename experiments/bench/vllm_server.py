@@ -1,4 +1,4 @@
-"""A real `vllm serve` on the CPU with the shipped base model, shared by all tests that need a server."""
+"""A real `vllm serve` on the CPU with the shipped base model, for tests and benchmarks of what talks to servers."""
 
 import os
 import socket
