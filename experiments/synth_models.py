@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from agents.native_chat import ChatSampling, Complete, Completer
 from agents.openai_server import ServerConfig
@@ -21,11 +23,14 @@ CAPTIONS_FOLDER = "captions"
 """Captions of all runs, in the cache."""
 
 
+CaptionSource = Literal["task", "server", "vllm", "transformers"]
+
+
 @dataclass(frozen=True)
 class TeacherConfig:
     """Who writes the demonstrations."""
 
-    kind: Literal["scripted", "server", "vllm"] = "scripted"
+    kind: Annotated[Literal["scripted", "server", "vllm"], tyro.conf.arg(aliases=["--teacher"])] = "scripted"
     """`scripted` plays the generated world and needs no model; `server` asks any OpenAI-compatible server, with native
     tool calls; `vllm` runs a checkpoint in this process."""
     persistence: float = 0.8
@@ -48,7 +53,7 @@ class TeacherConfig:
 class CaptionsConfig:
     """What the teacher reads where a student will see frames."""
 
-    source: Literal["task", "server", "vllm", "transformers"] = "task"
+    source: Annotated[CaptionSource, tyro.conf.arg(aliases=["--captions"])] = "task"
     """`task` takes the captions that tasks bring, those of the generated world among them; the others describe the very
     frames of each look with a vision-language model."""
     style: CaptionStyle = "question"

@@ -84,7 +84,7 @@ class SynthRun:
         if self.turn_limit is not None and not 1 <= self.turn_limit <= calls:
             raise ConfigError(f"turn_limit={self.turn_limit}: need 1 to {calls}, the calls of the budget")
         if self.support and self.captions.source == "task":
-            raise ConfigError("support needs a captioner that sees frames: give --captions.source")
+            raise ConfigError("support needs a captioner that sees frames: give --captions")
 
 
 def main(config: SynthRun) -> Path:

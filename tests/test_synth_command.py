@@ -1,9 +1,14 @@
 """One command from a folder of videos with questions to shards, with models behind real sockets."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,10 +66,10 @@ def server(models: Models) -> Iterator[FakeChatServer]:
         yield server
 
 
-def synth(folder: Path, url: str, out: Path, *more: str) -> int:
+def synth(folder: Path | str, url: str, out: Path | str, *more: str) -> int:
     arguments = ["--tasks", str(folder), "--samples", "2", "--out", str(out), "--support"]
-    arguments += ["--teacher.kind", "server", "--teacher.server.base-url", url]
-    arguments += ["--captions.source", "server", "--captions.server.base-url", url]
+    arguments += ["--teacher", "server", "--teacher.server.base-url", url]
+    arguments += ["--captions", "server", "--captions.server.base-url", url]
     return run(["synth", *arguments, *more])
 
 
@@ -125,3 +130,26 @@ def test_what_cannot_work_is_one_line(
 ):
     assert synth(folder, server.base_url, folder.parent / "run", *more) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_killed_run_goes_on_and_pays_again_for_no_reply_that_had_come(folder: Path, models: Models):
+    out, concurrency = folder.parent / "run", 2
+    slow = ["--teacher.server.concurrency", str(concurrency), "--no-support"]
+    with FakeChatServer(lambda body: replace(models(body), delay_s=0.2)) as server:
+        code = (
+            f"from test_synth_command import synth; synth({str(folder)!r}, {server.base_url!r}, {str(out)!r}, *{slow})"
+        )
+        paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
+        while models.asked["teacher"] < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        came = len((out / "teacher_replies.jsonl").read_bytes().split(b"\n")) - 1
+        before = models.asked["teacher"]
+        assert synth(folder, server.base_url, out, *slow) == 0
+        assert models.asked["teacher"] - before == 8 - came
+        assert before - came <= concurrency
+    assert len(list(read_dataset(out / "dataset"))) == 2
