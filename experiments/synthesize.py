@@ -18,7 +18,7 @@ from tqdm import tqdm
 from experiments.runs import JOURNAL, Run, open_run, write_text
 from experiments.synth_card import Outcome, make_card, tables
 from experiments.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
-from synth.captioners import CaptionerPerception, lossy
+from synth.caption_perception import CaptionerPerception, lossy
 from synth.dataset import DataCard, write_dataset
 from synth.export import ExportFormat, export
 from synth.filters import MODES, FilterMode, filter_trajectories

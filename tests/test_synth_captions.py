@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from agents.openai_api import ChatReply, ChatRequest, ReplyStatus, Usage, image_url
-from synth.captioners import Captioner, CaptionerPerception, NoCaption, lossy
+from synth.caption_perception import CaptionerPerception, lossy
+from synth.captioners import Captioner, NoCaption
 from synth.ground import ground
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.env import make_episode

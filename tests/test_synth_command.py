@@ -153,3 +153,19 @@ def test_a_killed_run_goes_on_and_pays_again_for_no_reply_that_had_come(folder: 
         assert models.asked["teacher"] - before == 8 - came
         assert before - came <= concurrency
     assert len(list(read_dataset(out / "dataset"))) == 2
+
+
+def test_another_answer_key_changes_no_byte_that_any_model_is_sent(
+    folder: Path, server: FakeChatServer, monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[list[str]] = []
+    for key, evidence in ((0, [[0.0, 3.0]]), (1, [[9.0, 12.0]])):
+        rows = [{**row, "video": "webb.mp4", "split": "train", "answer": key, "evidence": evidence} for row in ROWS]
+        (folder / "tasks.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        monkeypatch.setenv("VT_ENV_CACHE", str(folder.parent / f"cache-{key}"))
+        server.requests.clear()
+        assert synth(folder, server.base_url, folder.parent / f"run-{key}", "--no-support") == 0
+        sent.append(sorted(map(json.dumps, server.requests)))
+    first, second = (read_dataset(folder.parent / f"run-{key}" / "dataset") for key in (0, 1))
+    assert {it.task_id for it in first} and not list(second)
+    assert sent[0] == sent[1] and len(sent[0]) == 3 * 2 * 2 + 3
