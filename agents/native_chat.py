@@ -6,7 +6,7 @@ Speaks in records (`agents.openai_api`) and knows no server: whatever answers a 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from vt_env.control_tokens import as_plain_text
 from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
 from vt_env.tool import Tool
-from vt_env.types import Malformed, Observation
+from vt_env.types import Malformed, Observation, ToolCall
 
 Complete = Callable[[ChatRequest], ChatReply]
 """Answers one request; `agents.openai_client.OpenAIClient.complete` is one."""
@@ -76,13 +76,25 @@ class ChatTurns:
         sampling: How replies are sampled.
         seed: Seed of this episode; each turn's own is derived from it.
         system: The instruction at the top.
+        result_role: Role of what follows a call that stands in the text. An engine whose template knows tools takes
+            `"tool"`; servers refuse a tool's result that answers no native call.
     """
 
-    def __init__(self, tools: Sequence[Tool], sampling: ChatSampling, seed: int, system: str = "") -> None:
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        sampling: ChatSampling,
+        seed: int,
+        system: str = "",
+        result_role: Literal["user", "tool"] = "user",
+    ) -> None:
         self._schemas = [tool.schema for tool in tools]
         self._sampling = sampling
         self._seed = seed
         self._messages: list[Mapping[str, Any]] = [message("system", system or system_text())]
+        self._text_role = result_role
+        self._next_role = "user"
+        """Role of the next observation, where no native call waits for it."""
         self._pending: tuple[str, ...] = ()
         """Ids of the calls of the last reply, which the next observation answers."""
         self._turns = 0
@@ -96,7 +108,7 @@ class ChatTurns:
             pictures = message("user", observation.text.partition("\n")[0], frames)
             self._messages += [*results, *([pictures] if observation.frames is not None else [])]
         else:
-            self._messages.append(message("user", observation.text, frames))
+            self._messages.append(message(self._next_role, observation.text, frames))
         forced = self._schemas and self._sampling.force_answer and not observation.remaining.calls
         return ChatRequest(
             tuple(self._messages),
@@ -116,8 +128,10 @@ class ChatTurns:
         if reply.status is not ReplyStatus.OK:
             raise NoReply(reply)
         text = action_text(reply)
+        action = parse_action(text)
+        self._next_role = self._text_role if isinstance(action, ToolCall) else "user"
         # Templates of servers read the arguments of earlier calls as JSON, so what cannot be read stays text.
-        is_readable = bool(reply.calls) and not isinstance(parse_action(text), Malformed)
+        is_readable = bool(reply.calls) and not isinstance(action, Malformed)
         ids = [call.call_id or f"call-{self._turns}-{number}" for number, call in enumerate(reply.calls)]
         turn: dict[str, Any] = {"role": "assistant", "content": reply.text if is_readable else text}
         if is_readable:
@@ -130,7 +144,7 @@ class ChatTurns:
     def skip(self) -> str:
         """Take an empty turn where no reply came."""
         self._messages.append({"role": "assistant", "content": ""})
-        self._pending = ()
+        self._pending, self._next_role = (), "user"
         self._turns += 1
         return ""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.native_chat import Complete, CompleteEach, Completer
 from agents.openai_api import ChatReply, ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
-from vt_env.errors import DataError
+from vt_env.errors import ConfigError, DataError
 
 _SETTLED = (ReplyStatus.OK, ReplyStatus.TRUNCATED, ReplyStatus.REFUSED)
 """What asking again would pay for again; other failures are asked again."""
@@ -26,6 +26,7 @@ class ReplyJournal:
         model: Name of the model, part of what a request is known by.
 
     Raises:
+        ConfigError: The file holds replies of another model.
         DataError: A line in the middle is damaged.
     """
 
@@ -87,9 +88,12 @@ class ReplyJournal:
         for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
             try:
                 row = json.loads(line)
-                self._keep(row["key"], _reply(row["reply"]))
+                model, key, reply = row["model"], row["key"], _reply(row["reply"])
             except (ValueError, KeyError, TypeError) as reason:
                 raise DataError(f"{self._path}:{number}: {reason}; remove the line and run again") from reason
+            if model != self._model:
+                raise ConfigError(f"{self._path} holds replies of {model!r}, now {self._model!r}: give another --out")
+            self._keep(key, reply)
 
 
 def _reply(row: dict[str, Any]) -> ChatReply:

@@ -15,6 +15,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from agents.openai_server import ServerConfig
 from experiments.runs import JOURNAL, Run, open_run, write_text
 from experiments.synth_card import Outcome, make_card, tables
 from experiments.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
@@ -107,13 +108,24 @@ def main(config: SynthRun) -> Path:
         print(intake.report())
     tasks = intake.tasks if config.limit is None else intake.tasks.head(config.limit)
     library = VideoLibrary(MediaConfig())
-    with open_run(config.out, "synth", config) as run, ExitStack() as stack:
+    with open_run(config.out, "synth", _identity(config)) as run, ExitStack() as stack:
         tools = tools_for("captions", config.tools)
         models = open_models(config.teacher, config.captions, tools, run.path, stack)
         attempts = _play(run, config, tasks, library, models)
         card = _finish(run, config, intake, tasks, library, models, attempts)
     print(card.markdown().partition("\nSettings")[0])
     return config.out
+
+
+def _identity(config: SynthRun) -> SynthRun:
+    """Leave out what may change when a run goes on: where servers are, how hard they are driven, what is exported."""
+    teacher, captions = config.teacher, config.captions
+    return replace(
+        config,
+        teacher=replace(teacher, server=ServerConfig(model=teacher.server.model), batch_size=0),
+        captions=replace(captions, server=ServerConfig(model=captions.server.model)),
+        export=(),
+    )
 
 
 def _play(run: Run, config: SynthRun, tasks: TaskSet, library: VideoLibrary, models: Models) -> list[Trajectory]:

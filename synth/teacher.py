@@ -134,7 +134,7 @@ class BatchChatTeacher:
     def policy(self, rngs: Sequence[np.random.Generator]) -> BatchPolicy:
         """Make a policy with a fresh conversation for each attempt."""
         seeds = [int(rng.integers(2**31)) for rng in rngs]
-        turns = [ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM) for seed in seeds]
+        turns = [ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM, "tool") for seed in seeds]
         return _BatchChat(self.complete_each, turns)
 
 

@@ -113,6 +113,23 @@ def test_the_same_command_again_asks_nobody(folder: Path, server: FakeChatServer
     assert models.asked["caption"] == 2, "captions are shared by runs"
 
 
+def test_a_run_goes_on_with_a_server_elsewhere_but_not_with_another_model(
+    folder: Path, models: Models, capsys: pytest.CaptureFixture[str]
+):
+    out = folder.parent / "run"
+    with FakeChatServer(models) as server:
+        synth(folder, server.base_url, out)
+    asked = models.asked.total()
+    with FakeChatServer(models) as server:
+        more = ["--teacher.server.concurrency", "3", "--export", "trl"]
+        assert synth(folder, server.base_url, out, *more) == 0
+    assert models.asked.total() == asked and (out / "exports" / "trl" / "train.jsonl").exists()
+    capsys.readouterr()
+    with FakeChatServer(models, model="another") as server:
+        assert synth(folder, server.base_url, out) == 2
+    assert "holds replies of 'fake', now 'another'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
