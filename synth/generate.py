@@ -95,18 +95,19 @@ def generate(
 def _at_once(attempts: Sequence[Attempt], teacher: Teacher, play: "_Play") -> Iterator[Trajectory]:
     """Play several attempts in threads, which wait for the teacher most of the time."""
     left = iter(attempts)
-    with ThreadPoolExecutor(teacher.concurrency) as pool:
-        running: set[Future[Trajectory]] = set()
-        try:
-            while True:
-                free = _AHEAD * teacher.concurrency - len(running)
-                running |= {pool.submit(play.one, attempt, teacher) for attempt in islice(left, free)}
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(teacher.concurrency)
+    running: set[Future[Trajectory]] = set()
+    try:
+        while True:
+            free = _AHEAD * teacher.concurrency - len(running)
+            running |= {pool.submit(play.one, attempt, teacher) for attempt in islice(left, free)}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        # Not waited for: after an interruption, threads wait for replies until the caller closes the client.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)

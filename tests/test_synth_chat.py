@@ -1,6 +1,10 @@
 """Chat models as teachers: over real sockets, good replies and bad ones, killed runs and other answer keys."""
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +213,16 @@ def test_pictures_follow_a_tool_result_in_a_turn_of_the_user():
     *_, result, pictures = turns.request(outcome.observation).messages
     assert result == {"role": "tool", "tool_call_id": "7", "content": outcome.observation.text}
     assert [block["type"] for block in pictures["content"]] == ["image", "image", "text"]
+
+
+def test_an_interruption_waits_for_no_reply():
+    slow = by_turn(replace(ANSWER, delay_s=20))
+    started_s = time.monotonic()
+
+    def answer(body: Body) -> Wire:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return slow(body)
+
+    with pytest.raises(KeyboardInterrupt):
+        play(answer, fake_tasks(1), config=ServerConfig(concurrency=2))
+    assert time.monotonic() - started_s < 10
