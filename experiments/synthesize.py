@@ -27,14 +27,15 @@ from synth.generate import Opening, generate, may_pass, plan_attempts
 from synth.ground import Grounded, ground, ground_unopened
 from synth.intake import Intake, refuse_empty, take_in
 from synth.leakage import find_leakage
-from synth.pictures import OpenVideo, describe_pictures
+from synth.pictures import describe_pictures
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import EnvConfig, MediaConfig, resolve_budget
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.video import VideoLibrary
-from vt_env.tasks import Task, TaskSet
+from vt_env.sources import Video
+from vt_env.tasks import Task
 from vt_env.tools import tools_for
 from vt_env.trajectory import Trajectory, read_trajectories
 
@@ -106,15 +107,27 @@ def main(config: SynthRun) -> Path:
         refuse_training(intake.tasks)
     if intake.problems:
         print(intake.report())
-    tasks = intake.tasks if config.limit is None else intake.tasks.head(config.limit)
-    library = VideoLibrary(MediaConfig())
+    chosen = intake.tasks if config.limit is None else intake.tasks.head(config.limit)
+    tasks = {task.item.task_id: task for task in chosen}
     with open_run(config.out, "synth", _identity(config)) as run, ExitStack() as stack:
-        tools = tools_for("captions", config.tools)
-        models = open_models(config.teacher, config.captions, tools, run.path, stack)
-        attempts = _play(run, config, tasks, library, models)
-        card = _finish(run, config, intake, tasks, library, models, attempts)
+        models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
+        work = _Work(run, config, tasks, VideoLibrary(MediaConfig()), models)
+        outcome = _ground(work, _play(work))
+        card = _write(work, outcome, intake)
     print(card.markdown().partition("\nSettings")[0])
     return config.out
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every phase of an open run needs."""
+
+    run: Run
+    config: SynthRun
+    tasks: Mapping[str, Task]
+    """By their ids, in order."""
+    library: VideoLibrary
+    models: Models
 
 
 def _identity(config: SynthRun) -> SynthRun:
@@ -128,82 +141,74 @@ def _identity(config: SynthRun) -> SynthRun:
     )
 
 
-def _play(run: Run, config: SynthRun, tasks: TaskSet, library: VideoLibrary, models: Models) -> list[Trajectory]:
+def _play(work: _Work) -> list[Trajectory]:
     """Make the attempts that the journal lacks, and return all in the order of tasks."""
-    journal = run.path / JOURNAL
+    config, journal = work.config, work.run.path / JOURNAL
     before = read_trajectories(journal) if journal.exists() else ()
     # An attempt that was made again stands twice; the later one counts.
     made = {(it.task_id, it.sample): it for it in before}
+    tasks = list(work.tasks.values())
     attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
     budget = resolve_budget(config.budget)
     episode_config = EnvConfig("captions", replace(budget, max_calls=config.turn_limit or budget.max_calls))
-    opening = _opening(config, library, models, episode_config)
-    playing = generate(attempts, models.teacher, opening, episode_config, config.seed)
+    playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
     total = len(tasks) * config.samples
     for trajectory in tqdm(playing, "attempts", total, initial=total - len(attempts), disable=None):
-        run.journal(asdict(trajectory))
+        work.run.journal(asdict(trajectory))
         made[trajectory.task_id, trajectory.sample] = trajectory
     return [made[attempt.key] for attempt in plan_attempts(tasks, config.samples)]
 
 
-def _opening(config: SynthRun, library: VideoLibrary, models: Models, episode_config: EnvConfig) -> Opening:
-    tools = tools_for("captions", config.tools)
+def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
+    captioner, loss, seed = work.models.captioner, work.config.captions.loss, work.config.seed
+    tools = tools_for("captions", work.config.tools)
 
     def opening(task: Task) -> Episode:
         task.prepare(task.item.video)
-        video = library.open(task.item.video)
+        video = work.library.open(task.item.video)
         perception = None
-        if models.captioner is not None:
-            perception = CaptionerPerception(video, episode_config.budget, models.captioner, task.item.question)
-        elif config.captions.loss:
-            captions = lossy(video.captions or (), config.captions.loss, video.ref.handle, config.seed)
-            video = replace(video, captions=captions)
+        if captioner is not None:
+            perception = CaptionerPerception(video, episode_config.budget, captioner, task.item.question)
+        elif loss:
+            video = replace(video, captions=lossy(video.captions or (), loss, video.ref.handle, seed))
         return Episode(task.item, task.gold, video, episode_config, tools, perception)
 
     return opening
 
 
-def _finish(
-    run: Run,
-    config: SynthRun,
-    intake: Intake,
-    tasks: TaskSet,
-    library: VideoLibrary,
-    models: Models,
-    attempts: Sequence[Trajectory],
-) -> DataCard:
-    """Filter, replay, and write the data set with its card."""
-    by_id = {task.item.task_id: task for task in tasks}
-    evidence = {task_id: task.gold.evidence for task_id, task in by_id.items() if task.gold is not None}
+def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
+    """Filter, and replay with frames what is left. The evidence is read here, after the last attempt was made."""
+    config = work.config
+    evidence = {task_id: task.gold.evidence for task_id, task in work.tasks.items() if task.gold is not None}
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
-    grounded = _ground(filtered.kept, config, by_id, library, models)
-    outcome = Outcome(config.mode, attempts, filtered, grounded)
-    videos = {it.video_handle: by_id[it.task_id].item.video for it in outcome.kept}
-    open_video: OpenVideo = lambda handle: library.open(videos[handle])  # noqa: E731
-    pictures, records = describe_pictures(outcome.kept, open_video)
-    leakage = find_leakage(Path(ref.path) for ref in videos.values())
-    card = make_card(config, intake, outcome, models, leakage)
-    write_dataset(run.path / DATASET_FOLDER, outcome.kept, card, tables=tables(outcome, pictures, records))
-    for form in config.export:
-        folder = run.path / EXPORTS_FOLDER / form
-        rows = export(folder, form, outcome.kept, pictures, open_video, config.tools)
-        run.metric({"event": "exported", "format": form, "rows": rows})
-    run.metric({"event": "written", "trajectories": len(outcome.kept), "usage": models.usage})
-    return card
-
-
-def _ground(
-    kept: Sequence[Trajectory], config: SynthRun, tasks: Mapping[str, Task], library: VideoLibrary, models: Models
-) -> list[Grounded]:
     episode_config = EnvConfig("frames", resolve_budget(config.budget))
     tools = tools_for("frames", config.tools)
-    check = models.captioner.supports if config.support and models.captioner else None
+    check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []
-    for source in tqdm(kept, "replays", disable=None):
+    for source in tqdm(filtered.kept, "replays", disable=None):
         try:
-            episode = make_episode(tasks[source.task_id], library, episode_config, tools)
+            episode = make_episode(work.tasks[source.task_id], work.library, episode_config, tools)
         except DataError as reason:
             grounded.append(ground_unopened(source, str(reason)))
         else:
             grounded.append(ground(source, episode, check))
-    return grounded
+    return Outcome(config.mode, attempts, filtered, grounded)
+
+
+def _write(work: _Work, outcome: Outcome, intake: Intake) -> DataCard:
+    """Write the data set with its card, and the exports."""
+    run, config, kept = work.run, work.config, outcome.kept
+    refs = {it.video_handle: work.tasks[it.task_id].item.video for it in kept}
+
+    def open_video(handle: str) -> Video:
+        return work.library.open(refs[handle])
+
+    pictures, videos = describe_pictures(kept, open_video)
+    leakage = find_leakage(Path(ref.path) for ref in refs.values())
+    card = make_card(config, intake, outcome, work.models, leakage)
+    write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(outcome, pictures, videos))
+    for form in config.export:
+        rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, config.tools)
+        run.metric({"event": "exported", "format": form, "rows": rows})
+    run.metric({"event": "written", "trajectories": len(kept), "usage": work.models.usage})
+    return card

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from agents.native_chat import ChatSampling, ChatTurns, action_text
-from agents.openai_api import ChatReply, NativeCall, ReplyStatus
+from agents.openai_api import ChatReply, ChatRequest, NativeCall, ReplyStatus
 from agents.openai_client import OpenAIClient
 from agents.openai_server import ServerConfig
 from agents.reply_journal import ReplyJournal
 from agents.testing import Body, FakeChatServer, Wire, completion, native_call
 from synth.filters import filter_trajectories
 from synth.generate import generate, may_pass, plan_attempts
-from synth.teacher import ChatTeacher
+from synth.teacher import BatchChatTeacher, ChatTeacher
 from vt_env.actions import parse_action
 from vt_env.config import EnvConfig, default_budget
 from vt_env.env import make_episode
@@ -50,7 +50,7 @@ def play(
     config: ServerConfig | None = None,
 ) -> tuple[list[Trajectory], FakeChatServer]:
     with FakeChatServer(answer) as server:
-        config = replace(config or ServerConfig(max_retries=0, timeout_s=5), base_url=server.base_url, model="fake")
+        config = replace(config or ServerConfig(max_retries=0), base_url=server.base_url, model="fake")
         with OpenAIClient(config) as client:
             complete = ReplyJournal(journal, "fake").through(client.complete) if journal else client.complete
             teacher = ChatTeacher("fake", complete, TOOLS, concurrency=config.concurrency)
@@ -117,9 +117,13 @@ BAD = {
     "a failure": (Wire(500), "invalid"),
     "half a body": (replace(ANSWER, sent_bytes=30), "invalid"),
     "no completion": (Wire(body=b"hello"), "invalid"),
-    "silence": (replace(ANSWER, delay_s=0.4), "invalid"),
+    "silence": (replace(ANSWER, delay_s=60), "invalid"),
 }
-IMPATIENT = ServerConfig(max_retries=0, timeout_s=0.2)
+
+
+def once(what: str) -> ServerConfig:
+    """No retries, and little patience where nothing will come."""
+    return ServerConfig(max_retries=0, timeout_s=1.5 if what == "silence" else 60)
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -132,7 +136,7 @@ def test_a_bad_teacher_is_counted_and_never_kept_and_the_others_go_on(what: str)
     def answer(body: Body) -> Wire:
         return wire if body["seed"] == first else by_turn(LOOK, ANSWER)(body)
 
-    played, _ = play(answer, fake_tasks(2), config=IMPATIENT)
+    played, _ = play(answer, fake_tasks(2), config=once(what))
     filtered = filter_trajectories(played, "default", np.random.default_rng(0))
     assert [it.task_id for it in filtered.kept] == ["fake/1"]
     (rejected,) = filtered.rejected
@@ -145,7 +149,7 @@ def test_only_failures_of_the_server_are_worth_another_try():
     statuses = {}
     for what, (wire, reason) in BAD.items():
         if reason == "invalid":
-            (played,), _ = play(by_turn(wire), config=IMPATIENT)
+            (played,), _ = play(by_turn(wire), config=once(what))
             statuses[what] = may_pass(played)
     again = {"too many requests", "a failure", "half a body", "no completion", "silence"}
     assert {what for what, may in statuses.items() if may} == again
@@ -174,7 +178,7 @@ def test_failures_are_asked_again_and_what_they_used_is_not_forgotten(tmp_path: 
 
 def test_attempts_are_played_at_once_but_no_more_than_the_server_may_be_asked():
     config = ServerConfig(concurrency=4)
-    played, server = play(by_turn(replace(ANSWER, delay_s=0.03)), fake_tasks(12), config=config)
+    played, server = play(by_turn(replace(ANSWER, delay_s=0.1)), fake_tasks(12), config=config)
     assert len(played) == 12 and 2 <= server.peak <= 4
 
 
@@ -216,7 +220,7 @@ def test_pictures_follow_a_tool_result_in_a_turn_of_the_user():
 
 
 def test_an_interruption_waits_for_no_reply():
-    slow = by_turn(replace(ANSWER, delay_s=20))
+    slow = by_turn(replace(ANSWER, delay_s=60))
     started_s = time.monotonic()
 
     def answer(body: Body) -> Wire:
@@ -225,4 +229,53 @@ def test_an_interruption_waits_for_no_reply():
 
     with pytest.raises(KeyboardInterrupt):
         play(answer, fake_tasks(1), config=ServerConfig(concurrency=2))
-    assert time.monotonic() - started_s < 10
+    assert time.monotonic() - started_s < 40
+
+
+class Engine:
+    """Writes calls as text, in batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[ChatRequest]] = []
+
+    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+        self.batches.append(list(requests))
+        for request in self.batches[-1]:
+            turn = sum(it["role"] == "assistant" for it in request.messages)
+            arguments = '{"name": "caption_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}'
+            texts = (f"<think>so</think>\n<tool_call>{arguments}</tool_call>", "<answer>B</answer>")
+            is_cut = request.seed % 7 == 0
+            yield ChatReply(ReplyStatus.TRUNCATED if is_cut else ReplyStatus.OK, texts[turn > 0], error="cut" * is_cut)
+
+
+def test_a_batch_teacher_plays_in_lock_step_and_the_size_of_batches_changes_nothing(tmp_path: Path):
+    plan = plan_attempts(fake_tasks(4), samples=2)
+    made = []
+    for number, size in enumerate((3, 8)):
+        engine = Engine()
+        complete_each = ReplyJournal(tmp_path / f"{number}.jsonl", "m").through_each(engine)
+        teacher = BatchChatTeacher("m", complete_each, TOOLS, batch_size=size)
+        opening = lambda it: make_episode(it, FakeLibrary(), CAPTIONS)  # noqa: E731
+        made.append(list(generate(plan, teacher, opening, CAPTIONS, seed=0)))
+        assert max(map(len, engine.batches)) == size
+        asked = sum(map(len, engine.batches))
+        again = ReplyJournal(tmp_path / f"{number}.jsonl", "m").through_each(engine)
+        assert list(generate(plan, replace(teacher, complete_each=again), opening, CAPTIONS, seed=0)) == made[-1]
+        assert sum(map(len, engine.batches)) == asked
+    assert made[0] == made[1]
+    assert [(it.task_id, it.sample) for it in made[0]] == [attempt.key for attempt in plan]
+    whole = [it for it in made[0] if not it.errors]
+    assert whole and all(it.correct and it.turns[0].text.startswith("so\n<tool_call>\n") for it in whole)
+    results = [it.messages[3] for it in engine.batches[1] if it.messages[2]["content"] != ""]
+    assert {it["role"] for it in results} == {"tool"}
+
+
+def test_a_reply_of_the_engine_that_was_cut_is_an_empty_turn_and_counted():
+    class Cut:
+        def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+            return (ChatReply(ReplyStatus.TRUNCATED, "<answer>B</answer> and", error="cut") for _ in requests)
+
+    teacher = BatchChatTeacher("m", Cut().complete_each, TOOLS)
+    opening = lambda it: make_episode(it, FakeLibrary(), CAPTIONS)  # noqa: E731
+    (played,) = generate(plan_attempts(fake_tasks(1), 1), teacher, opening, CAPTIONS, seed=0)
+    assert {turn.text for turn in played.turns} == {""} and played.stop is StopReason.OUT_OF_CALLS

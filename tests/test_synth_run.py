@@ -9,6 +9,7 @@ import pytest
 from small_world import SmallWorld, small_world
 
 from agents.base import Agent
+from experiments.synth_models import CaptionsConfig
 from experiments.synthesize import DATASET_FOLDER, SynthRun, main
 from synth.dataset import read_dataset
 from synth.teacher import ScriptedTeacher
@@ -91,6 +92,14 @@ def test_a_run_directory_of_another_seed_is_refused(config: SynthRun):
     main(replace(config, limit=1))
     with pytest.raises(ConfigError, match="seed=0, now seed=1"):
         main(replace(config, limit=1, seed=1))
+
+
+def test_captions_that_lose_words_cost_right_answers(config: SynthRun):
+    main(replace(config, captions=CaptionsConfig(loss=0.9)))
+    card = json.loads((config.out / DATASET_FOLDER / "data_card.json").read_text())
+    right, attempts = (card["stages"][stage] for stage in ("right", "attempts"))
+    assert right.get("needle", 0) < 0.7 * attempts["needle"]
+    assert right["subtitle"] == attempts["subtitle"]
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"limit": 0}, {"mode": "papper"}, {"budget": "rich"}])
