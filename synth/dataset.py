@@ -140,7 +140,10 @@ def read_dataset(folder: Path) -> Iterator[Trajectory]:
         raise DataError(f"{folder}: no {CARD_FILE}: give the folder of a finished data set")
     if [shard.name for shard in shards] != [_shard_name(number, len(shards)) for number in range(len(shards))]:
         raise DataError(f"{folder}: shards {[shard.name for shard in shards]} are not complete: write it again")
-    written = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["shards"]
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    if card.get("schema") != CARD_SCHEMA:
+        raise DataError(f"{folder}: schema {card.get('schema')}, this version reads {CARD_SCHEMA}: make it again")
+    written = card["shards"]
     for shard in shards:
         if written.get(shard.name) != _sha256(shard):
             raise DataError(f"{shard}: not what was written, by its hash in {CARD_FILE}: write it again")

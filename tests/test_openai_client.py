@@ -198,9 +198,10 @@ def test_requests_run_at_once_but_no_more_than_allowed_and_replies_keep_their_or
     assert 2 <= server.peak <= 4
 
 
-def test_a_limit_of_requests_a_minute_spaces_them():
-    with FakeChatServer(in_turn(completion())) as server:
-        config = replace(PATIENT, base_url=server.base_url, requests_per_minute=1)
+@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
+def test_a_limit_a_minute_spaces_requests(limit: str):
+    with FakeChatServer(in_turn(completion(tokens=5))) as server:
+        config = replace(PATIENT, base_url=server.base_url, **{limit: 1})
         with OpenAIClient(config) as client:
             client.complete(HELLO)
             second = client.submit(HELLO)

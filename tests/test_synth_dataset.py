@@ -94,3 +94,9 @@ def test_a_shard_that_was_edited_is_refused(tmp_path: Path):
     shard.write_text(shard.read_text().replace('"sample": 1', '"sample": 3'))
     with pytest.raises(DataError, match="not what was written"):
         list(read_dataset(tmp_path / "set"))
+
+
+def test_a_data_set_of_another_version_is_refused(tmp_path: Path):
+    write_dataset(tmp_path / "set", trajectories(1), replace(CARD, schema=1))
+    with pytest.raises(DataError, match="schema 1, this version reads 2"):
+        list(read_dataset(tmp_path / "set"))
