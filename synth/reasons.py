@@ -18,6 +18,8 @@ Reason = Callable[[Trajectory, Evidence], str | None]
 
 NEAR_S = 5.0
 """Times that round to the same multiple of this count as the same when attempts are compared."""
+_TASK_WORDS = ("answer", "call", "caption", "clip", "frame", "option", "question", "subtitle", "tool", "video", "zoom")
+"""Words that name nothing in the video, however they are written."""
 _SMALL = 10
 """Numbers below this are counts, which nothing needs to have shown."""
 _TIME = re.compile(r"\b\d+(?::\d\d)+\b")
@@ -186,7 +188,8 @@ def _numbers(text: str) -> set[float]:
 
 
 def _names(thought: str) -> list[str]:
-    return [*_QUOTED.findall(thought), *_NAME.findall(thought)]
+    names = (name for name in _NAME.findall(thought) if name.casefold().rstrip("s") not in _TASK_WORDS)
+    return [*_QUOTED.findall(thought), *names]
 
 
 def _touches(viewed: Sequence[Interval], wanted: Interval) -> bool:

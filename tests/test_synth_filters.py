@@ -157,6 +157,7 @@ def test_an_option_may_be_named_among_others_and_once_it_was_shown(turns: tuple[
         "I saw a red square, 47, at 00:01, which is 1 s in.",
         "The 3 scenes so far do not help; I look at 00:05 next.",
         'Nothing says "12" yet. Perhaps later.',
+        "So far Option B fits the Question, but more Clips may help.",
     ],
 )
 def test_a_thought_may_name_what_was_shown_counts_and_times(thought: str):
