@@ -1,8 +1,8 @@
 """How fast synthesis is: `python -m experiments.bench.synthesis --out experiments/bench/synthesis.json`.
 
 * Caption space: trajectories a second that the scripted teacher plays and journals, in a process bound to one core.
-* Grounding: CPU time of replays with frames over the CPU time in which a warm store alone hands out the same frames,
-  and replays a second. The first counts everything that is not reading frames.
+* Grounding: replays a second, and their CPU time over the CPU time in which the media engine alone, its stores warm,
+  opens the same videos as often and hands out the same frames.
 * A chat teacher: wall time of playing attempts against `vllm serve` over the wall time in which a bare HTTP client
   sends the very same requests, as many at once and none waiting for another. Both are measured in turn, after a round
   that warms the server's caches; the ratio of medians is reported. `--skip-server` leaves this out.
@@ -123,10 +123,12 @@ def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: V
     for source in kept:
         ground(source, make_episode(by_id[source.task_id], library, FRAMES))
     spent_s, spent_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-    looks = [(by_id[it.task_id].item.video, turn.frames) for it in replays for turn in it.turns if turn.frames]
     start_read_s = time.process_time()
-    for ref, frames in looks:
-        library.open(ref).frames_at([frame.time_s for frame in frames])
+    for replay in replays:
+        video = library.open(by_id[replay.task_id].item.video)
+        for turn in replay.turns:
+            if turn.frames:
+                video.frames_at([frame.time_s for frame in turn.frames])
     read_s = time.process_time() - start_read_s
     return {
         "grounded": float(len(kept)),
