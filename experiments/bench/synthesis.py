@@ -2,7 +2,7 @@
 
 * Caption space: trajectories a second that the scripted teacher plays and journals, in a process bound to one core.
 * Grounding: replays a second, and their CPU time over the CPU time in which the media engine alone, its stores warm,
-  opens the same videos as often and hands out the same frames.
+  opens the same videos as often and hands out the same frames. With it, how many right attempts saw no evidence.
 * A chat teacher: wall time of playing attempts against `vllm serve` over the wall time in which a bare HTTP client
   sends the very same requests, as many at once and none waiting for another. Both are measured in turn, after a round
   that warms the server's caches; the ratio of medians is reported. `--skip-server` leaves this out.
@@ -117,7 +117,9 @@ def measure_captions(
 def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: VideoLibrary) -> dict[str, float]:
     """Replay what the filter keeps; then let the engine alone read the same frames."""
     by_id = {task.item.task_id: task for task in tasks}
-    kept = filter_trajectories(attempts, "default", np.random.default_rng(0)).kept
+    evidence = {task_id: task.gold.evidence for task_id, task in by_id.items() if task.gold is not None}
+    filtered = filter_trajectories(attempts, "default", np.random.default_rng(0), evidence)
+    kept = filtered.kept
     replays = [ground(it, make_episode(by_id[it.task_id], library, FRAMES)).trajectory for it in kept]
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     for source in kept:
@@ -131,6 +133,8 @@ def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: V
                 video.frames_at([frame.time_s for frame in turn.frames])
     read_s = time.process_time() - start_read_s
     return {
+        "right": float(sum(bool(it.correct) for it in attempts)),
+        "right_by_luck": float(filtered.reasons.get("evidence_not_viewed", 0)),
         "grounded": float(len(kept)),
         "grounding_per_s": len(kept) / spent_s,
         "grounding_to_reading": spent_cpu_s / read_s,
