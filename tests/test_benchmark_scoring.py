@@ -27,7 +27,7 @@ from vt_env.benchmarks.rows import Annotations, Group, Row
 from vt_env.benchmarks.rules import RULES
 from vt_env.benchmarks.scoreboard import score
 from vt_env.benchmarks.verdicts import guess, macro, micro, official_verdict, strict_verdict
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
 from vt_env.trajectory import Trajectory
 from vt_env.types import Remaining, StopReason
 
@@ -143,7 +143,7 @@ def test_episodes_become_replies_with_how_they_ended():
     assert reply_of(replace(episode, stop=StopReason.OUT_OF_CALLS, answer=None)) == Reply("t", "", Ended.LIMIT)
     assert reply_of(replace(episode, invalid="no video")) == Reply("t", "", Ended.ERROR)
     assert reply_of(replace(episode, stop=None, answer=None)).ended is Ended.ERROR
-    with pytest.raises(ValueError, match="two attempts"):
+    with pytest.raises(DataError, match="two attempts"):
         replies_of([episode, episode])
 
 
