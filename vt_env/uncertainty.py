@@ -66,13 +66,33 @@ def bootstrap_ci95_of_parts(parts: Sequence[Clusters], rng: np.random.Generator)
 
     A draw that holds no video of a part averages over the others.
     """
-    names = sorted({name for part in parts for name in part})
+    return bootstrap_ci95_each([parts], rng)[0]
+
+
+def bootstrap_ci95_each(
+    statistics: Sequence[Sequence[Clusters]], rng: np.random.Generator
+) -> list[tuple[float, float]]:
+    """Compute the intervals of several means of parts over the same draws, which is much faster than one by one.
+
+    Videos are drawn from all that occur in any of them. A draw that holds no video of a statistic does not count in its
+    interval.
+
+    Args:
+        statistics: Each the parts of one mean; a plain mean is a single part. None may be empty.
+        rng: Where the draws come from.
+    """
+    columns = [part for parts in statistics for part in parts]
+    names = sorted({name for part in columns for name in part})
     nothing = Cluster(0.0, 0.0)
-    totals_VP = np.array([[part.get(name, nothing).total for part in parts] for name in names], dtype=np.float64)
-    counts_VP = np.array([[part.get(name, nothing).count for part in parts] for name in names], dtype=np.float64)
-    means_R = np.concatenate([_means_of(drawn_RV, totals_VP, counts_VP) for drawn_RV in _draws(len(names), rng)])
-    low, high = np.quantile(means_R, (0.025, 0.975))
-    return float(low), float(high)
+    totals_VP = np.array([[part.get(name, nothing).total for part in columns] for name in names], dtype=np.float64)
+    counts_VP = np.array([[part.get(name, nothing).count for part in columns] for name in names], dtype=np.float64)
+    ends = np.cumsum([len(parts) for parts in statistics])
+    blocks: list[NDArray[np.float64]] = []
+    for drawn_RV in _draws(len(names), rng):
+        weights_RV = drawn_RV.astype(np.float64)
+        blocks.append(_means_of(weights_RV @ totals_VP, weights_RV @ counts_VP, [0, *ends[:-1]]))
+    low_S, high_S = np.nanquantile(np.concatenate(blocks), (0.025, 0.975), axis=0)
+    return [(float(low), float(high)) for low, high in zip(low_S, high_S, strict=True)]
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
@@ -147,10 +167,11 @@ def _draws(videos: int, rng: np.random.Generator) -> Iterable[NDArray[np.int64]]
 
 
 def _means_of(
-    drawn_RV: NDArray[np.int64], totals_VP: NDArray[np.float64], counts_VP: NDArray[np.float64]
+    totals_RP: NDArray[np.float64], counts_RP: NDArray[np.float64], starts: Sequence[int]
 ) -> NDArray[np.float64]:
-    weights_RV = drawn_RV.astype(np.float64)
-    totals_RP, counts_RP = weights_RV @ totals_VP, weights_RV @ counts_VP
+    """Average the parts of each statistic, whose first columns are `starts`; not a number where a draw has none."""
     is_there_RP = counts_RP > 0
     means_RP = np.divide(totals_RP, counts_RP, out=np.zeros_like(totals_RP), where=is_there_RP)
-    return means_RP.sum(axis=1) / is_there_RP.sum(axis=1)
+    sums_RS = np.add.reduceat(means_RP, starts, axis=1)
+    found_RS = np.add.reduceat(is_there_RP.astype(np.float64), starts, axis=1)
+    return np.divide(sums_RS, found_RS, out=np.full_like(sums_RS, np.nan), where=found_RS > 0)

@@ -17,10 +17,11 @@ from vt_env.benchmarks.fields import (
     texts_of,
 )
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow
 from vt_env.benchmarks.rows import Defect, DefectKind, Row, SubtitleForm, SubtitleSource
 
 MINI_ROWS = 3000
+_COLUMNS = (Column("long-acc"), *(Column(name, "*", name) for name in ("mIoU", "rec@IoU", "acc@IoU")))
 
 
 def _is_cgbench(file: RawFile) -> bool:
@@ -69,6 +70,7 @@ CGBENCH = Benchmark(
     official={"test": Official(12129, 1219)},
     rule="cgbench@json",
     headline="long-acc",
+    columns=_COLUMNS,
     terms="no licence in the repository",
 )
 CGBENCH_MINI = Benchmark(
@@ -78,6 +80,7 @@ CGBENCH_MINI = Benchmark(
     official={"test": Official(MINI_ROWS, 1118)},
     rule="cgbench@json",
     headline="long-acc",
+    columns=_COLUMNS,
     terms="no licence in the repository",
     folders=("cgbench",),
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, text_of, texts_of, unlettered
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow, table_of
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, table_of
 from vt_env.benchmarks.rows import Row
 
 CLIP_S = 180.0
@@ -59,5 +59,6 @@ EGOSCHEMA = Benchmark(
     matches=_matches,
     read=_read,
     official={"subset": Official(500, 500), "test": Official(4531, 4531)},
+    columns=(Column("accuracy"),),
     terms="Ego4D terms for videos; no licence in the repository",
 )

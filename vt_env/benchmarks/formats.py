@@ -42,6 +42,16 @@ class Official:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table in which papers report a benchmark."""
+
+    heading: str
+    label: str = ""
+    """Division that the column is a part of; empty for the overall number, `*` for one that is no division."""
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmark:
     """A benchmark: how its files are recognised and read, and what its number means."""
 
@@ -57,6 +67,8 @@ class Benchmark:
     construction and no text is parsed."""
     headline: str = "accuracy"
     """Official name of the overall number."""
+    columns: tuple[Column, ...] = (Column("Overall"),)
+    """As its authors and papers print it."""
     terms: str = ""
     """Licence or terms of the annotations."""
     folders: tuple[str, ...] = field(default=())

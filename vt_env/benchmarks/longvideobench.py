@@ -8,9 +8,11 @@ from collections.abc import Iterable, Set
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, number_of, text_of, texts_of
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow
 from vt_env.benchmarks.rows import Row, SubtitleForm, SubtitleSource
 
+_GROUPS = {"(8,15]": "15", "(15,60]": "60", "(180,600]": "600", "(900,3600]": "3600"}
+"""Range of lengths in seconds to the name of the group."""
 _OPTION_KEYS = tuple(f"option{idx}" for idx in range(5))
 
 
@@ -66,5 +68,6 @@ LONGVIDEOBENCH = Benchmark(
     official={"val": Official(1337, 753), "test": Official(5341)},
     rule="longvideobench@official",
     headline="Overall",
+    columns=(*(Column(heading, "duration_group", part) for heading, part in _GROUPS.items()), Column("Overall")),
     terms="CC-BY-NC-SA-4.0",
 )

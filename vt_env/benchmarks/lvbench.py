@@ -21,9 +21,18 @@ from vt_env.benchmarks.fields import (
     unlettered,
 )
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow
 from vt_env.benchmarks.rows import Defect, DefectKind, Row
 
+ABILITIES: Mapping[str, str] = {
+    "ER": "entity recognition",
+    "EU": "event understanding",
+    "KIR": "key information retrieval",
+    "TG": "temporal grounding",
+    "Rea": "reasoning",
+    "Sum": "summarization",
+}
+"""Short name to the name in the annotations; a question may need several."""
 _OPTION = re.compile(r"^\(([A-D])\)\s*", re.MULTILINE)
 
 
@@ -92,5 +101,6 @@ LVBENCH = Benchmark(
     official={"test": Official(1549, 103)},
     rule="lvbench@polish",
     headline="Overall",
+    columns=(*(Column(heading, "ability", name) for heading, name in ABILITIES.items()), Column("Overall")),
     terms="CC-BY-NC-SA-4.0, academic",
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, idx_of_letter, number_of, text_of, texts_of
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow
 from vt_env.benchmarks.rows import Row
 
 DEV_TASKS: Mapping[str, str] = {
@@ -26,6 +26,18 @@ DEV_TASKS: Mapping[str, str] = {
     "summary": "summary",
 }
 """`question_type` to the name of the task."""
+_HEADINGS: Mapping[str, str] = {
+    "topic_reasoning": "TR",
+    "anomaly_reco": "AR",
+    "needle": "NQA",
+    "needleQA": "NQA",
+    "ego": "ER",
+    "plotQA": "PQA",
+    "sportsQA": "SQA",
+    "order": "AO",
+    "count": "AC",
+    "tutorialQA": "TQA",
+}
 _TEST_ID = re.compile(r"[A-Za-z]+_\d+")
 
 
@@ -103,6 +115,10 @@ def _answer_idx(answer: Any, options: tuple[str, ...]) -> int | None:
     return equal[-1] if equal else idx_of_letter(answer, len(options))
 
 
+def _columns(*tasks: str) -> tuple[Column, ...]:
+    return (*(Column(_HEADINGS[task], "task", task) for task in tasks), Column("M-Avg"))
+
+
 MLVU_DEV = Benchmark(
     name="mlvu_dev",
     matches=_is_dev,
@@ -110,6 +126,7 @@ MLVU_DEV = Benchmark(
     official={"dev": Official(2175, open_questions=418)},
     rule="mlvu@prefill",
     headline="M-Avg",
+    columns=_columns("topic_reasoning", "anomaly_reco", "needle", "ego", "plotQA", "order", "count"),
     terms="CC-BY-NC-SA-4.0, research",
     folders=("mlvu",),
 )
@@ -120,6 +137,17 @@ MLVU_TEST = Benchmark(
     official={"test": Official(502)},
     rule="mlvu@prefill",
     headline="M-Avg",
+    columns=_columns(
+        "topic_reasoning",
+        "anomaly_reco",
+        "needleQA",
+        "ego",
+        "plotQA",
+        "sportsQA",
+        "order",
+        "count",
+        "tutorialQA",
+    ),
     terms="CC-BY-NC-SA-4.0, research",
     folders=("mlvu",),
 )

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, number_of, span_defects, spans_of, text_of
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow, table_of
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, table_of
 from vt_env.benchmarks.rows import Defect, DefectKind, Row
 
 _COLUMNS = {"video_id", "question", "answer", "qid", "type", "a0", "a1", "a2", "a3", "a4"}
@@ -88,6 +88,12 @@ NEXTGQA = Benchmark(
     # The paper counts 570 videos of val; its question file names 567 of them.
     official={"val": Official(3358, 567), "test": Official(5553)},
     headline="Acc@QA",
+    columns=(
+        Column("Acc@QA"),
+        *(Column(name, "*", name) for name in ("Acc@GQA", "mIoP", "IoP@0.5", "mIoU", "IoU@0.5")),
+    ),
     terms="MIT",
 )
-NEXTQA = Benchmark(name="nextqa", matches=_is_plain, read=_read, official={}, headline="Acc", terms="MIT")
+NEXTQA = Benchmark(
+    name="nextqa", matches=_is_plain, read=_read, official={}, headline="Acc", columns=(Column("Acc"),), terms="MIT"
+)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, idx_of_letter, text_of, texts_of, unlettered
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow, has_keys
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, has_keys
 from vt_env.benchmarks.rows import Group, Row, SubtitleForm, SubtitleSource
 
 _LINE_OF_OPTION = re.compile(r"\n(?=[A-H][.)] )")
@@ -78,6 +78,7 @@ VIDEO_MME = Benchmark(
     official={"test": Official(2700, 900)},
     rule="video_mme@2024",
     headline="Overall",
+    columns=(Column("Overall"), *(Column(name.title(), "duration", name) for name in _DURATIONS)),
     terms="academic research only; no redistribution or modification",
 )
 VIDEO_MME_V2 = Benchmark(
@@ -87,5 +88,12 @@ VIDEO_MME_V2 = Benchmark(
     official={"test": Official(3200, 800)},
     rule="v2@standalone",
     headline="Overall (non-linear)",
+    columns=(
+        Column("Overall (non-linear)"),
+        Column("Relevance", "group_type", "relevance"),
+        Column("Logic", "group_type", "logic"),
+        *(Column(f"Level {level}", "level", level) for level in "123"),
+        Column("Avg Acc", "*", "Avg Acc"),
+    ),
     terms="academic research only; no redistribution or modification",
 )
