@@ -183,8 +183,8 @@ def compare(
 
 
 def paired(a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts]) -> list[tuple[EpisodeFacts, EpisodeFacts]]:
-    """Match the scored episodes of two policies by task and attempt, in the order of their ids."""
-    ones, others = ({(it.task_id, it.sample): it for it in facts if it.is_scored} for facts in (a, b))
+    """Match the scored episodes of two policies by task (its content included) and attempt, ordered by ids."""
+    ones, others = ({(it.task_id, it.sample, it.digest): it for it in facts if it.is_scored} for facts in (a, b))
     return [(ones[key], others[key]) for key in sorted(ones.keys() & others.keys())]
 
 

@@ -15,7 +15,7 @@ import tyro
 from experiments import runs
 from experiments.episode_facts import facts_of, stream_journal
 from experiments.metrics import summarise
-from experiments.report_text import policy_table
+from experiments.report_tables import policy_table
 from vt_env.benchmarks.board_text import latex_table, plain
 from vt_env.benchmarks.export import lmms_eval_results, lmms_eval_samples, submission, write_json, write_jsonl
 from vt_env.benchmarks.foreign import read_replies
