@@ -56,7 +56,7 @@ class Curve:
 
     policy: str
     within: Sequence[Point]
-    """Of its largest run."""
+    """Of the run that spent most, which no budget has cut short where the others were not."""
     runs: Sequence[Point]
     """Each of its runs at the mean of what it spent, ascending."""
     enough: float
@@ -107,10 +107,9 @@ def _curve(
     spent: Callable[[EpisodeFacts], float | None],
     seed: int,
 ) -> Curve:
-    largest = max(runs.values(), key=len)
-    within = within_curve(largest, spent, seed)
     points = [_whole(name, facts, spent, seed) for name, facts in runs.items()]
     points.sort(key=lambda point: (point.spent, point.label))
+    within = within_curve(runs[points[-1].label], spent, seed)
     best = within[-1].accuracy
     enough = next(point.spent for point in within if point.accuracy >= ENOUGH * best)
     return Curve(policy, within, points, enough, area_over_log(points))
