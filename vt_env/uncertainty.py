@@ -12,7 +12,7 @@ A macro mean, as MLVU's M-Avg, is the mean over parts of such ratios; the same v
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, fsum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,8 @@ def clustered(values: Iterable[tuple[str, float]]) -> dict[str, Cluster]:
     by_cluster: defaultdict[str, list[float]] = defaultdict(list)
     for name, value in values:
         by_cluster[name].append(value)
-    # Sorted, since the sum of floats depends on their order.
-    return {name: Cluster(float(np.sum(np.sort(it))), len(it)) for name, it in sorted(by_cluster.items())}
+    # `fsum`, since the plain sum of floats depends on their order.
+    return {name: Cluster(fsum(it), len(it)) for name, it in sorted(by_cluster.items())}
 
 
 def mean(clusters: Clusters) -> float:
