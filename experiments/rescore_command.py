@@ -73,10 +73,12 @@ def main(run: RescoreRun) -> None:
         write_json(run.submission_file, submission(annotations, replies))
         return
     board = score(annotations, replies, run.split, run.seed)
-    if run.samples_file is not None:
-        write_jsonl(run.samples_file, lmms_eval_samples(annotations, replies, board.split))
-    if run.results_file is not None:
-        write_json(run.results_file, lmms_eval_results(board, board.benchmark, _config(run.run)))
+    if run.samples_file is not None or run.results_file is not None:
+        samples = list(lmms_eval_samples(annotations, replies, board.split))
+        if run.samples_file is not None:
+            write_jsonl(run.samples_file, samples)
+        if run.results_file is not None:
+            write_json(run.results_file, lmms_eval_results(board, board.benchmark, _config(run.run), samples))
     if run.latex_file is not None:
         runs.write_text(run.latex_file, latex_table([(str(_config(run.run).get("agent", run.run.stem)), board)]))
     if run.out is not None:
