@@ -6,7 +6,7 @@ of another harness are read from JSON lines with `task_id` and `text`, or from l
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +16,15 @@ from experiments import runs
 from experiments.episode_facts import facts_of, stream_journal
 from experiments.metrics import summarise
 from experiments.report_tables import policy_table
-from vt_env.benchmarks.board_text import latex_table, plain
+from experiments.served_judge import JudgeConfig, served_judge
+from vt_env.benchmarks.board_text import interval_text, latex_table, percent, plain
 from vt_env.benchmarks.export import lmms_eval_results, lmms_eval_samples, submission, write_json, write_jsonl
 from vt_env.benchmarks.foreign import read_replies
+from vt_env.benchmarks.judging import OpenScore, judge_open
 from vt_env.benchmarks.registry import find_annotations, read_annotations
 from vt_env.benchmarks.replies import Reply, replies_of
 from vt_env.benchmarks.rows import Annotations
-from vt_env.benchmarks.scoreboard import score
+from vt_env.benchmarks.scoreboard import Scoreboard, score
 from vt_env.errors import ConfigError
 from vt_env.scoring import read_answer
 from vt_env.tasks import load_tasks
@@ -55,6 +57,8 @@ class RescoreRun:
     """Write an lmms-eval results file here."""
     submission_file: Path | None = None
     """Write the official submission here and score nothing: its answers are hidden."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    """Who grades open answers, where the replies have some."""
 
 
 def main(run: RescoreRun) -> None:
@@ -72,18 +76,48 @@ def main(run: RescoreRun) -> None:
     if run.submission_file is not None:
         write_json(run.submission_file, submission(annotations, replies))
         return
+    opened = _judged(run, annotations, replies)
+    if opened is not None:
+        print(_open_line(opened))
+        if all(row.is_open for row in annotations.rows):
+            if run.out is not None:
+                runs.write_json(run.out, {"open": runs.as_json(opened)})
+            return
     board = score(annotations, replies, run.split, run.seed)
+    _write_files(run, annotations, replies, board)
+    if run.out is not None:
+        runs.write_json(run.out, {**board.to_json(), "open": None if opened is None else runs.as_json(opened)})
+    print(plain(board))
+
+
+def _write_files(run: RescoreRun, annotations: Annotations, replies: Mapping[str, Reply], board: Scoreboard) -> None:
+    config = _config(run.run)
     if run.samples_file is not None or run.results_file is not None:
         samples = list(lmms_eval_samples(annotations, replies, board.split))
         if run.samples_file is not None:
             write_jsonl(run.samples_file, samples)
         if run.results_file is not None:
-            write_json(run.results_file, lmms_eval_results(board, board.benchmark, _config(run.run), samples))
+            write_json(run.results_file, lmms_eval_results(board, board.benchmark, config, samples))
     if run.latex_file is not None:
-        runs.write_text(run.latex_file, latex_table([(str(_config(run.run).get("agent", run.run.stem)), board)]))
-    if run.out is not None:
-        runs.write_json(run.out, board.to_json())
-    print(plain(board))
+        runs.write_text(run.latex_file, latex_table([(str(config.get("agent", run.run.stem)), board)]))
+
+
+def _judged(run: RescoreRun, annotations: Annotations, replies: Mapping[str, Reply]) -> OpenScore | None:
+    """Have open answers graded, where there is a judge and something to grade."""
+    if not run.judge.model:
+        return None
+    if not any(row.is_open and row.task_id in replies for row in annotations.rows):
+        raise ConfigError(f"--judge.model {run.judge.model}: {run.run} has no reply to an open question to grade")
+    with served_judge(run.judge) as judge:
+        return judge_open(annotations.rows, replies, judge, at_once=run.judge.at_once, seed=run.seed)
+
+
+def _open_line(opened: OpenScore) -> str:
+    counted = f"{len(opened.graded)} graded, {len(opened.failed)} unscored"
+    if opened.value is None:
+        reason = next(iter(opened.failed.values()), "nothing to grade")
+        return f"{opened.name}: no number, {counted} (first: {reason}); run again to ask for those that failed"
+    return f"{opened.name}: {percent(opened.value)} (95 % {interval_text(opened.ci95)}), {counted}"
 
 
 def _annotations(run: RescoreRun) -> Annotations | None:
