@@ -13,11 +13,15 @@ import numpy as np
 
 from experiments.episode_facts import EpisodeFacts, Evidence
 from experiments.prices import Prices
-from vt_env.uncertainty import bootstrap_ci95, clustered, mean
+from vt_env.uncertainty import bootstrap_ci95_each, clustered, mean
 
 TOKEN_ROLES = ("question", "results", "images", "replies", "read")
 """As in `vt_env.reply_record.TokenUse`."""
 HOUR_S = 3600.0
+_NO_EVIDENCE = Evidence(0.0, 0.0)
+
+Case = tuple[Sequence[EpisodeFacts], Callable[[EpisodeFacts], float]]
+"""Episodes and what is averaged over them."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,11 @@ def behaviour_of(scored: Sequence[EpisodeFacts], seed: int) -> Behaviour:
     kinds = Counter(kind for it in scored for kind in it.errors)
     grounded = [it for it in scored if it.viewed_evidence is not None]
     known = [it for it in scored if it.duration_s]
+    cases = {**_evidence_cases("viewed", grounded, _viewed), **_evidence_cases("cited", grounded, _cited)}
+    cases["seen"] = ([it for it in grounded if _viewed(it).recall > 0], _right)
+    cases["unseen"] = ([it for it in grounded if _viewed(it).recall == 0], _right)
+    found = estimates(cases, seed)
+    cites = any(it.cited_evidence for it in grounded)
     return Behaviour(
         invalid={kind: kinds[kind] / actions for kind in sorted(kinds)},
         failing_episodes=fmean(bool(it.errors) for it in scored),
@@ -127,13 +136,11 @@ def behaviour_of(scored: Sequence[EpisodeFacts], seed: int) -> Behaviour:
         limit_rate=fmean(it.limited for it in scored),
         unique_s=fmean(it.viewed_s for it in scored),
         coverage=fmean(min(1.0, it.viewed_s / (it.duration_s or 1.0)) for it in known) if known else None,
-        viewed=_evidence_row(grounded, lambda it: it.viewed_evidence, seed) if grounded else None,
-        cited=_evidence_row(grounded, lambda it: it.cited_evidence, seed)
-        if any(it.cited_evidence for it in grounded)
-        else None,
+        viewed=_evidence_row("viewed", found) if grounded else None,
+        cited=_evidence_row("cited", found) if cites else None,
         cited_rate=fmean(bool(it.cited) for it in scored),
-        right_if_seen=estimate([it for it in grounded if _is_hit(it.viewed_evidence)], _right, seed),
-        right_if_unseen=estimate([it for it in grounded if not _is_hit(it.viewed_evidence)], _right, seed),
+        right_if_seen=found.get("seen"),
+        right_if_unseen=found.get("unseen"),
     )
 
 
@@ -168,12 +175,23 @@ def captioning_of(scored: Sequence[EpisodeFacts]) -> Captioning | None:
     return Captioning(len(lengths), total_s / len(lengths), total_s / questions)
 
 
-def estimate(facts: Sequence[EpisodeFacts], value: Callable[[EpisodeFacts], float], seed: int) -> Estimate | None:
-    """Average a value with its cluster bootstrap interval; `None` of no episode."""
-    if not facts:
-        return None
-    clusters = clustered((it.video, float(value(it))) for it in facts)
-    return Estimate(len(facts), mean(clusters), bootstrap_ci95(clusters, np.random.default_rng(seed)))
+def estimates(cases: Mapping[str, Case], seed: int) -> dict[str, Estimate]:
+    """Average several values with their intervals, all over the same draws of videos.
+
+    Args:
+        cases: Name to the episodes and the value; names without an episode are left out.
+        seed: Seed of the bootstrap.
+    """
+    columns = {
+        name: clustered((it.video, float(value(it))) for it in facts) for name, (facts, value) in cases.items() if facts
+    }
+    found = (
+        bootstrap_ci95_each([[column] for column in columns.values()], np.random.default_rng(seed)) if columns else []
+    )
+    return {
+        name: Estimate(len(cases[name][0]), mean(column), interval)
+        for (name, column), interval in zip(columns.items(), found, strict=True)
+    }
 
 
 def spread(values: Sequence[float | None]) -> Spread | None:
@@ -189,18 +207,26 @@ def tokens_of(facts: EpisodeFacts, role: str) -> int | None:
     return None if facts.tokens is None else getattr(facts.tokens, role)
 
 
-def _evidence_row(
-    grounded: Sequence[EpisodeFacts], of: Callable[[EpisodeFacts], Evidence | None], seed: int
-) -> EvidenceRow | None:
-    nothing = Evidence(0.0, 0.0)
-    iou = estimate(grounded, lambda it: (of(it) or nothing).iou, seed)
-    recall = estimate(grounded, lambda it: (of(it) or nothing).recall, seed)
-    hit = estimate(grounded, lambda it: _is_hit(of(it)), seed)
-    return None if iou is None or recall is None or hit is None else EvidenceRow(iou, recall, hit)
+def _evidence_cases(
+    name: str, grounded: Sequence[EpisodeFacts], of: Callable[[EpisodeFacts], Evidence]
+) -> dict[str, Case]:
+    return {
+        f"{name} iou": (grounded, lambda it: of(it).iou),
+        f"{name} recall": (grounded, lambda it: of(it).recall),
+        f"{name} hit": (grounded, lambda it: of(it).recall > 0),
+    }
 
 
-def _is_hit(evidence: Evidence | None) -> bool:
-    return evidence is not None and evidence.recall > 0
+def _evidence_row(name: str, found: Mapping[str, Estimate]) -> EvidenceRow:
+    return EvidenceRow(found[f"{name} iou"], found[f"{name} recall"], found[f"{name} hit"])
+
+
+def _viewed(facts: EpisodeFacts) -> Evidence:
+    return facts.viewed_evidence or _NO_EVIDENCE
+
+
+def _cited(facts: EpisodeFacts) -> Evidence:
+    return facts.cited_evidence or _NO_EVIDENCE
 
 
 def _right(facts: EpisodeFacts) -> float:

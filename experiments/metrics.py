@@ -20,6 +20,7 @@ from vt_env.trajectory import Trajectory
 from vt_env.uncertainty import (
     Cluster,
     bootstrap_ci95,
+    bootstrap_ci95_each,
     clustered,
     mcnemar_p,
     mean,
@@ -136,20 +137,23 @@ def summarise(policy: str, facts: Sequence[EpisodeFacts], seed: int = 0, prices:
     # In one order, since the sum of floats depends on it.
     facts = sorted(facts, key=lambda it: (it.task_id, it.sample))
     scored = [it for it in facts if it.is_scored]
-    clusters = clusters_of(scored, lambda it: it.is_right)
+    families, durations = _by_family(scored), _by_duration(scored)
+    rows = _accuracies([scored, *families.values(), *durations.values()], seed) if scored else []
+    overall = rows[0] if rows else None
+    of_families, of_durations = rows[1 : 1 + len(families)], rows[1 + len(families) :]
     return PolicyRow(
         policy=policy,
         n=len(scored),
         videos=len({it.video for it in scored}),
-        accuracy=mean(clusters) if scored else None,
-        ci95=bootstrap_ci95(clusters, np.random.default_rng(seed)) if scored else None,
+        accuracy=overall.accuracy if overall else None,
+        ci95=overall.ci95 if overall else None,
         calls=_average(scored, lambda it: it.calls),
         frames=_average(scored, lambda it: it.frames),
         invalid_rate=_average(scored, lambda it: len(it.errors) / max(1, it.actions)),
         no_answer_rate=_average(scored, lambda it: it.status != Status.OK),
         status=dict(sorted(Counter(str(it.status) for it in facts).items())),
-        families=_rows_by(scored, lambda it: it.family, seed),
-        durations=_by_duration(scored, seed),
+        families=dict(zip(families, of_families, strict=True)),
+        durations=dict(zip(durations, of_durations, strict=True)),
         behaviour=behaviour_of(scored, seed) if scored else None,
         spending=spending_of(scored, prices) if scored else None,
         attempts=pass_rows(scored, seed),
@@ -230,22 +234,36 @@ def _pass_row(tasks: Sequence[Sequence[EpisodeFacts]], k: int, seed: int) -> Pas
     return PassRow(k, len(tasks), any_right, any_ci95, all_right, all_ci95, chance)
 
 
-def _rows_by(scored: Sequence[EpisodeFacts], name: Callable[[EpisodeFacts], str], seed: int) -> dict[str, FamilyRow]:
+def _by_family(scored: Sequence[EpisodeFacts]) -> dict[str, list[EpisodeFacts]]:
     groups: defaultdict[str, list[EpisodeFacts]] = defaultdict(list)
     for it in scored:
-        groups[name(it)].append(it)
-    return {group: _family_row(groups[group], seed) for group in sorted(groups)}
+        groups[it.family].append(it)
+    return {name: groups[name] for name in sorted(groups)}
 
 
-def _by_duration(scored: Sequence[EpisodeFacts], seed: int) -> dict[str, FamilyRow]:
-    known = [it for it in scored if it.duration_s is not None]
-    rows = _rows_by(known, lambda it: duration_band(it.duration_s or 0.0), seed)
-    return {name: rows[name] for _, name in DURATIONS if name in rows}
+def _by_duration(scored: Sequence[EpisodeFacts]) -> dict[str, list[EpisodeFacts]]:
+    groups: defaultdict[str, list[EpisodeFacts]] = defaultdict(list)
+    for it in scored:
+        if it.duration_s is not None:
+            groups[duration_band(it.duration_s)].append(it)
+    return {name: groups[name] for _, name in DURATIONS if name in groups}
 
 
-def _family_row(facts: Sequence[EpisodeFacts], seed: int) -> FamilyRow:
-    clusters = clusters_of(facts, lambda it: it.is_right)
-    return FamilyRow(len(facts), mean(clusters), bootstrap_ci95(clusters, np.random.default_rng(seed)))
+def _accuracies(groups: Sequence[Sequence[EpisodeFacts]], seed: int) -> list[FamilyRow]:
+    """Accuracy of each group, none of them empty, with intervals over the same draws of videos."""
+    columns = [clusters_of(facts, lambda it: it.is_right) for facts in groups]
+    # The questions of a group with a single video stand for themselves, and are drawn apart.
+    alone = [len({it.video for it in facts}) == 1 for facts in groups]
+    shared = [[column] for column, is_alone in zip(columns, alone, strict=True) if not is_alone]
+    drawn = iter(bootstrap_ci95_each(shared, np.random.default_rng(seed)) if shared else [])
+    return [
+        FamilyRow(
+            len(facts),
+            mean(column),
+            bootstrap_ci95(column, np.random.default_rng(seed)) if is_alone else next(drawn),
+        )
+        for facts, column, is_alone in zip(groups, columns, alone, strict=True)
+    ]
 
 
 def _average(facts: Sequence[EpisodeFacts], value: Callable[[EpisodeFacts], float]) -> float:

@@ -26,7 +26,9 @@ from benchmark_files import (
 from vt_env.benchmarks.audit import audit
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.benchmarks.registry import BENCHMARKS, DATA_VARIABLE, read_annotations
+from vt_env.benchmarks.replies import Reply
 from vt_env.benchmarks.rows import DefectKind, Row, SubtitleForm, SubtitleSource
+from vt_env.benchmarks.scoreboard import score
 from vt_env.benchmarks.subtitles import read_lines
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.subtitles import load_subtitles
@@ -423,3 +425,8 @@ def test_a_user_s_full_copy_has_the_official_number_of_rows(name: str):
     for split in audit(folder, name).splits:
         if split.official_questions is not None:
             assert (split.split, split.questions) == (split.split, split.official_questions)
+        if split.with_gold:
+            annotations = read_annotations(folder, name)
+            rows = [row for row in annotations.rows if row.split == split.split and row.answer_idx is not None]
+            right = {row.task_id: Reply(row.task_id, "ABCDEFGH"[row.answer_idx or 0]) for row in rows}
+            assert score(annotations, right, split.split).strict.value == 100

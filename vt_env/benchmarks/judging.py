@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -160,7 +161,7 @@ def judge_open(
     """
     asked = [(row, replies[row.task_id]) for row in rows if row.is_open and row.task_id in replies]
     with ThreadPoolExecutor(at_once) as pool:
-        grades = list(pool.map(lambda pair: _grade(judge, *pair), asked))
+        grades = list(pool.map(partial(_grade, judge), *zip(*asked, strict=True))) if asked else []
     outcomes = [(row, grade) for (row, _), grade in zip(asked, grades, strict=True)]
     graded = {row.task_id: grade for row, grade in outcomes if isinstance(grade, float)}
     failed = {row.task_id: grade for row, grade in outcomes if isinstance(grade, str)}
