@@ -2,8 +2,8 @@
 
 A journal of 100,000 invented episodes about an invented Video-MME of 10,000 videos, three turns each, is scored as
 `vt-env rescore` does it (official and strict, all divisions, intervals by 10,000 draws of videos) and summarised as
-`vt-env report` does. One process on one core; seconds are of this machine, and the share of reading the lines, without
-which nothing can be scored, is printed beside them. Writes `rescoring.json`.
+`vt-env report` does. One process on one core; seconds are of this machine, of the clock and of the core, and those of
+reading the lines, without which nothing can be scored, stand beside them. Writes `rescoring.json`.
 """
 
 import json
@@ -72,10 +72,11 @@ def main(run: RescoringRun) -> None:
     print(json.dumps(result, indent=1))
 
 
-def _timed(work: Callable[[], object]) -> float:
-    start_s = time.perf_counter()
+def _timed(work: Callable[[], object]) -> dict[str, float]:
+    start_s, cpu_start_s = time.perf_counter(), time.process_time()
     work()
-    return round(time.perf_counter() - start_s, 2)
+    wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - cpu_start_s
+    return {"wall": round(wall_s, 2), "cpu": round(cpu_s, 2)}
 
 
 def _read_lines(folder: Path) -> None:
