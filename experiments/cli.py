@@ -40,6 +40,8 @@ COMMANDS: Mapping[str, Command] = {
     "rescore": Command(
         "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
     ),
+    "compare": Command("experiments.compare_command", "CompareRun", "two runs on the same tasks, question by question"),
+    "budget": Command("experiments.budget_command", "BudgetRun", "accuracy against frames, calls and tokens"),
     "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
 }
 

@@ -26,7 +26,9 @@ from benchmark_files import (
 from vt_env.benchmarks.audit import audit
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.benchmarks.registry import BENCHMARKS, DATA_VARIABLE, read_annotations
+from vt_env.benchmarks.replies import Reply
 from vt_env.benchmarks.rows import DefectKind, Row, SubtitleForm, SubtitleSource
+from vt_env.benchmarks.scoreboard import score
 from vt_env.benchmarks.subtitles import read_lines
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.subtitles import load_subtitles
@@ -207,6 +209,14 @@ def test_broken_rows_are_counted_by_the_audit_and_refused_by_the_tasks(tmp_path:
     [
         ("[{},]", "damaged"),
         ('[{"a": 1}]', r"not the annotations of a known benchmark \(columns: a\)"),
+        (
+            '[{"key": "a", "qa": [], "info": {}}]',
+            "nearest is lvbench, of which it lacks video_info: rename columns back",
+        ),
+        (
+            '[{"uid": "1", "question_type": ["x"], "when": "00:01"}]',
+            "nearest is lvbench, of which it lacks time_reference",
+        ),
         ("[]", "columns: no rows"),
         ("3", "columns: no rows"),
     ],
@@ -216,6 +226,39 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: str, messa
     with pytest.raises(DataError, match=message) as caught:
         read_annotations(tmp_path / "a.json")
     assert "\n" not in str(caught.value)
+
+
+def test_columns_that_nothing_reads_are_named_by_the_audit(tmp_path: Path):
+    coverage = audit(write_json(tmp_path / "a.json", [video_mme_row(anwser="C")]))
+    assert coverage.files[0].unread == ("anwser",)
+    assert "columns that are not read: anwser" in coverage.text()
+    assert all(not audit(write_json(tmp_path / f"{name}.json", rows)).files[0].unread for name, rows in FILES.items())
+
+
+def test_lengths_that_cannot_be_are_named_by_the_audit(tmp_path: Path):
+    rows = [mlvu_row(1, duration=32550), mlvu_row(2), mlvu_row(2, question="And then?", duration=500)]
+    coverage = audit(write_json(tmp_path / "2_needle.json", rows))
+    odd = [(it.where, it.detail) for it in coverage.defects if it.kind is DefectKind.ODD_DURATION]
+    assert odd == [("2_needle/needle_1", "32550 s"), ("2_needle/needle_2", "467.9 s in one row, 500 s in another")]
+
+
+@pytest.mark.parametrize(("options", "name"), [(4, "mlvu_dev"), (6, "mlvu_test")])
+def test_mlvu_from_a_hub_has_other_names_and_its_options_twice(tmp_path: Path, options: int, name: str):
+    candidates = [f"thing {idx}" for idx in range(options)]
+    lettered = "".join(f"\n({letter}) {it}" for letter, it in zip("ABCDEF", candidates, strict=False))
+    row = {
+        "video_name": "needle_1.mp4",
+        "duration": 60.0,
+        "question": f"What is held?{lettered}",
+        "candidates": candidates,
+        "answer": "B",
+        "task_type": "findNeedle" if name == "mlvu_dev" else "needleQA",
+        "question_id": "Q_0",
+    }
+    annotations = read_annotations(write_json(tmp_path / "a.json", [row]))
+    (read,) = annotations.rows
+    assert (annotations.benchmark, read.question, read.answer_idx) == (name, "What is held?", 1)
+    assert read.labels["task"] == ("needle" if name == "mlvu_dev" else "needleQA",)
 
 
 def test_a_folder_of_two_benchmarks_needs_a_name(tmp_path: Path):
@@ -344,6 +387,7 @@ def test_the_real_nextgqa_files_are_complete_but_for_their_videos():
     assert (split.official_questions, split.videos, len(coverage.missing_videos)) == (3358, 567, 567)
     assert coverage.counts[DefectKind.DUPLICATE_OPTIONS] == 1
     assert set(coverage.counts) == {DefectKind.DUPLICATE_OPTIONS, DefectKind.MISSING_VIDEO}
+    assert "doc-doc/NExT-GQA 63772e02, val.csv" in coverage.text()
     with pytest.raises(ConfigError, match=r"none of its 567 videos .*missing 4882821564, 2435100235"):
         load_tasks(NEXTGQA)
 
@@ -381,3 +425,8 @@ def test_a_user_s_full_copy_has_the_official_number_of_rows(name: str):
     for split in audit(folder, name).splits:
         if split.official_questions is not None:
             assert (split.split, split.questions) == (split.split, split.official_questions)
+        if split.with_gold:
+            annotations = read_annotations(folder, name)
+            rows = [row for row in annotations.rows if row.split == split.split and row.answer_idx is not None]
+            right = {row.task_id: Reply(row.task_id, "ABCDEFGH"[row.answer_idx or 0]) for row in rows}
+            assert score(annotations, right, split.split).strict.value == 100
