@@ -240,7 +240,8 @@ def _as_view(tool: Tool, result: object) -> View:
     if not isinstance(result, str | View):
         raise TypeError(f"tool {tool.name} returned {type(result).__name__}: need str or View")
     view = View(result) if isinstance(result, str) else result
-    return replace(view, text=prompts.returned_text(view.text))
+    text = prompts.returned_text(view.text)
+    return view if text == view.text else replace(view, text=text)
 
 
 def _frame_count(view: View) -> int:
