@@ -52,7 +52,8 @@ class IndexRun:
     manifest: Path | None = None
     """JSON file to write: every video with its state, and for missing or undecodable ones why."""
     encoder: str = "colours"
-    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train)."""
+    """What clips are searched with: colours, or (extra train) world, the small encoder of the generated world, or a
+    CLIP or SigLIP checkpoint by name or folder."""
     check: bool = False
     """Plant queries whose answers are known, and fail if retrieval finds them hardly more often than chance."""
     verify: bool = False
