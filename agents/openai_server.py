@@ -2,10 +2,10 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-
-import httpx
+from urllib.parse import urlsplit
 
 from agents.openai_api import Usage
 from vt_env.errors import ConfigError
@@ -15,10 +15,10 @@ from vt_env.errors import ConfigError
 class ServerConfig:
     """A server and how hard it may be driven."""
 
-    base_url: str
+    base_url: str = "http://127.0.0.1:8000/v1"
     """Address up to and including `/v1`, as the `openai` package takes it."""
-    model: str
-    """Name under which the server serves the model."""
+    model: str = ""
+    """Name under which the server serves the model; some serve one and take any name."""
     key_variable: str = "OPENAI_API_KEY"
     """Environment variable that holds the key; where it is not set, no key is sent. The key itself is kept nowhere."""
     concurrency: int = 8
@@ -37,8 +37,8 @@ class ServerConfig:
     usd_per_million_completion_tokens: float = 0.0
 
     def __post_init__(self) -> None:
-        address = httpx.URL(self.base_url)
-        if address.scheme not in ("http", "https") or not address.host or address.userinfo:
+        address = urlsplit(self.base_url)
+        if address.scheme not in ("http", "https") or not address.hostname or "@" in address.netloc:
             raise ConfigError("base_url: need http(s)://host[:port]/v1 without a name or password in it")
         for name in ("concurrency", "timeout_s", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
@@ -82,7 +82,7 @@ class Pace:
         self._free_s = max(self._free_s, self._loop.time()) + seconds
 
 
-def retry_after_s(headers: httpx.Headers) -> float:
+def retry_after_s(headers: Mapping[str, str]) -> float:
     """Read how long a server asks to wait, in seconds; 0 where it does not say (RFC 9110, section 10.2.3).
 
     A date counts from the response's own `Date`, so this machine's clock does not matter.

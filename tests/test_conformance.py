@@ -1,7 +1,9 @@
 """All environments, both perceptions: Gymnasium's rules, this package's rules, the same bits everywhere."""
 
+import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -14,6 +16,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 import vt_env
 from vt_env.config import MediaConfig
 from vt_env.conformance import digest_of, rollout_digest
+from vt_env.env import LongVideoQAEnv
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, conformance, fake_tasks
 from vt_env.wrappers import reset_groups
@@ -49,6 +52,24 @@ def test_every_environment_keeps_the_rules(env_id: str, perception: str):
 def test_the_ids_that_the_package_registers_are_these():
     registered = {name for name in gym.registry if name.startswith("vt_env/")}
     assert vt_env.__name__ == "vt_env" and registered == set(IDS)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_every_environment_is_documented_in_the_form_of_gymnasiums_own(env_id: str):
+    text = inspect.getdoc(type(make(env_id).unwrapped)) or ""
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
+        "Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End", "Information",
+        "Arguments", "References", "Version History",
+    ]  # fmt: skip
+    assert all(section.strip() for section in re.split(r"^## .*$", text, flags=re.MULTILINE))
+
+
+def test_the_documented_arguments_are_those_that_there_are():
+    text = inspect.getdoc(LongVideoQAEnv) or ""
+    documented = re.findall(
+        r"^\| `(\w+)` \|", text.partition("## Arguments")[2].partition("## References")[0], re.MULTILINE
+    )
+    assert documented == list(inspect.signature(LongVideoQAEnv).parameters)
 
 
 class Talkative(gym.Wrapper[Any, Any, Any, Any]):
@@ -111,6 +132,58 @@ def test_vectors_of_any_kind_and_size_play_as_single_environments_do(env_id: str
         finally:
             envs.close()
     assert played["sync"] == played["async"]
+
+
+def member(observations: Any, number: int) -> Any:
+    """Take what one environment of a vector was given out of what all were."""
+    if isinstance(observations, dict):
+        return {key: member(it, number) for key, it in observations.items()}
+    return observations[number]
+
+
+def in_order(observation: Any) -> Any:
+    """Sort keys, since a vector's spaces do."""
+    if not isinstance(observation, dict):
+        return observation
+    return {key: in_order(observation[key]) for key in sorted(observation)}
+
+
+def actions_of(env_id: str, seed: int, count: int) -> list[Any]:
+    space = make(env_id).action_space
+    space.seed(seed)
+    return [space.sample() for _ in range(count)]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(("kind", "workers"), [("sync", 1), ("sync", 3), ("async", 1), ("async", 4)])
+def test_what_a_member_of_a_vector_sees_does_not_depend_on_how_many_there_are(env_id: str, kind: str, workers: int):
+    """Every observation, reward and end of two members, in vectors of any size, is that of an environment alone."""
+    steps = 20
+    streams = [actions_of(env_id, seed, steps) for seed in range(workers)]
+    alone: list[list[str]] = []
+    for seed, stream in list(enumerate(streams))[:2]:
+        env = make(env_id)
+        seen = [digest_of(in_order(env.reset(seed=seed)[0]))]
+        for action in stream:
+            observation, reward, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                observation, _ = env.reset()
+            seen.append(digest_of((in_order(observation), float(reward), bool(terminated), bool(truncated))))
+        alone.append(seen)
+    envs = vector(env_id, kind, workers, AutoresetMode.SAME_STEP)
+    try:
+        observations, _ = envs.reset(seed=list(range(workers)))
+        together = [[digest_of(in_order(member(observations, number)))] for number in range(len(alone))]
+        for step in range(steps):
+            actions = tuple(stream[step] for stream in streams)
+            batch = np.array(actions) if "Numeric" in env_id else actions
+            observations, rewards, terminated, truncated, _ = envs.step(batch)
+            for number, seen in enumerate(together):
+                ended = (float(rewards[number]), bool(terminated[number]), bool(truncated[number]))
+                seen.append(digest_of((in_order(member(observations, number)), *ended)))
+    finally:
+        envs.close()
+    assert together == alone
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -20,7 +20,7 @@ from vt_env.chat import message
 from vt_env.errors import ConfigError
 
 HELLO = ChatRequest([{"role": "user", "content": "Hello"}], max_tokens=7, temperature=0.5, seed=3)
-PATIENT = ServerConfig("http://127.0.0.1:1/v1", "fake", timeout_s=5, max_retries=2)
+PATIENT = ServerConfig("http://127.0.0.1:1/v1", "fake", max_retries=2)
 KEY = "sk-do-not-tell"
 
 
@@ -109,14 +109,17 @@ FAULTS = {
     "no message": (Wire(body=b'{"choices": [{"message": null, "finish_reason": "stop"}]}'), ReplyStatus.UNREADABLE),
     "no end": (Wire(body=b'{"choices": [{"message": {"content": "hel"}}]}'), ReplyStatus.UNREADABLE),
     "odd call": (completion(tool_calls=[{"function": {"name": 3}}]), ReplyStatus.UNREADABLE),
-    "silence": (replace(completion("late"), delay_s=0.4), ReplyStatus.TIMED_OUT),
+    "silence": (replace(completion("late"), delay_s=60), ReplyStatus.TIMED_OUT),
 }
+
+
+def patience(fault: str) -> ServerConfig:
+    return replace(PATIENT, timeout_s=1.5) if fault == "silence" else PATIENT
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_passes_is_mended_by_a_retry(fault: str):
-    config = replace(PATIENT, timeout_s=0.2)
-    reply, server = ask(in_turn(FAULTS[fault][0], completion("fine")), config=config)
+    reply, server = ask(in_turn(FAULTS[fault][0], completion("fine")), config=patience(fault))
     assert (reply.status, reply.text, reply.usage.tries) == (ReplyStatus.OK, "fine", 2)
     assert server.requests[0] == server.requests[1]
 
@@ -124,7 +127,7 @@ def test_a_fault_that_passes_is_mended_by_a_retry(fault: str):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_that_stays_is_a_value_of_its_own_kind(fault: str):
     wire, status = FAULTS[fault]
-    reply, server = ask(in_turn(wire), config=replace(PATIENT, max_retries=1, timeout_s=0.2))
+    reply, server = ask(in_turn(wire), config=replace(patience(fault), max_retries=1))
     assert (reply.status, reply.text, reply.calls) == (status, "", ())
     assert reply.error and len(server.requests) == 2
 
@@ -183,7 +186,7 @@ def test_waits_are_read_as_seconds_or_as_a_date_of_the_server_s_clock():
 
 def test_requests_run_at_once_but_no_more_than_allowed_and_replies_keep_their_order():
     def echo(body: Body) -> Wire:
-        return replace(completion(body["messages"][0]["content"]), delay_s=0.02)
+        return replace(completion(body["messages"][0]["content"]), delay_s=0.1)
 
     texts = [str(number) for number in range(20)]
     with FakeChatServer(echo) as server:
@@ -195,9 +198,10 @@ def test_requests_run_at_once_but_no_more_than_allowed_and_replies_keep_their_or
     assert 2 <= server.peak <= 4
 
 
-def test_a_limit_of_requests_a_minute_spaces_them():
-    with FakeChatServer(in_turn(completion())) as server:
-        config = replace(PATIENT, base_url=server.base_url, requests_per_minute=1)
+@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
+def test_a_limit_a_minute_spaces_requests(limit: str):
+    with FakeChatServer(in_turn(completion(tokens=5))) as server:
+        config = replace(PATIENT, base_url=server.base_url, **{limit: 1})
         with OpenAIClient(config) as client:
             client.complete(HELLO)
             second = client.submit(HELLO)

@@ -24,6 +24,8 @@ _SEARCHES: Mapping[str, tuple[str, str]] = {
     "sum_up_subtitles": ("subtitle_summary", "summary"),
 }
 """Macro-action to tool and kind of result."""
+_VERBS = (*_SEARCHES, "look_at", "look_before", "look_after", "read_around", "answer")
+"""What the first of two numbers says; the second counts for `look_at` and `answer`."""
 
 Vector = NDArray[np.float32]
 
@@ -49,9 +51,13 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
     | `read_around` | `subtitle_zoom` from 10 s before the last place to 10 s after it |
     | `answer_0` ... | the answer: an option by its position |
 
+    With `NumericConfig(actions="multi_discrete")` it is `MultiDiscrete([8, max(candidates, options)])`: what to do
+    (`search_clips`, `search_subtitles`, `sum_up_subtitles`, `look_at`, `look_before`, `look_after`, `read_around`,
+    `answer`), and which result or option to do it to, which the others ignore.
+
     An action that makes no sense yet costs a call and does nothing else. `info["action_mask"]`, int8, is 1 for those
-    that do make sense; `env.unwrapped.action_masks()` is the same as bool, under the name that masked PPO of
-    sb3-contrib asks for.
+    that do make sense, of two numbers one after the other; `env.unwrapped.action_masks()` is the same as bool, under
+    the name that masked PPO of sb3-contrib asks for.
 
     ## Observation Space
     `Box(-1, 1, (D,), float32)`; `env.unwrapped.feature_slices` tells where each group lies:
@@ -116,21 +122,27 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         self._ezpickle_kwargs["numeric"] = numeric
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Tell which actions make sense now, bool[N]; the answers alone once no call is left."""
-        episode = self._running()
-        can_call = episode.remaining.calls > 0
-        count = len(episode.item.options)
-        return np.array(
-            [can_call and self._makes_sense(name) for name in self.action_names[: self._first_answer]]
-            + [idx < count for idx in range(self.option_count)]
-        )
+        """Tell which actions make sense now, bool[A]; the answers alone once no call is left.
 
-    def _spaces(self) -> tuple[spaces.Discrete, spaces.Box]:
+        Of two numbers bool[8 + T]: one makes sense if it does together with some other one.
+        """
+        episode = self._running()
+        allowed = {f"answer_{idx}" for idx in range(len(episode.item.options))}
+        if episode.remaining.calls > 0:
+            allowed |= {name for name in self.action_names[: self._first_answer] if self._makes_sense(name)}
+        if self.numeric.actions == "discrete":
+            return np.array([name in allowed for name in self.action_names])
+        verbs = {_verb(name) for name in allowed}
+        targets = max(_target(name) for name in allowed) + 1
+        return np.array([verb in verbs for verb in _VERBS] + [idx < targets for idx in range(self._targets)])
+
+    def _spaces(self) -> tuple[spaces.Discrete | spaces.MultiDiscrete, spaces.Box]:
         looks = [f"look_at_{idx}" for idx in range(self.numeric.candidates)]
         calls = (*_SEARCHES, *looks, "look_before", "look_after", "read_around")
         self._first_answer = len(calls)
         self.action_names = (*calls, *(f"answer_{idx}" for idx in range(self.option_count)))
-        """Names of the actions, in order."""
+        """Names of the actions, in order; of two numbers, of all that they can mean."""
+        self._targets = max(self.numeric.candidates, self.option_count)
         self.feature_slices = feature_slices(self.numeric, self.option_count)
         """Where in the vector each group of features lies."""
         self._zoom_tool = "caption_zoom" if self.config.perception == "captions" else "frame_zoom"
@@ -141,16 +153,16 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
                 f"tools: {', '.join(missing)} not on offer; the numeric environment needs all of its tools"
             )
         count = feature_count(self.numeric, self.option_count)
-        return spaces.Discrete(len(self.action_names)), spaces.Box(-1.0, 1.0, (count,), np.float32)
+        features = spaces.Box(-1.0, 1.0, (count,), np.float32)
+        if self.numeric.actions == "discrete":
+            return spaces.Discrete(len(self.action_names)), features
+        return spaces.MultiDiscrete([len(_VERBS), self._targets]), features
 
     def _read(self, action: Any, episode: Episode) -> Action:
-        if not self.action_space.contains(action):
-            allowed = f"0 to {len(self.action_names) - 1}; env.unwrapped.action_names tells what they are"
-            raise InvalidAction(f"action {show(action)}: need a whole number from {allowed}")
-        name, idx = self.action_names[int(action)], int(action) - self._first_answer
+        name = self._name(action)
         self._kind, self._looked_at = "failed", None
-        if idx >= 0:
-            options = episode.item.options
+        if _verb(name) == "answer":
+            idx, options = _target(name), episode.item.options
             return Answer(options[idx] if idx < len(options) else f"option {idx + 1}")
         if not self._makes_sense(name):
             return Malformed(name, f"{name} makes no sense yet; search or look first")
@@ -159,6 +171,19 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
             return ToolCall(tool, self._query(tool, episode))
         return self._look(name, episode)
 
+    def _name(self, action: Any) -> str:
+        """Name what an element of the action space stands for."""
+        if self.numeric.actions == "discrete":
+            if self.action_space.contains(action):
+                return self.action_names[int(action)]
+            allowed = f"0 to {len(self.action_names) - 1}; env.unwrapped.action_names tells what they are"
+            raise InvalidAction(f"action {show(action)}: need a whole number from {allowed}")
+        if not self.action_space.contains(action):
+            allowed = f"below {len(_VERBS)} and {self._targets}, as int64[2]"
+            raise InvalidAction(f"action {show(action)}: need two whole numbers {allowed}; see the environment's docs")
+        verb = _VERBS[int(action[0])]
+        return f"{verb}_{int(action[1])}" if verb in ("look_at", "answer") else verb
+
     def _query(self, tool: str, episode: Episode) -> dict[str, object]:
         query: dict[str, object] = {"query": episode.item.question}
         top_k = min(self.numeric.candidates, episode.config.budget.top_k_max)
@@ -166,7 +191,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
 
     def _look(self, name: str, episode: Episode) -> ToolCall:
         if name.startswith("look_at_"):
-            self._kind, self._looked_at = "candidate", int(name.removeprefix("look_at_"))
+            self._kind, self._looked_at = "candidate", _target(name)
             self._place = self._features.candidates[self._looked_at].interval
             return self._zoom(self._zoom_tool, self._place, episode)
         assert self._place is not None
@@ -184,7 +209,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
 
     def _makes_sense(self, name: str) -> bool:
         if name.startswith("look_at_"):
-            return int(name.removeprefix("look_at_")) < len(self._features.candidates)
+            return _target(name) < len(self._features.candidates)
         return name in _SEARCHES or (self._place is not None if name == "read_around" else name in self._neighbours())
 
     def _neighbours(self) -> dict[str, Interval]:
@@ -214,3 +239,13 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
 
     def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
         return super()._info(episode, error) | {"action_mask": self.action_masks().astype(np.int8)}
+
+
+def _verb(name: str) -> str:
+    """What an action does: its name without the number at its end."""
+    return name.rstrip("0123456789").removesuffix("_")
+
+
+def _target(name: str) -> int:
+    """The number at the end of an action's name; 0 where there is none."""
+    return int(name.rpartition("_")[2]) if name[-1].isdecimal() else 0

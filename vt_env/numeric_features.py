@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 KINDS = ("start", "clips", "subtitles", "summary", "candidate", "neighbour", "around", "failed")
 """What the last action was; exactly one is marked."""
+
+ActionForm = Literal["discrete", "multi_discrete"]
 
 _CANDIDATE_SIZE = 7
 _OPTION_SIZE = 5
@@ -80,6 +82,8 @@ class NumericConfig:
 
     candidates: int = 4
     """Results of a search that can be looked at, each by its own action."""
+    actions: ActionForm = "discrete"
+    """Whether an action is one number, or two: what to do, and which result or option to do it to."""
     text_encoder: TextEncoder = HashedWords()
     """Encodes the question and the texts that were read."""
     frame_encoder: ClipEncoder = field(default_factory=ColourNameEncoder)
@@ -88,6 +92,8 @@ class NumericConfig:
     def __post_init__(self) -> None:
         if self.candidates < 1:
             raise ConfigError(f"numeric.candidates={self.candidates}: need 1 or more")
+        if self.actions not in get_args(ActionForm):
+            raise ConfigError(f"numeric.actions={self.actions!r}: allowed are {', '.join(get_args(ActionForm))}")
 
 
 @dataclass(frozen=True, slots=True)

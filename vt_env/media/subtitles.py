@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from vt_env.errors import DataError
 from vt_env.media.container import Timeline, open_media, read_timeline, video_stream
 from vt_env.media.cues import decode_text, parse_cues, plain_text
 from vt_env.media.words import WordIndex, words_of
-from vt_env.types import Interval, SubtitleLine, VideoRef
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine, VideoRef
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,14 @@ class SubtitleTrack:
 
     def within(self, interval: Interval) -> list[SubtitleLine]:
         """Return the lines that share time with `interval`, in time order."""
-        return [line for line in self.lines if line.interval.overlap_s(interval) > 0]
+        return self._timed.within(interval)
 
     def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
         """Return up to `top_k` lines that share a word with `query`, with their BM25 scores.
 
         The best comes first; of equals, the earlier.
         """
-        scores = self._index.scores(query)
-        best = np.argsort(-scores, kind="stable")[: max(0, top_k)]
-        return [(self.lines[number], float(scores[number])) for number in best if scores[number] > 0]
+        return [(self.lines[number], score) for number, score in islice(self._index.ranked(query), max(0, top_k))]
 
     def summary(self, query: str, max_lines: int) -> list[SubtitleLine]:
         """Return up to `max_lines` lines that say the most about `query`, in time order.
@@ -47,15 +47,21 @@ class SubtitleTrack:
         """
         chosen: list[SubtitleLine] = []
         said: list[set[str]] = []
-        for line, _ in self.search(query, len(self.lines)):
-            words = set(words_of(line.text))
-            if len(chosen) < max_lines and not any(words <= before for before in said):
-                chosen.append(line)
+        for number, _ in self._index.ranked(query):
+            if len(chosen) == max_lines:
+                break
+            words = set(words_of(self.lines[number].text))
+            if not any(words <= before for before in said):
+                chosen.append(self.lines[number])
                 said.append(words)
         if not chosen:
             spread = np.linspace(0, len(self.lines) - 1, min(max_lines, len(self.lines)))
             chosen = [self.lines[number] for number in np.round(spread).astype(int)]
         return sorted(chosen, key=lambda line: line.interval)
+
+    @cached_property
+    def _timed(self) -> TimedLines:
+        return TimedLines(self.lines)
 
     @cached_property
     def _index(self) -> WordIndex:
@@ -83,8 +89,8 @@ def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleT
     return SubtitleTrack(tuple(lines), dropped)
 
 
-def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
-    """Load timed captions, one JSON object with `start_s`, `end_s` and `text` a line, into time order.
+def load_captions(path: Path) -> TimedLines:
+    """Load timed captions, one JSON object with `start_s`, `end_s`, `text` and maybe `close_ups` a line, in time order.
 
     Raises:
         DataError: The file is missing, or a line is not such an object; the message names the line.
@@ -97,13 +103,18 @@ def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
         except (ValueError, KeyError, TypeError) as error:
             need = '{"start_s": 0.0, "end_s": 1.0, "text": "…"}'
             raise DataError(f"{path}, line {number}: {error}; need {need}") from error
-    return tuple(sorted(captions, key=lambda line: line.interval))
+    return TimedLines(captions)
 
 
 def _caption(entry: dict[str, Any]) -> SubtitleLine:
     if not isinstance(entry["text"], str):
         raise TypeError("the text is not a string")
-    return SubtitleLine(Interval(float(entry["start_s"]), float(entry["end_s"])), entry["text"])
+    interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
+    close_ups = tuple(
+        CloseUp(Box(*map(float, it["box"])), str(it["text"]), float(it["largest_side"]))
+        for it in entry.get("close_ups", ())
+    )
+    return Caption(interval, entry["text"], close_ups) if close_ups else SubtitleLine(interval, entry["text"])
 
 
 def _read_bytes(path: Path) -> bytes:
