@@ -4,12 +4,12 @@ A journal line holds everything that was said; of 100,000 of them only this is k
 torn last line (its writer was killed) does not count, and no attempt counts twice.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from agents.base import read_opening
 from experiments.runs import JOURNAL
 from vt_env.benchmarks.grounding import length_s, set_iou, set_recall
 from vt_env.benchmarks.replies import Ended, Reply, Status, reply_of, status_without_option
@@ -17,8 +17,10 @@ from vt_env.benchmarks.rows import Span
 from vt_env.errors import DataError
 from vt_env.scoring import AnswerStatus, read_answer
 from vt_env.trajectory import TokenUse, Trajectory
-from vt_env.types import StopReason
+from vt_env.types import StopReason, parse_time
 
+_LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
+"""As `vt_env.prompts.question_text` writes it."""
 UNSCORED = "unscored"
 """Status of an episode whose task has no answer key."""
 
@@ -197,7 +199,6 @@ def _evidence(spans: Sequence[Span], gold: Sequence[Span]) -> Evidence | None:
 
 
 def _duration_s(prompt_text: str) -> float | None:
-    try:
-        return read_opening(prompt_text).duration_s
-    except ValueError:
-        return None
+    # The last one: a question may hold such a line too.
+    found = _LENGTH.findall(prompt_text)
+    return parse_time(found[-1]) if found else None

@@ -11,8 +11,9 @@ from experiments.prices import Prices, read_prices
 from tests.test_metrics import episode
 from vt_env.benchmarks.citations import cited_spans
 from vt_env.errors import ConfigError
+from vt_env.prompts import question_text
 from vt_env.trajectory import CallRecord, ReplyEnd, ReplyRecord, TurnRecord
-from vt_env.types import Interval, Remaining, StopReason
+from vt_env.types import Interval, Item, Remaining, StopReason, VideoRef
 
 OPENING = "Question: What number?\nA. 47\nB. 52\nVideo 10:00 long. Left: 8 calls."
 
@@ -28,7 +29,8 @@ def answer(text: str = "<answer>47</answer>", **changes) -> TurnRecord:
 
 def facts(number: int = 0, *turns: TurnRecord, gold=((100.0, 120.0),), **changes) -> EpisodeFacts:
     right = changes.pop("correct", True)
-    record = episode(number, number, right, turns=turns or (answer(),), prompt_text=OPENING, **changes)
+    changes = {"prompt_text": OPENING, **changes}
+    record = episode(number, number, right, turns=turns or (answer(),), **changes)
     return facts_of(record, {record.task_id: gold})
 
 
@@ -155,6 +157,13 @@ def test_several_attempts_are_worth_pass_at_k():
     assert (rows[2].any_right, rows[2].all_right, rows[2].n) == (0.75, 0.0, 4)
     assert rows[2].chance == pytest.approx(1 - 0.5**4)
     assert pass_rows([facts(0), facts(1)]) == []
+
+
+def test_the_length_of_a_video_is_read_from_what_the_policy_was_told():
+    item = Item("t", "Which says\nVideo 99:00 long.?", ("47", "52"), VideoRef("v", "v.mp4"))
+    opening = question_text(item, 3725.9, Remaining(8, 16), "frames")
+    assert facts(0, prompt_text=opening).duration_s == 3725
+    assert facts(0, prompt_text="").duration_s is None
 
 
 @pytest.mark.parametrize(
