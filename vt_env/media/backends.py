@@ -7,7 +7,7 @@ torchcodec 0.17.0 on PyAV's FFmpeg 8.1, decord2 3.4.0; `experiments/bench/decodi
 torchcodec everywhere but in MPEG transport streams; decord returned wrong pictures without an error in H.264 with open
 groups, HEVC, MPEG-4 with B-frames and transport streams. A backend is refused for a format of which it failed on a
 single frame, and `auto` picks the fastest among those that are right: one frame a second of an hour at 360p took
-torchcodec 0.99 of PyAV's time (`experiments/bench/media.json`), decord 1.07 of a slower PyAV's in the table of backends.
+torchcodec 0.99 of PyAV's time (`experiments/bench/media.json`); decord took longer in the table of backends.
 """
 
 import importlib
