@@ -1,5 +1,6 @@
 """Videos as an episode opens them: everything behind one door, kept open, safe to share."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -14,11 +15,11 @@ from videos import VideoSpec, indices, read_index, write_video
 
 from vt_env.config import EnvConfig, MediaConfig
 from vt_env.env import make_episode
-from vt_env.errors import DataError
+from vt_env.errors import ConfigError, DataError
 from vt_env.media.upkeep import find_faults
 from vt_env.media.video import TextModels, Video, VideoLibrary
 from vt_env.tasks import Task
-from vt_env.types import Box, Interval, Item, SubtitleLine, ToolCall, VideoRef
+from vt_env.types import Box, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
 
 SIZE_PX = (64, 48)
 WHOLE = Box(0, 0, 1, 1)
@@ -191,6 +192,17 @@ def test_text_models_make_search_hybrid_and_summaries_prose_and_survive_pickling
     assert list(find_faults(tmp_path)) == []
     plain = VideoLibrary(MediaConfig(), tmp_path).open(named).subtitles
     assert plain.search("cinema", 1) == [] and plain.written_summary("weather") is None
+
+
+def test_clips_can_be_found_by_the_meaning_of_their_captions(ref: VideoRef, tmp_path: Path) -> None:
+    captions = [{"start_s": 0, "end_s": 4, "text": "rain"}, {"start_s": 4, "end_s": 9, "text": "a film"}]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in captions))
+    library = VideoLibrary(MediaConfig(), tmp_path, text_models=TextModels(Meaning(), search_captions=True))
+    captioned = library.open(replace(ref, captions_path=str(tmp_path / "c.jsonl")))
+    assert captioned.search_clips("cinema", 1) == [ScoredInterval(Interval(4, 9), 1.0)]
+    assert library.open(ref).caption_index is None
+    with pytest.raises(ConfigError, match="need an encoder"):
+        TextModels(search_captions=True)
 
 
 def test_the_summary_tool_shows_what_the_model_wrote_and_counts_as_viewed_what_it_would_have_shown(

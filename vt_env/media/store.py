@@ -40,8 +40,8 @@ META_FILE = "meta.json"
 
 _SMALL_PX = 224
 """Up to this size JPEGs are of quality 95 with chroma at full resolution, since a thing of few pixels needs them all.
-Larger ones are of quality 92 with chroma halved (4:2:0), as in nearly all videos: measured by
-`experiments/bench/media.py` at 448 pixels, that takes 43 % of the disk and 60 % of the time to read."""
+Larger ones are of quality 92 with chroma halved (4:2:0), as in nearly all videos: at 448 pixels and together with
+leaving out the black, that took 43 % of the disk and 40 % of the time to read (`experiments/LOG.md`)."""
 
 
 @dataclass(frozen=True, eq=False)

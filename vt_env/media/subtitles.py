@@ -103,7 +103,7 @@ class SubtitleTrack:
 
 def _ranks(scores: NDArray[np.float64] | Vectors) -> NDArray[np.float64]:
     """Rank from 1 on: how many are better, and one."""
-    return 1.0 + np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.float64)
+    return 1 + np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.float64)
 
 
 def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleTrack:

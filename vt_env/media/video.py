@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 
 from vt_env.config import MediaConfig
+from vt_env.errors import ConfigError
 from vt_env.media import decoded
 from vt_env.media.asr import has_audio, transcribe
 from vt_env.media.cache import Progress, cache_root, content_hash
@@ -19,7 +20,7 @@ from vt_env.media.container import check_file
 from vt_env.media.decode import crop_frame
 from vt_env.media.decoded import DecodedFrames
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
-from vt_env.media.line_index import TextEncoder, build_line_index
+from vt_env.media.line_index import LineIndex, TextEncoder, build_line_index
 from vt_env.media.store import FrameStore, build_store
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
 from vt_env.media.summaries import Summariser, WrittenSummaries
@@ -39,6 +40,8 @@ class Video:
     """Empty if the video has none."""
     captions: TimedLines | None
     """Timed captions in time order; `None` if the reference names none."""
+    caption_index: LineIndex | None = None
+    """The captions as vectors, searched in place of the clips; see `TextModels.search_captions`."""
 
     @property
     def duration_s(self) -> float:
@@ -80,7 +83,12 @@ class Video:
         return crop_frame(whole, box, self.store.config.frame_px)
 
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`."""
+        """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`.
+
+        Where captions are searched in their place, these are the captions nearest in meaning.
+        """
+        if self.caption_index is not None:
+            return [ScoredInterval(line.interval, score) for line, score in self.caption_index.search(query, top_k)]
         return self.index.search(query, top_k)
 
 
@@ -92,6 +100,12 @@ class TextModels:
     """Makes subtitle search hybrid, by words and by meaning, such as `vt_env.doors.sentence_models.SentenceEncoder`."""
     summariser: Summariser | None = None
     """Writes summaries; `None` shows the lines that say the most about the query."""
+    search_captions: bool = False
+    """Find clips by the meaning of their captions, where a video has captions, rather than by their frames."""
+
+    def __post_init__(self) -> None:
+        if self.search_captions and self.encoder is None:
+            raise ConfigError("text_models.search_captions=True: need an encoder, such as SentenceEncoder()")
 
 
 class VideoLibrary:
@@ -159,7 +173,10 @@ class VideoLibrary:
         store = build_store(ref.path, self.config, self.cache_dir, progress)
         index = build_clip_index(store, self.encoder, self.cache_dir)
         captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
-        return Video(ref, store, self._decoded, index, self._subtitles(ref, store, heard), captions)
+        searched = self.text_models.encoder if self.text_models.search_captions and captions else None
+        caption_index = build_line_index(captions or (), searched, self.cache_dir) if searched else None
+        subtitles = self._subtitles(ref, store, heard)
+        return Video(ref, store, self._decoded, index, subtitles, captions, caption_index)
 
     def _subtitles(self, ref: VideoRef, store: FrameStore, heard: Progress | None) -> SubtitleTrack:
         track = load_subtitles(ref, store.video.timeline)
