@@ -224,7 +224,7 @@ def test_captions_are_read_in_time_order(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text(
         '{"start_s": 5, "end_s": 9.5, "text": "late"}\n\n{"start_s": 0, "end_s": 5, "text": "early"}\n'
     )
-    assert load_captions(tmp_path / "c.jsonl") == (line(0, 5, "early"), line(5, 9.5, "late"))
+    assert list(load_captions(tmp_path / "c.jsonl")) == [line(0, 5, "early"), line(5, 9.5, "late")]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,10 @@ def without_last_line(text: str) -> str:
 
 def test_the_world_comes_out_the_same_with_frames_turn_by_turn(small_world: SmallWorld):
     tasks = small_world.tasks
-    attempts = generate(plan_attempts(tasks, 1), ScriptedTeacher(), small_world.library, CAPTIONS, seed=0)
+    plan = plan_attempts(tasks, 1)
+    attempts = generate(
+        plan, ScriptedTeacher(), lambda task: make_episode(task, small_world.library, CAPTIONS), CAPTIONS, seed=0
+    )
     kept = filter_trajectories(attempts, "default", np.random.default_rng(0)).kept
     pairs = [(it, ground(it, make_episode(tasks.by_id(it.task_id), small_world.library, FRAMES))) for it in kept]
     same = [(source, it.trajectory) for source, it in pairs if not it.divergences]

@@ -252,3 +252,41 @@ def test_validation_opens_each_video_once_after_it_was_prepared():
     tasks = [Task(replace(fake_task().item, task_id=str(i), question=str(i)), None, prepared.append) for i in range(3)]
     assert TaskSet(tuple(tasks)).validate(FakeLibrary()) == []
     assert len(prepared) == 1
+
+
+def test_a_function_of_the_split_is_a_source_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    asked: list[str | None] = []
+
+    def talks(split: str | None):
+        asked.append(split)
+        yield {**ROW, "answer": "Lima"}
+        yield {**ROW, "question": "And in the other one?", "video": "talks/other.mp4", "split": "val"}
+        yield fake_task()
+
+    loaded = load_tasks(talks, "train")
+    assert asked == ["train"] and [(it.item.split, it.gold) for it in loaded] == [("train", Gold(1))]
+    assert loaded[0].item.video.path == str(tmp_path / "talks/keynote.mp4")
+    assert [it.item.split for it in load_tasks(talks)] == ["test", "val", "test"]
+    with pytest.raises(ConfigError, match=r"split='dev': <lambda> has no task of it; allowed are \['test', 'val'\]"):
+        load_tasks(lambda split: list(talks(None))[1:], "dev")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "?"}, "row 2: no 'video'"),
+        ({**ROW, "options": ["a"]}, "row 2: options="),
+        (5, "row 2: 'int' object"),
+    ],
+)
+def test_a_mistake_of_a_source_names_it_and_its_row(tmp_path: Path, monkeypatch, row: Any, message: str):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def talks(split: str | None):
+        return [ROW, row]
+
+    with pytest.raises(DataError, match=f"tasks=talks, {message}"):
+        load_tasks(talks)

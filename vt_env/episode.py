@@ -30,6 +30,7 @@ from vt_env.types import (
     Malformed,
     Observation,
     Outcome,
+    Perception,
     Remaining,
     StopReason,
     ToolCall,
@@ -47,7 +48,13 @@ class Episode:
     """
 
     def __init__(
-        self, item: Item, gold: Gold | None, video: Video, config: EnvConfig, tools: tuple[Tool, ...] | None = None
+        self,
+        item: Item,
+        gold: Gold | None,
+        video: Video,
+        config: EnvConfig,
+        tools: tuple[Tool, ...] | None = None,
+        perception: Perception | None = None,
     ) -> None:
         """Prepare an episode; nothing is rendered before `start`.
 
@@ -57,11 +64,12 @@ class Episode:
             video: The item's video, open.
             config: Perception, budget, rewards.
             tools: The tools offered; `None` takes those that the config names.
+            perception: Eyes of the caller's own, of the kind that the config names; `None` builds them.
         """
         self.item = item
         self.video = video
         self.config = config
-        self.perception = build_perception(config.perception, video, config.budget)
+        self.perception = perception or build_perception(config.perception, video, config.budget)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
         self.turns: list[Turn] = []
         self.prompt_text = ""
@@ -100,7 +108,10 @@ class Episode:
             view = self.perception.overview() or View("")
         self._frames -= _frame_count(view)
         self.prompt_frames = self._refs(view)
-        self.prompt_text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        # Frames are shown as pictures; what there is to read of the whole video stands before the question.
+        is_read = view.frames is None and view.text
+        self.prompt_text = f"{prompts.returned_text(view.text)}\n{text}" if is_read else text
         return Observation(self.prompt_text, self.remaining, view.frames)
 
     def apply(self, action: Action) -> Outcome:
@@ -243,7 +254,8 @@ def _as_view(tool: Tool, result: object) -> View:
     if not isinstance(result, str | View):
         raise TypeError(f"tool {tool.name} returned {type(result).__name__}: need str or View")
     view = View(result) if isinstance(result, str) else result
-    return replace(view, text=prompts.returned_text(view.text))
+    text = prompts.returned_text(view.text)
+    return view if text == view.text else replace(view, text=text)
 
 
 def _frame_count(view: View) -> int:

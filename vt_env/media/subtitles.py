@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from vt_env.media.encoders import Vectors
 from vt_env.media.line_index import LineIndex
 from vt_env.media.summaries import MAX_LINES, WrittenSummaries
 from vt_env.media.words import WordIndex, words_of
-from vt_env.types import Interval, SubtitleLine, VideoRef
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine, VideoRef
 
 _RANK_SHIFT = 60
 """The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
@@ -43,7 +45,7 @@ class SubtitleTrack:
 
     def within(self, interval: Interval) -> list[SubtitleLine]:
         """Return the lines that share time with `interval`, in time order."""
-        return [line for line in self.lines if line.interval.overlap_s(interval) > 0]
+        return self._timed.within(interval)
 
     def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
         """Return up to `top_k` lines that match `query`, with their scores, the best first; of equals, the earlier.
@@ -52,12 +54,13 @@ class SubtitleTrack:
         one by meaning are fused: a line scores the sum of 1 / (60 + its rank) over the rankings that hold it, equals
         having the same rank (reciprocal rank fusion). Our choice: the paper does not say how it searches subtitles.
         """
+        if self.meanings is None:
+            return [(self.lines[number], score) for number, score in islice(self._index.ranked(query), max(0, top_k))]
         scores = self._index.scores(query)
-        if self.meanings is not None:
-            by_words = np.where(scores > 0, 1 / (_RANK_SHIFT + _ranks(scores)), 0.0)
-            scores = by_words + 1 / (_RANK_SHIFT + _ranks(self.meanings.cosines(query)))
-        best: Sequence[int] = np.argsort(-scores, kind="stable")[: max(0, top_k)].tolist()
-        return [(self.lines[number], float(scores[number])) for number in best if scores[number] > 0]
+        by_words = np.where(scores > 0, 1 / (_RANK_SHIFT + _ranks(scores)), 0.0)
+        fused = by_words + 1 / (_RANK_SHIFT + _ranks(self.meanings.cosines(query)))
+        best: Sequence[int] = np.argsort(-fused, kind="stable")[: max(0, top_k)].tolist()
+        return [(self.lines[number], float(fused[number])) for number in best]
 
     def summary(self, query: str, max_lines: int) -> list[SubtitleLine]:
         """Return up to `max_lines` lines that say the most about `query`, in time order.
@@ -68,10 +71,12 @@ class SubtitleTrack:
         """
         chosen: list[SubtitleLine] = []
         said: list[set[str]] = []
-        for line, _ in self.search(query, len(self.lines)):
-            words = set(words_of(line.text))
-            if len(chosen) < max_lines and not any(words <= before for before in said):
-                chosen.append(line)
+        for number, _ in self._index.ranked(query):
+            if len(chosen) == max_lines:
+                break
+            words = set(words_of(self.lines[number].text))
+            if not any(words <= before for before in said):
+                chosen.append(self.lines[number])
                 said.append(words)
         if not chosen:
             spread = np.linspace(0, len(self.lines) - 1, min(max_lines, len(self.lines)))
@@ -86,6 +91,10 @@ class SubtitleTrack:
         if self.written is None or not self.lines:
             return None
         return self.written.about(query, self.lines if len(self.lines) <= MAX_LINES else self.summary(query, MAX_LINES))
+
+    @cached_property
+    def _timed(self) -> TimedLines:
+        return TimedLines(self.lines)
 
     @cached_property
     def _index(self) -> WordIndex:
@@ -120,8 +129,8 @@ def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleT
     return SubtitleTrack(tuple(lines), dropped)
 
 
-def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
-    """Load timed captions, one JSON object with `start_s`, `end_s` and `text` a line, into time order.
+def load_captions(path: Path) -> TimedLines:
+    """Load timed captions, one JSON object with `start_s`, `end_s`, `text` and maybe `close_ups` a line, in time order.
 
     Raises:
         DataError: The file is missing, or a line is not such an object; the message names the line.
@@ -134,13 +143,18 @@ def load_captions(path: Path) -> tuple[SubtitleLine, ...]:
         except (ValueError, KeyError, TypeError) as error:
             need = '{"start_s": 0.0, "end_s": 1.0, "text": "…"}'
             raise DataError(f"{path}, line {number}: {error}; need {need}") from error
-    return tuple(sorted(captions, key=lambda line: line.interval))
+    return TimedLines(captions)
 
 
 def _caption(entry: dict[str, Any]) -> SubtitleLine:
     if not isinstance(entry["text"], str):
         raise TypeError("the text is not a string")
-    return SubtitleLine(Interval(float(entry["start_s"]), float(entry["end_s"])), entry["text"])
+    interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
+    close_ups = tuple(
+        CloseUp(Box(*map(float, it["box"])), str(it["text"]), float(it["largest_side"]))
+        for it in entry.get("close_ups", ())
+    )
+    return Caption(interval, entry["text"], close_ups) if close_ups else SubtitleLine(interval, entry["text"])
 
 
 def _read_bytes(path: Path) -> bytes:

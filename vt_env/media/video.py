@@ -24,7 +24,8 @@ from vt_env.media.line_index import LineIndex, TextEncoder, build_line_index
 from vt_env.media.store import FrameStore, build_store
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
 from vt_env.media.summaries import Summariser, WrittenSummaries
-from vt_env.types import Box, FrameBatch, ScoredInterval, SubtitleLine, VideoRef
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Video:
     index: ClipIndex
     subtitles: SubtitleTrack
     """Empty if the video has none."""
-    captions: tuple[SubtitleLine, ...] | None
+    captions: TimedLines | None
     """Timed captions in time order; `None` if the reference names none."""
     caption_index: LineIndex | None = None
     """The captions as vectors, searched in place of the clips; see `TextModels.search_captions`."""
@@ -156,7 +157,7 @@ class VideoLibrary:
             ConfigError: The cache cannot be written, or speech recognition is asked for and not installed.
         """
         check_file(Path(ref.path))
-        key = (ref, content_hash(Path(ref.path)))
+        key = (ref, _state_of(Path(ref.path)))
         with self._lock:
             if key in self._open:
                 self._open.move_to_end(key)
@@ -190,6 +191,14 @@ class VideoLibrary:
     def __reduce__(self) -> tuple[Callable[..., "VideoLibrary"], tuple[object, ...]]:
         limits = (self._max_open, self._decoded.limit_bytes)
         return _library, (self.config, self.cache_dir, self.encoder, self.text_models, self._transcribe, *limits)
+
+
+def _state_of(path: Path) -> str:
+    """Name what a file holds by what changes with it: reading three MiB on every reset would be most of its cost."""
+    if path.is_dir():
+        return content_hash(path)
+    stat = path.stat()
+    return f"{stat.st_dev} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _library(
