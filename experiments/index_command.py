@@ -51,8 +51,8 @@ class IndexRun:
     manifest: Path | None = None
     """JSON file to write: every video with its state, and for missing or undecodable ones why."""
     encoder: str = "colours"
-    """What clips are searched with: colours, or (extra train) world, the small encoder of the generated world, or a
-    CLIP or SigLIP checkpoint by name or folder."""
+    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
+    the small one of the generated world, once experiments.tiny.dual_encoder has trained it."""
     check: bool = False
     """Plant queries whose answers are known, and fail if retrieval finds them hardly more often than chance."""
     verify: bool = False
