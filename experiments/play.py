@@ -19,6 +19,7 @@ from agents.rollout import AgentBatch
 from experiments.pictures import draw_look
 from experiments.policies import ModelConfig, Policy, PolicyName, Seat, build_policy
 from experiments.runs import write_text
+from experiments.text_models import TextConfig
 from experiments.video_files import VIDEO_SUFFIXES, video_ref
 from vt_env.actions import parse_action
 from vt_env.config import EnvConfig, resolve_budget
@@ -60,6 +61,8 @@ class PlayRun:
     """Folder for pictures, transcript and trajectory; what an earlier episode wrote there is replaced."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
 
 def main(run: PlayRun) -> None:
@@ -70,7 +73,7 @@ def main(run: PlayRun) -> None:
         DataError: The video cannot be read.
     """
     task, policy = choose_task(run), _policy(run)
-    library = VideoLibrary(policy.config.media, transcribe=run.asr)
+    library = VideoLibrary(policy.config.media, text_models=run.text.open(), transcribe=run.asr)
     episode = make_episode(task, library, policy.config, policy.tools)
     run.out.mkdir(parents=True, exist_ok=True)
     replies = _play(run, episode, policy.players([Seat(task, run.seed)]), library.open(task.item.video).store.video)
