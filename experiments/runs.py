@@ -99,6 +99,11 @@ def open_run(path: Path, kind: str, config: object) -> Iterator[Run]:
         run.metric({"event": "closed"})
 
 
+def as_json(value: object) -> Any:
+    """Turn dataclasses and enums into what JSON gives back when it is read again."""
+    return json.loads(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value))
+
+
 def resolve(config: object) -> dict[str, Any]:
     """Turn a dataclass into what JSON gives back when it is read again: tuples as lists, paths as text."""
     if not is_dataclass(config) or isinstance(config, type):

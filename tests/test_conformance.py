@@ -1,9 +1,12 @@
 """All environments, both perceptions: Gymnasium's rules, this package's rules, the same bits everywhere."""
 
+import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -14,8 +17,10 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 import vt_env
 from vt_env.config import MediaConfig
 from vt_env.conformance import digest_of, rollout_digest
+from vt_env.env import LongVideoQAEnv
 from vt_env.errors import ConfigError
-from vt_env.testing import FakeLibrary, conformance, fake_tasks
+from vt_env.testing import FakeLibrary, FakeVideo, conformance, fake_tasks, library_conformance
+from vt_env.types import FrameBatch
 from vt_env.wrappers import reset_groups
 
 IDS = ("vt_env/LongVideoQA-v0", "vt_env/LongVideoQAText-v0", "vt_env/LongVideoQANumeric-v0")
@@ -51,6 +56,24 @@ def test_the_ids_that_the_package_registers_are_these():
     assert vt_env.__name__ == "vt_env" and registered == set(IDS)
 
 
+@pytest.mark.parametrize("env_id", IDS)
+def test_every_environment_is_documented_in_the_form_of_gymnasiums_own(env_id: str):
+    text = inspect.getdoc(type(make(env_id).unwrapped)) or ""
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
+        "Description", "Action Space", "Observation Space", "Rewards", "Starting State", "Episode End", "Information",
+        "Arguments", "References", "Version History",
+    ]  # fmt: skip
+    assert all(section.strip() for section in re.split(r"^## .*$", text, flags=re.MULTILINE))
+
+
+def test_the_documented_arguments_are_those_that_there_are():
+    text = inspect.getdoc(LongVideoQAEnv) or ""
+    documented = re.findall(
+        r"^\| `(\w+)` \|", text.partition("## Arguments")[2].partition("## References")[0], re.MULTILINE
+    )
+    assert documented == list(inspect.signature(LongVideoQAEnv).parameters)
+
+
 class Talkative(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         *result, info = super().step(action)
@@ -71,6 +94,32 @@ class Forgiving(gym.Wrapper[Any, Any, Any, Any]):
 def test_conformance_finds_what_breaks_a_rule(broken: type[gym.Wrapper[Any, Any, Any, Any]]):
     with pytest.raises(AssertionError):
         conformance(lambda: broken(make(IDS[2])))
+
+
+@dataclass(frozen=True)
+class Late(FakeVideo):
+    def frames_at(self, times_s: Any) -> FrameBatch:
+        frames = super().frames_at(times_s)
+        return FrameBatch(frames.data, frames.pts_s + 1)
+
+
+@dataclass(frozen=True)
+class Boundless(FakeVideo):
+    def frames_at(self, times_s: Any) -> FrameBatch:
+        return super().frames_at([min(max(0, time_s), self.duration_s - 1) for time_s in times_s])
+
+
+@dataclass(frozen=True)
+class Lavish(FakeVideo):
+    def search_clips(self, query: str, top_k: int) -> Any:
+        return super().search_clips(query, top_k + 1)
+
+
+def test_a_library_is_checked_and_what_breaks_a_rule_is_found():
+    library_conformance(FakeLibrary(), FakeVideo().ref)
+    for kind, message in ((Late, "got the later"), (Boundless, "is not refused"), (Lavish, "top_k=1")):
+        with pytest.raises(AssertionError, match=message):
+            library_conformance(FakeLibrary((kind(),)), FakeVideo().ref)
 
 
 def test_rollouts_are_the_same_bits_in_other_processes_whatever_their_hash_seed():
@@ -111,6 +160,58 @@ def test_vectors_of_any_kind_and_size_play_as_single_environments_do(env_id: str
         finally:
             envs.close()
     assert played["sync"] == played["async"]
+
+
+def member(observations: Any, number: int) -> Any:
+    """Take what one environment of a vector was given out of what all were."""
+    if isinstance(observations, dict):
+        return {key: member(it, number) for key, it in observations.items()}
+    return observations[number]
+
+
+def in_order(observation: Any) -> Any:
+    """Sort keys, since a vector's spaces do."""
+    if not isinstance(observation, dict):
+        return observation
+    return {key: in_order(observation[key]) for key in sorted(observation)}
+
+
+def actions_of(env_id: str, seed: int, count: int) -> list[Any]:
+    space = make(env_id).action_space
+    space.seed(seed)
+    return [space.sample() for _ in range(count)]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(("kind", "workers"), [("sync", 1), ("sync", 3), ("async", 1), ("async", 4)])
+def test_what_a_member_of_a_vector_sees_does_not_depend_on_how_many_there_are(env_id: str, kind: str, workers: int):
+    """Every observation, reward and end of two members, in vectors of any size, is that of an environment alone."""
+    steps = 20
+    streams = [actions_of(env_id, seed, steps) for seed in range(workers)]
+    alone: list[list[str]] = []
+    for seed, stream in list(enumerate(streams))[:2]:
+        env = make(env_id)
+        seen = [digest_of(in_order(env.reset(seed=seed)[0]))]
+        for action in stream:
+            observation, reward, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
+                observation, _ = env.reset()
+            seen.append(digest_of((in_order(observation), float(reward), bool(terminated), bool(truncated))))
+        alone.append(seen)
+    envs = vector(env_id, kind, workers, AutoresetMode.SAME_STEP)
+    try:
+        observations, _ = envs.reset(seed=list(range(workers)))
+        together = [[digest_of(in_order(member(observations, number)))] for number in range(len(alone))]
+        for step in range(steps):
+            actions = tuple(stream[step] for stream in streams)
+            batch = np.array(actions) if "Numeric" in env_id else actions
+            observations, rewards, terminated, truncated, _ = envs.step(batch)
+            for number, seen in enumerate(together):
+                ended = (float(rewards[number]), bool(terminated[number]), bool(truncated[number]))
+                seen.append(digest_of((in_order(member(observations, number)), *ended)))
+    finally:
+        envs.close()
+    assert together == alone
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

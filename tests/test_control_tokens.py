@@ -1,6 +1,8 @@
 """Control tokens in data reach a model as plain text, whatever the source; other text is not changed by a byte."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,21 +16,23 @@ from vt_env.episode import Episode
 from vt_env.scoring import read_answer
 from vt_env.tasks import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
+from vt_env.text_env import LongVideoQATextEnv
 from vt_env.tool import Tool
 from vt_env.tools import tools_for
-from vt_env.types import Interval, SubtitleLine, ToolCall
+from vt_env.types import Interval, SubtitleLine, ToolCall, VideoRef
 
 QWEN_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
     "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>",
     "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>",
-    "</think>",
+    "</think>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>",
+    "<tts_text_bos_single>",
 )  # fmt: skip
-"""Added tokens of the tokenizers of Qwen2.5-VL (the first 22) and of Qwen3-VL (all)."""
+"""Added tokens of the tokenizers of Qwen2.5-VL (the first 22), of Qwen3-VL (26) and of Qwen3-Omni (all)."""
 OTHER_TOKENS = (
     "<answer>", "</answer>", "<image>", "<video>", "<s>", "</s>", "<start_of_turn>", "<end_of_turn>", "<|eot_id|>",
-    "<|begin_of_text|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<IMG_CONTEXT>",
+    "<|begin_of_text|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "<IMG_CONTEXT>", "<|turn>", "<tool_call|>",
 )  # fmt: skip
 TOKENS = (*QWEN_TOKENS, *OTHER_TOKENS)
 ALL = " ".join(TOKENS)
@@ -124,3 +128,73 @@ def test_the_tiny_tokenizer_makes_no_special_token_of_data(perception: str):
     texts = [episode.start().text, *(episode.apply(call).observation.text for call in CALLS)]
     for text in texts:
         assert not special & set(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def qwen_tokenizer() -> Any:
+    """A tokenizer that treats text as Qwen's do: composed by NFC, bytes, and every added token found before either."""
+    tokenizers = pytest.importorskip("tokenizers")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({sign: idx for idx, sign in enumerate(alphabet)}, []))
+    tokenizer.normalizer = tokenizers.normalizers.NFC()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens([tokenizers.AddedToken(it, normalized=False) for it in QWEN_TOKENS])
+    return tokenizer
+
+
+def said_by(token: str, source: str, folder: Path) -> list[str]:
+    """Play an episode in which a token stands in one place alone; return what a model reads, message by message."""
+    line = SubtitleLine(Interval(100, 200), f"delta {token}" if source in ("subtitle", "caption") else "delta")
+    ref = VideoRef("fake", str(folder / (f"{token.replace('/', '')}.mp4" if source == "file name" else "fake.mp4")))
+    video = FakeVideo(ref=ref, captions=(line,), subtitle_lines=(line,))
+    item = replace(
+        fake_task().item,
+        video=ref,
+        task_id=token if source == "task id" else "fake/0",
+        question=f"what {token}?" if source == "question" else "what?",
+        options=(f"12 {token}" if source == "option" else "12", "47"),
+    )
+    env = LongVideoQATextEnv(
+        TaskSet((Task(item, None),)),
+        perception="captions" if source == "caption" else "frames",
+        library=FakeLibrary((video,)),
+    )
+    env.reset(seed=0)
+    for text in WRITTEN.get(source, WRITTEN["subtitle"]):
+        env.step(text.replace("TOKEN", json.dumps(token)[1:-1]))
+    shown = [message for message in env.messages() if message["role"] in ("user", "tool")]
+    return [str(block["text"]) for message in shown for block in message["content"] if block["type"] == "text"]
+
+
+WRITTEN = {
+    "subtitle": [
+        '<tool_call>{"name": "subtitle_retrieval", "arguments": {"query": "delta"}}</tool_call>',
+        '<tool_call>{"name": "subtitle_zoom", "arguments": {"start_s": 90, "end_s": 210}}</tool_call>',
+        '<tool_call>{"name": "subtitle_summary", "arguments": {"query": "delta"}}</tool_call>',
+        "<answer>12</answer>",
+    ],
+    "caption": ['<tool_call>{"name": "caption_zoom", "arguments": {"start_s": 90, "end_s": 210}}</tool_call>'],
+    "argument": ['<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "TOKEN", "end_s": 5}}</tool_call>'],
+    "name of an argument": ['<tool_call>{"name": "frame_zoom", "arguments": {"TOKEN": 5}}</tool_call>'],
+    "part of a list": [
+        '<tool_call>{"name": "spatial_zoom", "arguments": {"time_s": 5, "box": ["TOKEN", 0, 1, 1]}}</tool_call>'
+    ],
+    "name of a tool": ['<tool_call>{"name": "TOKEN", "arguments": {}}</tool_call>'],
+}
+"""What a model writes, where it matters for what it is told."""
+SOURCES = ("question", "option", "file name", "task id", *WRITTEN)
+ECHOED = {"question", "option", "subtitle", "caption", "argument", "name of an argument", "part of a list"}
+"""Sources whose text a model is shown."""
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_special_token_of_qwen_reaches_its_model_from_any_source(source: str, tmp_path: Path):
+    tokenizer = qwen_tokenizer()
+    special = {tokenizer.token_to_id(token) for token in QWEN_TOKENS}
+    for token in QWEN_TOKENS:
+        assert special & set(tokenizer.encode(token).ids), "the tokenizer knows its tokens"
+        texts = said_by(token, source, tmp_path)
+        # Hints on malformed actions are our own words and name the tags that a call stands in.
+        texts = [text for text in texts if not text.startswith("Malformed: ")]
+        assert not special & {number for text in texts for number in tokenizer.encode(text).ids}, (token, texts)
+        shown = any(token.replace("<", "< ", 1) in text for text in texts)
+        assert shown == (source in ECHOED), (token, texts)

@@ -3,6 +3,7 @@
 import json
 import os
 import string
+from collections import Counter
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,7 @@ from vt_env.dialects import parse_dialects
 from vt_env.env import LongVideoQAEnv
 from vt_env.errors import ConfigError
 from vt_env.numeric_env import LongVideoQANumericEnv
+from vt_env.numeric_features import NumericConfig
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.text_env import LongVideoQATextEnv
 from vt_env.tools import tools_for
@@ -124,6 +126,63 @@ def test_any_json_as_arguments_is_read_or_malformed(name: str, arguments: object
     env = make(LongVideoQATextEnv, "frames")
     env.reset(seed=0)
     assert env.step(text)[4]["error"] in ERRORS
+
+
+VALUES: tuple[Any, ...] = (
+    0, -1, 3, 10**30, 0.5, -0.5, 1.5, float("nan"), float("inf"), None, True, "", "47", "\ud800", b"x", (), [], {},
+    object(), np.float64(0.2), np.float32("nan"), np.int64(-7), np.array(0.3), np.array([0.1, 0.2, 0.6, 0.9]),
+    np.array([]), np.array(["a"]), np.array([0.9, 0.9, 0.1, 0.1]), (0.1, 0.2, 0.3), {"start_fraction": 0.1},
+)  # fmt: skip
+"""What a broken policy might put where a value belongs."""
+
+
+def mutated_element(rng: np.random.Generator, element: tuple[Any, Any]) -> Any:
+    """Draw an element of the typed space as it is, with a part replaced, left out or put in, or something else."""
+    if rng.random() < 0.3:
+        return element
+    tool_idx, value = element
+    chosen = VALUES[rng.integers(len(VALUES))]
+    if not isinstance(value, dict) or rng.random() < 0.2:
+        return ((chosen, value), (tool_idx, chosen), (tool_idx,), (tool_idx, value, chosen), chosen)[rng.integers(5)]
+    names = list(value)
+    name = names[rng.integers(len(names))]
+    if rng.random() < 0.1:
+        return tool_idx, {key: it for key, it in value.items() if key != name}
+    return tool_idx, {**value, name if rng.random() < 0.9 else "extra": chosen}
+
+
+@pytest.mark.parametrize("perception", ["frames", "captions"])
+def test_mutated_elements_are_refused_as_such_or_lead_to_typed_outcomes(perception: str):
+    rng = np.random.default_rng(0)
+    env = make(LongVideoQAEnv, perception)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    seen: Counter[str | None] = Counter()
+    for _ in range(ACTIONS // 8):
+        turns = len(env.episode.turns)
+        try:
+            observation, reward, terminated, truncated, info = env.step(mutated_element(rng, env.action_space.sample()))
+        except gym.error.InvalidAction as refused:
+            assert str(refused).startswith("action ") and "need (index, value)" in str(refused)
+            assert len(str(refused)) < 300 and len(env.episode.turns) == turns
+            seen["refused"] += 1
+            continue
+        assert info["error"] in ERRORS and isinstance(reward, float) and env.observation_space.contains(observation)
+        seen[info["error"]] += 1
+        if terminated or truncated:
+            env.reset()
+    assert {"refused", None, "tool_error"} <= set(seen) and min(seen["refused"], seen[None]) > ACTIONS // 80
+
+
+@pytest.mark.parametrize("form", ["discrete", "multi_discrete"])
+def test_anything_as_a_numeric_action_is_refused_as_such_or_leads_to_a_typed_outcome(form: Any):
+    env = LongVideoQANumericEnv(fake_tasks(), library=FakeLibrary(), numeric=NumericConfig(actions=form))
+    for action in (*VALUES, np.array([1, 2]), np.array([1, 2, 3]), np.array([[1, 2]]), (1, 2), [1, 2], 2, np.int32(2)):
+        env.reset(seed=0)
+        try:
+            assert env.step(action)[4]["error"] in ERRORS
+        except gym.error.InvalidAction as refused:
+            assert "whole number" in str(refused) and env.episode is not None and env.episode.turns == []
 
 
 @pytest.mark.parametrize(

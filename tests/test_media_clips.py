@@ -204,3 +204,23 @@ def test_a_damaged_index_is_refused_with_the_remedy(store: FrameStore, tmp_path:
     with pytest.raises(DataError, match=r"damaged .* delete the file, it is rebuilt") as caught:
         build_clip_index(store, ENCODER, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 200))
+def test_a_long_video_is_ranked_as_a_sort_of_all_its_clips_would_rank_it(seed: int, top_k: int) -> None:
+    scores = np.random.default_rng(seed).choice([0.0, 0.2, 0.4, 0.6], 700, p=[0.4, 0.3, 0.2, 0.1])
+    scores[1::2] = 0  # No two clips touch, so that each result is one clip.
+    expected = [int(clip) for clip in np.argsort(-scores, kind="stable") if scores[clip] > 0][:top_k]
+    assert [round(hit.interval.start_s / 10) for hit in index_of(scores.tolist()).search("red", top_k)] == expected
+
+
+def test_a_query_that_is_asked_again_is_not_encoded_again() -> None:
+    class Counting(ColourNameEncoder):
+        texts: list[str] = []  # noqa: RUF012
+
+        def encode_text(self, text: str):
+            self.texts.append(text)
+            return super().encode_text(text)
+
+    index = ClipIndex(index_of([0.5]).vectors, 10.0, 10.0, Counting())
+    assert index.search("red", 1) == index.search("red", 1) and Counting.texts == ["red"]

@@ -1,5 +1,6 @@
 """The numeric environment: what its features tell, what they do not, and that looking pays without words."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from vt_env.gold import Gold
 from vt_env.numeric_env import LongVideoQANumericEnv
 from vt_env.numeric_features import KINDS, HashedWords, NumericConfig
 from vt_env.tasks import Task, TaskSet
-from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks
+from vt_env.testing import FakeLibrary, FakeVideo, conformance, fake_task, fake_tasks
 from vt_env.types import Interval, SubtitleLine
 
 __all__ = ["small_world"]
@@ -178,6 +179,13 @@ def test_tools_that_a_macro_action_needs_must_be_on_offer():
     with pytest.raises(ConfigError, match=r"candidates=0: need 1 or more"):
         NumericConfig(candidates=0)
 
+    @dataclass
+    class Loose:
+        dim: int = 8
+
+    with pytest.raises(ConfigError, match=r"numeric.text_encoder: it cannot be hashed"):
+        NumericConfig(text_encoder=Loose())  # type: ignore[arg-type]
+
 
 def by_features(env: LongVideoQANumericEnv, task_id: str) -> float:
     """Play by fixed thresholds on features, which a small network can compute; return the reward."""
@@ -204,3 +212,48 @@ def test_looking_pays_for_a_policy_that_reads_nothing_but_features(
     rewards = [by_features(env, task.item.task_id) for task in tasks]
     assert len(rewards) == 24
     assert float(np.mean(rewards)) >= share
+
+
+def play_pairs(env: LongVideoQANumericEnv, *actions: tuple[int, int]) -> dict[str, Any]:
+    _, info = env.reset(seed=0)
+    for action in actions:
+        *_, info = env.step(np.array(action))
+    return info
+
+
+def test_two_numbers_say_what_to_do_and_to_what():
+    env = make(numeric=NumericConfig(candidates=3, actions="multi_discrete"))
+    assert env.action_space == gym.spaces.MultiDiscrete([8, 4])
+    info = play_pairs(env, (0, 3), (3, 1))
+    assert env.episode is not None
+    looked = env.episode.turns[1].action
+    named = make(numeric=NumericConfig(candidates=3))
+    play(named, "search_clips", "look_at_1")
+    assert named.episode is not None and named.episode.turns[1].action == looked
+    assert info["action_mask"].tolist() == [1] * 8 + [1] * 4
+    *_, info = env.step(np.array([7, 1]))
+    assert (info["correct"], info["stop_reason"]) == (True, "answered")
+
+
+def test_pairs_keep_the_rules_of_all_environments():
+    choices = {"tasks": fake_tasks(), "library": FakeLibrary(), "numeric": NumericConfig(actions="multi_discrete")}
+    conformance(lambda: gym.make("vt_env/LongVideoQANumeric-v0", **choices))
+
+
+def test_of_two_numbers_each_has_a_mask_and_what_makes_no_sense_costs_a_call():
+    env = make(numeric=NumericConfig(candidates=6, actions="multi_discrete"), budget=BudgetConfig(2, 8, 8))
+    mask = play_pairs(env)["action_mask"].tolist()
+    assert mask == [1, 1, 1, 0, 0, 0, 0, 1] + [1] * 4 + [0] * 2
+    assert play_pairs(env, (3, 5))["error"] == "malformed"
+    mask = play_pairs(env, (0, 0), (0, 0))["action_mask"].tolist()
+    assert mask == [0] * 7 + [1] + [1] * 4 + [0] * 2
+
+
+def test_a_pair_outside_the_space_is_refused_with_what_is_allowed():
+    env = make(numeric=NumericConfig(actions="multi_discrete"))
+    env.reset(seed=0)
+    for wrong in (3, (0, 0, 0), np.array([8, 0]), np.array([0, 4]), np.array([0.5, 1]), "look_at_0"):
+        with pytest.raises(gym.error.InvalidAction, match="need two whole numbers below 8 and 4"):
+            env.step(wrong)
+    with pytest.raises(ConfigError, match=r"numeric.actions='pairs': allowed are discrete, multi_discrete"):
+        NumericConfig(actions="pairs")  # type: ignore[arg-type]

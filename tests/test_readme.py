@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ def blocks(language: str, mark: str = "") -> list[Block]:
 
 
 def test_the_python_of_the_readme_runs_as_printed(tmp_path):
+    for city in ("Greenbelt", "Oslo"):
+        (tmp_path / "talks" / city).mkdir(parents=True)
+        shutil.copy(ROOT / "tests/fixtures/nasa_13013.mp4", tmp_path / "talks" / city / "talk.mp4")
     code = "\n".join(block.text for block in blocks("python") if not block.mark)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -87,6 +87,19 @@ def test_handles_name_videos_and_not_spellings_of_paths(tmp_path: Path):
     assert handles[0] == handles[1] != handles[2]
 
 
+def test_a_video_may_be_a_folder_of_pictures_a_link_or_a_full_path(tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "pictures").mkdir(parents=True)
+    (elsewhere / "film.mp4").touch()
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "linked").symlink_to(elsewhere)
+    names = ["linked/pictures", "linked/film.mp4", str(elsewhere / "film.mp4")]
+    rows = [{**ROW, "video": name, "task_id": name} for name in names]
+    paths = [task.item.video.path for task in load_tasks(write(data, *rows))]
+    assert paths == [str(elsewhere / "pictures"), *[str(elsewhere / "film.mp4")] * 2]
+
+
 def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: Path):
     (task,) = load_tasks(write(tmp_path, json.dumps({**ROW, "question": "a\u2028b?"}, ensure_ascii=False)))
     assert task.item.question == "a\u2028b?"
@@ -121,6 +134,12 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
         ({**ROW, "answer": 1, "evidence_boxes": [[0, 0, 1, 1]]}, "one for each interval of evidence"),
         ({**ROW, "video": "talks/gone.mp4"}, "video 'talks/gone.mp4' does not exist; paths are relative to this file"),
         ({**ROW, "subtitles": "gone.srt"}, "subtitles 'gone.srt' does not exist"),
+        (
+            {**ROW, "video": "../secret.mp4"},
+            "video '../secret.mp4' leads out of the folder of this file; link it there",
+        ),
+        ({**ROW, "subtitles": "talks/../../s.srt"}, "subtitles 'talks/../../s.srt' leads out of the folder"),
+        ({**ROW, "subtitles": "talks"}, "subtitles 'talks' does not exist"),
         ({**ROW, "captions": 4}, "captions=4; need a text"),
         ({**ROW, "task_id": 4}, "task_id=4; need a text"),
         (ROW, "task_id '[0-9a-f]{16}' occurs twice"),
@@ -233,3 +252,41 @@ def test_validation_opens_each_video_once_after_it_was_prepared():
     tasks = [Task(replace(fake_task().item, task_id=str(i), question=str(i)), None, prepared.append) for i in range(3)]
     assert TaskSet(tuple(tasks)).validate(FakeLibrary()) == []
     assert len(prepared) == 1
+
+
+def test_a_function_of_the_split_is_a_source_of_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    asked: list[str | None] = []
+
+    def talks(split: str | None):
+        asked.append(split)
+        yield {**ROW, "answer": "Lima"}
+        yield {**ROW, "question": "And in the other one?", "video": "talks/other.mp4", "split": "val"}
+        yield fake_task()
+
+    loaded = load_tasks(talks, "train")
+    assert asked == ["train"] and [(it.item.split, it.gold) for it in loaded] == [("train", Gold(1))]
+    assert loaded[0].item.video.path == str(tmp_path / "talks/keynote.mp4")
+    assert [it.item.split for it in load_tasks(talks)] == ["test", "val", "test"]
+    with pytest.raises(ConfigError, match=r"split='dev': <lambda> has no task of it; allowed are \['test', 'val'\]"):
+        load_tasks(lambda split: list(talks(None))[1:], "dev")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"question": "?"}, "row 2: no 'video'"),
+        ({**ROW, "options": ["a"]}, "row 2: options="),
+        (5, "row 2: 'int' object"),
+    ],
+)
+def test_a_mistake_of_a_source_names_it_and_its_row(tmp_path: Path, monkeypatch, row: Any, message: str):
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def talks(split: str | None):
+        return [ROW, row]
+
+    with pytest.raises(DataError, match=f"tasks=talks, {message}"):
+        load_tasks(talks)

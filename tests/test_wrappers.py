@@ -11,8 +11,8 @@ from vt_env.config import BudgetConfig, MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.trajectory import Trajectory, read_trajectories
-from vt_env.types import Answer, StopReason, ToolCall
-from vt_env.wrappers import BudgetCurriculum, EpisodeStatistics, RecordTrajectories
+from vt_env.types import Answer, Item, StopReason, ToolCall
+from vt_env.wrappers import BudgetCurriculum, EpisodeStatistics, RecordTrajectories, TaskCurriculum
 
 LOOK = ToolCall("frame_zoom", {"start_s": 320.0, "end_s": 340.0})
 TIGHT, WIDE = BudgetConfig(max_calls=1, max_frames=8), BudgetConfig(max_calls=4, max_frames=8)
@@ -96,6 +96,25 @@ def test_a_budget_that_is_not_mastered_stays():
     assert env.stage == 0
 
 
+def test_tasks_of_the_next_kind_come_once_those_of_the_first_are_mastered():
+    def first(item: Item) -> bool:
+        return item.task_id in ("fake/0", "fake/1")
+
+    env = TaskCurriculum(make(tasks=fake_tasks(9)), [first, lambda item: not first(item)], promote_at=1.0, window=4)
+    asked: list[tuple[int, str]] = []
+    for number in range(20):
+        _, info = env.reset(seed=3 if number == 0 else None)
+        asked.append((info["task_stage"], info["task_id"]))
+        assert env.step(Answer("47"))[4]["task_stage"] == info["task_stage"]
+    assert [stage for stage, _ in asked] == [0] * 4 + [1] * 16
+    assert {task_id for stage, task_id in asked if stage == 0} == {"fake/0", "fake/1"}
+    later = {task_id for stage, task_id in asked if stage}
+    assert not later & {"fake/0", "fake/1"} and len(later) > 3
+    again = [TaskCurriculum(make(tasks=fake_tasks(9)), [first]).reset(seed=3)[1]["task_id"] for _ in range(2)]
+    assert again == [asked[0][1]] * 2
+    assert env.reset(options={"task_id": "fake/0"})[1]["task_id"] == "fake/0"
+
+
 def test_a_budget_for_one_episode_must_fit_the_spaces():
     env = make(budget=TIGHT)
     with pytest.raises(ConfigError, match=r"budget.max_calls=4: need 1 or less"):
@@ -107,8 +126,10 @@ def test_a_budget_for_one_episode_must_fit_the_spaces():
 
 def test_wrong_arguments_are_refused():
     for wrong in ({"budgets": []}, {"budgets": [TIGHT], "window": 0}, {"budgets": [TIGHT], "promote_at": 0.0}):
-        with pytest.raises(ConfigError, match="need a budget or more"):
+        with pytest.raises(ConfigError, match="need a stage or more"):
             BudgetCurriculum(make(), **wrong)
+    with pytest.raises(ConfigError, match=r"kinds\[1\]: none of the 3 tasks is of it"):
+        TaskCurriculum(make(), [lambda item: True, lambda item: item.family == "absence"])
     for wrapper in (EpisodeStatistics, lambda env: RecordTrajectories(env, "x")):
         with pytest.raises(ConfigError, match="need an environment of vt_env"):
             wrapper(gym.make("CartPole-v1"))
@@ -127,7 +148,6 @@ def test_wrappers_stack_with_gymnasiums_own_and_keep_their_spec(tmp_path: Path):
 
 @pytest.mark.parametrize("env_id", ["vt_env/LongVideoQA-v0", "vt_env/LongVideoQAText-v0"])
 def test_gymnasium_films_the_storyboard(env_id: str, tmp_path: Path):
-    pytest.importorskip("moviepy", reason="RecordVideo needs moviepy")
     env = gym.wrappers.RecordVideo(make(env_id, render_mode="rgb_array"), str(tmp_path), disable_logger=True)
     env.reset(seed=0)
     env.step('<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>')

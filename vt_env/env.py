@@ -18,7 +18,7 @@ from vt_env.errors import ConfigError, EpisodeOver
 from vt_env.reward import resolve_rewards
 from vt_env.sources import Library
 from vt_env.spaces import action_space, observation_element, observation_space, read_element
-from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.tasks import Task, TaskSet, TaskSource, load_tasks
 from vt_env.tool import Tool
 from vt_env.tools import ToolChoice, tools_for
 from vt_env.types import Action, Answer, Malformed, Observation, StopReason, ToolCall
@@ -62,7 +62,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
 
     def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
         self,
-        tasks: str | Path | TaskSet = "world",
+        tasks: str | Path | TaskSource | TaskSet = "world",
         split: str | None = "test",
         perception: str = "frames",
         budget: str | BudgetConfig = "default",
@@ -80,7 +80,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             tasks: As `vt_env.load_tasks`, or a task set.
             split: As `vt_env.load_tasks`; not used for a task set.
             perception: `"frames"` or `"captions"`: what looking returns.
-            budget: A preset (`"default"`, `"paper"`) or a config.
+            budget: A preset (`"default"`, `"paper"`, `"tiny"`) or a config.
             rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
             tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
             media: How videos are stored; `None` takes the defaults.
@@ -262,7 +262,24 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     end also `stop_reason`, `correct` (`None` without an answer key), `answer_status` and `reward_terms`.
 
     ## Arguments
-    See `__init__`.
+    `gymnasium.make("vt_env/LongVideoQA-v0", tasks="world", split="test", ...)`
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `tasks` | `"world"` | a name, a folder, a JSONL file, a function of the split or a `TaskSet` |
+    | `split` | `"test"` | which split of them; `None` for all |
+    | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
+    | `budget` | `"default"` | calls and frames: a preset (`"default"`, `"paper"`, `"tiny"`) or a `BudgetConfig` |
+    | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
+    | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
+    | `media` | `None` | a `MediaConfig`: size and rate of stored frames |
+    | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
+    | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |
+    | `render_mode` | `None` | `"ansi"` (a transcript), `"rgb_array"` (a storyboard) |
+
+    ## References
+    The task and the tools are those of VideoThinker (arXiv 2601.15724); `spatial_zoom`, reward terms besides accuracy
+    and the generated world are extensions. `vt_env.tools` and `vt_env.reward_terms` name the source of each.
 
     ## Version History
     * v0: initial version

@@ -24,6 +24,8 @@ _SEARCHES: Mapping[str, tuple[str, str]] = {
     "sum_up_subtitles": ("subtitle_summary", "summary"),
 }
 """Macro-action to tool and kind of result."""
+_VERBS = (*_SEARCHES, "look_at", "look_before", "look_after", "read_around", "answer")
+"""What the first of two numbers says; the second counts for `look_at` and `answer`."""
 
 Vector = NDArray[np.float32]
 
@@ -49,9 +51,13 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
     | `read_around` | `subtitle_zoom` from 10 s before the last place to 10 s after it |
     | `answer_0` ... | the answer: an option by its position |
 
+    With `NumericConfig(actions="multi_discrete")` it is `MultiDiscrete([8, max(candidates, options)])`: what to do
+    (`search_clips`, `search_subtitles`, `sum_up_subtitles`, `look_at`, `look_before`, `look_after`, `read_around`,
+    `answer`), and which result or option to do it to, which the others ignore.
+
     An action that makes no sense yet costs a call and does nothing else. `info["action_mask"]`, int8, is 1 for those
-    that do make sense; `env.unwrapped.action_masks()` is the same as bool, under the name that masked PPO of
-    sb3-contrib asks for.
+    that do make sense, of two numbers one after the other; `env.unwrapped.action_masks()` is the same as bool, under
+    the name that masked PPO of sb3-contrib asks for.
 
     ## Observation Space
     `Box(-1, 1, (D,), float32)`; `env.unwrapped.feature_slices` tells where each group lies:
@@ -116,21 +122,23 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         self._ezpickle_kwargs["numeric"] = numeric
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Tell which actions make sense now, bool[N]; the answers alone once no call is left."""
-        episode = self._running()
-        can_call = episode.remaining.calls > 0
-        count = len(episode.item.options)
-        return np.array(
-            [can_call and self._makes_sense(name) for name in self.action_names[: self._first_answer]]
-            + [idx < count for idx in range(self.option_count)]
-        )
+        """Tell which actions make sense now, bool[A]; the answers alone once no call is left.
 
-    def _spaces(self) -> tuple[spaces.Discrete, spaces.Box]:
-        looks = [f"look_at_{idx}" for idx in range(self.numeric.candidates)]
-        calls = (*_SEARCHES, *looks, "look_before", "look_after", "read_around")
-        self._first_answer = len(calls)
-        self.action_names = (*calls, *(f"answer_{idx}" for idx in range(self.option_count)))
-        """Names of the actions, in order."""
+        Of two numbers bool[8 + T]: one makes sense if it does together with some other one.
+        """
+        episode = self._running()
+        targets = self._targets(episode) if episode.remaining.calls else {"answer": len(episode.item.options)}
+        if self.numeric.actions == "discrete":
+            return np.array([target < targets.get(verb, 0) for verb, target in self._actions])
+        most = max(targets.values())
+        return np.array([verb in targets for verb in _VERBS] + [idx < most for idx in range(self._most_targets)])
+
+    def _spaces(self) -> tuple[spaces.Discrete | spaces.MultiDiscrete, spaces.Box]:
+        counts = {"look_at": self.numeric.candidates, "answer": self.option_count}
+        self._actions = tuple((verb, target) for verb in _VERBS for target in range(counts.get(verb, 1)))
+        self.action_names = tuple(f"{verb}_{target}" if verb in counts else verb for verb, target in self._actions)
+        """Names of the actions, in order; of two numbers, of all that they can mean."""
+        self._most_targets = max(counts.values())
         self.feature_slices = feature_slices(self.numeric, self.option_count)
         """Where in the vector each group of features lies."""
         self._zoom_tool = "caption_zoom" if self.config.perception == "captions" else "frame_zoom"
@@ -141,61 +149,76 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
                 f"tools: {', '.join(missing)} not on offer; the numeric environment needs all of its tools"
             )
         count = feature_count(self.numeric, self.option_count)
-        return spaces.Discrete(len(self.action_names)), spaces.Box(-1.0, 1.0, (count,), np.float32)
+        features = spaces.Box(-1.0, 1.0, (count,), np.float32)
+        if self.numeric.actions == "discrete":
+            return spaces.Discrete(len(self.action_names)), features
+        return spaces.MultiDiscrete([len(_VERBS), self._most_targets]), features
 
     def _read(self, action: Any, episode: Episode) -> Action:
-        if not self.action_space.contains(action):
+        verb, target = self._verb_and_target(action)
+        self._kind, self._looked_at = "failed", None
+        if verb == "answer":
+            options = episode.item.options
+            return Answer(options[target] if target < len(options) else f"option {target + 1}")
+        if target >= self._targets(episode).get(verb, 0):
+            return Malformed(verb, f"{verb} makes no sense yet; search or look first")
+        if verb in _SEARCHES:
+            tool, self._kind = _SEARCHES[verb]
+            return ToolCall(tool, self._query(tool, episode))
+        return self._look(verb, target, episode)
+
+    def _verb_and_target(self, action: Any) -> tuple[str, int]:
+        """Say what an element of the action space stands for; the target is 0 where there is one only."""
+        if self.numeric.actions == "discrete":
+            if self.action_space.contains(action):
+                return self._actions[int(action)]
             allowed = f"0 to {len(self.action_names) - 1}; env.unwrapped.action_names tells what they are"
             raise InvalidAction(f"action {show(action)}: need a whole number from {allowed}")
-        name, idx = self.action_names[int(action)], int(action) - self._first_answer
-        self._kind, self._looked_at = "failed", None
-        if idx >= 0:
-            options = episode.item.options
-            return Answer(options[idx] if idx < len(options) else f"option {idx + 1}")
-        if not self._makes_sense(name):
-            return Malformed(name, f"{name} makes no sense yet; search or look first")
-        if name in _SEARCHES:
-            tool, self._kind = _SEARCHES[name]
-            return ToolCall(tool, self._query(tool, episode))
-        return self._look(name, episode)
+        if not self.action_space.contains(action):
+            allowed = f"below {len(_VERBS)} and {self._most_targets}, as int64[2]"
+            raise InvalidAction(f"action {show(action)}: need two whole numbers {allowed}; see the environment's docs")
+        verb = _VERBS[int(action[0])]
+        return verb, int(action[1]) if verb in ("look_at", "answer") else 0
 
     def _query(self, tool: str, episode: Episode) -> dict[str, object]:
         query: dict[str, object] = {"query": episode.item.question}
         top_k = min(self.numeric.candidates, episode.config.budget.top_k_max)
         return query if tool == "subtitle_summary" else {**query, "top_k": top_k}
 
-    def _look(self, name: str, episode: Episode) -> ToolCall:
-        if name.startswith("look_at_"):
-            self._kind, self._looked_at = "candidate", int(name.removeprefix("look_at_"))
+    def _look(self, verb: str, target: int, episode: Episode) -> ToolCall:
+        if verb == "look_at":
+            self._kind, self._looked_at = "candidate", target
             self._place = self._features.candidates[self._looked_at].interval
             return self._zoom(self._zoom_tool, self._place, episode)
         assert self._place is not None
-        if name == "read_around":
+        if verb == "read_around":
             self._kind = "around"
             start_s = max(0.0, self._place.start_s - CONTEXT_S)
             return self._zoom("subtitle_zoom", Interval(start_s, self._place.end_s + CONTEXT_S), episode)
         self._kind = "neighbour"
-        self._place = self._neighbours()[name]
+        self._place = self._neighbours(episode)[verb]
         return self._zoom(self._zoom_tool, self._place, episode)
 
     def _zoom(self, tool: str, interval: Interval, episode: Episode) -> ToolCall:
         end_s = min(interval.end_s, episode.video.duration_s)
         return ToolCall(tool, {"start_s": interval.start_s, "end_s": end_s})
 
-    def _makes_sense(self, name: str) -> bool:
-        if name.startswith("look_at_"):
-            return int(name.removeprefix("look_at_")) < len(self._features.candidates)
-        return name in _SEARCHES or (self._place is not None if name == "read_around" else name in self._neighbours())
+    def _targets(self, episode: Episode) -> dict[str, int]:
+        """To how many targets each verb can be applied by now, the budget left aside; without those that have none."""
+        targets = dict.fromkeys((*_SEARCHES, *self._neighbours(episode)), 1) | {"answer": len(episode.item.options)}
+        if self._features.candidates:
+            targets["look_at"] = len(self._features.candidates)
+        return targets if self._place is None else targets | {"read_around": 1}
 
-    def _neighbours(self) -> dict[str, Interval]:
+    def _neighbours(self, episode: Episode) -> dict[str, Interval]:
         """The places before and after the last one that lie in the video."""
-        if self._place is None or self.episode is None:
+        if self._place is None:
             return {}
         start_s, end_s = self._place.start_s, self._place.end_s
         found: dict[str, Interval] = {}
         if start_s > 0:
             found["look_before"] = Interval(max(0.0, start_s - self._place.duration_s), start_s)
-        if end_s < self.episode.video.duration_s - 1:
+        if end_s < episode.video.duration_s - 1:
             found["look_after"] = Interval(end_s, end_s + self._place.duration_s)
         return found
 

@@ -3,13 +3,12 @@
 Everything else about an episode is the same for both, so actions recorded with captions can be replayed with frames.
 """
 
-import numpy as np
-
 from vt_env import prompts
 from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError
 from vt_env.sources import Video
-from vt_env.types import Box, FrameBatch, Interval, Perception, View
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, Caption, FrameBatch, Interval, Perception, SubtitleLine, View
 
 MOMENT_S = 1.0
 """How much of the video a closer look at one moment counts as viewed, in seconds."""
@@ -48,9 +47,12 @@ class FramePerception:
         return View(prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
     def _sample(self, interval: Interval, count: int) -> View:
-        found = self._video.frames_at(moments(interval, count))
-        _, first = np.unique(found.pts_s, return_index=True)
-        frames = FrameBatch(found.data[first], found.pts_s[first])
+        frames = self._video.frames_at(moments(interval, count))
+        # Moments rise, so equal frames are neighbours.
+        times_s = frames.pts_s.tolist()
+        new = [row for row, time_s in enumerate(times_s) if not row or time_s != times_s[row - 1]]
+        if len(new) < len(frames):
+            frames = FrameBatch(frames.data[new], frames.pts_s[new])
         return View(prompts.frames_text(frames), frames, viewed=(interval,))
 
 
@@ -72,7 +74,8 @@ class CaptionPerception:
                 f"perception='captions': video {video.ref.handle} has no captions; give its task a captions file or "
                 "use perception='frames'"
             )
-        self._captions = sorted(video.captions, key=lambda line: line.interval)
+        captions = video.captions
+        self._captions = captions if isinstance(captions, TimedLines) else TimedLines(captions)
         self._moments = budget.frames_per_zoom
 
     def overview(self) -> View | None:
@@ -85,13 +88,16 @@ class CaptionPerception:
 
     def look(self, interval: Interval, max_frames: int) -> View:
         """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
-        times_s = moments(interval, self._moments)
-        lines = [line for line in self._captions if any(line.interval.contains(time_s) for time_s in times_s)]
+        lines = self._captions.on_screen(moments(interval, self._moments))
         return View(prompts.captions_text(lines), viewed=(interval,))
 
     def look_closer(self, time_s: float, box: Box) -> View:
-        """Return the captions on screen at that time; captions say nothing about where in the frame."""
-        lines = [line for line in self._captions if line.interval.contains(time_s)]
+        """Return the captions on screen at that time, and what their close-ups say of things legible in the box."""
+        lines: list[SubtitleLine] = []
+        for line in self._captions.on_screen([time_s]):
+            close_ups = line.close_ups if isinstance(line, Caption) else ()
+            shown = [SubtitleLine(line.interval, it.text) for it in close_ups if it.is_legible(box)]
+            lines += [line, *shown]
         return View(prompts.captions_text(lines), viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
 

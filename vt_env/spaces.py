@@ -5,8 +5,9 @@ positions. Times are given as fractions of the video's duration (`start_fraction
 serve videos of seconds and of hours; everything else is given as the tool takes it.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 import numpy as np
 from gymnasium import spaces
@@ -23,6 +24,7 @@ MAX_QUERY_CHARS = 1000
 """Longest text in an action."""
 
 _SAMPLE_CHARS = 12
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Utf8(spaces.Text):
@@ -44,8 +46,8 @@ class Utf8(spaces.Text):
         return super().sample(mask, probability)
 
     def contains(self, x: Any) -> bool:
-        """Tell whether `x` is a text that is short enough."""
-        return isinstance(x, str) and len(x) <= self.max_length
+        """Tell whether `x` is a text that is short enough and can be encoded."""
+        return isinstance(x, str) and len(x) <= self.max_length and not _SURROGATE.search(x)
 
     def __repr__(self) -> str:
         """The length, not the characters."""
@@ -103,13 +105,16 @@ def read_element(
             episode, which tells the policy.
     """
     try:
-        space_idx, value = int(element[0]), element[1]
+        index, value = element
+        space_idx = _scalar(int, index)
         if space_idx == len(tools):
-            return _answer(int(value), options)
+            return _answer(_scalar(int, value), options)
         if space_idx < 0:
             raise IndexError(space_idx)
         tool = tools[space_idx]
         arguments: Mapping[str, Any] = value
+        if len(arguments) > len(tool.parameters):
+            raise KeyError(f"{len(arguments)} arguments")
         return ToolCall(tool.name, {it.name: _argument(it, arguments[_key(it)], duration_s) for it in tool.parameters})
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as reason:
         raise InvalidAction(
@@ -154,9 +159,35 @@ def _value_space(kind: object) -> spaces.Space[Any]:
 
 def _argument(parameter: Parameter, value: Any, duration_s: float) -> object:
     if parameter.is_time:
-        return float(value) * duration_s
+        return _scalar(float, value) * duration_s
     if get_origin(parameter.kind) is Literal:
-        return get_args(parameter.kind)[int(value)]
+        choices, idx = get_args(parameter.kind), _scalar(int, value)
+        if not 0 <= idx < len(choices):
+            raise IndexError(idx)
+        return choices[idx]
     if get_origin(parameter.kind) is list:
-        return [get_args(parameter.kind)[0](part) for part in value]
-    return parameter.kind(value)
+        if not isinstance(value, list | tuple | np.ndarray):
+            raise TypeError(type(value))
+        return [_scalar(get_args(parameter.kind)[0], part) for part in cast("list[Any]", value)]
+    return _scalar(parameter.kind, value)
+
+
+def _scalar(kind: type[Any], value: Any) -> Any:
+    """Return a value as the Python type it is of; nothing is rounded, parsed or written out to make it fit.
+
+    Raises:
+        TypeError: It is of another type.
+        ValueError: It is a text that is not valid Unicode, or a number that is neither true nor false.
+    """
+    is_number = isinstance(value, np.generic | np.ndarray) and not value.ndim
+    plain = value.item() if is_number else value
+    if kind is str and isinstance(plain, str):
+        plain.encode()
+        return plain
+    if kind is bool and isinstance(plain, int):
+        if plain not in (0, 1):
+            raise ValueError(plain)
+        return kind(plain)
+    if isinstance(plain, bool) or not isinstance(plain, int | float if kind is float else int):
+        raise TypeError(type(value))
+    return kind(plain)

@@ -1,4 +1,4 @@
-"""Tasks: where questions come from. A name, a folder or a JSONL file becomes a `TaskSet` of items and answer keys.
+"""Tasks: where questions come from. A name, a folder, a JSONL file or a function becomes a `TaskSet` with answer keys.
 
 One JSON object a line; only `video`, `question` and `options` are required, paths are relative to the file:
 
@@ -8,13 +8,13 @@ One JSON object a line; only `video`, `question` and `options` are required, pat
 
 `answer` is the position of the right option, counted from 0, or its text. A task without one is played and not scored.
 `evidence_boxes` says where in the frame, one box for each interval of `evidence`: left, top, right and bottom as
-fractions of the frame.
+fractions of the frame. A function yields the same objects as dictionaries, or tasks.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from vt_env.scoring import read_answer
 from vt_env.task_set import MAX_OPTIONS, Task, TaskSet
 from vt_env.types import Box, Interval, Item, VideoRef
 
-__all__ = ["TASKS_FILE", "LineDefect", "Task", "TaskSet", "load_tasks", "scan_tasks"]
+__all__ = ["TASKS_FILE", "LineDefect", "Task", "TaskSet", "TaskSource", "load_tasks", "scan_tasks"]
 
 _REQUIRED = ("video", "question", "options")
 _OPTIONAL = ("answer", "evidence", "evidence_boxes", "subtitles", "captions", "task_id", "family", "split")
@@ -35,19 +35,28 @@ TASKS_FILE = "tasks.jsonl"
 """The file that is read where a folder is given."""
 
 
-def load_tasks(tasks: str | Path, split: str | None = None) -> TaskSet:
+TaskSource = Callable[[str | None], Iterable[Task | Mapping[str, Any]]]
+"""Makes the tasks of one split, `None` for all: tasks, or rows as above with paths relative to the working directory.
+
+A row that names no split is of the split asked for.
+"""
+
+
+def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> TaskSet:
     """Load the tasks of one split, or of all splits.
 
     Args:
         tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"lvbench"`
-            and other benchmarks below `$VT_ENV_DATA`), a folder that holds `tasks.jsonl`, a JSONL file, or a
-            benchmark's own folder or annotation file.
+            and other benchmarks below `$VT_ENV_DATA`), a folder that holds `tasks.jsonl`, a JSONL file, a benchmark's
+            own folder or annotation file, or a function of the split.
         split: Keep only tasks of this split; `None` keeps all. The world is made by split: there `None` is `"test"`.
 
     Raises:
         ConfigError: There is no such name, file or folder, or no task of that split.
         DataError: A line cannot be used; the message names file and line.
     """
+    if callable(tasks):
+        return _load_source(tasks, split)
     name, _, family = str(tasks).partition("/")
     if name == "world":
         return _load_world(family, split)
@@ -57,12 +66,26 @@ def load_tasks(tasks: str | Path, split: str | None = None) -> TaskSet:
     path = path / TASKS_FILE if path.is_dir() else path
     if not path.is_file():
         raise ConfigError(_unknown(str(tasks)))
-    loaded = _load_file(path)
+    return _of_split(_load_file(path), split, str(path))
+
+
+def _of_split(loaded: Sequence[Task], split: str | None, source: str) -> TaskSet:
     chosen = TaskSet(tuple(task for task in loaded if split in (None, task.item.split)))
     if not chosen:
         splits = sorted({task.item.split for task in loaded})
-        raise ConfigError(f"split={split!r}: {path} has no task of it; allowed are {splits}")
+        raise ConfigError(f"split={split!r}: {source} has no task of it; allowed are {splits}")
     return chosen
+
+
+def _load_source(source: TaskSource, split: str | None) -> TaskSet:
+    name = getattr(source, "__name__", type(source).__name__)
+    tasks: list[Task] = []
+    for number, row in enumerate(source(split), start=1):
+        try:
+            tasks.append(row if isinstance(row, Task) else _read_task({"split": split or "test", **row}, Path.cwd()))
+        except (TypeError, ValueError) as reason:
+            raise DataError(f"tasks={name}, row {number}: {reason}") from reason
+    return _of_split(tasks, split, name)
 
 
 def _load_world(family: str, split: str | None) -> TaskSet:
@@ -126,7 +149,9 @@ def scan_tasks(path: str | Path) -> tuple[TaskSet, tuple[LineDefect, ...]]:
         if not line.strip():
             continue
         try:
-            task = _read_task(line, path.parent)
+            with _reading("row"):
+                row = _parse_row(line)
+            task = _read_task(row, path.parent)
         except _Unusable as reason:
             defects.append(LineDefect(number, reason.field, str(reason)))
             continue
@@ -144,8 +169,8 @@ def _load_file(path: Path) -> TaskSet:
     return tasks
 
 
-class _Unusable(Exception):
-    """Why a line cannot be used; never leaves this module."""
+class _Unusable(ValueError):
+    """Why a row cannot be used; never leaves this module."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)
@@ -156,13 +181,15 @@ class _Unusable(Exception):
 def _reading(field: str) -> Generator[None]:
     try:
         yield
+    except _Unusable:
+        raise
     except ValueError as reason:
         raise _Unusable(field, str(reason)) from reason
 
 
-def _read_task(line: str, folder: Path) -> Task:
+def _read_task(row: Mapping[str, Any], folder: Path) -> Task:
     with _reading("row"):
-        row = _read_row(line)
+        _check_fields(row)
     with _reading("options"):
         options = _read_options(row["options"])
     with _reading("question"):
@@ -183,21 +210,23 @@ def _read_task(line: str, folder: Path) -> Task:
         return Task(item, _read_gold(row, options))
 
 
-def _read_row(line: str) -> Mapping[str, Any]:
+def _parse_row(line: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as reason:
         raise ValueError(f"not JSON ({str(reason)[:80]}); need one JSON object a line") from reason
     if not isinstance(row, dict):
         raise ValueError(f"got {str(row)[:40]}; need one JSON object a line")
-    fields = cast("dict[str, Any]", row)
+    return cast("dict[str, Any]", row)
+
+
+def _check_fields(row: Mapping[str, Any]) -> None:
     for name in _REQUIRED:
-        if name not in fields:
+        if name not in row:
             raise _Unusable(name, f"no {name!r}; required are {', '.join(_REQUIRED)}")
-    for name in fields:
+    for name in row:
         if name not in _FIELDS:
             raise ValueError(f"unknown field {name!r}; allowed are {', '.join(_FIELDS)}{suggest(name, _FIELDS)}")
-    return fields
 
 
 def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
@@ -266,8 +295,13 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
 
 
 def _existing(folder: Path, name: str, role: str) -> Path:
+    # Links may lead anywhere, since whoever made them has access here; what a file from elsewhere says may not.
+    if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
+        remedy = "link it there, or give its full path"
+        raise ValueError(f"{role} {name!r} leads out of the folder of this file; {remedy}")
     path = (folder / name).resolve()
-    if not path.is_file():
+    # A video may be a folder of pictures.
+    if not path.is_file() and not (role == "video" and path.is_dir()):
         raise ValueError(f"{role} {name!r} does not exist; paths are relative to this file")
     return path
 

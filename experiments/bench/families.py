@@ -25,9 +25,10 @@ from experiments.metrics import Cluster, bootstrap_ci95, mean
 from vt_env.perception import moments
 from vt_env.tasks import Task, TaskSet
 from vt_env.types import Interval, Item, parse_time
+from vt_env.world.captions import write_captions
 from vt_env.world.config import full_world
 from vt_env.world.families import ALL_FAMILIES
-from vt_env.world.script import Scene, VideoScript, write_captions
+from vt_env.world.script import Scene, VideoScript
 from vt_env.world.tasks import WorldVideo, world_tasks
 
 UNIFORM_FRAMES = 8
@@ -141,7 +142,7 @@ def _likeness(options: Sequence[str]) -> list[int]:
 
 def _captioned(script: VideoScript, video: WorldVideo) -> Iterator[Scene]:
     for scene, line in zip(script.scenes, write_captions(script, video.config), strict=True):
-        colour, shape, number = line.text.split()
+        colour, shape, number, *_ = line.text.split()
         yield Scene(line.interval, colour, shape, int(number), scene.look_seed)
 
 

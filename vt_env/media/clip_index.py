@@ -3,8 +3,9 @@
 Knows frame stores and encoders; knows nothing of episodes.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 from pathlib import Path
 
@@ -22,6 +23,9 @@ SCHEMA = 2
 
 MAX_MERGED = 6
 """Clips that a merged interval spans at most: one minute of 10-second clips is still worth looking at."""
+
+_FIRST = 64
+"""How many of the best clips FAISS is asked for at first."""
 
 
 @dataclass(eq=False)
@@ -54,14 +58,13 @@ class ClipIndex:
         An interval scores as its best clip. Clips that score 0 or less are left out. The paper does not say what it
         does with neighbouring clips; without merging, one long event would fill all places.
         """
-        scores = self._scores(self.encoder.encode_text(query))
         groups: list[_Group] = []
-        for clip in np.argsort(-scores, kind="stable").tolist():
+        for clip, score in self._ranked(self._encoded(query)):
             group = next((group for group in groups if group.touches(clip)), None)
-            if scores[clip] <= 0 or (group is None and len(groups) >= top_k):
+            if score <= 0 or (group is None and len(groups) >= top_k):
                 break
             if group is None:
-                groups.append(_Group(clip, clip + 1, float(scores[clip])))
+                groups.append(_Group(clip, clip + 1, score))
             else:
                 group.start, group.end = min(group.start, clip), max(group.end, clip + 1)
         return [ScoredInterval(self._interval(group), group.score) for group in groups]
@@ -72,12 +75,25 @@ class ClipIndex:
         flat.add(self.vectors)
         return flat
 
-    def _scores(self, query: Vectors) -> Vectors:
-        """Score every clip, float32[C]; FAISS leaves the order of equals open, so it is settled by the caller."""
-        found, clips = self._flat.search(query[None], len(self.vectors))
-        scores = np.empty(len(self.vectors), dtype=np.float32)
-        scores[clips[0]] = found[0]
-        return scores
+    @cached_property
+    def _encoded(self) -> Callable[[str], Vectors]:
+        """The text encoder with its latest results kept: the attempts at one question ask alike."""
+        return lru_cache(maxsize=256)(self.encoder.encode_text)
+
+    def _ranked(self, query: Vectors) -> Iterator[tuple[int, float]]:
+        """Yield clips and scores from the best on, equals in time order; asks FAISS for more where they are used up."""
+        told, count = 0, _FIRST
+        while True:
+            scores, clips = self._flat.search(query[None], min(count, len(self.vectors)))
+            # FAISS leaves open which of equals it returns, so those equal to the last one wait for the next round.
+            is_all = count >= len(self.vectors)
+            sure = len(scores[0]) if is_all else int(np.count_nonzero(scores[0] > scores[0, -1]))
+            order = np.lexsort((clips[0, :sure], -scores[0, :sure]))
+            yield from ((int(clips[0, row]), float(scores[0, row])) for row in order[told:])
+            # What scores 0 or less matches nothing.
+            if is_all or scores[0, -1] <= 0:
+                return
+            told, count = sure, 8 * count
 
     def _interval(self, group: _Group) -> Interval:
         return Interval(group.start * self.clip_s, min(group.end * self.clip_s, self.duration_s))

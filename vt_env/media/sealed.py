@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from vt_env.errors import DataError
 
@@ -113,6 +114,8 @@ class Hold:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("rb")
+        # Left to the collector, the file would be closed with a warning.
+        finalize(self, self._file.close)
         # Some network file systems have no locks; a file there is read without protection.
         with suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_SH)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,21 +31,41 @@ class WordIndex:
     def __init__(self, texts: Sequence[str]) -> None:
         counts = [Counter(words_of(text)) for text in texts]
         lengths = np.array([count.total() for count in counts], dtype=np.float64)
-        self._dampers = _K1 * (1 - _B + _B * lengths / max(1.0, float(lengths.mean()) if len(counts) else 1.0))
+        dampers = _K1 * (1 - _B + _B * lengths / max(1.0, float(lengths.mean()) if len(counts) else 1.0))
         postings: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         for number, count in enumerate(counts):
             for word, times in count.items():
                 postings[word].append((number, times))
-        self._postings = dict(postings)
+        self._count = len(counts)
+        self._postings = {word: self._posting(found, dampers) for word, found in postings.items()}
+
+    def _posting(
+        self, found: list[tuple[int, int]], dampers: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the texts that hold a word, and what it adds to the score of each."""
+        numbers, times = np.array(found, dtype=np.int64).T
+        rarity = np.log1p((self._count - len(found) + 0.5) / (len(found) + 0.5))
+        return numbers, rarity * times * (_K1 + 1) / (times + dampers[numbers])
 
     def scores(self, query: str) -> NDArray[np.float64]:
         """Score every text: float64[N], above 0 exactly where a text shares a word with the query."""
-        total = np.zeros(len(self._dampers))
+        total = np.zeros(self._count)
         for word in dict.fromkeys(words_of(query)):
-            found = self._postings.get(word)
-            if found is None:
-                continue
-            numbers, times = np.array(found).T
-            rarity = np.log1p((len(total) - len(found) + 0.5) / (len(found) + 0.5))
-            total[numbers] += rarity * times * (_K1 + 1) / (times + self._dampers[numbers])
+            if word in self._postings:
+                numbers, gains = self._postings[word]
+                np.add.at(total, numbers, gains)
         return total
+
+    def ranked(self, query: str) -> Iterator[tuple[int, float]]:
+        """Yield the texts that share a word with the query and their scores, the best first; of equals, the earlier.
+
+        The higher half of the scores is sorted first: a long track has thousands of texts that match a frequent word.
+        """
+        scores = self.scores(query)
+        highest, told = float(scores.max(initial=0.0)), 0
+        for floor in (highest / 2, highest / 4, 0.0):
+            # All above a floor are sorted, so which of equals come first does not depend on how many are asked for.
+            best = np.flatnonzero(scores > floor)
+            best = best[np.argsort(-scores[best], kind="stable")]
+            yield from ((int(number), float(scores[number])) for number in best[told:])
+            told = len(best)

@@ -9,9 +9,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vt_env.types import Box
 from vt_env.world.script import Scene
-from vt_env.world.vocabulary import COLOURS
+from vt_env.world.vocabulary import COLOURS, HEIGHTS, SIDES
 
 Point = tuple[float, float]
+
+HIGH_ABOVE, LOW_BELOW = 0.44, 0.56
+"""Shares of the height that part high, middle and low."""
+PLACE_X = {"left": 0.27, "right": 0.73}
+PLACE_Y = {"high": 0.38, "middle": 0.5, "low": 0.62}
+PLACE_HALF = 0.11
+"""Middles and half the side of the six parts of a frame that hold the small print of shapes in the six places."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +65,27 @@ def shape_box(scene: Scene, size_px: int) -> Box:
     return Box(min(xs), min(ys), max(xs), max(ys))
 
 
+def shape_place(scene: Scene, size_px: int) -> tuple[str, str]:
+    """Return where the shape is: `left` or `right`, and `high`, `middle` or `low`."""
+    x, y = _lay_out(scene, size_px).shape_at
+    third = 0 if y < HIGH_ABOVE * size_px else 2 if y > LOW_BELOW * size_px else 1
+    return SIDES[x > size_px / 2], HEIGHTS[third]
+
+
+def place_box(side: str, height: str) -> Box:
+    """Return the part of a frame to look closely at for the small print of a shape in that place."""
+    x, y = PLACE_X[side], PLACE_Y[height]
+    return Box(round(x - PLACE_HALF, 2), round(y - PLACE_HALF, 2), round(x + PLACE_HALF, 2), round(y + PLACE_HALF, 2))
+
+
+def detail_box(scene: Scene, size_px: int, detail_px: int) -> Box:
+    """Return the part of the picture that the small print and its plate take up."""
+    x, y = _lay_out(scene, size_px).shape_at
+    draw = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = _plate(draw, scene.detail or 0, (x, y), detail_px)
+    return Box(left / size_px, top / size_px, right / size_px, bottom / size_px)
+
+
 def _lay_out(scene: Scene, size_px: int) -> _Layout:
     rng = np.random.default_rng(scene.look_seed)
     background = _background(size_px, rng)
@@ -95,10 +123,16 @@ def _draw_shape(draw: ImageDraw.ImageDraw, scene: Scene, at: Point, radius_px: f
 def _draw_number(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: float, *, dark: bool) -> None:
     font = ImageFont.load_default(size=height_px)
     ink, plate = ((20, 20, 20), (235, 235, 235)) if dark else ((240, 240, 240), (25, 25, 25))
+    draw.rectangle(_plate(draw, number, at, height_px), fill=plate)
+    draw.text(at, str(number), font=font, fill=ink, anchor="mm")
+
+
+def _plate(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: float) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of the plate that a number stands on, in pixels."""
+    font = ImageFont.load_default(size=height_px)
     left, top, right, bottom = draw.textbbox(at, str(number), font=font, anchor="mm")
     margin_px = height_px * 0.12
-    draw.rectangle((left - margin_px, top - margin_px, right + margin_px, bottom + margin_px), fill=plate)
-    draw.text(at, str(number), font=font, fill=ink, anchor="mm")
+    return left - margin_px, top - margin_px, right + margin_px, bottom + margin_px
 
 
 def _star() -> list[Point]:

@@ -1,0 +1,1 @@
+"""Programs to copy: how policies that are not language models learn on these environments."""

@@ -1,0 +1,195 @@
+"""PPO on the numeric environment in one file, in the manner of CleanRL: `python -m experiments.examples.ppo`.
+
+Source: Schulman et al., "Proximal Policy Optimization Algorithms" (2017), with the details that Huang et al., "The 37
+Implementation Details of Proximal Policy Optimization" (2022) list for discrete actions; actions that make no sense are
+masked as in Huang and Ontañón (2022).
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torch import Tensor, nn
+from torch.distributions import Categorical
+
+from experiments.examples.held_out import Choose, WorldRun, report, training_env
+
+
+@dataclass(frozen=True)
+class PPORun:
+    """Train, then measure on held-out videos beside a random policy."""
+
+    world: WorldRun = field(default_factory=WorldRun)
+    steps: int = 200_000
+    """Actions in all."""
+    envs: int = 32
+    """Environments that are stepped together."""
+    horizon: int = 64
+    """Actions of each environment between two updates."""
+    learning_rate: float = 1e-3
+    """Falls linearly to 0."""
+    gamma: float = 1.0
+    """Discount; the reward comes at the end of at most nine actions."""
+    gae_lambda: float = 0.95
+    """Decay of generalised advantage estimation."""
+    epochs: int = 4
+    """Passes over what was collected, at each update."""
+    minibatches: int = 4
+    """Parts of a pass."""
+    clip: float = 0.2
+    """How far the ratio of probabilities may move before its gradient stops."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus."""
+    value: float = 0.5
+    """Weight of the value loss."""
+    max_grad_norm: float = 0.5
+    """Longest gradient."""
+    hidden: int = 64
+    """Units of both layers."""
+    seed: int = 0
+    out: Path | None = None
+    """JSON file for the result."""
+
+
+class Agent(nn.Module):
+    """Two layers for the policy and two for the value."""
+
+    def __init__(self, features: int, actions: int, hidden: int) -> None:
+        super().__init__()
+        self.actor = _layers(features, hidden, actions, 0.01)
+        self.critic = _layers(features, hidden, 1, 1.0)
+
+    def policy(self, features: Tensor, masks: Tensor) -> Categorical:
+        """Return the distribution over actions: features float32[N, D], masks bool[N, A]."""
+        return Categorical(logits=self.actor(features).masked_fill(~masks, -1e8))
+
+
+@dataclass(eq=False)
+class Batch:
+    """What was collected between two updates; the first two dimensions are time and environment."""
+
+    features: Tensor
+    masks: Tensor
+    actions: Tensor
+    log_probs: Tensor
+    rewards: Tensor
+    dones: Tensor
+    """1 where the action ended its episode."""
+    values: Tensor
+
+
+def main(run: PPORun) -> None:
+    """Train and report."""
+    agent = train(run)
+    report("ppo", run.world, greedy(agent), run.out)
+
+
+def train(run: PPORun) -> Agent:
+    """Train a policy and return it, printing the mean reward of episodes on the way."""
+    torch.manual_seed(run.seed)
+    # Networks this small lose time by sharing their work.
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(run.seed)
+    make = training_env(run.world)
+    envs = SyncVectorEnv([make] * run.envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = Agent(envs.single_observation_space.shape[0], int(envs.single_action_space.n), run.hidden)
+    optimiser = torch.optim.Adam(agent.parameters(), lr=run.learning_rate, eps=1e-5)
+    seen, info = envs.reset(seed=run.seed)
+    updates = max(1, run.steps // (run.envs * run.horizon))
+    for update in range(updates):
+        optimiser.param_groups[0]["lr"] = run.learning_rate * (1 - update / updates)
+        batch, seen, info = collect(run, agent, envs, seen, info)
+        with torch.no_grad():
+            last = agent.critic(torch.from_numpy(seen)).squeeze(-1)
+        improve(run, agent, optimiser, batch, advantages(run, batch, last), rng)
+        if update % max(1, updates // 20) == 0 or update == updates - 1:
+            reward = float(batch.rewards.sum() / batch.dones.sum().clamp(min=1))
+            done = (update + 1) * run.envs * run.horizon
+            print(f"{done} steps, {time.process_time():.0f} s of CPU, reward {reward:.3f}", flush=True)
+    envs.close()
+    return agent
+
+
+def collect(
+    run: PPORun, agent: Agent, envs: gym.vector.VectorEnv, seen: np.ndarray, info: dict
+) -> tuple[Batch, np.ndarray, dict]:
+    """Play `horizon` actions in every environment; return them, the last features and the last information."""
+    rows: list[tuple[Tensor, ...]] = []
+    for _ in range(run.horizon):
+        features, masks = torch.from_numpy(seen), torch.from_numpy(np.stack(info["action_mask"])).bool()
+        with torch.no_grad():
+            policy, values = agent.policy(features, masks), agent.critic(features).squeeze(-1)
+            actions = policy.sample()
+            log_probs = policy.log_prob(actions)
+        seen, rewards, terminated, truncated, info = envs.step(actions.numpy())
+        ended = torch.from_numpy(terminated | truncated).float()
+        rows.append((features, masks, actions, log_probs, torch.from_numpy(rewards).float(), ended, values))
+    return Batch(*(torch.stack(column) for column in zip(*rows, strict=True))), seen, info
+
+
+def advantages(run: PPORun, batch: Batch, last: Tensor) -> Tensor:
+    """Generalised advantage estimation, float32[T, N]; running out of calls counts as an end, since it is one."""
+    result = torch.zeros_like(batch.rewards)
+    following, running = last, torch.zeros_like(last)
+    for row in reversed(range(len(result))):
+        going_on = 1 - batch.dones[row]
+        surprise = batch.rewards[row] + run.gamma * following * going_on - batch.values[row]
+        running = surprise + run.gamma * run.gae_lambda * going_on * running
+        result[row], following = running, batch.values[row]
+    return result
+
+
+def improve(
+    run: PPORun,
+    agent: Agent,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    gains: Tensor,
+    rng: np.random.Generator,
+) -> None:
+    """Make several passes over a batch."""
+    flat = {name: values.flatten(0, 1) for name, values in vars(batch).items()}
+    returns, gains = (gains + batch.values).flatten(), gains.flatten()
+    for _ in range(run.epochs):
+        for rows in np.array_split(rng.permutation(len(gains)), run.minibatches):
+            policy = agent.policy(flat["features"][rows], flat["masks"][rows])
+            ratio = (policy.log_prob(flat["actions"][rows]) - flat["log_probs"][rows]).exp()
+            gain = (gains[rows] - gains[rows].mean()) / (gains[rows].std() + 1e-8)
+            surrogate = torch.min(ratio * gain, ratio.clamp(1 - run.clip, 1 + run.clip) * gain).mean()
+            error = (agent.critic(flat["features"][rows]).squeeze(-1) - returns[rows]).square().mean() / 2
+            loss = run.value * error - surrogate - run.entropy * policy.entropy().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(agent.parameters(), run.max_grad_norm)
+            optimiser.step()
+
+
+def greedy(agent: Agent) -> Choose:
+    """Return the policy that takes the likeliest action."""
+
+    def choose(features: np.ndarray, mask: np.ndarray) -> int:
+        with torch.no_grad():
+            scores = agent.policy(torch.from_numpy(features)[None], torch.from_numpy(mask)[None].bool()).logits
+        return int(scores.argmax())
+
+    return choose
+
+
+def _layers(features: int, hidden: int, outputs: int, gain: float) -> nn.Sequential:
+    sizes = ((features, hidden, 2**0.5), (hidden, hidden, 2**0.5), (hidden, outputs, gain))
+    layers: list[nn.Module] = []
+    for size_in, size_out, scale in sizes:
+        linear = nn.Linear(size_in, size_out)
+        nn.init.orthogonal_(linear.weight, scale)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, nn.Tanh()]
+    return nn.Sequential(*layers[:-1])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(PPORun))

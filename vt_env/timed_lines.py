@@ -1,0 +1,47 @@
+"""Timed lines that are found by their times: what an interval or a moment costs does not grow with the track."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import overload
+
+from vt_env.types import Interval, SubtitleLine
+
+
+class TimedLines(Sequence[SubtitleLine]):
+    """Captions or subtitles in time order; they may overlap."""
+
+    def __init__(self, lines: Iterable[SubtitleLine]) -> None:
+        """Put lines into time order; those of the same times keep theirs."""
+        self._lines = tuple(sorted(lines, key=lambda line: line.interval))
+        self._starts_s = [line.interval.start_s for line in self._lines]
+        # Lines overlap, so their ends are not in order; the latest end so far is.
+        self._latest_ends_s = list(accumulate((line.interval.end_s for line in self._lines), max))
+
+    def __len__(self) -> int:
+        """Number of lines."""
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, index: int) -> SubtitleLine: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SubtitleLine, ...]: ...
+    def __getitem__(self, index: int | slice) -> SubtitleLine | tuple[SubtitleLine, ...]:
+        """Return one line, or several in time order."""
+        return self._lines[index]
+
+    def within(self, interval: Interval) -> list[SubtitleLine]:
+        """Return the lines that share time with `interval`, in time order."""
+        first = bisect_right(self._latest_ends_s, interval.start_s)
+        last = bisect_left(self._starts_s, interval.end_s)
+        return [line for line in self._lines[first:last] if line.interval.overlap_s(interval) > 0]
+
+    def on_screen(self, times_s: Iterable[float]) -> list[SubtitleLine]:
+        """Return the lines that are on screen at one of the times or more, each once, in time order."""
+        shown = {
+            row
+            for time_s in times_s
+            for row in range(bisect_right(self._latest_ends_s, time_s), bisect_right(self._starts_s, time_s))
+            if self._lines[row].interval.contains(time_s)
+        }
+        return [self._lines[row] for row in sorted(shown)]
