@@ -78,13 +78,14 @@ def answered_before_evidence(trajectory: Trajectory, evidence: Evidence) -> str 
     if not evidence or option is None:
         return None
     letter = chr(ord("A") + trajectory.options.index(option)) if option in trajectory.options else option
-    named = rf"(?<!\w)(?:{re.escape(_plain(option))}|{letter.casefold()})(?!\w)"
-    claim = re.compile(rf"\b(?:answer|must be)\b[^.\n]{{0,40}}?{named}")
+    # A letter counts as it is written, and not before another word: "the answer is a number", "Answer: A man ...".
+    named = rf"(?<!\w)(?:(?i:{re.escape(' '.join(option.split()))})(?!\w)|{letter}(?!\w| [a-z]))"
+    claim = re.compile(rf"\b(?i:answer|must be)\b[^.\n]{{0,40}}?{named}")
     shown, seen = trajectory.question, []
     for number, turn in enumerate(trajectory.turns):
         if any(_touches(seen, it) for it in evidence) or _states(shown, option):
             return None
-        if claim.search(_plain(_thought(turn))):
+        if claim.search(" ".join(_thought(turn).split())):
             return f"turn {number + 1} says that it is {option!r}"
         shown, seen = f"{shown}\n{turn.observation_text}", [*seen, *turn.viewed]
     return None

@@ -144,6 +144,7 @@ def test_what_has_no_known_evidence_is_not_judged_by_it():
     [
         (thinking("A. 47", SEARCH), LOOK, ANSWER),
         (thinking("The answer may be 12.", SEARCH), LOOK, ANSWER),
+        (thinking("The answer must be a number. A man may show the answer.", SEARCH), LOOK, ANSWER),
         (LOOK, thinking("It must be 47.", OTHER_LOOK), ANSWER),
         (replace(SEARCH, observation_text="the code is 47"), thinking("It must be 47.", OTHER_LOOK), LOOK, ANSWER),
     ],
