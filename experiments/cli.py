@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, Command] = {
     "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories"),
     "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL"),
     "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
+    "replay": Command("experiments.replay", "ReplayRun", "play a finished run again and name the first difference"),
+    "sweep": Command("experiments.sweep", "SweepRun", "thresholds of the confidence gate and calibration, of a run"),
     "rescore": Command(
         "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
     ),

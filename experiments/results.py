@@ -23,8 +23,8 @@ from vt_env.uncertainty import holm
 SCHEMA = 1
 
 COMPARED: Mapping[str, Sequence[str]] = {
-    "sft+grpo": ("sft", "base", "uniform", "blind", "caption-only"),
-    "sft": ("base", "uniform", "blind", "caption-only"),
+    "sft+grpo": ("sft", "base", "uniform", "blind", "scripted"),
+    "sft": ("base", "uniform", "blind", "scripted"),
     "base": ("uniform", "blind"),
     "uniform": ("blind",),
     "subtitles": ("random", "constant"),
