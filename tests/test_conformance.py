@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +19,8 @@ from vt_env.config import MediaConfig
 from vt_env.conformance import digest_of, rollout_digest
 from vt_env.env import LongVideoQAEnv
 from vt_env.errors import ConfigError
-from vt_env.testing import FakeLibrary, conformance, fake_tasks
+from vt_env.testing import FakeLibrary, FakeVideo, conformance, fake_tasks, library_conformance
+from vt_env.types import FrameBatch
 from vt_env.wrappers import reset_groups
 
 IDS = ("vt_env/LongVideoQA-v0", "vt_env/LongVideoQAText-v0", "vt_env/LongVideoQANumeric-v0")
@@ -92,6 +94,32 @@ class Forgiving(gym.Wrapper[Any, Any, Any, Any]):
 def test_conformance_finds_what_breaks_a_rule(broken: type[gym.Wrapper[Any, Any, Any, Any]]):
     with pytest.raises(AssertionError):
         conformance(lambda: broken(make(IDS[2])))
+
+
+@dataclass(frozen=True)
+class Late(FakeVideo):
+    def frames_at(self, times_s: Any) -> FrameBatch:
+        frames = super().frames_at(times_s)
+        return FrameBatch(frames.data, frames.pts_s + 1)
+
+
+@dataclass(frozen=True)
+class Boundless(FakeVideo):
+    def frames_at(self, times_s: Any) -> FrameBatch:
+        return super().frames_at([min(max(0, time_s), self.duration_s - 1) for time_s in times_s])
+
+
+@dataclass(frozen=True)
+class Lavish(FakeVideo):
+    def search_clips(self, query: str, top_k: int) -> Any:
+        return super().search_clips(query, top_k + 1)
+
+
+def test_a_library_is_checked_and_what_breaks_a_rule_is_found():
+    library_conformance(FakeLibrary(), FakeVideo().ref)
+    for kind, message in ((Late, "got the later"), (Boundless, "is not refused"), (Lavish, "top_k=1")):
+        with pytest.raises(AssertionError, match=message):
+            library_conformance(FakeLibrary((kind(),)), FakeVideo().ref)
 
 
 def test_rollouts_are_the_same_bits_in_other_processes_whatever_their_hash_seed():

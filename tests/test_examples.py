@@ -1,14 +1,18 @@
 """The examples run, at toy size: they train, and they are measured on videos that they never saw."""
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from experiments.examples.held_out import WorldRun, measure, random_choice, training_env
+from vt_env.numeric_features import NumericConfig
+from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.world.tasks import world_tasks
 
 TOY = WorldRun(videos=2, test_videos=3, minutes=(2, 3))
@@ -39,6 +43,20 @@ def test_an_example_trains_and_is_measured_beside_a_random_policy(
         low, high = score["ci95"]
         assert low <= score["accuracy"] <= high and (score["n"], score["videos"]) == (36, 3)
     assert f"\n{name}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("actions", ["discrete", "multi_discrete"])
+def test_the_checker_of_stable_baselines3_has_nothing_to_say(actions: Any):
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    env = gym.make(
+        "vt_env/LongVideoQANumeric-v0",
+        tasks=fake_tasks(),
+        library=FakeLibrary(),
+        numeric=NumericConfig(actions=actions),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checker.check_env(env.unwrapped)
 
 
 def test_what_is_trained_on_and_what_is_measured_on_share_no_video():

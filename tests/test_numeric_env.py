@@ -1,5 +1,6 @@
 """The numeric environment: what its features tell, what they do not, and that looking pays without words."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -177,6 +178,13 @@ def test_tools_that_a_macro_action_needs_must_be_on_offer():
         make("frames", tools=["clip_retrieval", "subtitle_retrieval", "subtitle_summary", "frame_zoom"])
     with pytest.raises(ConfigError, match=r"candidates=0: need 1 or more"):
         NumericConfig(candidates=0)
+
+    @dataclass
+    class Loose:
+        dim: int = 8
+
+    with pytest.raises(ConfigError, match=r"numeric.text_encoder: it cannot be hashed"):
+        NumericConfig(text_encoder=Loose())  # type: ignore[arg-type]
 
 
 def by_features(env: LongVideoQANumericEnv, task_id: str) -> float:

@@ -11,7 +11,7 @@ from small_world import SmallWorld, small_world
 
 from vt_env.errors import ConfigError, DataError
 from vt_env.tasks import TaskSet
-from vt_env.testing import conformance, fake_tasks
+from vt_env.testing import conformance, fake_tasks, library_conformance
 from vt_env.types import Box, Interval, VideoRef
 from vt_env.world.memory import PaintedVideo, WorldLibrary, in_memory
 
@@ -51,6 +51,12 @@ def test_a_painted_video_is_searched_as_its_file_is(small_world, painted):
     assert ours.search_clips("nothing to see", 4) == []
     assert ours.subtitles.search("code", 3) == files.subtitles.search("code", 3)
     assert ours.subtitles.within(Interval(0, 20)) == files.subtitles.within(Interval(0, 20))
+
+
+def test_both_keep_the_rules_of_libraries(small_world, painted):
+    both(small_world, painted[1])
+    for library in (small_world.library, painted[1]):
+        library_conformance(library, small_world.tasks[0].item.video)
 
 
 def test_no_file_is_written_and_the_rules_are_kept(tmp_path: Path, small_world):

@@ -5,7 +5,8 @@
     def test_my_environment_keeps_the_rules():
         conformance(lambda: gymnasium.make("vt_env/LongVideoQA-v0", tasks="my/tasks.jsonl", tools=["default", mine]))
 
-A failure is an `AssertionError` that says what was expected and what was found.
+`library_conformance` does the same for what opens videos. A failure is an `AssertionError` that says what was expected
+and what was found.
 """
 
 import pickle
@@ -18,7 +19,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from vt_env.errors import ConfigError, EpisodeOver
+from vt_env.errors import ConfigError, DataError, EpisodeOver
+from vt_env.sources import Library, Video
+from vt_env.types import Box, Interval, VideoRef
 
 ALLOWED_WARNINGS: tuple[str, ...] = ()
 """Texts of warnings of Gymnasium's checker that an environment may cause: none."""
@@ -51,6 +54,32 @@ def conformance(env_factory: EnvFactory) -> None:
     _check_misuse(env_factory())
 
 
+def library_conformance(library: Library, ref: VideoRef) -> None:
+    """Check what opens videos for environments, on one of its videos: the protocols of `vt_env.sources`.
+
+    * The video has a length, its captions are in time order, and opening it again gives the same.
+    * Frames are square uint8[N, px, px, 3] in the order of the times asked for, no later than asked for; a crop is one
+      such picture. A time outside the video is a `DataError`.
+    * A search returns `top_k` results at most, the best first, inside the video; subtitles come in time order.
+    * A pickled library opens the same video.
+
+    Args:
+        library: The library.
+        ref: A video of it, of two seconds or more.
+
+    Raises:
+        AssertionError: A rule is broken.
+        DataError: The video cannot be opened.
+    """
+    video = library.open(ref)
+    assert video.duration_s > 0 and video.ref == ref, f"{video.ref} is {video.duration_s} s long, asked for {ref}"
+    for other in (library.open(ref), pickle.loads(pickle.dumps(library)).open(ref)):
+        assert other.duration_s == video.duration_s, "opened again, the video has another length"
+        assert digest_of(other.frames_at([0.0]).data) == digest_of(video.frames_at([0.0]).data), "other pixels"
+    _check_frames(video)
+    _check_search(video)
+
+
 def rollout_digest(env: gym.Env[Any, Any], seed: int, steps: int = _STEPS) -> str:
     """Play random actions, resetting at ends, and return a digest of every bit of what the environment gave back.
 
@@ -75,6 +104,41 @@ def digest_of(value: Any) -> str:
     digest = blake2b(digest_size=16)
     _digest(digest, value)
     return digest.hexdigest()
+
+
+def _check_frames(video: Video) -> None:
+    # Out of order, and one of them twice.
+    times_s = [video.duration_s * share for share in (0.75, 0.0, 0.5, 0.75)]
+    frames, crop = video.frames_at(times_s), video.crop(times_s[0], Box(0.25, 0.25, 0.75, 0.75))
+    side_px = frames.data.shape[1]
+    assert frames.data.shape == (4, side_px, side_px, 3), f"frames are uint8{list(frames.data.shape)}"
+    assert crop.data.shape == (1, side_px, side_px, 3), f"a crop is uint8{list(crop.data.shape)}, frames {side_px} px"
+    late = [shown_s - time_s for shown_s, time_s in zip(frames.pts_s, times_s, strict=True)]
+    assert max(late) < 1e-3, f"asked for {times_s} s, got the later {frames.pts_s.tolist()}"
+    assert np.array_equal(frames.data[0], frames.data[3]), "one time gives two pictures"
+    for outside_s in (-1.0, video.duration_s, video.duration_s + 60):
+        for ask in (lambda: video.frames_at([outside_s]), lambda: video.crop(outside_s, Box(0, 0, 1, 1))):  # noqa: B023
+            try:
+                ask()
+            except DataError:
+                continue
+            raise AssertionError(f"{outside_s} s of {video.duration_s} s is not refused")
+
+
+def _check_search(video: Video) -> None:
+    whole = Interval(0.0, video.duration_s)
+    lines, captions = list(video.subtitles.within(whole)), list(video.captions or ())
+    for name, track in (("subtitles", lines), ("captions", captions)):
+        spans = [line.interval for line in track]
+        assert spans == sorted(spans), f"{name} are not in time order"
+    query = " ".join(line.text for line in [*lines[:1], *captions[:1]]) or "red"
+    for top_k in (1, 3):
+        clips, found = video.search_clips(query, top_k), video.subtitles.search(query, top_k)
+        scores = [[hit.score for hit in clips], [score for _, score in found]]
+        assert all(len(it) <= top_k and it == sorted(it, reverse=True) for it in scores), f"top_k={top_k}: {scores}"
+        assert all(hit.interval.overlap_s(whole) == hit.interval.duration_s for hit in clips), f"outside: {clips}"
+    summary = [line.interval for line in video.subtitles.summary(query, 3)]
+    assert len(summary) <= 3 and summary == sorted(summary), f"a summary of 3 lines: {summary}"
 
 
 def _check_gymnasium(env: gym.Env[Any, Any]) -> None:

@@ -127,22 +127,18 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         Of two numbers bool[8 + T]: one makes sense if it does together with some other one.
         """
         episode = self._running()
-        allowed = {f"answer_{idx}" for idx in range(len(episode.item.options))}
-        if episode.remaining.calls > 0:
-            allowed |= {name for name in self.action_names[: self._first_answer] if self._makes_sense(name)}
+        targets = self._targets(episode) if episode.remaining.calls else {"answer": len(episode.item.options)}
         if self.numeric.actions == "discrete":
-            return np.array([name in allowed for name in self.action_names])
-        verbs = {_verb(name) for name in allowed}
-        targets = max(_target(name) for name in allowed) + 1
-        return np.array([verb in verbs for verb in _VERBS] + [idx < targets for idx in range(self._targets)])
+            return np.array([target < targets.get(verb, 0) for verb, target in self._actions])
+        most = max(targets.values())
+        return np.array([verb in targets for verb in _VERBS] + [idx < most for idx in range(self._most_targets)])
 
     def _spaces(self) -> tuple[spaces.Discrete | spaces.MultiDiscrete, spaces.Box]:
-        looks = [f"look_at_{idx}" for idx in range(self.numeric.candidates)]
-        calls = (*_SEARCHES, *looks, "look_before", "look_after", "read_around")
-        self._first_answer = len(calls)
-        self.action_names = (*calls, *(f"answer_{idx}" for idx in range(self.option_count)))
+        counts = {"look_at": self.numeric.candidates, "answer": self.option_count}
+        self._actions = tuple((verb, target) for verb in _VERBS for target in range(counts.get(verb, 1)))
+        self.action_names = tuple(f"{verb}_{target}" if verb in counts else verb for verb, target in self._actions)
         """Names of the actions, in order; of two numbers, of all that they can mean."""
-        self._targets = max(self.numeric.candidates, self.option_count)
+        self._most_targets = max(counts.values())
         self.feature_slices = feature_slices(self.numeric, self.option_count)
         """Where in the vector each group of features lies."""
         self._zoom_tool = "caption_zoom" if self.config.perception == "captions" else "frame_zoom"
@@ -156,71 +152,73 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         features = spaces.Box(-1.0, 1.0, (count,), np.float32)
         if self.numeric.actions == "discrete":
             return spaces.Discrete(len(self.action_names)), features
-        return spaces.MultiDiscrete([len(_VERBS), self._targets]), features
+        return spaces.MultiDiscrete([len(_VERBS), self._most_targets]), features
 
     def _read(self, action: Any, episode: Episode) -> Action:
-        name = self._name(action)
+        verb, target = self._verb_and_target(action)
         self._kind, self._looked_at = "failed", None
-        if _verb(name) == "answer":
-            idx, options = _target(name), episode.item.options
-            return Answer(options[idx] if idx < len(options) else f"option {idx + 1}")
-        if not self._makes_sense(name):
-            return Malformed(name, f"{name} makes no sense yet; search or look first")
-        if name in _SEARCHES:
-            tool, self._kind = _SEARCHES[name]
+        if verb == "answer":
+            options = episode.item.options
+            return Answer(options[target] if target < len(options) else f"option {target + 1}")
+        if target >= self._targets(episode).get(verb, 0):
+            return Malformed(verb, f"{verb} makes no sense yet; search or look first")
+        if verb in _SEARCHES:
+            tool, self._kind = _SEARCHES[verb]
             return ToolCall(tool, self._query(tool, episode))
-        return self._look(name, episode)
+        return self._look(verb, target, episode)
 
-    def _name(self, action: Any) -> str:
-        """Name what an element of the action space stands for."""
+    def _verb_and_target(self, action: Any) -> tuple[str, int]:
+        """Say what an element of the action space stands for; the target is 0 where there is one only."""
         if self.numeric.actions == "discrete":
             if self.action_space.contains(action):
-                return self.action_names[int(action)]
+                return self._actions[int(action)]
             allowed = f"0 to {len(self.action_names) - 1}; env.unwrapped.action_names tells what they are"
             raise InvalidAction(f"action {show(action)}: need a whole number from {allowed}")
         if not self.action_space.contains(action):
-            allowed = f"below {len(_VERBS)} and {self._targets}, as int64[2]"
+            allowed = f"below {len(_VERBS)} and {self._most_targets}, as int64[2]"
             raise InvalidAction(f"action {show(action)}: need two whole numbers {allowed}; see the environment's docs")
         verb = _VERBS[int(action[0])]
-        return f"{verb}_{int(action[1])}" if verb in ("look_at", "answer") else verb
+        return verb, int(action[1]) if verb in ("look_at", "answer") else 0
 
     def _query(self, tool: str, episode: Episode) -> dict[str, object]:
         query: dict[str, object] = {"query": episode.item.question}
         top_k = min(self.numeric.candidates, episode.config.budget.top_k_max)
         return query if tool == "subtitle_summary" else {**query, "top_k": top_k}
 
-    def _look(self, name: str, episode: Episode) -> ToolCall:
-        if name.startswith("look_at_"):
-            self._kind, self._looked_at = "candidate", _target(name)
+    def _look(self, verb: str, target: int, episode: Episode) -> ToolCall:
+        if verb == "look_at":
+            self._kind, self._looked_at = "candidate", target
             self._place = self._features.candidates[self._looked_at].interval
             return self._zoom(self._zoom_tool, self._place, episode)
         assert self._place is not None
-        if name == "read_around":
+        if verb == "read_around":
             self._kind = "around"
             start_s = max(0.0, self._place.start_s - CONTEXT_S)
             return self._zoom("subtitle_zoom", Interval(start_s, self._place.end_s + CONTEXT_S), episode)
         self._kind = "neighbour"
-        self._place = self._neighbours()[name]
+        self._place = self._neighbours(episode)[verb]
         return self._zoom(self._zoom_tool, self._place, episode)
 
     def _zoom(self, tool: str, interval: Interval, episode: Episode) -> ToolCall:
         end_s = min(interval.end_s, episode.video.duration_s)
         return ToolCall(tool, {"start_s": interval.start_s, "end_s": end_s})
 
-    def _makes_sense(self, name: str) -> bool:
-        if name.startswith("look_at_"):
-            return _target(name) < len(self._features.candidates)
-        return name in _SEARCHES or (self._place is not None if name == "read_around" else name in self._neighbours())
+    def _targets(self, episode: Episode) -> dict[str, int]:
+        """To how many targets each verb can be applied by now, the budget left aside; without those that have none."""
+        targets = dict.fromkeys((*_SEARCHES, *self._neighbours(episode)), 1) | {"answer": len(episode.item.options)}
+        if self._features.candidates:
+            targets["look_at"] = len(self._features.candidates)
+        return targets if self._place is None else targets | {"read_around": 1}
 
-    def _neighbours(self) -> dict[str, Interval]:
+    def _neighbours(self, episode: Episode) -> dict[str, Interval]:
         """The places before and after the last one that lie in the video."""
-        if self._place is None or self.episode is None:
+        if self._place is None:
             return {}
         start_s, end_s = self._place.start_s, self._place.end_s
         found: dict[str, Interval] = {}
         if start_s > 0:
             found["look_before"] = Interval(max(0.0, start_s - self._place.duration_s), start_s)
-        if end_s < self.episode.video.duration_s - 1:
+        if end_s < episode.video.duration_s - 1:
             found["look_after"] = Interval(end_s, end_s + self._place.duration_s)
         return found
 
@@ -239,13 +237,3 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
 
     def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
         return super()._info(episode, error) | {"action_mask": self.action_masks().astype(np.int8)}
-
-
-def _verb(name: str) -> str:
-    """What an action does: its name without the number at its end."""
-    return name.rstrip("0123456789").removesuffix("_")
-
-
-def _target(name: str) -> int:
-    """The number at the end of an action's name; 0 where there is none."""
-    return int(name.rpartition("_")[2]) if name[-1].isdecimal() else 0

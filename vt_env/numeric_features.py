@@ -8,7 +8,7 @@ policies are language models.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Literal, Protocol, get_args
@@ -39,7 +39,7 @@ _OPTION_SIZE = 5
 
 
 class TextEncoder(Protocol):
-    """Maps texts to vectors; every `vt_env.media.encoders.ClipEncoder` is one."""
+    """Maps texts to vectors, the same text always to the same; every `vt_env.media.encoders.ClipEncoder` is one."""
 
     @property
     def dim(self) -> int:
@@ -92,6 +92,9 @@ class NumericConfig:
     def __post_init__(self) -> None:
         if self.candidates < 1:
             raise ConfigError(f"numeric.candidates={self.candidates}: need 1 or more")
+        for name in ("text_encoder", "frame_encoder"):
+            if getattr(type(getattr(self, name)), "__hash__", None) is None:
+                raise ConfigError(f"numeric.{name}: it cannot be hashed; if it is a dataclass, make it frozen")
         if self.actions not in get_args(ActionForm):
             raise ConfigError(f"numeric.actions={self.actions!r}: allowed are {', '.join(get_args(ActionForm))}")
 
@@ -130,12 +133,12 @@ class Features:
         words = dict.fromkeys(words_of(question))
         self._wanted = tuple(word for word in words if word not in FUNCTION_WORDS) or tuple(words)
         self._options = [tuple(dict.fromkeys(words_of(option))) for option in options]
-        self._option_vectors = np.array([config.frame_encoder.encode_text(option) for option in options])
+        self._option_vectors = np.array([_encoded(config.frame_encoder, option) for option in options])
         self._vector = np.zeros(feature_count(config, option_count), dtype=np.float32)
         self._at = feature_slices(config, option_count)
         self._texts, self._views = 0, 0
-        self._vector[self._at["question_text"]] = config.text_encoder.encode_text(question)
-        self._vector[self._at["question_frames"]] = config.frame_encoder.encode_text(question)
+        self._vector[self._at["question_text"]] = _encoded(config.text_encoder, question)
+        self._vector[self._at["question_frames"]] = _encoded(config.frame_encoder, question)
         self._table("options")[: len(options), 0] = 1.0
 
     def vector(self) -> NDArray[np.float32]:
@@ -190,7 +193,7 @@ class Features:
                 options[idx, 2] = max(options[idx, 2], share)
                 options[idx, 3] = max(options[idx, 3], share * relevance)
         self._vector[self._at["last_match"]] = best
-        text = self._config.text_encoder.encode_text(" ".join(line.text for line in lines))
+        text = _encoded(self._config.text_encoder, " ".join(line.text for line in lines))
         self._texts = self._averaged("last_text", "all_texts", text, self._texts, is_new=bool(lines))
         if looked_at is not None and place is not None:
             seen = replace(place, looked=True, found=max(place.found, best))
@@ -256,6 +259,14 @@ def feature_slices(config: NumericConfig, option_count: int) -> Mapping[str, sli
 def feature_count(config: NumericConfig, option_count: int) -> int:
     """Length of the vector."""
     return feature_slices(config, option_count)["budget"].stop
+
+
+@lru_cache(maxsize=4096)
+def _encoded(encoder: TextEncoder, text: str) -> Vectors:
+    """Encode a text, or read what it was encoded to: the attempts at one question see the same texts."""
+    vector = np.array(encoder.encode_text(text), dtype=np.float32)
+    vector.flags.writeable = False
+    return vector
 
 
 def _share(wanted: Sequence[str], said: set[str]) -> float:

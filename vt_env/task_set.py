@@ -4,6 +4,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -111,11 +112,13 @@ class TaskSet(Sequence[Task]):
         Raises:
             ConfigError: There is none.
         """
-        for task in self.tasks:
-            if task.item.task_id == task_id:
-                return task
-        known = [task.item.task_id for task in self.tasks]
-        raise ConfigError(f"task_id={task_id!r}: not among the {len(self)} tasks{suggest(task_id, known)}")
+        if task_id not in self._by_id:
+            raise ConfigError(f"task_id={task_id!r}: not among the {len(self)} tasks{suggest(task_id, self._by_id)}")
+        return self._by_id[task_id]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Task]:
+        return {task.item.task_id: task for task in self.tasks}
 
     def validate(self, library: Library | None = None) -> list[str]:
         """Check that the set is fit to be used, before anything is measured with it.

@@ -295,8 +295,13 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
 
 
 def _existing(folder: Path, name: str, role: str) -> Path:
+    # Links may lead anywhere, since whoever made them has access here; what a file from elsewhere says may not.
+    if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
+        remedy = "link it there, or give its full path"
+        raise ValueError(f"{role} {name!r} leads out of the folder of this file; {remedy}")
     path = (folder / name).resolve()
-    if not path.is_file():
+    # A video may be a folder of pictures.
+    if not path.is_file() and not (role == "video" and path.is_dir()):
         raise ValueError(f"{role} {name!r} does not exist; paths are relative to this file")
     return path
 

@@ -1,7 +1,7 @@
 """Fakes for tests of whatever plays episodes: a video that lives in memory, a library of them, tasks about them.
 
 Each frame paints the number of its second, so a test can read back which moment it was shown (`read_second`).
-`conformance` checks an environment of one's own.
+`conformance` checks an environment of one's own, `library_conformance` what opens its videos.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vt_env.conformance import conformance as conformance
+from vt_env.conformance import library_conformance as library_conformance
 from vt_env.errors import DataError
 from vt_env.gold import Gold
 from vt_env.tasks import Task, TaskSet
@@ -54,6 +55,10 @@ class FakeSubtitles:
     def summary(self, query: str, max_lines: int) -> list[SubtitleLine]:
         """Return the best lines in time order."""
         return sorted((line for line, _ in self.search(query, max_lines)), key=lambda line: line.interval)
+
+    def written_summary(self, query: str) -> str | None:
+        """Return nothing: no model writes here."""
+        return None
 
 
 @dataclass(frozen=True)

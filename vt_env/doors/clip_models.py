@@ -19,6 +19,10 @@ from vt_env.types import FrameBatch
 SCHEMA = 1
 """Version of what the vectors mean; part of the encoder's key."""
 
+WORLD = "world"
+"""Names the small encoder of the generated world, which ships with the package (`experiments.tiny.dual_encoder`)."""
+_WORLD_FOLDER = Path(__file__).parents[1] / "world" / "encoder"
+
 _BATCH = 32
 """Frames encoded at once; bounds the memory for long clips."""
 
@@ -29,7 +33,8 @@ class ClipModelEncoder:
     Can be pickled by its arguments; the copy loads the weights when it is used.
 
     Args:
-        checkpoint: A folder as `save_pretrained` writes it, processor included, or a name that a hub knows.
+        checkpoint: A folder as `save_pretrained` writes it, processor included, a name that a hub knows, or `"world"`
+            for the small one that ships with the package.
         device: Where torch runs it.
 
     Raises:
@@ -37,7 +42,7 @@ class ClipModelEncoder:
     """
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu") -> None:
-        self._checkpoint, self._device = str(checkpoint), device
+        self._checkpoint, self._device = str(_WORLD_FOLDER if checkpoint == WORLD else checkpoint), device
         try:
             from transformers import AutoConfig
         except ImportError as error:

@@ -12,6 +12,7 @@ from typing import Protocol
 import av.error
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
@@ -49,10 +50,12 @@ class PyAVPlayer:
         self._frames: Iterator[VideoFrame] = iter(())
         self._idx: int | None = None
         """Position of the last frame handed out."""
+        self._reformatter = VideoReformatter()
+        """One for all frames: setting up the scaler takes several times as long as scaling a frame."""
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
         """Decode the frame at position `idx` into RGB, as `Player.picture`."""
-        return _picture(self.frame(idx), self._shown_px, square_px)
+        return _picture(self.frame(idx), self._reformatter, self._shown_px, square_px)
 
     def frame(self, idx: int) -> VideoFrame:
         """Decode the frame at position `idx`; where a start fails, earlier ones are tried, up to the file's beginning.
@@ -123,20 +126,27 @@ def fit_square(size_px: tuple[int, int], square_px: int) -> tuple[int, int]:
 
 def pad_square(picture: Pixels, square_px: int) -> Pixels:
     """Centre a picture uint8[H, W, 3] on a black square uint8[square_px, square_px, 3]."""
-    height, width = picture.shape[:2]
-    top, left = (square_px - height) // 2, (square_px - width) // 2
     square = np.zeros((square_px, square_px, 3), dtype=np.uint8)
-    square[top : top + height, left : left + width] = picture
+    square[inside_square(picture.shape[1::-1], square_px)] = picture
     return square
 
 
-def _picture(frame: VideoFrame, shown_px: tuple[int, int], square_px: int | None) -> Pixels:
+def inside_square(size_px: tuple[int, ...], square_px: int) -> tuple[slice, slice]:
+    """Rows and columns that a picture of `size_px`, width and height, takes when it is centred on a square."""
+    left, top = ((square_px - side_px) // 2 for side_px in size_px)
+    return slice(top, top + size_px[1]), slice(left, left + size_px[0])
+
+
+def _picture(
+    frame: VideoFrame, reformatter: VideoReformatter, shown_px: tuple[int, int], square_px: int | None
+) -> Pixels:
     """Turn a decoded frame into RGB as shown, scaled and padded to a square if asked."""
     width, height = fit_square(shown_px, square_px) if square_px else shown_px
     quarters = quarter_turns(frame)
     if quarters % 2:
         width, height = height, width
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+    scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
+    pixels = scaled.to_ndarray()
     upright = np.rot90(pixels, quarters).astype(np.uint8, copy=False)
     return pad_square(upright, square_px) if square_px else np.ascontiguousarray(upright)
 
