@@ -18,7 +18,7 @@ from vt_env.media.line_index import build_line_index
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
 from vt_env.media.summaries import MAX_LINES, ChatSummariser, WrittenSummaries
 from vt_env.media.words import WordIndex, words_of
-from vt_env.types import Interval, SubtitleLine, VideoRef
+from vt_env.types import Caption, Interval, SubtitleLine, VideoRef
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -224,7 +224,10 @@ def test_captions_are_read_in_time_order(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text(
         '{"start_s": 5, "end_s": 9.5, "text": "late"}\n\n{"start_s": 0, "end_s": 5, "text": "early"}\n'
     )
-    assert list(load_captions(tmp_path / "c.jsonl")) == [line(0, 5, "early"), line(5, 9.5, "late")]
+    assert list(load_captions(tmp_path / "c.jsonl")) == [
+        Caption(Interval(0, 5), "early"),
+        Caption(Interval(5, 9.5), "late"),
+    ]
 
 
 @pytest.mark.parametrize(
