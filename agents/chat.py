@@ -37,6 +37,10 @@ class Completion:
     logprobs: list[float] = field(default_factory=list)
     """Natural log-probability of each token at temperature 1; empty where they are not known."""
 
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return len(self.ids)
+
 
 class Generator(Protocol):
     """Continues token sequences; a backend that holds the weights."""

@@ -14,7 +14,7 @@ import httpx
 from experiments.policies import BASE_MODEL
 
 MODEL = "tiny"
-START_LIMIT_S = 240.0
+START_LIMIT_S = 500.0
 SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
