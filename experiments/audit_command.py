@@ -1,11 +1,13 @@
 """Check a copy of a benchmark before anybody reports a number on it: `vt-env audit /data/lvbench`."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from experiments.runs import write_text
 from vt_env.benchmarks.audit import SHOWN, audit
 from vt_env.errors import DataError
 
@@ -22,6 +24,8 @@ class AuditRun:
     """Folder of videos and subtitles, if they lie elsewhere."""
     probe: bool = False
     """Open every video, to find those that cannot be read."""
+    out: Path | None = None
+    """Write the report here as JSON, every defect included."""
     all: bool = False
     """List every defect instead of a few of each kind."""
 
@@ -37,6 +41,8 @@ def main(run: AuditRun) -> int:
         DataError: It is no benchmark that is known, or several are mixed.
     """
     coverage = audit(run.path, run.benchmark, run.media, _unreadable if run.probe else None)
+    if run.out is not None:
+        write_text(run.out, json.dumps(coverage.to_json(), indent=1, default=str) + "\n")
     print(coverage.text(len(coverage.defects) if run.all else SHOWN))
     return 0 if coverage.complete else 2
 

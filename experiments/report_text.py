@@ -1,61 +1,84 @@
-"""The report for people: one Markdown page. Every number stands with its n, interval, seeds and machine."""
+"""The report for people: one Markdown page, and its table as LaTeX rows. The tables are in `report_tables`."""
 
 from collections.abc import Iterator, Sequence
 from statistics import mean
 
-from experiments.metrics import FamilyRow, PairRow, PolicyRow
+from experiments.metrics import DURATIONS, PolicyRow
+from experiments.report_tables import (
+    attempts_table,
+    behaviour_table,
+    benchmark_sections,
+    group_table,
+    pair_table,
+    policy_table,
+    spending_table,
+    status_table,
+)
 from experiments.results import Report
+from vt_env.benchmarks.board_text import latex, latex_table
+from vt_env.uncertainty import FEW_CLUSTERS
 
-READING = """* accuracy: share of scored episodes answered correctly; no answer counts as wrong
-* 95 %: percentile bootstrap over videos, since several questions share one; too narrow below some twenty videos
+READING = f"""* accuracy: share of scored episodes answered correctly; no answer counts as wrong
+* 95 %: percentile bootstrap over videos, since several questions share one; too narrow below some {FEW_CLUSTERS} videos
 * calls, frames: tool calls and frames an episode, means
 * failed: share of an episode's actions that failed or could not be read
 * no answer: share of episodes without an answer that names an option
-* p: exact McNemar test, which takes questions as independent"""
+* p: exact McNemar test, which takes questions as independent; Holm: adjusted for the number of rows
+* viewed, cited: temporal IoU with the gold evidence of what was looked at and of the spans that the last message names
+* right if seen, if unseen: accuracy where gold evidence was viewed in part, and where it was not
+* forced: answered when no call was left; at a limit: ended by a limit without an answer
+* a right answer took: everything spent, wrong answers included, by the number of right ones
+* captioned: seconds of video that had to be captioned before the first question, shared by its questions or not"""
 
 
 def render_report(report: Report) -> str:
     """Write the page."""
+    rows, groups = report.rows, {row.policy: row.families for row in report.rows}
+    lengths = {row.policy: row.durations for row in rows if row.durations}
+    known = [name for _, name in DURATIONS if any(name in row for row in lengths.values())]
     guessing = f"Guessing gives {report.chance:.2f}."
     sections = [
-        ["# Results", "", *policy_table(report.rows)],
-        [guessing, "", "![accuracy](plots/accuracy.png)"] if report.rows else [],
-        ["## Differences", "", *_pair_table(report.pairs)] if report.pairs else [],
-        ["## By kind of question", "", *_family_table(report.rows)] if report.rows else [],
+        ["# Results", "", *policy_table(rows)],
+        [guessing, "", "![accuracy](plots/accuracy.png)"] if rows else [],
+        ["## How episodes ended", "", *status_table(rows)] if rows else [],
+        ["## Differences", "", *pair_table(report.pairs, report.holm)] if report.pairs else [],
+        ["## By kind of question", "", *group_table(groups), "", _picture("families")] if rows else [],
+        ["## By length of the video", "", *group_table(lengths, known), "", _picture("durations")] if lengths else [],
+        ["## What the policies did", "", *behaviour_table(rows)] if rows else [],
+        ["## What it took", "", *spending_table(rows), *_currency(rows)] if rows else [],
+        ["## Several attempts", "", *attempts_table(rows)] if any(row.attempts for row in rows) else [],
+        ["## Benchmarks", "", *benchmark_sections(report.benchmarks)] if report.benchmarks else [],
         ["## GRPO", "", *_grpo(report)] if report.grpo is not None else [],
+        ["## LaTeX rows", "", "```latex", render_latex(report).rstrip(), "```"] if rows else [],
         ["## How to read this", "", READING],
         ["## What was run", "", *_origin(report)],
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
 
-def policy_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    """Write the lines of the result table."""
-    if not rows:
-        yield "No policy was evaluated."
-        return
-    yield "| policy | accuracy | 95 % | n | videos | calls | frames | failed | no answer | unscored |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for row in rows:
-        unscored = sum(count for status, count in row.status.items() if status != "ok")
-        cells = [row.policy, _share(row.accuracy), _interval(row.ci95), row.n, row.videos, f"{row.calls:.1f}"]
-        cells += [f"{row.frames:.1f}", _share(row.invalid_rate), _share(row.no_answer_rate), unscored]
-        yield _line(cells)
+def render_latex(report: Report) -> str:
+    """Write the result table as rows for a LaTeX `tabular`, benchmarks in the columns in which papers print them."""
+    lines = ["% policy & accuracy & 95 % low & high & n & videos & calls & frames \\\\"]
+    for row in report.rows:
+        if row.accuracy is not None and row.ci95 is not None:
+            shares = [f"{100 * value:.1f}" for value in (row.accuracy, *row.ci95)]
+            cells = [latex(row.policy), *shares, row.n, row.videos, f"{row.calls:.1f}", f"{row.frames:.1f}"]
+            lines.append(f"{' & '.join(map(str, cells))} \\\\")
+    boards = [(row.policy, row.board) for row in report.benchmarks if row.board is not None]
+    kinds = dict.fromkeys((board.benchmark, board.split) for _, board in boards)
+    tables = [latex_table([it for it in boards if (it[1].benchmark, it[1].split) == kind]) for kind in kinds]
+    return "\n\n".join(["\n".join(lines), *tables]).rstrip("\n") + "\n"
 
 
-def _pair_table(pairs: Sequence[PairRow]) -> Iterator[str]:
-    yield "| a | b | accuracy of a - b | 95 % | p | n |"
-    yield "|---|---|---|---|---|---|"
-    for pair in pairs:
-        yield _line([pair.a, pair.b, f"{pair.difference:+.2f}", _interval(pair.ci95), _p(pair.p_mcnemar), pair.n])
+def _picture(name: str) -> str:
+    return f"![{name}](plots/{name}.png)"
 
 
-def _family_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    families = sorted({name for row in rows for name in row.families})
-    yield _line(["policy", *(name or "other" for name in families)])
-    yield "|" + "---|" * (len(families) + 1)
-    for row in rows:
-        yield _line([row.policy, *(_family(row.families.get(name)) for name in families)])
+def _currency(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    named = sorted({row.spending.currency for row in rows if row.spending and row.spending.cost is not None})
+    if named:
+        yield ""
+        yield f"Money in {'; '.join(named)}."
 
 
 def _grpo(report: Report) -> Iterator[str]:
@@ -85,29 +108,13 @@ def _origin(report: Report) -> Iterator[str]:
     for run in report.runs:
         config = run.config
         what = f"{config['agent']} on {config['tasks']}/{config['split']}" if run.kind == "eval" else run.kind
-        yield f"* `{run.path.name}`: {what}, seed {config.get('seed', 0)}, commit {_short(run.provenance['commit'])}"
+        hashes = f", annotations {', '.join(sorted(run.annotation_hashes))}" if run.annotation_hashes else ""
+        seed = f"seed {config.get('seed', 0)}, commit {_short(run.provenance['commit'])}"
+        yield f"* `{run.path.name}`: {what}, {seed}{hashes}"
+        if run.kind == "eval" and run.key.missing:
+            yield f"  * its gold evidence is not known: {run.key.missing}"
     if report.not_run:
         yield f"* not run: {', '.join(report.not_run)}"
-
-
-def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
-
-
-def _family(row: FamilyRow | None) -> str:
-    return "-" if row is None else f"{row.accuracy:.2f} (n={row.n})"
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.001 else "< 0.001"
 
 
 def _short(commit: str | None) -> str:

@@ -1,20 +1,34 @@
-"""Official and strict numbers of a run on a benchmark: `vt-env rescore runs/eval --annotations /data/lvbench`.
+"""Score a finished run again, offline: `vt-env rescore runs/eval`, or `vt-env rescore samples.jsonl --annotations DIR`.
 
-Works from the journal alone, so a finished run can be scored again wherever the annotations are.
+On a benchmark the official number stands beside the strict one. A run on other tasks is read again with the key that
+its tasks have now, and what changed is said. Works from the journal alone, so it needs no video and no model. Replies
+of another harness are read from JSON lines with `task_id` and `text`, or from lmms-eval's sample files.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from experiments.evaluate import read_journal
+from experiments import runs
+from experiments.episode_facts import facts_of, stream_journal
+from experiments.metrics import summarise
+from experiments.report_tables import policy_table
+from experiments.served_judge import JudgeConfig, served_judge
+from vt_env.benchmarks.board_text import interval_text, latex_table, percent, plain
 from vt_env.benchmarks.export import lmms_eval_results, lmms_eval_samples, submission, write_json, write_jsonl
-from vt_env.benchmarks.registry import read_annotations
-from vt_env.benchmarks.replies import replies_of
-from vt_env.benchmarks.scoreboard import score
+from vt_env.benchmarks.foreign import read_replies
+from vt_env.benchmarks.judging import OpenScore, judge_open
+from vt_env.benchmarks.registry import find_annotations, read_annotations
+from vt_env.benchmarks.replies import Reply, replies_of
+from vt_env.benchmarks.rows import Annotations
+from vt_env.benchmarks.scoreboard import Scoreboard, score
 from vt_env.errors import ConfigError
+from vt_env.scoring import read_answer
+from vt_env.tasks import load_tasks
+from vt_env.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -22,23 +36,29 @@ class RescoreRun:
     """Score a run under its benchmark's official rule and the strict one, and write files for other tools."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Run directory of an evaluation."""
-    annotations: Path
-    """The benchmark's annotation file or folder."""
+    """Run directory of an evaluation, or a JSONL file of replies."""
+    annotations: Path | None = None
+    """The benchmark's annotation file or folder; by default what the run was played on."""
     benchmark: str | None = None
     """Which benchmark, where a folder holds several."""
     split: str | None = None
     """Which split; by default the only one that has gold."""
     seed: int = 0
-    """Seed of the guesses that some official rules make."""
+    """Seed of the guesses that some official rules make, and of the bootstrap."""
     sample: int = 0
-    """Which attempt at each task, where there are several."""
+    """Which attempt at each task, where there are several; an official number takes one."""
+    out: Path | None = None
+    """Write all numbers here as JSON."""
+    latex_file: Path | None = None
+    """Write the rows of the paper's table here."""
     samples_file: Path | None = None
     """Write lmms-eval sample lines here."""
     results_file: Path | None = None
     """Write an lmms-eval results file here."""
     submission_file: Path | None = None
     """Write the official submission here and score nothing: its answers are hidden."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    """Who grades open answers, where the replies have some."""
 
 
 def main(run: RescoreRun) -> None:
@@ -48,18 +68,110 @@ def main(run: RescoreRun) -> None:
         ConfigError: The run holds no episode, or belongs to another benchmark.
         DataError: The journal or the annotations cannot be read.
     """
-    episodes = [episode for episode in read_journal(run.run) if episode.sample == run.sample]
-    if not episodes:
-        raise ConfigError(f"{run.run}: no episode of sample {run.sample}; give the directory of an evaluation")
-    annotations = read_annotations(run.annotations, run.benchmark)
-    replies = replies_of(episodes)
+    annotations = _annotations(run)
+    if annotations is None:
+        _rescore_tasks(run)
+        return
+    replies = _replies(run, annotations)
     if run.submission_file is not None:
         write_json(run.submission_file, submission(annotations, replies))
         return
+    opened = _judged(run, annotations, replies)
+    if opened is not None:
+        print(_open_line(opened))
+        if all(row.is_open for row in annotations.rows):
+            if run.out is not None:
+                runs.write_json(run.out, {"open": runs.as_json(opened)})
+            return
     board = score(annotations, replies, run.split, run.seed)
-    if run.samples_file is not None:
-        write_jsonl(run.samples_file, lmms_eval_samples(annotations, replies, board.split))
-    if run.results_file is not None:
-        config = {"policy": episodes[0].policy, "perception": episodes[0].perception, "split": board.split}
-        write_json(run.results_file, lmms_eval_results(board, board.benchmark, config))
-    print(board.text())
+    _write_files(run, annotations, replies, board)
+    if run.out is not None:
+        runs.write_json(run.out, {**board.to_json(), "open": None if opened is None else runs.as_json(opened)})
+    print(plain(board))
+
+
+def _write_files(run: RescoreRun, annotations: Annotations, replies: Mapping[str, Reply], board: Scoreboard) -> None:
+    config = _config(run.run)
+    if run.samples_file is not None or run.results_file is not None:
+        samples = list(lmms_eval_samples(annotations, replies, board.split))
+        if run.samples_file is not None:
+            write_jsonl(run.samples_file, samples)
+        if run.results_file is not None:
+            write_json(run.results_file, lmms_eval_results(board, board.benchmark, config, samples))
+    if run.latex_file is not None:
+        runs.write_text(run.latex_file, latex_table([(str(config.get("agent", run.run.stem)), board)]))
+
+
+def _judged(run: RescoreRun, annotations: Annotations, replies: Mapping[str, Reply]) -> OpenScore | None:
+    """Have open answers graded, where there is a judge and something to grade."""
+    if not run.judge.model:
+        return None
+    if not any(row.is_open and row.task_id in replies for row in annotations.rows):
+        raise ConfigError(f"--judge.model {run.judge.model}: {run.run} has no reply to an open question to grade")
+    with served_judge(run.judge) as judge:
+        return judge_open(annotations.rows, replies, judge, at_once=run.judge.at_once, seed=run.seed)
+
+
+def _open_line(opened: OpenScore) -> str:
+    counted = f"{len(opened.graded)} graded, {len(opened.failed)} unscored"
+    if opened.value is None:
+        reason = next(iter(opened.failed.values()), "nothing to grade")
+        return f"{opened.name}: no number, {counted} (first: {reason}); run again to ask for those that failed"
+    return f"{opened.name}: {percent(opened.value)} (95 % {interval_text(opened.ci95)}), {counted}"
+
+
+def _annotations(run: RescoreRun) -> Annotations | None:
+    if run.annotations is not None:
+        return read_annotations(run.annotations, run.benchmark)
+    if not (run.run / runs.CONFIG).exists():
+        raise ConfigError(
+            f"{run.run}: no {runs.CONFIG} says what was played; give --annotations, the benchmark's folder"
+        )
+    return find_annotations(str(_config(run.run).get("tasks", "")))
+
+
+def _replies(run: RescoreRun, annotations: Annotations) -> Mapping[str, Reply]:
+    if not run.run.exists():
+        raise ConfigError(f"{run.run}: no such run directory or file of replies")
+    if run.run.is_file():
+        return read_replies(run.run, annotations)
+    replies = replies_of(_attempt(run))
+    if not replies:
+        raise ConfigError(f"{run.run}: no episode of sample {run.sample}; give the directory of an evaluation")
+    return replies
+
+
+def _attempt(run: RescoreRun) -> Iterable[Trajectory]:
+    return (episode for episode in stream_journal(run.run) if episode.sample == run.sample)
+
+
+def _rescore_tasks(run: RescoreRun) -> None:
+    """Read the answers again with the keys that the run's tasks have now."""
+    asked = [name for name in ("submission_file", "samples_file", "results_file", "latex_file") if getattr(run, name)]
+    if asked:
+        raise ConfigError(f"--{asked[0].replace('_', '-')}: the run was not played on a benchmark; give --annotations")
+    config = _config(run.run)
+    keys = {it.item.task_id: it.gold for it in load_tasks(config["tasks"], run.split or config["split"])}
+    facts, changed, strangers = [], [], 0
+    for episode in stream_journal(run.run):
+        gold = keys.get(episode.task_id)
+        strangers += episode.task_id not in keys
+        correct = episode.correct
+        if gold is not None and episode.correct is not None:
+            correct = episode.answer is not None and (
+                read_answer(episode.answer, episode.options).option_idx == gold.answer_idx
+            )
+        changed += [episode.task_id] if correct != episode.correct else []
+        facts.append(replace(facts_of(episode), correct=correct))
+    row = summarise(str(config.get("agent", run.run.name)), facts, run.seed)
+    if run.out is not None:
+        runs.write_json(run.out, {**runs.as_json(row), "changed": changed})
+    print("\n".join(policy_table([row])))
+    named = f" ({', '.join(changed[:3])})" if changed else ""
+    print(f"\nread again: {len(facts)} episodes, {len(changed)} verdicts changed{named}")
+    if strangers:
+        print(f"{strangers} episodes belong to no task of {config['tasks']} now; their verdicts stand as journalled")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    return runs.read_json(path / runs.CONFIG) if (path / runs.CONFIG).exists() else {"replies": str(path)}

@@ -10,18 +10,24 @@ from typing import Any
 import numpy as np
 
 from experiments import runs
-from experiments.evaluate import read_journal
+from experiments.benchmark_rows import BenchmarkRow, benchmark_rows
+from experiments.episode_facts import EpisodeFacts, read_facts
+from experiments.evidence import Key, key_of
 from experiments.grpo_log import GRPOLog, read_grpo_log
-from experiments.metrics import PairRow, PolicyRow, pair_row, policy_row
+from experiments.metrics import PairRow, PolicyRow, compare, summarise
 from experiments.policies import POLICIES
+from experiments.prices import Prices
 from vt_env.errors import ConfigError
-from vt_env.trajectory import Trajectory
+from vt_env.uncertainty import holm
 
 SCHEMA = 1
 
 COMPARED: Mapping[str, Sequence[str]] = {
-    "sft+grpo": ("sft", "base", "uniform", "blind", "caption-only"),
-    "sft": ("base", "uniform", "blind", "caption-only"),
+    "sft+grpo": ("sft", "base", "uniform", "blind", "scripted"),
+    "sft+rft": ("sft", "base", "uniform"),
+    "sft": ("base", "uniform", "blind", "scripted"),
+    "gated": ("sft+grpo", "sft", "base", "uniform"),
+    "retrieval-only": ("uniform", "blind"),
     "base": ("uniform", "blind"),
     "uniform": ("blind",),
     "subtitles": ("random", "constant"),
@@ -42,10 +48,26 @@ class FinishedRun:
         """`"eval"`, `"sft"`, `"grpo"`, ..."""
         return self.config["run"]
 
+    @property
+    def name(self) -> str:
+        """The policy of an evaluation, as it was named."""
+        return str(self.config["agent"])
+
     @cached_property
-    def episodes(self) -> list[Trajectory]:
-        """The journalled episodes of an evaluation."""
-        return read_journal(self.path)
+    def key(self) -> Key:
+        """What is known of the tasks of an evaluation."""
+        return key_of(self.config)
+
+    @cached_property
+    def facts(self) -> list[EpisodeFacts]:
+        """What the journalled episodes of an evaluation contribute to tables."""
+        return read_facts(self.path, self.key.spans)
+
+    @property
+    def annotation_hashes(self) -> frozenset[str]:
+        """Fingerprints of the annotations that its episodes were played on; one, unless they changed on the way."""
+        origins = self.provenance.get("origins", {}).values()
+        return frozenset(str(it["annotation_hash"]) for it in origins if "annotation_hash" in it)
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,8 @@ class Report:
     """Seconds by kind of run, summed over runs and over the processes that continued them."""
     chance: float
     """Expected accuracy of guessing among the options of the tasks played."""
+    benchmarks: Sequence[BenchmarkRow] = ()
+    """Coverage and scores of the runs that were played on a benchmark."""
 
     def to_json(self) -> dict[str, Any]:
         """Write the report in the schema that tools read."""
@@ -72,11 +96,17 @@ class Report:
             "machine": origin["machine"],
             "wall_s": dict(self.wall_s),
             "rows": [asdict(row) for row in self.rows],
-            "pairs": [asdict(pair) for pair in self.pairs],
+            "pairs": [asdict(pair) | {"p_holm": p} for pair, p in zip(self.pairs, self.holm, strict=True)],
             "grpo": grpo,
             "chance": self.chance,
+            "benchmarks": [row.to_json() for row in self.benchmarks],
             "not_run": self.not_run,
         }
+
+    @property
+    def holm(self) -> list[float]:
+        """McNemar p values of the pairs, adjusted for their number."""
+        return holm([pair.p_mcnemar for pair in self.pairs])
 
     @property
     def not_run(self) -> list[str]:
@@ -84,12 +114,38 @@ class Report:
         return [name for name in POLICIES if name not in {row.policy for row in self.rows}]
 
 
-def build_report(folders: Sequence[Path], seed: int = 0) -> Report:
+def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None = None) -> Report:
     """Read all run directories in or below the folders.
 
     Args:
         folders: Run directories, or folders that hold some.
         seed: Seed of the bootstrap.
+        prices: What tokens cost, where no server has told it.
+
+    Raises:
+        ConfigError: There is none.
+        DataError: One is damaged.
+    """
+    found = load_runs(folders)
+    played = by_policy([run for run in found if run.kind == "eval" and run.facts])
+    facts = {name: run.facts for name, run in played.items()}
+    compared = [(a, b) for a, others in COMPARED.items() for b in others if a in played and b in played]
+    pairs = [compare(facts[a], facts[b], (a, b), seed) for a, b in compared]
+    options = [it.options for some in facts.values() for it in some]
+    grpo = [read_grpo_log(run.path) for run in found if run.kind == "grpo"]
+    return Report(
+        runs=found,
+        rows=[summarise(name, some, seed, prices) for name, some in facts.items()],
+        pairs=[pair for pair in pairs if pair is not None],
+        grpo=grpo[-1] if grpo else None,
+        wall_s=_wall_s(found),
+        chance=float(np.mean([1 / count for count in options])) if options else 0.0,
+        benchmarks=[row for name, run in played.items() for row in benchmark_rows(name, run, seed)],
+    )
+
+
+def load_runs(folders: Sequence[Path]) -> list[FinishedRun]:
+    """Read what all run directories in or below the folders say about themselves.
 
     Raises:
         ConfigError: There is none.
@@ -100,20 +156,7 @@ def build_report(folders: Sequence[Path], seed: int = 0) -> Report:
         raise ConfigError(
             f"{', '.join(map(str, folders))}: no run directory there; runs are written by vt-env commands"
         )
-    played = _by_policy([run for run in found if run.kind == "eval" and run.episodes])
-    rows = [policy_row(name, episodes, seed) for name, episodes in played.items()]
-    compared = [(a, b) for a, others in COMPARED.items() for b in others if a in played and b in played]
-    pairs = [pair_row(played[a], played[b], (a, b), seed) for a, b in compared]
-    options = [len(episode.options) for episodes in played.values() for episode in episodes]
-    grpo = [read_grpo_log(run.path) for run in found if run.kind == "grpo"]
-    return Report(
-        runs=found,
-        rows=rows,
-        pairs=[pair for pair in pairs if pair is not None],
-        grpo=grpo[-1] if grpo else None,
-        wall_s=_wall_s(found),
-        chance=float(np.mean([1 / count for count in options])) if options else 0.0,
-    )
+    return found
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
@@ -130,15 +173,22 @@ def load_run(path: Path) -> FinishedRun:
     return FinishedRun(path, runs.read_json(path / runs.CONFIG), runs.read_json(path / runs.PROVENANCE))
 
 
-def _by_policy(evaluations: Sequence[FinishedRun]) -> dict[str, list[Trajectory]]:
-    """Episodes of each policy in the order of the table; of two runs of one policy the folder tells which is which."""
-    names = [run.config["agent"] for run in evaluations]
+def by_policy(evaluations: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
+    """Name the evaluations in the order of the table; of two runs of one policy the folder tells which is which."""
+    names = [run.name for run in evaluations]
+    labels = [f"{run.name} ({run.path.name})" if names.count(run.name) > 1 else run.name for run in evaluations]
+    # Two folders of one name, in different parents, are told apart by their parents.
     labels = [
-        f"{name} ({run.path.name})" if names.count(name) > 1 else name
-        for name, run in zip(names, evaluations, strict=True)
+        f"{run.name} ({run.path})" if labels.count(label) > 1 else label
+        for run, label in zip(evaluations, labels, strict=True)
     ]
-    order = sorted(range(len(names)), key=lambda number: (POLICIES.index(names[number]), labels[number]))
-    return {labels[number]: evaluations[number].episodes for number in order}
+    order = sorted(range(len(names)), key=lambda number: (_place(names[number]), labels[number]))
+    return {labels[number]: evaluations[number] for number in order}
+
+
+def _place(policy: str) -> int:
+    """Place in the table; policies of the user's own stand behind the known ones."""
+    return POLICIES.index(policy) if policy in POLICIES else len(POLICIES)
 
 
 def _wall_s(found: Sequence[FinishedRun]) -> dict[str, float]:

@@ -1,10 +1,12 @@
 """Train a model on trajectories: `vt-env sft --trajectories runs/synth/dataset --out runs/sft`.
 
 Only what the policy wrote is trained on. Small models forget what is not in the mixture, so a share of the rows can be
-the tiny base model's own skills. Interrupted, it goes on from its last checkpoint.
+the tiny base model's own skills. Interrupted, it goes on from its last checkpoint and ends with the weights of an
+unbroken run.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -12,42 +14,38 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from experiments.callbacks import add_callbacks, check_trackers, trackers_of
 from experiments.policies import BASE_MODEL
-from experiments.runs import open_run
+from experiments.runs import Run
 from experiments.sft_data import ConversationCollator, Rows, TrajectoryRows, load_trajectories
 from experiments.sft_mixture import MixedRows, SkillRows, order_of_rows
+from experiments.token_budget import check_frame_size
 from experiments.training import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
+    TrainerConfig,
     last_checkpoint,
     load_model,
-    metrics_callback,
-    save_model,
+    lora_config,
+    open_training,
+    process_count,
+    save_trained,
 )
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.video import VideoLibrary
 from vt_env.tasks import load_tasks
 
+SHOWN = {"loss": "loss", "accuracy": "mean_token_accuracy"}
+"""What the progress bar shows, by the trainer's own names."""
 
-@dataclass(frozen=True)
-class SFTRun:
-    """How a model is trained on trajectories."""
 
-    out: Path = Path("runs/sft")
-    """Run directory; the model lands in its `model` folder, and an interrupted run goes on there."""
-    trajectories: Path = Path("runs/synth/dataset")
-    """Folder of a data set, or a JSONL file."""
+@dataclass(frozen=True, kw_only=True)
+class SFTSettings(TrainerConfig):
+    """How a model is trained on conversations, wherever they come from."""
+
     model: str = str(BASE_MODEL)
     """Checkpoint folder or hub name to start from; by default the shipped base model."""
-    tasks: str = "world"
-    """The tasks that the trajectories were made from; they know where the videos lie."""
-    split: str = "train"
-    """Split of the tasks."""
-    tools: Literal["default", "paper"] = "default"
-    """The tools that the model is offered."""
-    media: MediaConfig = field(default_factory=MediaConfig)
-    """How the videos are stored; frames must be as large as those that were shown."""
     skills_share: float = 0.0
     """Share of the rows that are skills of the tiny base model, never the same twice, 0 to below 1; for the tiny model
     alone."""
@@ -56,25 +54,60 @@ class SFTRun:
     steps: int | None = None
     """Optimiser steps; by default what `epochs` takes."""
     batch_size: int = 16
-    """Rows a step."""
+    """Rows that a process holds at once."""
+    accumulation: int = 1
+    """Batches a step; a step takes `batch_size * accumulation` rows in each process."""
     lr: float = 3e-4
     """Peak learning rate; linear warm-up over 5 % of the steps, then cosine to 0."""
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
-    seed: int = 0
-    """Seed of the order of rows and of the skills."""
-    freeze_vision: bool = True
-    """Leave the vision tower as it is."""
-    lora: int | None = None
-    """Rank of LoRA adapters on all linear layers, merged at the end; by default all weights are trained."""
+    max_length: int | None = None
+    """Tokens of the longest row allowed; by default what the model has positions for."""
     save_steps: int = 100
     """Steps between checkpoints."""
-    threads: int = 2
-    """CPU threads of PyTorch."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.skills_share < 1:
             raise ConfigError(f"skills_share={self.skills_share}: need 0 to below 1")
+        if self.batch_size < 1 or self.accumulation < 1 or self.epochs <= 0:
+            raise ConfigError(
+                f"batch_size={self.batch_size}, accumulation={self.accumulation}, epochs={self.epochs}: need 1 or more "
+                "rows and batches, and epochs above 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTRun(SFTSettings):
+    """How a model is trained on trajectories."""
+
+    preset: Literal["tiny", "paper-7b"] = "tiny"
+    """Where the other settings come from, unless they are given: `experiments.sft.PRESETS`."""
+    out: Path = Path("runs/sft")
+    """Run directory; the model lands in its `model` folder, and an interrupted run goes on there."""
+    trajectories: Path = Path("runs/synth/dataset")
+    """Folder of a data set, or a JSONL file. `tasks` are those it was made from, which know where the videos lie."""
+
+
+PRESETS: Mapping[str, SFTRun] = {
+    "tiny": SFTRun(),
+    "paper-7b": SFTRun(
+        preset="paper-7b",
+        model="Qwen/Qwen2.5-VL-7B-Instruct",
+        tools="paper",
+        media=MediaConfig(frame_px=448),
+        lora=64,
+        lora_alpha=16,
+        epochs=3,
+        max_length=200_000,
+        lr=1e-4,
+        batch_size=1,
+        accumulation=2,
+    ),
+}
+"""`paper-7b` is VideoThinker's recipe (arXiv 2601.15724). What readings of the paper agree on: the base model, LoRA
+with the vision tower frozen, 3 epochs, 200,000 tokens. Unsettled, since one reading takes them from a script in the
+appendix and another says that they are not disclosed: rank 64, scale 16, all linear layers, learning rate 1e-4, one row
+at a time, accumulation over 2. Not stated, so our choice: tool results are masked, frames have 448 pixels (256 tokens).
+Its trainer was MS-Swift on up to four H200; here it is TRL."""
 
 
 def main(config: SFTRun) -> Path:
@@ -85,48 +118,82 @@ def main(config: SFTRun) -> Path:
 
     Raises:
         ConfigError: The configuration is impossible, or the directory belongs to another run.
-        DataError: Trajectories or videos cannot be read.
+        DataError: Trajectories or videos cannot be read, or none of them can be learned from.
+        TrainingStopped: The loss is no number.
     """
-    folder = config.out / MODEL_FOLDER
-    with open_run(config.out, "sft", config) as run:
-        if folder.exists():
-            return config.out
-        torch.set_num_threads(config.threads)
-        model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
-        learned = _learned(config)
-        run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
-        trainer = _trainer(config, model, processor, learned)
-        trainer.add_callback(metrics_callback(run, lambda step, logs: {"step": step, **logs}))
-        trainer.train(resume_from_checkpoint=last_checkpoint(config.out))
-        save_model(trainer.model.merge_and_unload() if config.lora else trainer.model, processor, folder)
+    with open_training(config.out, "sft", config) as run:
+        if not (config.out / MODEL_FOLDER).exists():
+            train(config, config.trajectories, config.out, run)
     return config.out
 
 
-def _learned(config: SFTRun) -> TrajectoryRows:
-    """Return the rows that trajectories are."""
-    learned = TrajectoryRows(
-        list(load_trajectories(config.trajectories)),
-        load_tasks(config.tasks, config.split),
-        VideoLibrary(config.media),
-        config.tools,
-    )
+def train(config: SFTSettings, trajectories: Path, out: Path, run: Run | None) -> None:
+    """Train in an open run directory, from its last checkpoint if there is one, and save the model.
+
+    Args:
+        config: How.
+        trajectories: Folder of a data set, or a JSONL file.
+        out: The run directory.
+        run: Where metrics go; `None` in all processes but the first.
+    """
+    check_trackers(config.report_to)
+    torch.set_num_threads(config.threads)
+    # What is wrong with the data is found before a large model is loaded.
+    learned = _learned(config, trajectories)
+    model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
+    check_frame_size(processor, config.media.frame_px)
+    if run is not None:
+        run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
+    trainer = build_trainer(config, model, processor, learned, out)
+    add_callbacks(trainer, run, lambda step, logs: {"step": step, **logs}, SHOWN, out)
+    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    save_trained(trainer, config, out)
+
+
+def _learned(config: SFTSettings, trajectories: Path) -> TrajectoryRows:
+    """Return the rows that trajectories are.
+
+    Raises:
+        DataError: None of them ends in an answer, or none of the answers is right.
+    """
+    read = list(load_trajectories(trajectories))
+    learned = TrajectoryRows(read, load_tasks(config.tasks, config.split), VideoLibrary(config.media), config.tools)
     if not len(learned):
-        raise DataError(f"{config.trajectories}: no trajectory ends in an answer; write others with vt-env synth")
+        raise DataError(
+            f"{trajectories}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth"
+        )
+    if not learned.right:
+        raise DataError(
+            f"{trajectories}: all {len(learned)} answers are wrong, so there is nothing to learn; write others with "
+            "vt-env synth, with a better teacher or more --samples"
+        )
     return learned
 
 
-def _passes(config: SFTRun, trajectories: int) -> float:
+def _passes(config: SFTSettings, trajectories: int) -> float:
     """Tell how often every trajectory is seen."""
     if config.steps is None:
         return config.epochs
-    return config.steps * config.batch_size * (1 - config.skills_share) / trajectories
+    rows_a_step = config.batch_size * config.accumulation * process_count()
+    return config.steps * rows_a_step * (1 - config.skills_share) / trajectories
 
 
-def _trainer(config: SFTRun, model: Any, processor: Any, learned: Rows) -> Any:
+def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Rows, out: Path) -> Any:
+    """Build the trainer of rows that are to be learned, mixed with skills.
+
+    Args:
+        config: How.
+        model: As `load_model` returns it.
+        processor: Its processor.
+        learned: Conversations to learn from.
+        out: The run directory.
+    """
     from datasets import Dataset
     from trl import SFTTrainer
 
-    collate = ConversationCollator(processor)
+    collate = ConversationCollator(
+        processor, config.max_length or model.config.get_text_config().max_position_embeddings
+    )
     passes = _passes(config, len(learned))
     # Trajectories come again in every pass; skills are made anew, since a few of them would be learned by heart.
     repeats = ceil(passes)
@@ -137,23 +204,24 @@ def _trainer(config: SFTRun, model: Any, processor: Any, learned: Rows) -> Any:
     table = Dataset.from_dict({"number": order})
     return SFTTrainer(
         model=model,
-        args=_arguments(config, passes / repeats),
+        args=_arguments(config, out, passes / repeats),
         train_dataset=table,
         data_collator=lambda examples: collate([rows[example["number"]] for example in examples]),
         processing_class=processor,
-        peft_config=_lora(config),
+        peft_config=lora_config(config),
     )
 
 
-def _arguments(config: SFTRun, epochs: float) -> Any:
+def _arguments(config: SFTSettings, out: Path, epochs: float) -> Any:
     from trl import SFTConfig
 
     on_gpu = torch.cuda.is_available()
     return SFTConfig(
-        output_dir=str(config.out / CHECKPOINTS_FOLDER),
+        output_dir=str(out / CHECKPOINTS_FOLDER),
         num_train_epochs=epochs,
         max_steps=config.steps or -1,
         per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulation,
         learning_rate=config.lr,
         lr_scheduler_type="cosine",
         warmup_steps=0.05,
@@ -169,14 +237,6 @@ def _arguments(config: SFTRun, epochs: float) -> Any:
         save_steps=config.save_steps,
         save_total_limit=1,
         logging_steps=10,
-        report_to="none",
+        logging_nan_inf_filter=False,
+        report_to=trackers_of(config.report_to, out),
     )
-
-
-def _lora(config: SFTRun) -> Any:
-    if config.lora is None:
-        return None
-    from peft import LoraConfig
-
-    kept = r".*visual.*" if config.freeze_vision else None
-    return LoraConfig(r=config.lora, lora_alpha=2 * config.lora, target_modules="all-linear", exclude_modules=kept)

@@ -85,6 +85,8 @@ class TrajectoryRows:
         self._tools = tools
         self.left_out = len(trajectories) - len(self._trajectories)
         """Trajectories that cannot be learned from."""
+        self.right = sum(bool(it.correct) for it in self._trajectories)
+        """Rows whose answer is right."""
         for it in self._trajectories:
             if it.task_id not in self._tasks:
                 raise DataError(
@@ -148,10 +150,12 @@ class ConversationCollator:
 
     Args:
         processor: A Qwen-VL processor that can call tools; see `vt_env.doors.trl.prepare_processor`.
+        max_length: Tokens of the longest row allowed.
     """
 
-    def __init__(self, processor: Any) -> None:
+    def __init__(self, processor: Any, max_length: int | None = None) -> None:
         self._processor = processor
+        self._max_length = max_length
         self._tokens: dict[str, ChatTokens] = {}
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
@@ -161,8 +165,17 @@ class ConversationCollator:
             `input_ids`, `attention_mask` and `labels` (-100 except on the model's turns and their end tokens),
             int64[B, T]; where a row has pictures also `mm_token_type_ids` int64[B, T] (1 on image tokens) and the image
             processor's `pixel_values` and `image_grid_thw`.
+
+        Raises:
+            DataError: A row is longer than allowed; cut off, it would hold half a picture or no answer.
         """
         encoded = [self.encode(row) for row in rows]
+        longest = max(len(ids) for ids, _ in encoded)
+        if self._max_length is not None and longest > self._max_length:
+            raise DataError(
+                f"a trajectory has {longest} tokens, allowed are {self._max_length}: raise --max-length up to what the "
+                "model has positions for, lower --media.frame-px, or write trajectories with a smaller budget"
+            )
         ids = [torch.tensor(ids) for ids, _ in encoded]
         labels = [torch.tensor(ids).masked_fill(~torch.tensor(written), IGNORED) for ids, written in encoded]
         pad_id = self._processor.tokenizer.pad_token_id

@@ -2,33 +2,44 @@
 
 A teacher plays in caption space, filters keep what is worth learning from, the same actions are replayed with frames,
 and the data set lands in the run's `dataset` folder. Filters come before the replay since they need no frames, and a
-trajectory they reject would not come back. Interrupted, it goes on where it stopped.
+trajectory they reject would not come back. Interrupted, it goes on where it stopped, and pays for nothing twice.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 from tqdm import tqdm
 
-from experiments.provenance import PACKAGES, package_version
-from experiments.runs import JOURNAL, Run, open_run, resolve
-from synth.dataset import DataCard, count_families, write_dataset
-from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
-from synth.generate import generate, plan_attempts
-from synth.ground import Grounded, ground
-from synth.teacher import ScriptedTeacher
+from agents.openai_server import ServerConfig
+from experiments.runs import JOURNAL, Run, open_run, write_text
+from experiments.synth_card import Outcome, make_card, tables
+from experiments.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
+from synth.caption_perception import CaptionerPerception, lossy
+from synth.dataset import DataCard, write_dataset
+from synth.export import ExportFormat, export
+from synth.filters import MODES, FilterMode, filter_trajectories
+from synth.generate import Opening, generate, may_pass, plan_attempts
+from synth.ground import Grounded, ground, ground_unopened
+from synth.intake import Intake, refuse_empty, take_in
+from synth.leakage import find_leakage
+from synth.pictures import describe_pictures
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import EnvConfig, MediaConfig, resolve_budget
 from vt_env.env import make_episode
-from vt_env.errors import ConfigError
+from vt_env.episode import Episode
+from vt_env.errors import ConfigError, DataError
 from vt_env.media.video import VideoLibrary
-from vt_env.tasks import TaskSet, load_tasks
+from vt_env.sources import Video
+from vt_env.tasks import Task
+from vt_env.tools import tools_for
 from vt_env.trajectory import Trajectory, read_trajectories
 
-DATASET_FOLDER = "dataset"
+DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,9 @@ class SynthRun:
 
     out: Path = Path("runs/synth")
     """Run directory; an interrupted run goes on there."""
-    tasks: str = "world"
-    """Name, folder or JSONL file of tasks."""
+    tasks: Annotated[str, tyro.conf.arg(aliases=["--from"])] = "world"
+    """Name, folder or JSONL file of tasks, or a benchmark's name, folder or file. Rows that cannot be used are counted
+    and left out."""
     split: str = "train"
     """Split of the tasks. What is trained on it must not be evaluated on it."""
     limit: int | None = None
@@ -47,12 +59,23 @@ class SynthRun:
     """Attempts a task (5 in the paper)."""
     seed: int = 0
     """Seed of the teacher and of the filter."""
-    teacher: ScriptedTeacher = field(default_factory=ScriptedTeacher)
-    """Who writes the demonstrations."""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    captions: CaptionsConfig = field(default_factory=CaptionsConfig)
+    turn_limit: int | None = None
+    """Calls of the teacher before it must answer, at most those of the budget; `None` takes all of them (the paper does
+    not publish its limit)."""
     mode: FilterMode = "default"
     """What is kept; `paper` keeps a wrong attempt where none is right."""
+    support: bool = False
+    """Ask the captioner whether the frames support each thought, and count its verdicts (extension)."""
+    tools: Literal["default", "paper"] = "default"
+    """The tools offered."""
     budget: str = "default"
     """Preset of the budget, for captions and frames alike."""
+    export: tuple[ExportFormat, ...] = ()
+    """Write the data set for other trainers too."""
+    media: MediaConfig = field(default_factory=MediaConfig)
+    """How the videos are stored; what is trained must see frames of the same size."""
     evaluation_tasks: bool = False
     """Take tasks of a benchmark's evaluation split too. A model that is trained on them has no number there."""
 
@@ -61,7 +84,11 @@ class SynthRun:
             raise ConfigError(f"samples={self.samples}, limit={self.limit}: need 1 or more")
         if self.mode not in MODES:
             raise ConfigError(f"mode={self.mode!r}: allowed are {', '.join(map(repr, MODES))}")
-        resolve_budget(self.budget)
+        calls = resolve_budget(self.budget).max_calls
+        if self.turn_limit is not None and not 1 <= self.turn_limit <= calls:
+            raise ConfigError(f"turn_limit={self.turn_limit}: need 1 to {calls}, the calls of the budget")
+        if self.support and self.captions.source == "task":
+            raise ConfigError("support needs a captioner that sees frames: give --captions")
 
 
 def main(config: SynthRun) -> Path:
@@ -71,70 +98,119 @@ def main(config: SynthRun) -> Path:
         The run directory; the data set is its `dataset` folder.
 
     Raises:
-        ConfigError: The configuration is impossible, or the directory belongs to another run.
+        ConfigError: The configuration is impossible, nothing can be asked, or the directory belongs to another run.
         DataError: The tasks or the journal cannot be read.
     """
-    tasks = load_tasks(config.tasks, config.split)
+    intake = take_in(config.tasks, config.split, captions_needed=config.captions.source == "task")
+    if intake.missing_videos:
+        write_text(config.out / MISSING_FILE, "".join(f"{name}\n" for name in intake.missing_videos))
+    refuse_empty(intake, config.tasks)
     if not config.evaluation_tasks:
-        refuse_training(tasks)
-    tasks = tasks if config.limit is None else tasks.head(config.limit)
-    library = VideoLibrary(MediaConfig())
-    with open_run(config.out, "synth", config) as run:
-        attempts = _play(run, config, tasks, library)
-        filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed))
-        grounded = _ground(filtered.kept, config, tasks, library)
-        kept = [it.trajectory for it in grounded if it.reason(config.mode) is None]
-        card = _card(config, attempts, filtered, grounded, kept)
-        write_dataset(run.path / DATASET_FOLDER, kept, card)
-        run.metric({"event": "written", "trajectories": len(kept)})
+        refuse_training(intake.tasks)
+    if intake.problems:
+        print(intake.report())
+    chosen = intake.tasks if config.limit is None else intake.tasks.head(config.limit)
+    tasks = {task.item.task_id: task for task in chosen}
+    with open_run(config.out, "synth", _identity(config)) as run, ExitStack() as stack:
+        models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
+        work = _Work(run, config, tasks, VideoLibrary(config.media), models)
+        outcome = _ground(work, _play(work))
+        card = _write(work, outcome, intake)
     print(card.markdown().partition("\nSettings")[0])
     return config.out
 
 
-def _play(run: Run, config: SynthRun, tasks: TaskSet, library: VideoLibrary) -> list[Trajectory]:
-    """Make the attempts that the journal lacks, and return all."""
-    journal = run.path / JOURNAL
-    before = list(read_trajectories(journal)) if journal.exists() else []
-    attempts = plan_attempts(tasks, config.samples, {(it.task_id, it.sample) for it in before})
-    episode_config = EnvConfig("captions", resolve_budget(config.budget))
-    made = generate(attempts, config.teacher, library, episode_config, config.seed)
-    after: list[Trajectory] = []
-    for trajectory in tqdm(made, "attempts", len(before) + len(attempts), initial=len(before), disable=None):
-        run.journal(asdict(trajectory))
-        after.append(trajectory)
-    return before + after
+@dataclass(frozen=True)
+class _Work:
+    """What every phase of an open run needs."""
+
+    run: Run
+    config: SynthRun
+    tasks: Mapping[str, Task]
+    """By their ids, in order."""
+    library: VideoLibrary
+    models: Models
 
 
-def _ground(kept: Sequence[Trajectory], config: SynthRun, tasks: TaskSet, library: VideoLibrary) -> list[Grounded]:
-    episode_config = EnvConfig("frames", resolve_budget(config.budget))
-    by_id = {task.item.task_id: task for task in tasks}
-    return [
-        ground(source, make_episode(by_id[source.task_id], library, episode_config))
-        for source in tqdm(kept, "replays", disable=None)
-    ]
-
-
-def _card(
-    config: SynthRun,
-    attempts: Sequence[Trajectory],
-    filtered: Filtered,
-    grounded: Sequence[Grounded],
-    kept: Sequence[Trajectory],
-) -> DataCard:
-    diverged = Counter(reason for it in grounded if (reason := it.reason(config.mode)) is not None)
-    return DataCard(
-        settings=resolve(config),
-        versions={name: version for name in PACKAGES if (version := package_version(name))},
-        stages={
-            "attempts": count_families(attempts),
-            "right": count_families(it for it in attempts if it.correct),
-            "passed the filters": count_families(filtered.kept),
-            "same with frames": count_families(kept),
-        },
-        rejected={"filters": filtered.reasons, "replay": dict(diverged.most_common())},
-        questions={
-            "asked": len({it.task_id for it in attempts}),
-            "dropped by the filters": filtered.dropped_questions,
-            "kept": len({it.task_id for it in kept}),
-        },
+def _identity(config: SynthRun) -> SynthRun:
+    """Leave out what may change when a run goes on: where servers are, how hard they are driven, what is exported."""
+    teacher, captions = config.teacher, config.captions
+    return replace(
+        config,
+        teacher=replace(teacher, server=ServerConfig(model=teacher.server.model), batch_size=0),
+        captions=replace(captions, server=ServerConfig(model=captions.server.model)),
+        export=(),
     )
+
+
+def _play(work: _Work) -> list[Trajectory]:
+    """Make the attempts that the journal lacks, and return all in the order of tasks."""
+    config, journal = work.config, work.run.path / JOURNAL
+    before = read_trajectories(journal) if journal.exists() else ()
+    # An attempt that was made again stands twice; the later one counts.
+    made = {(it.task_id, it.sample): it for it in before}
+    tasks = list(work.tasks.values())
+    attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
+    budget = resolve_budget(config.budget)
+    episode_config = EnvConfig("captions", replace(budget, max_calls=config.turn_limit or budget.max_calls))
+    playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
+    total = len(tasks) * config.samples
+    for trajectory in tqdm(playing, "attempts", total, initial=total - len(attempts), disable=None):
+        work.run.journal(asdict(trajectory))
+        made[trajectory.task_id, trajectory.sample] = trajectory
+    return [made[attempt.key] for attempt in plan_attempts(tasks, config.samples)]
+
+
+def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
+    captioner, loss, seed = work.models.captioner, work.config.captions.loss, work.config.seed
+    tools = tools_for("captions", work.config.tools)
+
+    def opening(task: Task) -> Episode:
+        task.prepare(task.item.video)
+        video = work.library.open(task.item.video)
+        perception = None
+        if captioner is not None:
+            perception = CaptionerPerception(video, episode_config.budget, captioner, task.item.question)
+        elif loss:
+            video = replace(video, captions=lossy(video.captions or (), loss, video.ref.handle, seed))
+        return Episode(task.item, task.gold, video, episode_config, tools, perception)
+
+    return opening
+
+
+def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
+    """Filter, and replay with frames what is left. The evidence is read here, after the last attempt was made."""
+    config = work.config
+    evidence = {task_id: task.gold.evidence for task_id, task in work.tasks.items() if task.gold is not None}
+    filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
+    episode_config = EnvConfig("frames", resolve_budget(config.budget))
+    tools = tools_for("frames", config.tools)
+    check = work.models.captioner.supports if config.support and work.models.captioner else None
+    grounded: list[Grounded] = []
+    for source in tqdm(filtered.kept, "replays", disable=None):
+        try:
+            episode = make_episode(work.tasks[source.task_id], work.library, episode_config, tools)
+        except DataError as reason:
+            grounded.append(ground_unopened(source, str(reason)))
+        else:
+            grounded.append(ground(source, episode, check))
+    return Outcome(config.mode, attempts, filtered, grounded)
+
+
+def _write(work: _Work, outcome: Outcome, intake: Intake) -> DataCard:
+    """Write the data set with its card, and the exports."""
+    run, config, kept = work.run, work.config, outcome.kept
+    refs = {it.video_handle: work.tasks[it.task_id].item.video for it in kept}
+
+    def open_video(handle: str) -> Video:
+        return work.library.open(refs[handle])
+
+    pictures, videos = describe_pictures(kept, open_video)
+    leakage = find_leakage(Path(ref.path) for ref in refs.values())
+    card = make_card(config, intake, outcome, work.models, leakage)
+    write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(outcome, pictures, videos))
+    for form in config.export:
+        rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, config.tools)
+        run.metric({"event": "exported", "format": form, "rows": rows})
+    run.metric({"event": "written", "trajectories": len(kept), "usage": work.models.usage})
+    return card

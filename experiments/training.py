@@ -1,68 +1,198 @@
-"""What both trainings share: loading and saving a model, finding the last checkpoint, writing metrics.
+"""What SFT and GRPO share: their settings, loading and saving a model, finding the last checkpoint.
 
-Transformers and torch are imported where they are used, so that `--help` does not wait for them.
+Every function works in one process and in each of several that `accelerate launch` started; the first process alone
+writes. Transformers and torch are imported where they are used, so that `--help` does not wait for them.
 """
 
+import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from experiments.runs import Run
+from experiments.runs import Run, open_run
+from vt_env.config import MediaConfig
 from vt_env.doors.trl import prepare_processor
 from vt_env.errors import ConfigError
 
 MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
-"""Where a training run keeps its result and what it resumes from."""
+"""Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""
 
-Record = Callable[[int, Mapping[str, Any]], Mapping[str, object] | None]
-"""Makes a line of metrics of a step and what the trainer logged; `None` writes nothing."""
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """What every training is told."""
+
+    model: str
+    """Checkpoint folder or hub name to start from."""
+    tasks: str = "world"
+    """Name, folder or JSONL file of tasks."""
+    split: str = "train"
+    """Split of the tasks. What is trained on must not be evaluated on."""
+    tools: Literal["default", "paper"] = "default"
+    """The tools that the model is offered."""
+    media: MediaConfig = field(default_factory=MediaConfig)
+    """How the videos are stored."""
+    lr: float
+    """Peak learning rate."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    freeze_vision: bool = True
+    """Leave the vision tower and what joins it to the language model as they are."""
+    lora: int | None = None
+    """Rank of LoRA adapters on all linear layers, merged at the end; by default all weights are trained."""
+    lora_alpha: int | None = None
+    """Scale of the adapters; by default twice their rank."""
+    save_steps: int
+    """Steps between checkpoints."""
+    threads: int = 2
+    """CPU threads of PyTorch."""
+    report_to: tuple[Tracker, ...] = ("tensorboard",)
+    """Where curves go besides `metrics.jsonl`; without a value nowhere."""
+
+    def __post_init__(self) -> None:
+        if self.lora is not None and self.lora < 1:
+            raise ConfigError(f"lora={self.lora}: need a rank of 1 or more, or none at all")
+        if self.lora is None and self.lora_alpha is not None:
+            raise ConfigError(f"lora_alpha={self.lora_alpha} without lora: give --lora RANK too")
+        if self.save_steps < 1 or self.lr <= 0:
+            raise ConfigError(f"save_steps={self.save_steps}, lr={self.lr}: need 1 or more, and above 0")
+
+
+def is_first_process() -> bool:
+    """Tell whether this process writes: it is the only one, or the first of those that were launched together."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def process_count() -> int:
+    """Count the processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@contextmanager
+def open_training(path: Path, kind: str, config: object) -> Iterator[Run | None]:
+    """Open a run directory, as `experiments.runs.open_run`, in the first process; the others get `None`.
+
+    Raises:
+        ConfigError: The directory belongs to a run with another configuration, or another process uses it.
+    """
+    if not is_first_process():
+        yield None
+        return
+    with open_run(path, kind, config) as run:
+        yield run
 
 
 def load_model(path: str, *, freeze_vision: bool) -> tuple[Any, Any]:
     """Load a checkpoint and its processor, made ready for tools; in fp32 on the CPU, in its own type on a GPU.
 
     Raises:
-        ConfigError: There is no such checkpoint folder, or its processor cannot call tools.
+        ConfigError: There is no such checkpoint folder, its processor cannot call tools, it is no vision-language
+            model, or its weights are not those of its own configuration.
     """
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     if path.startswith((".", "/")) and not Path(path, "config.json").is_file():
         raise ConfigError(f"model={path!r}: no config.json there; give a checkpoint's folder or a hub name")
-    processor = prepare_processor(AutoProcessor.from_pretrained(path))
-    dtype = "auto" if torch.cuda.is_available() else torch.float32
-    model = AutoModelForImageTextToText.from_pretrained(path, dtype=dtype)
+    try:
+        processor = prepare_processor(AutoProcessor.from_pretrained(path))
+        dtype = "auto" if torch.cuda.is_available() else torch.float32
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"model={path!r}: no vision-language checkpoint ({_first_line(error)}); take Qwen2.5-VL or Qwen3-VL"
+        ) from error
+    wrong = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    if wrong:
+        raise ConfigError(
+            f"model={path!r}: its weights are of another architecture than its config.json: {len(wrong)} of "
+            f"{type(model).__name__} are missing or of another size, such as {sorted(wrong)[0]}"
+        )
     if freeze_vision:
-        model.base_model.visual.requires_grad_(requires_grad=False)
+        _vision_tower(model).requires_grad_(requires_grad=False)
     return model, processor
 
 
-def save_model(model: Any, processor: Any, folder: Path) -> None:
-    """Save a model and its processor, whole or not at all."""
-    draft = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    model.save_pretrained(draft)
-    processor.save_pretrained(draft)
-    os.replace(draft, folder)
+def lora_config(config: TrainerConfig) -> Any:
+    """Return the `peft.LoraConfig` of a run; `None` where all weights are trained."""
+    if config.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora,
+        lora_alpha=config.lora_alpha or 2 * config.lora,
+        target_modules="all-linear",
+        exclude_modules=r".*visual.*" if config.freeze_vision else None,
+        task_type="CAUSAL_LM",
+    )
+
+
+def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
+    """Save a trainer's model and processor as the run's result, whole or not at all; LoRA adapters are merged.
+
+    To be called in every process, since weights may be spread over them.
+    """
+    draft = out / f".{MODEL_FOLDER}.part"
+    if is_first_process():
+        shutil.rmtree(draft, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(draft))
+    if not is_first_process():
+        return
+    if config.lora is not None:
+        _merge_adapters(config.model, draft)
+    # The trainer's own settings are in the run directory already.
+    (draft / "training_args.bin").unlink(missing_ok=True)
+    trainer.processing_class.save_pretrained(draft)
+    os.replace(draft, out / MODEL_FOLDER)
 
 
 def last_checkpoint(out: Path) -> str | None:
-    """Return the newest finished checkpoint of a run; the trainer's state is the last file that it writes."""
-    finished = [state.parent for state in (out / CHECKPOINTS_FOLDER).glob("checkpoint-*/trainer_state.json")]
-    newest = max(finished, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    """Return the newest whole checkpoint of a run; the trainer's state is the last file that it writes."""
+    whole = [it.parent for it in (out / CHECKPOINTS_FOLDER).glob("checkpoint-*/trainer_state.json") if _is_json(it)]
+    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
 
 
-def metrics_callback(run: Run, record: Record) -> Any:
-    """Return a `TrainerCallback` that appends what the trainer logs to the run's metrics."""
-    from transformers import TrainerCallback
+def _vision_tower(model: Any) -> Any:
+    tower = getattr(model.base_model, "visual", None)
+    if tower is None:
+        raise ConfigError(
+            f"{type(model).__name__} has no vision tower named `visual`: take Qwen2.5-VL or Qwen3-VL, or give "
+            "--no-freeze-vision"
+        )
+    return tower
 
-    class Metrics(TrainerCallback):
-        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-            line = record(state.global_step, logs)
-            if line is not None:
-                run.metric(line)
 
-    return Metrics()
+def _merge_adapters(base: str, folder: Path) -> None:
+    """Put adapters that were saved in a folder into the model they were trained on, in the same folder."""
+    from peft import PeftModel
+
+    model, _ = load_model(base, freeze_vision=False)
+    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    shutil.rmtree(folder)
+    merged.save_pretrained(folder)
+
+
+def _is_json(path: Path) -> bool:
+    # A process that is killed while it writes leaves half a file.
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,7 @@
 """From paths that a person types to videos, and the slow preparation of many videos on several cores."""
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -49,10 +50,16 @@ def _named(rows: Path) -> list[Path]:
     found: list[Path] = []
     for number, line in enumerate(rows.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            found += [rows.parent / json.loads(line)["video"]] if line.strip() else []
+            found += [_inside_of(rows.parent, json.loads(line)["video"])] if line.strip() else []
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f'{rows}, line {number}: {error!r}; need an object with "video"') from error
     return found
+
+
+def _inside_of(folder: Path, name: str) -> Path:
+    if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
+        raise ValueError(f"{name!r} leads out of the folder of this file; link it there, or give its full path")
+    return folder / name
 
 
 def video_ref(path: Path) -> VideoRef:

@@ -1,26 +1,39 @@
 """A data set on disk: sharded trajectories and the card that says where they come from and what was left out.
 
     trajectories-00000-of-00001.jsonl   data_card.json   data_card.md
+    pictures.jsonl   every picture that trajectories name, with the hash of its pixels
+    videos.jsonl     every video, with the hash of its content
+    rejected.jsonl   every attempt that was left out: stage, reason, what was found
+    grounding.jsonl  what came out differently in the replay with frames, and verdicts on thoughts
 
 The folder is written under another name and renamed, so it is whole or absent.
 """
 
+import hashlib
 import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from synth.pictures import PictureRecord
 from vt_env.errors import DataError
 from vt_env.trajectory import Trajectory, read_trajectories, write_trajectories
+from vt_env.types import Box, FrameRef
 
 CARD_FILE, READABLE_CARD_FILE = "data_card.json", "data_card.md"
+PICTURES_FILE, VIDEOS_FILE, REJECTED_FILE, GROUNDING_FILE = (
+    "pictures.jsonl",
+    "videos.jsonl",
+    "rejected.jsonl",
+    "grounding.jsonl",
+)
 SHARD_SIZE = 10_000
 """Trajectories a shard."""
-CARD_SCHEMA = 1
+CARD_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,22 @@ class DataCard:
     """Stage to reason to number of trajectories that it rejected."""
     questions: Mapping[str, int]
     """Number of questions asked, and of those that are left with a trajectory."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Questions that could not be asked, by reason."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Attempts that failed, by who did: a model with how its reply ended, or the video."""
+    divergences: Mapping[str, int] = field(default_factory=dict)
+    """Kinds of divergence in the replay, those that do no harm included."""
+    support: Mapping[str, int] = field(default_factory=dict)
+    """Verdicts on whether frames support the thoughts after them."""
+    usage: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Role to tokens, requests and cost in dollars."""
+    captions: Mapping[str, int] = field(default_factory=dict)
+    """Captions that were made in the last process of the run, and those that were there before."""
+    leakage: Mapping[str, Any] = field(default_factory=dict)
+    """Videos that benchmarks have too: fields of `synth.leakage.Leakage`."""
+    shards: Mapping[str, str] = field(default_factory=dict)
+    """File name of each shard to the SHA-256 of its bytes."""
     schema: int = CARD_SCHEMA
 
     def markdown(self) -> str:
@@ -49,6 +78,13 @@ class DataCard:
         lines += ["", "| rejected by | reason | trajectories |", "|---|---|---|"]
         lines += [f"| {it} | {why} | {n} |" for it, reasons in self.rejected.items() for why, n in reasons.items()]
         lines += ["", *(f"* questions {name}: {count}" for name, count in self.questions.items())]
+        lines += [f"* questions left out, {why}: {n}" for why, n in self.left_out.items()]
+        lines += [f"* attempts failed, {who}: {n}" for who, n in self.failures.items()]
+        lines += [f"* divergence of the replay, {kind}: {n}" for kind, n in self.divergences.items()]
+        lines += [f"* frames support the next thought, {verdict}: {n}" for verdict, n in self.support.items()]
+        lines += [f"* captions {name}: {n}" for name, n in self.captions.items()]
+        lines += [f"* {role}: {_used(used)}" for role, used in self.usage.items()]
+        lines += _leakage_lines(self.leakage)
         lines += ["", "Settings and versions:", "", "```json"]
         lines += [json.dumps({"settings": self.settings, "versions": self.versions}, indent=1), "```", ""]
         return "\n".join(lines)
@@ -60,7 +96,11 @@ def count_families(trajectories: Iterable[Trajectory]) -> dict[str, int]:
 
 
 def write_dataset(
-    folder: Path, trajectories: Sequence[Trajectory], card: DataCard, shard_size: int = SHARD_SIZE
+    folder: Path,
+    trajectories: Sequence[Trajectory],
+    card: DataCard,
+    shard_size: int = SHARD_SIZE,
+    tables: Mapping[str, Iterable[Mapping[str, Any]]] | None = None,
 ) -> None:
     """Write a data set, in place of one that lies there; an interruption leaves the old one or none.
 
@@ -69,6 +109,7 @@ def write_dataset(
         trajectories: What it holds, in order.
         card: Where they come from.
         shard_size: Trajectories a shard at most.
+        tables: Rows of further JSONL files, by file name.
     """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
@@ -76,6 +117,11 @@ def write_dataset(
     shards = [trajectories[at : at + shard_size] for at in range(0, len(trajectories), shard_size)]
     for number, shard in enumerate(shards):
         write_trajectories(draft / _shard_name(number, len(shards)), shard)
+    for name, rows in (tables or {}).items():
+        with (draft / name).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    names = [_shard_name(number, len(shards)) for number in range(len(shards))]
+    card = replace(card, shards={name: _sha256(draft / name) for name in names})
     (draft / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
     (draft / READABLE_CARD_FILE).write_text(card.markdown(), encoding="utf-8")
     if folder.exists():
@@ -87,15 +133,61 @@ def read_dataset(folder: Path) -> Iterator[Trajectory]:
     """Read the trajectories of a data set, shard by shard.
 
     Raises:
-        DataError: The folder holds no data set, lacks a shard, or a line is damaged.
+        DataError: The folder holds no data set, lacks a shard, or a shard has changed since it was written.
     """
     shards = sorted(folder.glob("trajectories-*-of-*.jsonl"))
     if not (folder / CARD_FILE).is_file():
         raise DataError(f"{folder}: no {CARD_FILE}: give the folder of a finished data set")
     if [shard.name for shard in shards] != [_shard_name(number, len(shards)) for number in range(len(shards))]:
         raise DataError(f"{folder}: shards {[shard.name for shard in shards]} are not complete: write it again")
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    if card.get("schema") != CARD_SCHEMA:
+        raise DataError(f"{folder}: schema {card.get('schema')}, this version reads {CARD_SCHEMA}: make it again")
+    written = card["shards"]
     for shard in shards:
+        if written.get(shard.name) != _sha256(shard):
+            raise DataError(f"{shard}: not what was written, by its hash in {CARD_FILE}: write it again")
         yield from read_trajectories(shard)
+
+
+def read_pictures_table(folder: Path) -> list[PictureRecord]:
+    """Read which pictures a data set refers to, with their hashes.
+
+    Raises:
+        DataError: The table is missing or damaged.
+    """
+    path = folder / PICTURES_FILE
+    try:
+        return [_picture(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file: write the data set again") from None
+    except (ValueError, KeyError, TypeError) as reason:
+        raise DataError(f"{path}: {reason}: write the data set again") from reason
+
+
+def _picture(row: dict[str, Any]) -> PictureRecord:
+    frame = row["frame"]
+    box = None if frame["box"] is None else Box(**frame["box"])
+    return PictureRecord(FrameRef(**{**frame, "box": box}), row["sha256"])
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _used(used: Mapping[str, float]) -> str:
+    return (
+        f"{used['tries']:.0f} requests, {used['prompt_tokens']:.0f} tokens read, {used['completion_tokens']:.0f} "
+        f"written, {used['cost_usd']:.2f} USD"
+    )
+
+
+def _leakage_lines(leakage: Mapping[str, Any]) -> list[str]:
+    if not leakage:
+        return []
+    counts = {name: leakage["counts"].get(name, 0) for name in leakage["checked"]}
+    lines = [f"* videos shared with {name}: {n} of its {leakage['checked'][name]}" for name, n in counts.items()]
+    return [*lines, f"* not compared with: {', '.join(leakage['not_checked']) or 'none'}"]
 
 
 def _shard_name(number: int, count: int) -> str:

@@ -2,7 +2,7 @@
 
 Two modes. `paper` is the rule of VideoThinker (arXiv 2601.15724): keep the right ones, and where every attempt at a
 question is wrong keep one at random. `default` is an extension: a question whose attempts are all wrong is dropped, and
-so is every attempt with a failed action, without a look, or with the same actions as another.
+so is every attempt for which `synth.reasons` finds something, or that does nearly the same as another.
 """
 
 from collections import Counter, defaultdict
@@ -12,51 +12,17 @@ from typing import Literal
 
 import numpy as np
 
+from synth.reasons import REASONS, Evidence, outline
 from vt_env.trajectory import Trajectory
 from vt_env.types import StopReason
 
 FilterMode = Literal["default", "paper"]
 
-
-def is_invalid(trajectory: Trajectory) -> bool:
-    """Tell whether the data failed during the episode."""
-    return trajectory.invalid is not None
-
-
-def is_unscored(trajectory: Trajectory) -> bool:
-    """Tell whether the task has no known answer."""
-    return trajectory.correct is None
-
-
-def is_malformed(trajectory: Trajectory) -> bool:
-    """Tell whether any action failed or could not be read."""
-    return bool(trajectory.errors)
-
-
-def ran_out_of_calls(trajectory: Trajectory) -> bool:
-    """Tell whether the budget ended without an answer."""
-    return trajectory.stop is StopReason.OUT_OF_CALLS
-
-
-def never_looked(trajectory: Trajectory) -> bool:
-    """Tell whether nothing of the video was seen, heard or read; retrieving clips is not looking."""
-    return not trajectory.viewed
-
-
-def is_wrong(trajectory: Trajectory) -> bool:
-    """Tell whether the answer was not the right option."""
-    return not trajectory.correct
-
-
-REASONS: Mapping[str, Callable[[Trajectory], bool]] = {
-    "invalid": is_invalid,
-    "unscored": is_unscored,
-    "out_of_calls": ran_out_of_calls,
-    "malformed": is_malformed,
-    "never_looked": never_looked,
-    "wrong_answer": is_wrong,
-}
-"""Why a trajectory is rejected; the first that holds is kept. `duplicate` comes after these."""
+ALL_WRONG = "all_wrong_question"
+"""Reason of a wrong attempt at a question that no attempt got right."""
+NEAR_DUPLICATE = "near_duplicate"
+WRONG = "wrong_answer"
+ALL_REASONS: tuple[str, ...] = (*REASONS, ALL_WRONG, NEAR_DUPLICATE)
 
 _UNUSABLE = ("invalid", "unscored")
 
@@ -67,6 +33,9 @@ class Rejected:
 
     trajectory: Trajectory
     reason: str
+    """One of `ALL_REASONS`."""
+    detail: str = ""
+    """One line about what was found."""
 
 
 @dataclass(frozen=True)
@@ -87,69 +56,87 @@ class Filtered:
         return len({it.trajectory.task_id for it in self.rejected} - {it.task_id for it in self.kept})
 
 
-def filter_trajectories(trajectories: Iterable[Trajectory], mode: FilterMode, rng: np.random.Generator) -> Filtered:
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    reason: str
+    detail: str
+
+
+def filter_trajectories(
+    trajectories: Iterable[Trajectory],
+    mode: FilterMode,
+    rng: np.random.Generator,
+    evidence: Mapping[str, Evidence] | None = None,
+) -> Filtered:
     """Filter attempts at any number of questions.
 
     Args:
         trajectories: All attempts.
         mode: `"default"` or `"paper"`.
         rng: Chooses which wrong attempt `paper` keeps.
+        evidence: Where the answer to each task is shown, by its id; what is not known is not judged.
 
     Raises:
         KeyError: There is no such mode.
     """
     attempts = list(trajectories)
-    reasons = MODES[mode](attempts, rng)
-    judged = list(zip(attempts, reasons, strict=True))
+    known = evidence or {}
+    findings = MODES[mode](attempts, [known.get(it.task_id, ()) for it in attempts], rng)
+    judged = list(zip(attempts, findings, strict=True))
     return Filtered(
-        tuple(attempt for attempt, reason in judged if reason is None),
-        tuple(Rejected(attempt, reason) for attempt, reason in judged if reason is not None),
+        tuple(attempt for attempt, finding in judged if finding is None),
+        tuple(Rejected(attempt, it.reason, it.detail) for attempt, it in judged if it is not None),
     )
 
 
-def _default(attempts: Sequence[Trajectory], rng: np.random.Generator) -> list[str | None]:
-    """Judge each attempt by every reason; of equal ones that pass, the first is kept."""
-    seen: set[object] = set()
-    reasons: list[str | None] = []
-    for attempt in attempts:
-        reason = _first_reason(attempt, tuple(REASONS))
-        actions = _actions(attempt)
-        if reason is None and actions in seen:
-            reason = "duplicate"
-        if reason is None:
-            seen.add(actions)
-        reasons.append(reason)
-    return reasons
+def _default(
+    attempts: Sequence[Trajectory], evidence: Sequence[Evidence], rng: np.random.Generator
+) -> list[_Finding | None]:
+    """Judge each attempt by every reason; of near-duplicates that pass, the first is kept."""
+    solved = {it.task_id for it in attempts if it.correct}
+    first: dict[object, Trajectory] = {}
+    findings: list[_Finding | None] = []
+    for attempt, known in zip(attempts, evidence, strict=True):
+        finding = _first(attempt, known, tuple(REASONS))
+        if finding is not None and finding.reason == WRONG and attempt.task_id not in solved:
+            finding = _Finding(ALL_WRONG, finding.detail)
+        done = outline(attempt)
+        if finding is None and done in first:
+            finding = _Finding(NEAR_DUPLICATE, f"does what sample {first[done].sample} does")
+        if finding is None:
+            first[done] = attempt
+        findings.append(finding)
+    return findings
 
 
-def _paper(attempts: Sequence[Trajectory], rng: np.random.Generator) -> list[str | None]:
+def _paper(
+    attempts: Sequence[Trajectory], evidence: Sequence[Evidence], rng: np.random.Generator
+) -> list[_Finding | None]:
     """Judge by the answer alone; where no attempt is right, spare one of those that gave an answer.
 
     The paper forces an answer at its turn limit, so all of its wrong attempts have one.
     """
-    reasons = [_first_reason(attempt, (*_UNUSABLE, "wrong_answer")) for attempt in attempts]
+    findings = [_first(it, known, (*_UNUSABLE, WRONG)) for it, known in zip(attempts, evidence, strict=True)]
+    right = {attempt.task_id for attempt, finding in zip(attempts, findings, strict=True) if finding is None}
     answered: dict[str, list[int]] = defaultdict(list)
-    for idx, (attempt, reason) in enumerate(zip(attempts, reasons, strict=True)):
-        if reason == "wrong_answer" and attempt.stop is StopReason.ANSWERED:
+    for idx, (attempt, finding) in enumerate(zip(attempts, findings, strict=True)):
+        if finding is None or finding.reason != WRONG or attempt.task_id in right:
+            continue
+        findings[idx] = _Finding(ALL_WRONG, finding.detail)
+        if attempt.stop is StopReason.ANSWERED:
             answered[attempt.task_id].append(idx)
-    right = {attempt.task_id for attempt, reason in zip(attempts, reasons, strict=True) if reason is None}
-    for task_id, idxs in answered.items():
-        if task_id not in right:
-            reasons[idxs[rng.integers(len(idxs))]] = None
-    return reasons
+    for idxs in answered.values():
+        findings[idxs[rng.integers(len(idxs))]] = None
+    return findings
 
 
-MODES: Mapping[FilterMode, Callable[[Sequence[Trajectory], np.random.Generator], list[str | None]]] = {
-    "default": _default,
-    "paper": _paper,
-}
+Judge = Callable[[Sequence[Trajectory], Sequence[Evidence], np.random.Generator], list[_Finding | None]]
+MODES: Mapping[FilterMode, Judge] = {"default": _default, "paper": _paper}
 
 
-def _first_reason(attempt: Trajectory, reasons: Iterable[str]) -> str | None:
-    return next((reason for reason in reasons if REASONS[reason](attempt)), None)
-
-
-def _actions(attempt: Trajectory) -> tuple[object, ...]:
-    """Return what was done, without the thoughts."""
-    calls = tuple(repr(turn.call) for turn in attempt.turns)
-    return (attempt.task_id, calls, attempt.answer)
+def _first(attempt: Trajectory, evidence: Evidence, reasons: Iterable[str]) -> _Finding | None:
+    for reason in reasons:
+        detail = REASONS[reason](attempt, evidence)
+        if detail is not None:
+            return _Finding(reason, detail)
+    return None

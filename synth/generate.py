@@ -5,20 +5,31 @@ is continued, reordered or split over processes writes the trajectories of an un
 journal of a run directory) and says which are done.
 """
 
+import re
 import zlib
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
-from agents.rollout import record_unopened, run_episode
-from synth.teacher import Teacher
+from agents.native_chat import NoReply
+from agents.openai_api import ReplyStatus
+from agents.rollout import record_unopened, run_episode, run_many
+from synth.teacher import BatchTeacher, Teacher
 from vt_env.config import EnvConfig
-from vt_env.env import make_episode
+from vt_env.episode import Episode
 from vt_env.errors import DataError
-from vt_env.sources import Library
 from vt_env.tasks import Task
-from vt_env.trajectory import Trajectory
+from vt_env.trajectory import Trajectory, record_episode
+
+Opening = Callable[[Task], Episode]
+"""Builds a fresh episode about a task; raises `DataError` where its video cannot be opened."""
+
+_PASSING = (ReplyStatus.RATE_LIMITED, ReplyStatus.TIMED_OUT, ReplyStatus.ERROR, ReplyStatus.UNREADABLE)
+_AHEAD = 2
+"""Attempts handed out at once, in multiples of the concurrency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +63,89 @@ def plan_attempts(tasks: Sequence[Task], samples: int, done: Collection[tuple[st
     return [attempt for attempt in attempts if attempt.key not in done]
 
 
+def may_pass(trajectory: Trajectory) -> bool:
+    """Tell whether a model's server failed in a way that may have passed, so that the attempt is made again."""
+    return re.match(rf"(teacher|captioner) ({'|'.join(_PASSING)}): ", trajectory.invalid or "") is not None
+
+
 def generate(
-    attempts: Sequence[Attempt], teacher: Teacher, library: Library, config: EnvConfig, seed: int
+    attempts: Sequence[Attempt], teacher: Teacher | BatchTeacher, opening: Opening, config: EnvConfig, seed: int
 ) -> Iterator[Trajectory]:
-    """Make the attempts one by one; a video that fails makes its own trajectory invalid and no other.
+    """Make the attempts and yield each when it is done, in order unless the teacher plays several at once.
+
+    A video that cannot be read, and a teacher without a usable reply, make their own trajectory invalid and no other.
 
     Args:
         attempts: What to make.
         teacher: Who plays.
-        library: Opens the videos.
-        config: Perception and budget of the episodes.
+        opening: Builds the episodes.
+        config: What the episodes are built with, for the record of one that cannot be.
         seed: Seed of the run.
     """
-    for attempt in attempts:
-        yield _make(attempt, teacher, library, config, seed)
+    play = _Play(opening, config, seed)
+    if not isinstance(teacher, Teacher):
+        for start in range(0, len(attempts), teacher.batch_size):
+            yield from play.batch(attempts[start : start + teacher.batch_size], teacher)
+    elif teacher.concurrency == 1:
+        yield from (play.one(attempt, teacher) for attempt in attempts)
+    else:
+        yield from _at_once(attempts, teacher, play)
 
 
-def _make(attempt: Attempt, teacher: Teacher, library: Library, config: EnvConfig, seed: int) -> Trajectory:
-    item, sample = attempt.task.item, attempt.sample
+def _at_once(attempts: Sequence[Attempt], teacher: Teacher, play: "_Play") -> Iterator[Trajectory]:
+    """Play several attempts in threads, which wait for the teacher most of the time."""
+    left = iter(attempts)
+    pool = ThreadPoolExecutor(teacher.concurrency)
+    running: set[Future[Trajectory]] = set()
     try:
-        episode = make_episode(attempt.task, library, config)
-    except DataError as reason:
-        return record_unopened(item, config, str(reason), policy_name=teacher.name, seed=seed, sample=sample)
-    agent = teacher.agent(item, sample, attempt.rng(seed))
-    return run_episode(agent, episode, policy_name=teacher.name, seed=seed, sample=sample)
+        while True:
+            free = _AHEAD * teacher.concurrency - len(running)
+            running |= {pool.submit(play.one, attempt, teacher) for attempt in islice(left, free)}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    finally:
+        # Not waited for: after an interruption, threads wait for replies until the caller closes the client.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Play:
+    opening: Opening
+    config: EnvConfig
+    seed: int
+
+    def one(self, attempt: Attempt, teacher: Teacher) -> Trajectory:
+        episode = self._open(attempt, teacher.name)
+        if isinstance(episode, Trajectory):
+            return episode
+        agent = teacher.agent(attempt.task.item, attempt.sample, attempt.rng(self.seed))
+        named = {"policy": teacher.name, "seed": self.seed, "sample": attempt.sample}
+        try:
+            return run_episode(agent, episode, policy_name=teacher.name, seed=self.seed, sample=attempt.sample)
+        except NoReply as reason:
+            return replace(record_episode(episode, **named), invalid=f"teacher {reason}")
+
+    def batch(self, attempts: Sequence[Attempt], teacher: BatchTeacher) -> list[Trajectory]:
+        episodes = [self._open(attempt, teacher.name) for attempt in attempts]
+        opened = [number for number, it in enumerate(episodes) if isinstance(it, Episode)]
+        played = run_many(
+            teacher.policy([attempts[number].rng(self.seed) for number in opened]),
+            [it for it in episodes if isinstance(it, Episode)],
+            policy_name=teacher.name,
+            seed=self.seed,
+            samples=[attempts[number].sample for number in opened],
+        )
+        made = dict(zip(opened, played, strict=True))
+        unopened = {number: it for number, it in enumerate(episodes) if isinstance(it, Trajectory)}
+        return [(made | unopened)[number] for number in range(len(attempts))]
+
+    def _open(self, attempt: Attempt, name: str) -> Episode | Trajectory:
+        try:
+            return self.opening(attempt.task)
+        except DataError as reason:
+            item = attempt.task.item
+            return record_unopened(
+                item, self.config, str(reason), policy_name=name, seed=self.seed, sample=attempt.sample
+            )

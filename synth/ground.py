@@ -4,25 +4,36 @@ VideoThinker (arXiv 2601.15724) swaps each caption for the frames of its interva
 episode, with that episode's own budgets, so whatever does not come out the same is seen: it is a divergence, with the
 turn, what was expected and what came instead. `unseen_caption` is an extension: the teacher's next text repeats a
 caption of which no frame was shown, so it speaks of what a policy with frames has not seen. The test is literal (all
-words of the caption occur in the text) and misses a paraphrase.
+words of the caption occur in the text) and misses a paraphrase. `unsupported`, an extension too, is a model's verdict:
+shown the frames, it says that they do not support the teacher's next thought.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+import numpy as np
+
+from synth.captioners import NoCaption
 from synth.filters import FilterMode
+from synth.pictures import read_pictures
 from vt_env.actions import parse_action, render_action
 from vt_env.episode import Episode
 from vt_env.errors import DataError
 from vt_env.perception import CaptionPerception, FramePerception
+from vt_env.sources import Video
 from vt_env.trajectory import Trajectory, TurnRecord, record_episode
-from vt_env.types import SubtitleLine, ToolCall
+from vt_env.types import FrameBatch, Malformed, SubtitleLine, ToolCall
+
+SupportCheck = Callable[[Video, FrameBatch, str], str]
+"""Judges whether frames support a thought: `"yes"`, `"no"` or `"unclear"`; `synth.captioners.Captioner.supports` is
+one."""
 
 _NOT_REPRODUCED = ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end")
 FATAL: Mapping[FilterMode, Collection[str]] = {
-    "default": (*_NOT_REPRODUCED, "unseen_caption"),
+    "default": (*_NOT_REPRODUCED, "unseen_caption", "unsupported"),
     "paper": _NOT_REPRODUCED,
 }
 """The kinds of divergence for which each filter mode drops a trajectory; the paper has no check of captions."""
@@ -34,30 +45,43 @@ class Divergence:
 
     turn_idx: int
     kind: str
-    """`error` (of the action), `out_of_budget`, `other_result` (of a tool that does not look), `unseen_caption`,
-    `broken_off` (the replay ended earlier), `other_end` (other stop or score) or `invalid` (the data failed)."""
+    """`error` (of the action), `out_of_budget`, `fewer_frames` (the budget left fewer than a look shows),
+    `other_result` (of a tool that does not look), `unseen_caption`, `unsupported`, `broken_off` (the replay ended
+    earlier), `other_end` (other stop or score) or `invalid` (the data failed)."""
     expected: str
     got: str
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the frames of a turn support the thought that follows."""
+
+    turn_idx: int
+    """The turn that showed the frames."""
+    verdict: str
+    """`"yes"`, `"no"`, `"unclear"`, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grounded:
-    """A replayed trajectory and its divergences from the source, in the order of turns."""
+    """A replayed trajectory, its divergences from the source in the order of turns, and verdicts if asked for."""
 
     trajectory: Trajectory
     divergences: tuple[Divergence, ...]
+    support: tuple[Verdict, ...] = ()
 
     def reason(self, mode: FilterMode) -> str | None:
         """Return the kind of the first divergence for which `mode` drops the trajectory; `None` keeps it."""
         return next((it.kind for it in self.divergences if it.kind in FATAL[mode]), None)
 
 
-def ground(source: Trajectory, episode: Episode) -> Grounded:
+def ground(source: Trajectory, episode: Episode, check: SupportCheck | None = None) -> Grounded:
     """Replay a caption-space trajectory.
 
     Args:
         source: What the teacher did.
         episode: A fresh episode of the same task that sees frames.
+        check: Judges each thought by the frames before it; `None` asks nobody.
     """
     texts = [_with_frames(turn.text) for turn in source.turns]
     # Where the data fails, the episode keeps the reason, and with it the record is marked invalid.
@@ -68,7 +92,33 @@ def ground(source: Trajectory, episode: Episode) -> Grounded:
                 episode.apply(parse_action(text))
     replayed = record_episode(episode, texts, policy=source.policy, seed=source.seed, sample=source.sample)
     captions = episode.video.captions or ()
-    return Grounded(replayed, tuple(_divergences(source, replayed, captions)))
+    support = () if check is None or replayed.invalid else tuple(_verdicts(replayed, episode.video, check))
+    unsupported = (
+        Divergence(it.turn_idx, "unsupported", "frames that support the next thought", it.verdict)
+        for it in support
+        if it.verdict == "no"
+    )
+    found = [*_divergences(source, replayed, captions, episode.config.budget.frames_per_zoom), *unsupported]
+    return Grounded(replayed, tuple(sorted(found, key=lambda it: it.turn_idx)), support)
+
+
+def ground_unopened(source: Trajectory, reason: str) -> Grounded:
+    """Record a trajectory whose video can no longer be opened for the replay."""
+    replayed = replace(source, perception=FramePerception.name, turns=(), stop=None, correct=None, invalid=reason)
+    return Grounded(replayed, (Divergence(0, "invalid", "a readable video", reason),))
+
+
+def _verdicts(replayed: Trajectory, video: Video, check: SupportCheck) -> Iterator[Verdict]:
+    for turn_idx, (turn, following) in enumerate(pairwise(replayed.turns)):
+        action = parse_action(following.text)
+        thought = "" if isinstance(action, Malformed) else action.thought
+        if turn.frames and thought:
+            pictures = np.stack(read_pictures(video, turn.frames))
+            frames = FrameBatch(pictures, np.array([frame.time_s for frame in turn.frames], dtype=np.float64))
+            try:
+                yield Verdict(turn_idx, check(video, frames, thought))
+            except NoCaption as reason:
+                yield Verdict(turn_idx, str(reason))
 
 
 def _with_frames(text: str) -> str:
@@ -79,13 +129,19 @@ def _with_frames(text: str) -> str:
     return text
 
 
-def _divergences(source: Trajectory, replayed: Trajectory, captions: Sequence[SubtitleLine]) -> Iterator[Divergence]:
+def _divergences(
+    source: Trajectory, replayed: Trajectory, captions: Sequence[SubtitleLine], frames_per_zoom: int
+) -> Iterator[Divergence]:
+    left = replayed.remaining.frames + len(replayed.frames) - len(replayed.prompt_frames)
     for turn_idx, (expected, got) in enumerate(zip(source.turns, replayed.turns, strict=False)):
         if got.error != expected.error:
             kind = "out_of_budget" if got.error == "over_budget" else "error"
             yield Divergence(turn_idx, kind, expected.error or expected.observation_text, got.observation_text)
         elif not got.frames and got.error is None and _result(got) != _result(expected):
             yield Divergence(turn_idx, "other_result", _result(expected), _result(got))
+        elif got.frames and len(got.frames) == left < frames_per_zoom:
+            yield Divergence(turn_idx, "fewer_frames", f"{frames_per_zoom} frames", f"{left}, all that was left")
+        left -= len(got.frames)
         next_text = replayed.turns[turn_idx + 1].text if turn_idx + 1 < len(replayed.turns) else ""
         for line in _unseen(got, captions):
             if set() < _words(line.text) <= _words(next_text):

@@ -3,22 +3,41 @@
 It never sees the answer key: which of its attempts were right is decided afterwards, by `synth.filters`.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from agents.base import Agent
+from agents.base import Agent, BatchPolicy, Conversation
+from agents.native_chat import ChatAgent, ChatSampling, ChatTurns, Complete, CompleteEach, NoReply
+from agents.openai_api import ChatReply
 from agents.scripted import ScriptedAgent
+from vt_env.tool import Tool
 from vt_env.types import Item
 
+TEACHER_SYSTEM = (
+    "Answer a multiple-choice question about a long video that you cannot watch whole. Search it and look at parts of "
+    "it with the tools, one call a turn. Before each call write one or two sentences: what you have seen or read so "
+    "far that matters, and what you look for next. Name nothing that no tool has shown you. Look at the evidence "
+    "before you answer. When you are sure, or when no call is left, write your reason in a sentence and then "
+    "<answer>the letter of the option</answer>."
+)
+"""Instruction for chat models that teach; students are trained under the shorter one of `vt_env.prompts`."""
 
+
+@runtime_checkable
 class Teacher(Protocol):
     """Makes an agent for each attempt at a task."""
 
     @property
     def name(self) -> str:
         """Name kept in trajectories and on the data card; names every setting that changes what is written."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """Attempts that are played at once."""
         ...
 
     def agent(self, item: Item, sample: int, rng: np.random.Generator) -> Agent:
@@ -29,6 +48,24 @@ class Teacher(Protocol):
             sample: Which attempt at the task it is, from 0.
             rng: All randomness of this attempt.
         """
+        ...
+
+
+class BatchTeacher(Protocol):
+    """Makes one policy for many attempts that are played in lock-step: an engine that wants large batches."""
+
+    @property
+    def name(self) -> str:
+        """As `Teacher.name`."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Attempts that are played at once."""
+        ...
+
+    def policy(self, rngs: Sequence[np.random.Generator]) -> BatchPolicy:
+        """Make the policy of one batch, given all randomness of each attempt."""
         ...
 
 
@@ -44,6 +81,83 @@ class ScriptedTeacher:
         """Name with the persistence."""
         return f"scripted-{self.persistence:g}"
 
+    @property
+    def concurrency(self) -> int:
+        """One: it waits for nothing."""
+        return 1
+
     def agent(self, item: Item, sample: int, rng: np.random.Generator) -> Agent:
         """Make a scripted agent; it reads the question from its first observation."""
         return ScriptedAgent(rng, self.persistence)
+
+
+@dataclass(frozen=True)
+class ChatTeacher:
+    """A chat model behind a server, one conversation an attempt, many at once."""
+
+    model: str
+    """Name of the model."""
+    complete: Complete
+    """Asks it, from several threads."""
+    tools: tuple[Tool, ...]
+    sampling: ChatSampling = field(default_factory=ChatSampling)
+    concurrency: int = 8
+
+    @property
+    def name(self) -> str:
+        """Model and temperature."""
+        return f"{self.model}-t{self.sampling.temperature:g}"
+
+    def agent(self, item: Item, sample: int, rng: np.random.Generator) -> Agent:
+        """Make an agent with a fresh conversation."""
+        seed = int(rng.integers(2**31))
+        return ChatAgent(self.complete, lambda: ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM))
+
+
+@dataclass(frozen=True)
+class BatchChatTeacher:
+    """A chat model in this process that answers whole batches; calls are read from its text."""
+
+    model: str
+    """Name or folder of the model."""
+    complete_each: CompleteEach
+    """Answers a batch of requests."""
+    tools: tuple[Tool, ...]
+    sampling: ChatSampling = field(default_factory=ChatSampling)
+    batch_size: int = 64
+
+    @property
+    def name(self) -> str:
+        """Model and temperature."""
+        return f"{self.model}-t{self.sampling.temperature:g}"
+
+    def policy(self, rngs: Sequence[np.random.Generator]) -> BatchPolicy:
+        """Make a policy with a fresh conversation for each attempt."""
+        seeds = [int(rng.integers(2**31)) for rng in rngs]
+        turns = [ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM, "tool") for seed in seeds]
+        return _BatchChat(self.complete_each, turns)
+
+
+class _BatchChat:
+    """Asks for the next reply of all running conversations at once.
+
+    One without a usable reply gets an empty one, which its episode counts as malformed.
+    """
+
+    def __init__(self, complete_each: CompleteEach, turns: Sequence[ChatTurns]) -> None:
+        self._complete_each = complete_each
+        self._turns = turns
+
+    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+        """Write the next action of each conversation."""
+        turns = [self._turns[it.episode_idx] for it in conversations]
+        asked = [own.request(it.observations[-1]) for own, it in zip(turns, conversations, strict=True)]
+        replies = self._complete_each(asked)
+        return [_text(own, reply) for own, reply in zip(turns, replies, strict=True)]
+
+
+def _text(turns: ChatTurns, reply: ChatReply) -> str:
+    try:
+        return turns.read(reply)
+    except NoReply:
+        return turns.skip()

@@ -160,3 +160,24 @@ def egoschema_row(number: int = 0, **changes: Any) -> dict[str, Any]:
     options = {f"option {idx}": f"C does thing {idx}." for idx in range(5)}
     question = f"What is C's main goal in clip {number}?"
     return {"q_uid": egoschema_uid(number), "google_drive_id": "x", "question": question, **options, **changes}
+
+
+NEXTQA_COLUMNS = ("video_id", "frame_count", "width", "height", "question", "answer", "qid", "type")
+
+
+def nextqa_row(number: int = 0, gold: int = 2, grounded: bool = True, **changes: Any) -> dict[str, Any]:
+    options = [f"thing {idx}" for idx in range(5)]
+    answer = options[gold] if grounded else gold
+    values = (f"{number // 4}", 900, 640, 480, f"what happens in part {number}", answer, f"{number}", "CW")
+    return {
+        **dict(zip(NEXTQA_COLUMNS, values, strict=True)),
+        **{f"a{idx}": option for idx, option in enumerate(options)},
+        **changes,
+    }
+
+
+def write_csv(path: Path, rows: Rows) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

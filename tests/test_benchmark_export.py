@@ -146,5 +146,9 @@ def test_the_audit_command_says_what_is_missing(tmp_path: Path, capsys: pytest.C
     assert "1 of 2700" in capsys.readouterr().out
     assert run(["audit", str(tmp_path), "--probe"]) == 2
     assert "dead video: 1" in capsys.readouterr().out
+    assert run(["audit", str(tmp_path), "--out", str(tmp_path / "report" / "audit.json")]) == 2
+    report = json.loads((tmp_path / "report" / "audit.json").read_text())
+    assert (report["complete"], report["splits"][0]["official_questions"]) == (False, 2700)
+    capsys.readouterr()
     assert run(["audit", str(tmp_path / "gone")]) == 2
     assert "no such file or folder" in capsys.readouterr().err

@@ -26,10 +26,10 @@ from benchmark_files import (
 from vt_env.benchmarks.audit import audit
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.benchmarks.registry import BENCHMARKS, DATA_VARIABLE, read_annotations
-from vt_env.benchmarks.rows import DefectKind, Row, SubtitleForm, SubtitleSource
-from vt_env.benchmarks.subtitles import read_lines
+from vt_env.benchmarks.replies import Reply
+from vt_env.benchmarks.rows import DefectKind, Row
+from vt_env.benchmarks.scoreboard import score
 from vt_env.errors import ConfigError, DataError
-from vt_env.media.subtitles import load_subtitles
 from vt_env.tasks import load_tasks
 from vt_env.types import Interval
 
@@ -207,6 +207,14 @@ def test_broken_rows_are_counted_by_the_audit_and_refused_by_the_tasks(tmp_path:
     [
         ("[{},]", "damaged"),
         ('[{"a": 1}]', r"not the annotations of a known benchmark \(columns: a\)"),
+        (
+            '[{"key": "a", "qa": [], "info": {}}]',
+            "nearest is lvbench, of which it lacks video_info: rename columns back",
+        ),
+        (
+            '[{"uid": "1", "question_type": ["x"], "when": "00:01"}]',
+            "nearest is lvbench, of which it lacks time_reference",
+        ),
         ("[]", "columns: no rows"),
         ("3", "columns: no rows"),
     ],
@@ -216,6 +224,39 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: str, messa
     with pytest.raises(DataError, match=message) as caught:
         read_annotations(tmp_path / "a.json")
     assert "\n" not in str(caught.value)
+
+
+def test_columns_that_nothing_reads_are_named_by_the_audit(tmp_path: Path):
+    coverage = audit(write_json(tmp_path / "a.json", [video_mme_row(anwser="C")]))
+    assert coverage.files[0].unread == ("anwser",)
+    assert "columns that are not read: anwser" in coverage.text()
+    assert all(not audit(write_json(tmp_path / f"{name}.json", rows)).files[0].unread for name, rows in FILES.items())
+
+
+def test_lengths_that_cannot_be_are_named_by_the_audit(tmp_path: Path):
+    rows = [mlvu_row(1, duration=32550), mlvu_row(2), mlvu_row(2, question="And then?", duration=500)]
+    coverage = audit(write_json(tmp_path / "2_needle.json", rows))
+    odd = [(it.where, it.detail) for it in coverage.defects if it.kind is DefectKind.ODD_DURATION]
+    assert odd == [("2_needle/needle_1", "32550 s"), ("2_needle/needle_2", "467.9 s in one row, 500 s in another")]
+
+
+@pytest.mark.parametrize(("options", "name"), [(4, "mlvu_dev"), (6, "mlvu_test")])
+def test_mlvu_from_a_hub_has_other_names_and_its_options_twice(tmp_path: Path, options: int, name: str):
+    candidates = [f"thing {idx}" for idx in range(options)]
+    lettered = "".join(f"\n({letter}) {it}" for letter, it in zip("ABCDEF", candidates, strict=False))
+    row = {
+        "video_name": "needle_1.mp4",
+        "duration": 60.0,
+        "question": f"What is held?{lettered}",
+        "candidates": candidates,
+        "answer": "B",
+        "task_type": "findNeedle" if name == "mlvu_dev" else "needleQA",
+        "question_id": "Q_0",
+    }
+    annotations = read_annotations(write_json(tmp_path / "a.json", [row]))
+    (read,) = annotations.rows
+    assert (annotations.benchmark, read.question, read.answer_idx) == (name, "What is held?", 1)
+    assert read.labels["task"] == ("needle" if name == "mlvu_dev" else "needleQA",)
 
 
 def test_a_folder_of_two_benchmarks_needs_a_name(tmp_path: Path):
@@ -286,57 +327,6 @@ def test_an_audit_counts_against_the_authors_numbers_and_names_what_is_missing(t
     assert "7 of 3200" in coverage.text() and "dead video: 1" in coverage.text()
 
 
-def test_subtitles_of_words_become_lines_at_pauses_and_ends_of_sentences(tmp_path: Path):
-    words = [("We", 1.0, 1.2), ("start.", 1.2, 1.5), ("Now", 1.7, 2.0), ("go", 2.0, 2.2), ("on", 3.0, 3.3)]
-    rows = [{"text": text, "start_time": start, "end_time": end} for text, start, end in words]
-    path = write_jsonl(tmp_path / "001.jsonl", rows)
-    lines = read_lines(path, SubtitleSource(SubtitleForm.WORDS, "001"))
-    assert [(line.interval.start_s, line.interval.end_s, line.text) for line in lines] == [
-        (1.0, 1.5, "We start."),
-        (1.7, 2.2, "Now go"),
-        (3.0, 3.3, "on"),
-    ]
-
-
-def test_longvideobench_subtitles_of_both_shapes_are_put_on_the_clock_of_the_video(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
-    rows = [
-        {"timestamp": [13.0, 14.5], "text": "hello"},
-        {"start": "00:00:20.000", "end": "00:00:21.500", "line": "again"},
-        {"timestamp": [40.0, None], "text": "until the end"},
-        {"timestamp": [2.0, 5.0], "text": "before the cut"},
-    ]
-    write_json(tmp_path / "lvb_val.json", [longvideobench_row()])
-    write_json(tmp_path / "subtitles" / "CCCCCCCCCCC_en.json", rows)
-    write_video(tmp_path / "videos" / "CCCCCCCCCCC.mp4")
-    (task,) = load_tasks(tmp_path)
-    task.prepare(task.item.video)
-    lines = load_subtitles(task.item.video).lines
-    assert [(line.interval.start_s, line.interval.end_s, line.text) for line in lines] == [
-        (1.0, 2.5, "hello"),
-        (8.0, 9.5, "again"),
-        (28.0, 381.2, "until the end"),
-    ]
-
-
-def test_video_mme_subtitles_lose_their_font_tags(tmp_path: Path):
-    write_json(tmp_path / "a.json", [video_mme_row()])
-    write_video(tmp_path / "data" / "AAAAAAAAAA0.mp4")
-    srt = '1\n00:00:01,000 --> 00:00:02,000\n<font color="white" size=".72c">hello</font>\n'
-    (tmp_path / "subtitle").mkdir()
-    (tmp_path / "subtitle" / "AAAAAAAAAA0.srt").write_text(srt)
-    (task,) = load_tasks(tmp_path)
-    assert [line.text for line in load_subtitles(task.item.video).lines] == ["hello"]
-
-
-def test_damaged_subtitles_are_an_error_of_the_data(tmp_path: Path):
-    path = write_json(tmp_path / "a.json", [{"text": "no times"}])
-    with pytest.raises(DataError, match="not longvideobench subtitles"):
-        read_lines(path, SubtitleSource(SubtitleForm.LONGVIDEOBENCH, "a"))
-
-
 def test_the_real_nextgqa_files_are_complete_but_for_their_videos():
     coverage = audit(NEXTGQA)
     (split,) = coverage.splits
@@ -344,6 +334,8 @@ def test_the_real_nextgqa_files_are_complete_but_for_their_videos():
     assert (split.official_questions, split.videos, len(coverage.missing_videos)) == (3358, 567, 567)
     assert coverage.counts[DefectKind.DUPLICATE_OPTIONS] == 1
     assert set(coverage.counts) == {DefectKind.DUPLICATE_OPTIONS, DefectKind.MISSING_VIDEO}
+    for name in ("val.csv", "gsub_val.json"):
+        assert f"doc-doc/NExT-GQA 63772e02, {name}" in coverage.text()
     with pytest.raises(ConfigError, match=r"none of its 567 videos .*missing 4882821564, 2435100235"):
         load_tasks(NEXTGQA)
 
@@ -381,3 +373,8 @@ def test_a_user_s_full_copy_has_the_official_number_of_rows(name: str):
     for split in audit(folder, name).splits:
         if split.official_questions is not None:
             assert (split.split, split.questions) == (split.split, split.official_questions)
+        if split.with_gold:
+            annotations = read_annotations(folder, name)
+            rows = [row for row in annotations.rows if row.split == split.split and row.answer_idx is not None]
+            right = {row.task_id: Reply(row.task_id, "ABCDEFGH"[row.answer_idx or 0]) for row in rows}
+            assert score(annotations, right, split.split).strict.value == 100

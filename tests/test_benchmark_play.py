@@ -1,4 +1,4 @@
-"""A benchmark's question is played on a real video, scored from the journal, and kept out of training."""
+"""A benchmark's question is played on a real video and scored from the journal."""
 
 from pathlib import Path
 
@@ -61,13 +61,3 @@ def test_played_questions_are_scored_from_their_journal(
     assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == len(tasks)
     assert run(["rescore", str(tmp_path), "--annotations", str(copy), "--submission-file", str(tmp_path / "s")]) == 2
     assert "no submission file is known" in capsys.readouterr().err
-
-
-@pytest.mark.filterwarnings("ignore:nextgqa")
-def test_an_evaluation_split_is_refused_as_training_data_unless_it_is_asked_for(
-    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    command = ["synth", "--tasks", str(copy), "--split", "val", "--out", str(tmp_path / "out")]
-    assert run(command) == 2
-    assert "training on them would spoil its numbers" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

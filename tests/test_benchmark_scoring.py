@@ -20,6 +20,7 @@ from benchmark_files import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vt_env.benchmarks.board_text import plain
 from vt_env.benchmarks.groups import UNPARSED, group_score, grouped, grouped_standalone
 from vt_env.benchmarks.registry import read_annotations
 from vt_env.benchmarks.replies import Ended, Reply, Status, replies_of, reply_of, strict_status
@@ -27,7 +28,7 @@ from vt_env.benchmarks.rows import Annotations, Group, Row
 from vt_env.benchmarks.rules import RULES
 from vt_env.benchmarks.scoreboard import score
 from vt_env.benchmarks.verdicts import guess, macro, micro, official_verdict, strict_verdict
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
 from vt_env.trajectory import Trajectory
 from vt_env.types import Remaining, StopReason
 
@@ -143,7 +144,7 @@ def test_episodes_become_replies_with_how_they_ended():
     assert reply_of(replace(episode, stop=StopReason.OUT_OF_CALLS, answer=None)) == Reply("t", "", Ended.LIMIT)
     assert reply_of(replace(episode, invalid="no video")) == Reply("t", "", Ended.ERROR)
     assert reply_of(replace(episode, stop=None, answer=None)).ended is Ended.ERROR
-    with pytest.raises(ValueError, match="two attempts"):
+    with pytest.raises(DataError, match="two attempts"):
         replies_of([episode, episode])
 
 
@@ -165,7 +166,7 @@ def test_errors_count_under_no_rule_and_show_in_the_name(tmp_path: Path):
     board = score(annotations, replies)
     assert board.official is not None and board.official.counted == board.strict.counted == 1
     assert (board.strict.name, board.complete) == ("Overall[1/2700]", False)
-    assert "Overall[1/2700]" in board.text() and "error 1" in board.text()
+    assert "Overall[1/2700]" in plain(board) and "error 1" in plain(board)
 
 
 def test_the_official_name_stands_only_over_a_complete_set():

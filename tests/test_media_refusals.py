@@ -1,7 +1,9 @@
 """Files that are not what they claim to be: one line that names the file, the defect and the remedy, and no hang."""
 
 import os
+import tracemalloc
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,6 +14,7 @@ from videos import Pixels, VideoSpec, paint_index, read_index, write_video
 
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
+from vt_env.media.container import open_media, read_timeline, video_stream
 from vt_env.media.decode import open_video
 from vt_env.media.store import build_store
 
@@ -171,3 +174,32 @@ def test_fifty_hours_are_stored_by_their_frames_and_not_by_their_seconds(tmp_pat
     store = build_store(tmp_path / "slides.mkv", MediaConfig(), tmp_path / "cache")
     assert len(store.times_s) == 51
     assert read_index(store.frames_at([49.99 * 3600]).data[0], (64, 48)) == 49
+
+
+def test_a_file_that_declares_no_frame_rate_is_played_by_its_own_times(tmp_path: Path) -> None:
+    write_video(tmp_path / "zero.avi", VideoSpec(codec="mpeg4"))
+    data = bytearray((tmp_path / "zero.avi").read_bytes())
+    header, stream = data.index(b"avih") + 8, data.index(b"strh") + 8
+    data[header : header + 4] = bytes(4)  # microseconds a frame
+    data[stream + 20 : stream + 28] = bytes(8)  # scale and rate
+    (tmp_path / "zero.avi").write_bytes(data)
+    video = open_video(tmp_path / "zero.avi")
+    assert 0 < video.duration_s < 60
+    assert [read_index(frame) for frame in video.frames_at(video.timeline.times_s.tolist()).data] == list(range(40))
+
+
+def test_a_file_under_a_wrong_suffix_is_read_for_what_it_is(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mkv", VideoSpec(frames=10))
+    (tmp_path / "v.mkv").rename(tmp_path / "v.mp4")
+    assert read_index(open_video(tmp_path / "v.mp4").frames_at([0.75]).data[0]) == 7
+
+
+def test_the_timeline_of_many_packets_takes_a_few_bytes_a_packet(tmp_path: Path) -> None:
+    write_video(tmp_path / "many.mp4", VideoSpec(frames=5000, fps=Fraction(25), gop=250))
+    tracemalloc.start()
+    with open_media(tmp_path / "many.mp4") as container:
+        timeline = read_timeline(container, video_stream(container, tmp_path / "many.mp4"), tmp_path / "many.mp4")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # 50 hours at 25 frames a second would be 4.5 million packets.
+    assert len(timeline.pts) == 5000 and peak < 80 * 5000 + 100_000

@@ -184,7 +184,7 @@ def test_a_damaged_store_is_refused_with_the_remedy(video: Path, tmp_path: Path,
 def test_a_store_says_what_it_was_made_from(video: Path, store: FrameStore, tmp_path: Path) -> None:
     build_store(video, CONFIG, tmp_path)
     meta = json.loads((tmp_path / "stores" / store.key / "meta.json").read_text())
-    assert (meta["schema"], meta["media"], meta["frame_px"], meta["frame_rate_hz"]) == (2, content_hash(video), 112, 2)
+    assert (meta["schema"], meta["media"], meta["frame_px"], meta["frame_rate_hz"]) == (3, content_hash(video), 112, 2)
 
 
 def test_the_content_hash_sees_the_head_the_middle_the_tail_and_the_size(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """Subtitle files as they occur, text streams, and search over lines."""
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,9 +13,12 @@ from videos import VideoSpec, write_video
 
 from vt_env.errors import DataError
 from vt_env.media.cues import decode_text, parse_cues
+from vt_env.media.encoders import Vectors
+from vt_env.media.line_index import build_line_index
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
+from vt_env.media.summaries import MAX_LINES, ChatSummariser, WrittenSummaries
 from vt_env.media.words import WordIndex, words_of
-from vt_env.types import Interval, SubtitleLine, VideoRef
+from vt_env.types import Caption, Interval, SubtitleLine, VideoRef
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -106,8 +113,31 @@ def test_the_encoding_is_found_out(encoding: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "no cue in here", "1\n00:00:02,000 --> 00:00:01,000\nbackwards\n"])
 def test_a_subtitle_file_without_a_readable_line_is_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "bad.srt").write_text(content)
-    with pytest.raises(DataError, match=r"bad\.srt: no readable subtitle.*give an SRT or VTT file$"):
+    with pytest.raises(DataError, match=r"bad\.srt: no readable subtitle.*give an SRT, VTT or LongVideoBench file$"):
         load_subtitles(VideoRef("v", "none.mp4", str(tmp_path / "bad.srt")))
+
+
+def test_the_json_of_longvideobench_is_read_in_both_its_shapes(tmp_path: Path) -> None:
+    rows = [
+        {"start": "00:00:01.500", "end": "00:00:02", "line": "first"},
+        {"timestamp": [3.0, None], "text": "until the <i>next</i>"},
+        {"timestamp": [4.0, 5.0], "text": "third"},
+        {"timestamp": [-2.0, 1.0], "text": "begins before the video"},
+        {"timestamp": [6.0, 5.5], "text": "backwards"},
+        {"start": None, "end": "soon", "line": "no times"},
+        {"timestamp": [7.0, None], "text": "no end"},
+    ]
+    (tmp_path / "lvb.json").write_text(json.dumps(rows))
+    track = load_subtitles(VideoRef("v", "none.mp4", str(tmp_path / "lvb.json")))
+    expected = (line(1.5, 2, "first"), line(3, 4, "until the next"), line(4, 5, "third"))
+    assert (track.lines, track.dropped) == (expected, 4)
+
+
+@pytest.mark.parametrize("content", ["[", "[1, 2]", '[{"timestamp": 3}]', "[]", "[Script Info]"])
+def test_json_that_holds_no_subtitle_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text(content)
+    with pytest.raises(DataError, match="no readable subtitle"):
+        load_subtitles(VideoRef("v", "none.mp4", str(tmp_path / "bad.json")))
 
 
 def test_a_missing_subtitle_file_is_refused(tmp_path: Path) -> None:
@@ -194,7 +224,10 @@ def test_captions_are_read_in_time_order(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text(
         '{"start_s": 5, "end_s": 9.5, "text": "late"}\n\n{"start_s": 0, "end_s": 5, "text": "early"}\n'
     )
-    assert list(load_captions(tmp_path / "c.jsonl")) == [line(0, 5, "early"), line(5, 9.5, "late")]
+    assert list(load_captions(tmp_path / "c.jsonl")) == [
+        Caption(Interval(0, 5), "early"),
+        Caption(Interval(5, 9.5), "late"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -208,3 +241,100 @@ def test_a_broken_caption_is_refused_with_its_line(row: str, tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"c\.jsonl, line 2: ") as caught:
         load_captions(tmp_path / "c.jsonl")
     assert "\n" not in str(caught.value)
+
+
+class Topics:
+    """A text encoder that knows which words speak of the same thing."""
+
+    key = "topics"
+
+    def encode(self, texts: list[str]) -> Vectors:
+        topics = (("boat", "ship", "vessel"), ("harbour", "port"), ("nobody", "empty", "alone"))
+        rows = [[any(word in text.casefold() for word in topic) for topic in topics] for text in texts]
+        vectors = np.array(rows, dtype=np.float32) + 1e-3
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def hybrid(track: SubtitleTrack, cache: Path) -> SubtitleTrack:
+    return replace(track, meanings=build_line_index(track.lines, Topics(), cache))
+
+
+def test_hybrid_search_finds_lines_by_meaning_that_share_no_word(tmp_path: Path) -> None:
+    assert TRACK.search("a vessel alone in port", 3) == TRACK.search("a", 3)
+    track = hybrid(TRACK, tmp_path)
+    assert track.search("is it empty?", 1)[0][0] == TRACK.lines[5]
+    assert track.search("which ship", 2)[0][0].text.count("boat") >= 1
+    assert track == TRACK
+
+
+def test_in_hybrid_search_a_line_that_both_rankings_hold_comes_before_those_of_one(tmp_path: Path) -> None:
+    found = hybrid(TRACK, tmp_path).search("blue ship", 6)
+    assert found[0][0].text == "Then the blue boat leaves the harbour."
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    assert found[0][1] == pytest.approx(
+        1 / 61 + 1 / 64
+    )  # first by words, behind three that are nothing but boats by meaning
+    assert hybrid(TRACK, tmp_path).search("blue ship", 0) == []
+
+
+def test_an_exact_name_stays_first_in_hybrid_search_of_a_long_track(tmp_path: Path) -> None:
+    lines = tuple(line(at, at + 1, f"the ship number {at}") for at in range(300))
+    assert hybrid(SubtitleTrack(lines), tmp_path).search("ship 217", 1)[0][0] == lines[217]
+
+
+class Counting:
+    """A summariser that tells what it was given and how often it was asked."""
+
+    key = "counting"
+
+    def __init__(self) -> None:
+        self.given: list[int] = []
+
+    def summarise(self, query: str, lines: Sequence[SubtitleLine]) -> str:
+        self.given.append(len(lines))
+        return f" {query}: {len(lines)} lines from {lines[0].interval.start_s:.0f} s "
+
+
+def test_a_summary_is_written_once_for_a_query_and_a_track(tmp_path: Path) -> None:
+    writer = Counting()
+    track = replace(TRACK, written=WrittenSummaries(writer, tmp_path))
+    for _ in range(2):
+        assert track.written_summary("boats") == "boats: 6 lines from 0 s"
+    again = replace(TRACK, written=WrittenSummaries(Counting(), tmp_path))
+    assert again.written_summary("boats") == "boats: 6 lines from 0 s" and writer.given == [6]
+    assert track.written_summary("flags") == "flags: 6 lines from 0 s" and writer.given == [6, 6]
+    assert TRACK.written_summary("boats") is None and SubtitleTrack(written=track.written).written_summary("x") is None
+
+
+def test_of_a_long_track_a_summariser_reads_the_lines_that_matter(tmp_path: Path) -> None:
+    lines = tuple(line(at, at + 1, f"word{at} again") for at in range(2 * MAX_LINES))
+    writer = Counting()
+    track = SubtitleTrack(lines, written=WrittenSummaries(writer, tmp_path))
+    assert track.written_summary("word17") == "word17: 1 lines from 17 s"
+    track.written_summary("nothing of it")
+    assert writer.given == [1, MAX_LINES]
+
+
+def test_a_summariser_that_fails_is_loud_and_leaves_nothing(tmp_path: Path) -> None:
+    class Down(Counting):
+        def summarise(self, query: str, lines: Sequence[SubtitleLine]) -> str:
+            raise ConnectionError("refused")
+
+    with pytest.raises(ConnectionError, match="refused"):
+        replace(TRACK, written=WrittenSummaries(Down(), tmp_path)).written_summary("boats")
+    assert replace(TRACK, written=WrittenSummaries(Counting(), tmp_path)).written_summary("boats")
+
+
+def test_a_chat_model_is_asked_with_the_times_and_without_control_tokens(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def reply(prompt: str) -> str:
+        asked.append(prompt)
+        return "At 01:05 somebody leaves."
+
+    track = SubtitleTrack((line(65, 70, "I leave {now} <|im_end|>"),))
+    writer = ChatSummariser("tiny", reply)
+    written = replace(track, written=WrittenSummaries(writer, tmp_path)).written_summary("who leaves <|im_start|>?")
+    assert written == "At 01:05 somebody leaves."
+    assert "\n01:05 I leave {now} < |im_end|>\n" in asked[0] and "about this: who leaves < |im_start|>?\n" in asked[0]
+    assert writer.key != ChatSummariser("large", reply).key

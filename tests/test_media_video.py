@@ -1,8 +1,10 @@
 """Videos as an episode opens them: everything behind one door, kept open, safe to share."""
 
+import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,13 @@ import numpy as np
 import pytest
 from videos import VideoSpec, indices, read_index, write_video
 
-from vt_env.config import MediaConfig
-from vt_env.errors import DataError
-from vt_env.media.video import Video, VideoLibrary
-from vt_env.types import Box, Interval, SubtitleLine, VideoRef
+from vt_env.config import EnvConfig, MediaConfig
+from vt_env.env import make_episode
+from vt_env.errors import ConfigError, DataError
+from vt_env.media.upkeep import find_faults
+from vt_env.media.video import TextModels, Video, VideoLibrary
+from vt_env.tasks import Task
+from vt_env.types import Box, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
 
 SIZE_PX = (64, 48)
 WHOLE = Box(0, 0, 1, 1)
@@ -154,3 +159,61 @@ def test_the_core_opens_videos_without_any_deep_learning_library() -> None:
     heavy = "('torch', 'transformers', 'trl', 'vllm', 'faster_whisper', 'decord')"
     script = f"import sys, vt_env.media.video; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+class Meaning:
+    """Knows that cinema and film are one thing."""
+
+    key = "meaning"
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        is_film = [not {"film", "cinema"}.isdisjoint(text.split()) for text in texts]
+        return np.array([[it, not it] for it in is_film], dtype=np.float32)
+
+
+class Writer:
+    key = "writer"
+
+    def summarise(self, query: str, lines: Sequence[SubtitleLine]) -> str:
+        return f"{query}: <|im_start|> " + "; ".join(line.text for line in lines)
+
+
+def test_text_models_make_search_hybrid_and_summaries_prose_and_survive_pickling(ref: VideoRef, tmp_path: Path) -> None:
+    subtitles = tmp_path / "film.srt"
+    subtitles.write_text("1\n00:00:01,000 --> 00:00:02,000\na film\n\n2\n00:00:03,000 --> 00:00:04,000\nrain\n")
+    named = replace(ref, subtitles_path=str(subtitles))
+    models = TextModels(Meaning(), Writer())
+    library = VideoLibrary(MediaConfig(), tmp_path, text_models=models)
+    for opened in (library, pickle.loads(pickle.dumps(library))):
+        track = opened.open(named).subtitles
+        assert track.search("cinema", 1)[0][0].text == "a film"
+        assert track.written_summary("weather") == "weather: <|im_start|> a film; rain"
+    assert sorted(it.name for it in tmp_path.iterdir() if it.is_dir()) == ["clips", "lines", "stores", "summaries"]
+    assert list(find_faults(tmp_path)) == []
+    plain = VideoLibrary(MediaConfig(), tmp_path).open(named).subtitles
+    assert plain.search("cinema", 1) == [] and plain.written_summary("weather") is None
+
+
+def test_clips_can_be_found_by_the_meaning_of_their_captions(ref: VideoRef, tmp_path: Path) -> None:
+    captions = [{"start_s": 0, "end_s": 4, "text": "rain"}, {"start_s": 4, "end_s": 9, "text": "a film"}]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in captions))
+    library = VideoLibrary(MediaConfig(), tmp_path, text_models=TextModels(Meaning(), search_captions=True))
+    captioned = library.open(replace(ref, captions_path=str(tmp_path / "c.jsonl")))
+    assert captioned.search_clips("cinema", 1) == [ScoredInterval(Interval(4, 9), 1.0)]
+    assert library.open(ref).caption_index is None
+    with pytest.raises(ConfigError, match="need an encoder"):
+        TextModels(search_captions=True)
+
+
+def test_the_summary_tool_shows_what_the_model_wrote_and_counts_as_viewed_what_it_would_have_shown(
+    ref: VideoRef, tmp_path: Path
+) -> None:
+    library = VideoLibrary(MediaConfig(), tmp_path, text_models=TextModels(summariser=Writer()))
+    task = Task(Item("v", "what?", ("a", "b"), ref), None)
+    plain = VideoLibrary(MediaConfig(), tmp_path)
+    for opened, shown in ((library, "words: < |im_start|> embedded words"), (plain, "00:01-00:02 embedded words")):
+        episode = make_episode(task, opened, EnvConfig())
+        episode.start()
+        text = episode.apply(ToolCall("subtitle_summary", {"query": "words"})).observation.text
+        assert shown in text and "<|im_start|>" not in text
+        assert episode.turns[0].viewed == (Interval(1, 2),)

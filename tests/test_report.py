@@ -11,15 +11,15 @@ from experiments.evaluate import EvalRun
 from experiments.plots import moving_mean
 from experiments.report import ReportRun, main
 from experiments.runs import METRICS, open_run
-from tests.test_metrics import episode
+from tests.test_metrics import ANSWER_TURN, episode
 from vt_env.errors import ConfigError
 
 
-def write_eval(folder: Path, agent: str, correct: list[bool], **changes) -> Path:
+def write_eval(folder: Path, agent: str, correct: list[bool], turns=(ANSWER_TURN,), **changes) -> Path:
     config = EvalRun(agent=agent, out=folder, **changes)
     with open_run(folder, "eval", config) as run:
         for n, is_correct in enumerate(correct):
-            run.journal(asdict(episode(n, n % 6, is_correct)))
+            run.journal(asdict(episode(n, n % 6, is_correct, turns=turns)))
     return folder
 
 
@@ -93,13 +93,28 @@ def test_the_log_of_grpo_counts_a_repeated_step_once(report):
 def test_the_page_names_seeds_machine_and_what_was_not_run(report):
     page = (report / "report.md").read_text()
     assert "| sft | 0.50 |" in page and "CPU cores" in page and "seed 4" in page
-    assert "not run: random, constant, blind, uniform, caption-only, subtitles" in page
+    assert "not run: random, constant, blind, uniform, retrieval-only, scripted, subtitles" in page
 
 
 def test_plots_are_pictures(report):
-    for name in ("accuracy", "reward"):
+    for name in ("accuracy", "families", "reward"):
         with Image.open(report / "plots" / f"{name}.png") as picture:
             assert picture.width > 500 and len(picture.convert("L").getcolors()) > 20
+
+
+def test_the_page_says_how_episodes_ended_what_was_done_and_what_it_took(report):
+    page = (report / "report.md").read_text()
+    for title in ("How episodes ended", "What the policies did", "What it took", "By kind of question", "LaTeX rows"):
+        assert f"\n## {title}\n" in page
+    assert "Several attempts" not in page and "By length of the video" not in page
+    assert "sft & 50.0 & " in page
+    row = json.loads((report / "report.json").read_text())["rows"][0]
+    assert row["behaviour"]["forced_answer_rate"] == 0 and row["spending"]["tokens"] == {}
+
+
+def test_p_values_of_several_pairs_are_adjusted(report):
+    pairs = json.loads((report / "report.json").read_text())["pairs"]
+    assert all(pair["p_holm"] >= pair["p_mcnemar"] for pair in pairs)
 
 
 def test_two_runs_of_one_policy_are_told_apart_by_their_folders(tmp_path):

@@ -10,12 +10,13 @@ from PIL import Image
 from trl import GRPOConfig, GRPOTrainer
 from trl.chat_template_utils import qwen3_vl_chat_template
 
+from experiments.launch import small_models
 from experiments.sft_data import IGNORED, ConversationCollator, Row, TrajectoryRows
 from experiments.tiny.model import build_model
 from experiments.tiny.processor import build_processor
 from vt_env.actions import parse_action
 from vt_env.config import EnvConfig, resolve_budget
-from vt_env.doors.trl import environment_class, reward_functions, training_rows
+from vt_env.doors.trl import environment_class, prepare_processor, reward_functions, training_rows
 from vt_env.env import make_episode
 from vt_env.errors import DataError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
@@ -24,6 +25,7 @@ from vt_env.trajectory import record_episode
 pytestmark = pytest.mark.train
 
 LIBRARY = FakeLibrary((FakeVideo(frame_px=112),))
+LARGE = FakeLibrary((FakeVideo(frame_px=448),))
 TASKS = fake_tasks()
 TEXTS = (
     '#1\n<tool_call>\n{"name": "clip_retrieval", "arguments": {"query": "red square"}}\n</tool_call>',
@@ -34,12 +36,17 @@ TEXTS = (
 )
 
 
-@pytest.fixture(scope="module", params=["tiny", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["tiny", "tiny with Qwen3-VL's template"])
 def processor(request):
     processor = build_processor()
-    if request.param == "qwen3_vl":
+    if request.param != "tiny":
         processor.chat_template = qwen3_vl_chat_template
     return processor
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def large_processor(request):
+    return prepare_processor(small_models.build_processor(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +54,8 @@ def model():
     return build_model(build_processor().tokenizer, seed=0)
 
 
-def play(budget="default", texts=TEXTS):
-    episode = make_episode(TASKS[0], LIBRARY, EnvConfig("frames", resolve_budget(budget)))
+def play(budget="default", texts=TEXTS, library=LIBRARY):
+    episode = make_episode(TASKS[0], library, EnvConfig("frames", resolve_budget(budget)))
     episode.start()
     for text in texts:
         episode.apply(parse_action(text))
@@ -69,13 +76,13 @@ def scripted(trainer, texts):
     return trainer._generate_and_score_completions(rows)
 
 
-def grpo_trainer(model, processor, tmp_path, budget):
-    environment = environment_class(TASKS, budget=budget, library=LIBRARY)
+def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY):
+    environment = environment_class(TASKS, budget=budget, library=library)
     args = GRPOConfig(
         output_dir=str(tmp_path),
         per_device_train_batch_size=2,
         num_generations=2,
-        max_completion_length=2000,
+        max_completion_length=4000,
         use_cpu=True,
         bf16=False,
         report_to="none",
@@ -90,22 +97,38 @@ def grpo_trainer(model, processor, tmp_path, budget):
     )
 
 
-@pytest.mark.parametrize("budget", ["default", "paper"])
-def test_ids_and_mask_of_a_replayed_trajectory_are_those_of_grpo(model, processor, tmp_path, budget, monkeypatch):
-    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
-    trainer = grpo_trainer(model, processor, tmp_path, budget)
+def assert_same_as_grpo(model, processor, budget, tmp_path, library):
+    trainer = grpo_trainer(model, processor, tmp_path, budget, library)
     played = scripted(trainer, TEXTS)
     real = torch.cat([played["prompt_mask"], played["completion_mask"]], dim=1)[0].bool()
     ids = torch.cat([played["prompt_ids"], played["completion_ids"]], dim=1)[0][real].tolist()
     own = torch.cat([torch.zeros_like(played["prompt_mask"]), played["tool_mask"]], dim=1)[0][real].bool().tolist()
 
     collator = ConversationCollator(processor)
-    row = TrajectoryRows([play(budget)], TASKS, LIBRARY)[0]
+    row = TrajectoryRows([play(budget, library=library)], TASKS, library)[0]
     assert collator.encode(row) == (ids, own)
     batch = collator([row])
     assert torch.equal(batch["pixel_values"], played["pixel_values"][: len(batch["pixel_values"])])
     assert played["num_images"] == [len(batch["image_grid_thw"])] * 2
     assert trainer._metrics["train"]["terms/accuracy"] == [1] and trainer._metrics["train"]["episode/calls"] == [4]
+    return collator, row, batch
+
+
+@pytest.mark.parametrize("budget", ["default", "paper"])
+def test_ids_and_mask_of_a_replayed_trajectory_are_those_of_grpo(model, processor, tmp_path, budget, monkeypatch):
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    assert_same_as_grpo(model, processor, budget, tmp_path, LIBRARY)
+
+
+def test_the_same_holds_for_the_processors_of_real_checkpoints(model, large_processor, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    collator, row, batch = assert_same_as_grpo(model, large_processor, "default", tmp_path, LARGE)
+    text = large_processor.tokenizer.decode(collator.encode(row)[0])
+    assert '"name": "frame_zoom"' in text.split("<|im_end|>")[0] and "<tool_response>" in text
+    written = large_processor.tokenizer.decode(batch["labels"][batch["labels"] != IGNORED])
+    assert written == "".join(f"{text}<|im_end|>" for text in TEXTS)
+    frame_tokens = (448 // large_processor.image_processor.patch_size // 2) ** 2
+    assert int(batch["mm_token_type_ids"].sum()) == 3 * frame_tokens == len(batch["pixel_values"]) // 4
 
 
 def test_labels_are_the_replies_with_their_end_tokens_and_nothing_else(processor):
@@ -155,3 +178,8 @@ def test_frames_of_another_size_are_refused_and_say_which_size_is_needed():
 def test_trajectories_of_other_tasks_are_refused():
     with pytest.raises(DataError, match="not among the tasks"):
         TrajectoryRows([play()], TASKS[1:], LIBRARY)
+
+
+def test_a_row_that_is_too_long_is_refused_whole(processor):
+    with pytest.raises(DataError, match=r"allowed are 100: raise --max-length"):
+        ConversationCollator(processor, 100)([TrajectoryRows([play()], TASKS, LIBRARY)[0]])

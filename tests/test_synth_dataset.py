@@ -68,14 +68,15 @@ def test_a_data_set_that_lacks_a_file_is_refused(tmp_path: Path, missing: str):
 def test_the_card_counts_stages_by_family_and_reasons(tmp_path: Path):
     write_dataset(tmp_path / "set", trajectories(1), CARD)
     card = json.loads((tmp_path / "set" / "data_card.json").read_text())
+    assert list(card.pop("shards")) == ["trajectories-00000-of-00001.jsonl"]
     assert card == {
         "settings": {"seed": 7},
         "versions": {"vt-env": "0.1.0"},
         "stages": {"attempts": {"needle": 5, "subtitle": 2}, "kept": {"needle": 3}},
         "rejected": {"filters": {"wrong_answer": 3}, "replay": {"unseen_caption": 1}},
         "questions": {"asked": 4, "kept": 2},
-        "schema": 1,
-    }
+        "schema": 2,
+    } | {key: {} for key in ["left_out", "failures", "divergences", "support", "usage", "captions", "leakage"]}
     lines = (tmp_path / "set" / "data_card.md").read_text().splitlines()
     assert "| stage | all | needle | subtitle |" in lines
     assert "| attempts | 7 | 5 | 2 |" in lines and "| kept | 3 | 3 | 0 |" in lines
@@ -85,3 +86,17 @@ def test_the_card_counts_stages_by_family_and_reasons(tmp_path: Path):
 def test_a_task_without_a_family_is_counted_as_other():
     (played,) = trajectories(1)
     assert count_families([played, replace(played, family="")]) == {"needle": 1, "other": 1}
+
+
+def test_a_shard_that_was_edited_is_refused(tmp_path: Path):
+    write_dataset(tmp_path / "set", trajectories(2), CARD)
+    (shard,) = (tmp_path / "set").glob("trajectories-*")
+    shard.write_text(shard.read_text().replace('"sample": 1', '"sample": 3'))
+    with pytest.raises(DataError, match="not what was written"):
+        list(read_dataset(tmp_path / "set"))
+
+
+def test_a_data_set_of_another_version_is_refused(tmp_path: Path):
+    write_dataset(tmp_path / "set", trajectories(1), replace(CARD, schema=1))
+    with pytest.raises(DataError, match="schema 1, this version reads 2"):
+        list(read_dataset(tmp_path / "set"))

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 from small_world import CAPTIONS, SmallWorld, small_world
 
-from synth.generate import generate, plan_attempts
+from synth.generate import Opening, generate, plan_attempts
 from synth.teacher import ScriptedTeacher
+from vt_env.env import make_episode
 from vt_env.gold import Gold
+from vt_env.sources import Library
 from vt_env.tasks import Task, TaskSet
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.trajectory import Trajectory
@@ -18,8 +20,12 @@ __all__ = ["small_world"]
 TEACHER = ScriptedTeacher(persistence=0.5)
 
 
+def opening(library: Library) -> Opening:
+    return lambda task: make_episode(task, library, CAPTIONS)
+
+
 def play(world: SmallWorld, tasks: TaskSet, samples: int = 2, seed: int = 0) -> list[Trajectory]:
-    return list(generate(plan_attempts(tasks, samples), TEACHER, world.library, CAPTIONS, seed))
+    return list(generate(plan_attempts(tasks, samples), TEACHER, opening(world.library), CAPTIONS, seed))
 
 
 def with_other_answer(task: Task, rng: np.random.Generator) -> Task:
@@ -65,7 +71,7 @@ def test_a_video_that_does_not_open_is_recorded_and_the_others_are_played():
     first, second = fake_tasks(2)
     missing = replace(first, item=replace(first.item, video=VideoRef("gone", "gone.mp4")))
     tasks = TaskSet((missing, second))
-    broken, played = generate(plan_attempts(tasks, 1), TEACHER, FakeLibrary(), CAPTIONS, seed=5)
+    broken, played = generate(plan_attempts(tasks, 1), TEACHER, opening(FakeLibrary()), CAPTIONS, seed=5)
     assert "not in this library" in broken.invalid
     assert (broken.task_id, broken.seed, broken.policy, broken.turns) == ("fake/0", 5, "scripted-0.5", ())
     assert played.invalid is None and played.turns

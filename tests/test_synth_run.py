@@ -1,7 +1,7 @@
 """The whole of synthesis as a run: interrupted or not, it writes the same data set."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 from small_world import SmallWorld, small_world
 
 from agents.base import Agent
+from experiments.synth_models import CaptionsConfig
 from experiments.synthesize import DATASET_FOLDER, SynthRun, main
 from synth.dataset import read_dataset
 from synth.teacher import ScriptedTeacher
@@ -18,16 +19,6 @@ from vt_env.types import Item
 __all__ = ["small_world"]
 
 INTERRUPTED_AT = 5
-
-
-@dataclass(frozen=True)
-class InterruptedTeacher(ScriptedTeacher):
-    """Presses Ctrl-C at the sixth task."""
-
-    def agent(self, item: Item, sample: int, rng: np.random.Generator) -> Agent:
-        if item.task_id.endswith(f"{INTERRUPTED_AT:08d}-0"):
-            raise KeyboardInterrupt
-        return super().agent(item, sample, rng)
 
 
 @pytest.fixture
@@ -69,13 +60,23 @@ def test_the_data_set_holds_right_trajectories_with_frames_and_a_card_that_adds_
     assert sum(card["stages"]["attempts"].values()) == 12 * 3
     lost = sum(card["rejected"]["filters"].values()) + sum(card["rejected"]["replay"].values())
     assert len(kept) + lost == 12 * 3
-    assert card["settings"]["seed"] == 0 and card["settings"]["teacher"] == {"persistence": 0.8}
+    assert card["settings"]["seed"] == 0 and card["settings"]["teacher"]["persistence"] == 0.8
 
 
-def test_an_interrupted_run_goes_on_and_equals_an_unbroken_one(config: SynthRun, tmp_path: Path):
+def test_an_interrupted_run_goes_on_and_equals_an_unbroken_one(
+    config: SynthRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     unbroken = written(main(replace(config, out=tmp_path / "unbroken")))
-    with pytest.raises(KeyboardInterrupt):
-        main(replace(config, teacher=InterruptedTeacher()))
+    make_agent = ScriptedTeacher.agent
+
+    def interrupted(teacher: ScriptedTeacher, item: Item, sample: int, rng: np.random.Generator) -> Agent:
+        if item.task_id.endswith(f"{INTERRUPTED_AT:08d}-0"):
+            raise KeyboardInterrupt
+        return make_agent(teacher, item, sample, rng)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ScriptedTeacher, "agent", interrupted)
+        main(config)
     assert len((config.out / "journal.jsonl").read_bytes().splitlines()) == INTERRUPTED_AT * 3
     assert written(main(config)) == unbroken
 
@@ -91,6 +92,14 @@ def test_a_run_directory_of_another_seed_is_refused(config: SynthRun):
     main(replace(config, limit=1))
     with pytest.raises(ConfigError, match="seed=0, now seed=1"):
         main(replace(config, limit=1, seed=1))
+
+
+def test_captions_that_lose_words_cost_right_answers(config: SynthRun):
+    main(replace(config, captions=CaptionsConfig(loss=0.9)))
+    card = json.loads((config.out / DATASET_FOLDER / "data_card.json").read_text())
+    right, attempts = (card["stages"][stage] for stage in ("right", "attempts"))
+    assert right.get("needle", 0) < 0.7 * attempts["needle"]
+    assert right["subtitle"] == attempts["subtitle"]
 
 
 @pytest.mark.parametrize("wrong", [{"samples": 0}, {"limit": 0}, {"mode": "papper"}, {"budget": "rich"}])

@@ -87,6 +87,19 @@ def test_handles_name_videos_and_not_spellings_of_paths(tmp_path: Path):
     assert handles[0] == handles[1] != handles[2]
 
 
+def test_a_video_may_be_a_folder_of_pictures_a_link_or_a_full_path(tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "pictures").mkdir(parents=True)
+    (elsewhere / "film.mp4").touch()
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "linked").symlink_to(elsewhere)
+    names = ["linked/pictures", "linked/film.mp4", str(elsewhere / "film.mp4")]
+    rows = [{**ROW, "video": name, "task_id": name} for name in names]
+    paths = [task.item.video.path for task in load_tasks(write(data, *rows))]
+    assert paths == [str(elsewhere / "pictures"), *[str(elsewhere / "film.mp4")] * 2]
+
+
 def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: Path):
     (task,) = load_tasks(write(tmp_path, json.dumps({**ROW, "question": "a\u2028b?"}, ensure_ascii=False)))
     assert task.item.question == "a\u2028b?"
@@ -121,6 +134,12 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
         ({**ROW, "answer": 1, "evidence_boxes": [[0, 0, 1, 1]]}, "one for each interval of evidence"),
         ({**ROW, "video": "talks/gone.mp4"}, "video 'talks/gone.mp4' does not exist; paths are relative to this file"),
         ({**ROW, "subtitles": "gone.srt"}, "subtitles 'gone.srt' does not exist"),
+        (
+            {**ROW, "video": "../secret.mp4"},
+            "video '../secret.mp4' leads out of the folder of this file; link it there",
+        ),
+        ({**ROW, "subtitles": "talks/../../s.srt"}, "subtitles 'talks/../../s.srt' leads out of the folder"),
+        ({**ROW, "subtitles": "talks"}, "subtitles 'talks' does not exist"),
         ({**ROW, "captions": 4}, "captions=4; need a text"),
         ({**ROW, "task_id": 4}, "task_id=4; need a text"),
         (ROW, "task_id '[0-9a-f]{16}' occurs twice"),

@@ -1,6 +1,7 @@
 """Trajectories: what is written is read back, other versions and damage are refused, and replaying gives the same."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,22 @@ from vt_env.actions import parse_action, render_action
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.episode import Episode
 from vt_env.errors import DataError
+from vt_env.fingerprint import frames_hash
 from vt_env.testing import FakeVideo, fake_task
 from vt_env.trajectory import (
     CallRecord,
     FrameRef,
+    GateRecord,
+    ReplyEnd,
+    ReplyRecord,
+    TokenUse,
     Trajectory,
     TurnRecord,
     read_trajectories,
     record_episode,
     write_trajectories,
 )
-from vt_env.types import Box, Interval, Remaining, StopReason
+from vt_env.types import Box, FrameBatch, Interval, Remaining, StopReason
 
 WRITTEN = [
     'I search.\n<tool_call>\n{"name": "ClipRetrieval", "arguments": {"query": "red square"}}',
@@ -53,7 +59,18 @@ BOXES = st.sampled_from([None, Box(0, 0, 1, 1), Box(0.1, 0.2, 0.3, 0.4)])
 FRAMES = st.lists(st.builds(FrameRef, TEXT, TIMES, BOXES, st.integers(1, 999)), max_size=3).map(tuple)
 VALUES = TEXT | st.integers() | st.booleans() | TIMES | st.lists(TIMES, max_size=3)
 CALLS = st.none() | st.builds(CallRecord, TEXT, st.dictionaries(TEXT, VALUES, max_size=3))
-TURNS = st.builds(TurnRecord, TEXT, CALLS, TEXT, FRAMES, st.lists(INTERVALS, max_size=2).map(tuple), st.none() | TEXT)
+COUNTS = st.none() | st.integers(0, 9999)
+LOGPROBS = st.none() | st.floats(-30, 0)
+REPLIES = st.builds(
+    ReplyRecord, st.sampled_from(ReplyEnd), COUNTS, COUNTS, COUNTS, LOGPROBS, LOGPROBS, COUNTS, TIMES, st.none() | TIMES
+)
+GATES = st.builds(
+    GateRecord, TEXT, TEXT, st.none() | st.floats(0, 1), st.floats(0, 2), st.booleans(), st.none() | REPLIES
+)
+TURNS = st.builds(
+    TurnRecord, TEXT, CALLS, TEXT, FRAMES, st.lists(INTERVALS, max_size=2).map(tuple), st.none() | TEXT, TEXT,
+    st.none() | REPLIES, st.none() | GATES,
+)  # fmt: skip
 TRAJECTORIES = st.builds(
     Trajectory,
     task_id=TEXT,
@@ -76,6 +93,10 @@ TRAJECTORIES = st.builds(
     sample=st.integers(0, 9),
     family=TEXT,
     split=TEXT,
+    prompt_frames_hash=TEXT,
+    limit=st.none() | TEXT,
+    provenance=TEXT,
+    wall_s=st.none() | TIMES,
 )
 
 
@@ -84,6 +105,70 @@ def test_a_record_is_one_ascii_line_and_is_read_back(trajectory: Trajectory):
     line = trajectory.to_json()
     assert line.isascii() and "\n" not in line
     assert Trajectory.from_json(line) == trajectory
+
+
+@given(TRAJECTORIES)
+def test_without_times_a_record_is_the_same_whatever_the_clock_said(trajectory: Trajectory):
+    bare = trajectory.without_times()
+    assert bare.latency_s == 0 and bare.wall_s is None
+    assert (bare.cost_usd, bare.tokens, bare.ended) == (trajectory.cost_usd, trajectory.tokens, trajectory.ended)
+
+
+def test_a_record_of_before_replies_were_recorded_is_read():
+    row = json.loads(recorded().to_json())
+    for name in ("prompt_frames_hash", "limit", "provenance", "wall_s"):
+        del row[name]
+    for turn in row["turns"]:
+        for name in ("frames_hash", "reply", "gate"):
+            del turn[name]
+    assert Trajectory.from_json(json.dumps(row)) == recorded()
+
+
+def said(prompt: int, images: int | None, reply: int, **more) -> ReplyRecord:
+    return ReplyRecord(prompt_tokens=prompt, image_tokens=images, completion_tokens=reply, **more)
+
+
+def with_replies(*turns: tuple[ReplyRecord | None, GateRecord | None]) -> Trajectory:
+    whole = recorded()
+    told = [replace(turn, reply=reply, gate=gate) for turn, (reply, gate) in zip(whole.turns, turns, strict=False)]
+    return replace(whole, turns=tuple(told))
+
+
+def test_tokens_are_counted_once_by_role_and_as_often_as_they_are_read():
+    played = with_replies((said(100, 0, 10), None), (said(150, 32, 5), None))
+    # 150 tokens before the second reply: 100 of the question, 10 of the reply, 40 of the result, 32 of them an image.
+    assert played.tokens == TokenUse(question=100, results=8, images=32, replies=15, read=250)
+
+
+def test_a_direct_answer_that_was_turned_down_is_paid_for_and_is_no_part_of_the_conversation():
+    gate = GateRecord("uniform", "A", 0.4, 0.7, False, said(90, 64, 3, cost_usd=0.5, latency_s=1.0))
+    played = with_replies((said(100, 64, 10, cost_usd=1.0, latency_s=2.0), gate))
+    assert played.tokens == TokenUse(question=36, results=0, images=64, replies=13, read=190)
+    assert (played.cost_usd, played.latency_s, played.gate) == (1.5, 3.0, gate)
+
+
+def test_a_direct_answer_that_was_accepted_is_counted_once():
+    direct = said(90, 64, 3, cost_usd=0.5)
+    played = with_replies((direct, GateRecord("uniform", "A", 0.9, 0.7, True, direct)))
+    assert (played.tokens.read, played.tokens.replies, played.cost_usd) == (90, 3, 0.5)
+
+
+def test_what_a_backend_does_not_tell_is_not_zero():
+    assert with_replies().tokens is None and with_replies().confidence is None
+    assert with_replies((said(100, None, 10), None)).tokens == TokenUse(100, 0, None, 10, 100)
+
+
+def test_confidence_is_the_geometric_mean_of_the_answer_s_token_probabilities():
+    assert ReplyRecord(answer_logprob=(math.log(0.9) + math.log(0.4)) / 2).confidence == pytest.approx(0.6)
+
+
+def test_equal_frames_have_one_hash_and_any_change_another():
+    frames = FakeVideo().frames_at([3.0, 9.0])
+    changed = FrameBatch(frames.data.copy(), frames.pts_s)
+    changed.data[0, 0, 0, 0] ^= 1
+    later = FrameBatch(frames.data, frames.pts_s + 1)
+    assert frames_hash(frames) == frames_hash(FakeVideo().frames_at([3.0, 9.0]))
+    assert len({frames_hash(frames), frames_hash(changed), frames_hash(later), frames_hash(None)}) == 4
 
 
 def test_an_episode_is_recorded_with_what_the_policy_wrote():

@@ -16,10 +16,12 @@ from vt_env.errors import ConfigError
 from vt_env.media.decode import open_video
 from vt_env.media.video import VideoLibrary
 from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.types import Box
+from vt_env.world.captions import write_captions
 from vt_env.world.config import full_world
 from vt_env.world.families import ALL_FAMILIES
-from vt_env.world.render import render_scene, shape_box
-from vt_env.world.script import Scene, VideoScript, WorldConfig, write_captions, write_script
+from vt_env.world.render import place_box, render_scene, shape_box
+from vt_env.world.script import Scene, VideoScript, WorldConfig, write_script
 from vt_env.world.tasks import WorldVideo, world_tasks, world_videos
 from vt_env.world.vocabulary import COLOURS
 
@@ -247,3 +249,14 @@ def test_a_decoded_crop_shows_the_small_number_of_its_scene_and_no_other(tmp_pat
 
 def painted(scene: Scene, detail: int, config: WorldConfig) -> NDArray[np.int64]:
     return render_scene(replace(scene, detail=detail), config.size_px, config.detail_px).astype(np.int64)
+
+
+def test_a_closer_look_at_the_place_a_caption_names_shows_the_small_print():
+    config = full_world()
+    script = write_script(5, config)
+    for scene, caption in zip(script.scenes, write_captions(script, config), strict=True):
+        *_, side, height = caption.text.split()
+        (close_up,) = caption.close_ups
+        assert close_up.text == f"small {scene.detail}"
+        assert close_up.is_legible(place_box(side, height))
+        assert not close_up.is_legible(Box(0, 0, 1, 1))

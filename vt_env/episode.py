@@ -4,6 +4,7 @@ Knows nothing of Gymnasium, tokens or models. It is single-use: build it, start 
 it. Budgets are enforced here, before anything is rendered, so that no door can forget them.
 """
 
+import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from vt_env.types import (
     Malformed,
     Observation,
     Outcome,
+    Perception,
     Remaining,
     StopReason,
     ToolCall,
@@ -46,7 +48,13 @@ class Episode:
     """
 
     def __init__(
-        self, item: Item, gold: Gold | None, video: Video, config: EnvConfig, tools: tuple[Tool, ...] | None = None
+        self,
+        item: Item,
+        gold: Gold | None,
+        video: Video,
+        config: EnvConfig,
+        tools: tuple[Tool, ...] | None = None,
+        perception: Perception | None = None,
     ) -> None:
         """Prepare an episode; nothing is rendered before `start`.
 
@@ -56,11 +64,12 @@ class Episode:
             video: The item's video, open.
             config: Perception, budget, rewards.
             tools: The tools offered; `None` takes those that the config names.
+            perception: Eyes of the caller's own, of the kind that the config names; `None` builds them.
         """
         self.item = item
         self.video = video
         self.config = config
-        self.perception = build_perception(config.perception, video, config.budget)
+        self.perception = perception or build_perception(config.perception, video, config.budget)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
         self.turns: list[Turn] = []
         self.prompt_text = ""
@@ -99,7 +108,10 @@ class Episode:
             view = self.perception.overview() or View("")
         self._frames -= _frame_count(view)
         self.prompt_frames = self._refs(view)
-        self.prompt_text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        # Frames are shown as pictures; what there is to read of the whole video stands before the question.
+        is_read = view.frames is None and view.text
+        self.prompt_text = f"{prompts.returned_text(view.text)}\n{text}" if is_read else text
         return Observation(self.prompt_text, self.remaining, view.frames)
 
     def apply(self, action: Action) -> Outcome:
@@ -118,6 +130,19 @@ class Episode:
                 return self._end(action, StopReason.OUT_OF_CALLS, "over_budget")
             self._calls -= 1
             return self._respond(action)
+
+    async def apply_async(self, action: Action) -> Outcome:
+        """Apply one action as `apply`, in a thread, so that the looks of many episodes decode side by side.
+
+            outcomes = await asyncio.gather(*(it.apply_async(action) for it, action in zip(episodes, actions)))
+
+        Await one action of an episode before the next. What a group gains is in `experiments/bench/media.json`.
+
+        Raises:
+            EpisodeOver: As `apply`.
+            DataError: As `apply`.
+        """
+        return await asyncio.to_thread(self.apply, action)
 
     def look(self, interval: Interval) -> View:
         """Look at an interval with this episode's perception; for tools.

@@ -8,7 +8,7 @@ from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError
 from vt_env.sources import Video
 from vt_env.timed_lines import TimedLines
-from vt_env.types import Box, FrameBatch, Interval, Perception, View
+from vt_env.types import Box, Caption, FrameBatch, Interval, Perception, SubtitleLine, View
 
 MOMENT_S = 1.0
 """How much of the video a closer look at one moment counts as viewed, in seconds."""
@@ -92,8 +92,12 @@ class CaptionPerception:
         return View(prompts.captions_text(lines), viewed=(interval,))
 
     def look_closer(self, time_s: float, box: Box) -> View:
-        """Return the captions on screen at that time; captions say nothing about where in the frame."""
-        lines = self._captions.on_screen([time_s])
+        """Return the captions on screen at that time, and what their close-ups say of things legible in the box."""
+        lines: list[SubtitleLine] = []
+        for line in self._captions.on_screen([time_s]):
+            close_ups = line.close_ups if isinstance(line, Caption) else ()
+            shown = [SubtitleLine(line.interval, it.text) for it in close_ups if it.is_legible(box)]
+            lines += [line, *shown]
         return View(prompts.captions_text(lines), viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
 

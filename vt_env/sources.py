@@ -21,6 +21,10 @@ class Subtitles(Protocol):
         """Return up to `max_lines` lines that matter for `query`, in time order."""
         ...
 
+    def written_summary(self, query: str) -> str | None:
+        """Return what a model writes about `query` from the track; `None` where no model was handed in."""
+        ...
+
 
 class Video(Protocol):
     """A video that can be looked at and searched."""

@@ -14,7 +14,9 @@ fractions of the frame. A function yields the same objects as dictionaries, or t
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +26,7 @@ from vt_env.scoring import read_answer
 from vt_env.task_set import MAX_OPTIONS, Task, TaskSet
 from vt_env.types import Box, Interval, Item, VideoRef
 
-__all__ = ["TASKS_FILE", "Task", "TaskSet", "TaskSource", "load_tasks"]
+__all__ = ["TASKS_FILE", "LineDefect", "Task", "TaskSet", "TaskSource", "load_tasks", "scan_tasks"]
 
 _REQUIRED = ("video", "question", "options")
 _OPTIONAL = ("answer", "evidence", "evidence_boxes", "subtitles", "captions", "task_id", "family", "split")
@@ -110,8 +112,34 @@ def _unknown(tasks: str) -> str:
     return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"
 
 
-def _load_file(path: Path) -> tuple[Task, ...]:
+@dataclass(frozen=True, slots=True)
+class LineDefect:
+    """Why a line of a tasks file cannot be used."""
+
+    number: int
+    """Of the line, counted from 1."""
+    field: str
+    """What is wrong: `"row"` (the line as a whole), `"task_id"` (occurs twice), or the field that cannot be read."""
+    detail: str
+
+
+def scan_tasks(path: str | Path) -> tuple[TaskSet, tuple[LineDefect, ...]]:
+    """Read a JSONL file of tasks and go on after lines that cannot be used, where `load_tasks` stops at the first.
+
+    Args:
+        path: The file, or a folder that holds `tasks.jsonl`.
+
+    Returns: The tasks, and a defect for each other line.
+
+    Raises:
+        ConfigError: There is no such file.
+        DataError: It is not UTF-8.
+    """
+    path = Path(path) / TASKS_FILE if Path(path).is_dir() else Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file")
     tasks: dict[str, Task] = {}
+    defects: list[LineDefect] = []
     try:
         # Not `splitlines`: it also splits at characters that JSON allows inside texts.
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -121,30 +149,65 @@ def _load_file(path: Path) -> tuple[Task, ...]:
         if not line.strip():
             continue
         try:
-            task = _read_task(_parse_row(line), path.parent)
-            if task.item.task_id in tasks:
-                raise ValueError(f"task_id {task.item.task_id!r} occurs twice; ids must differ")
-        except ValueError as reason:
-            raise DataError(f"{path}:{number}: {reason}") from reason
-        tasks[task.item.task_id] = task
-    return tuple(tasks.values())
+            with _reading("row"):
+                row = _parse_row(line)
+            task = _read_task(row, path.parent)
+        except _Unusable as reason:
+            defects.append(LineDefect(number, reason.field, str(reason)))
+            continue
+        task_id = task.item.task_id
+        if task_id in tasks:
+            defects.append(LineDefect(number, "task_id", f"task_id {task_id!r} occurs twice; ids must differ"))
+        tasks.setdefault(task_id, task)
+    return TaskSet(tuple(tasks.values())), tuple(defects)
+
+
+def _load_file(path: Path) -> TaskSet:
+    tasks, defects = scan_tasks(path)
+    if defects:
+        raise DataError(f"{path}:{defects[0].number}: {defects[0].detail}")
+    return tasks
+
+
+class _Unusable(ValueError):
+    """Why a row cannot be used; never leaves this module."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(detail)
+        self.field = field
+
+
+@contextmanager
+def _reading(field: str) -> Generator[None]:
+    try:
+        yield
+    except _Unusable:
+        raise
+    except ValueError as reason:
+        raise _Unusable(field, str(reason)) from reason
 
 
 def _read_task(row: Mapping[str, Any], folder: Path) -> Task:
-    _check_fields(row)
-    options = _read_options(row["options"])
-    question = _text(row, "question")
-    video = _read_video(row, folder)
-    identity = json.dumps([video.handle, question, options])
-    item = Item(
-        task_id=_text(row, "task_id", _digest(identity)),
-        question=question,
-        options=options,
-        video=video,
-        family=_text(row, "family", ""),
-        split=_text(row, "split", "test"),
-    )
-    return Task(item, _read_gold(row, options))
+    with _reading("row"):
+        _check_fields(row)
+    with _reading("options"):
+        options = _read_options(row["options"])
+    with _reading("question"):
+        question = _text(row, "question")
+    with _reading("video"):
+        video = _read_video(row, folder)
+    with _reading("row"):
+        identity = json.dumps([video.handle, question, options])
+        item = Item(
+            task_id=_text(row, "task_id", _digest(identity)),
+            question=question,
+            options=options,
+            video=video,
+            family=_text(row, "family", ""),
+            split=_text(row, "split", "test"),
+        )
+    with _reading("answer"):
+        return Task(item, _read_gold(row, options))
 
 
 def _parse_row(line: str) -> Mapping[str, Any]:
@@ -160,7 +223,7 @@ def _parse_row(line: str) -> Mapping[str, Any]:
 def _check_fields(row: Mapping[str, Any]) -> None:
     for name in _REQUIRED:
         if name not in row:
-            raise ValueError(f"no {name!r}; required are {', '.join(_REQUIRED)}")
+            raise _Unusable(name, f"no {name!r}; required are {', '.join(_REQUIRED)}")
     for name in row:
         if name not in _FIELDS:
             raise ValueError(f"unknown field {name!r}; allowed are {', '.join(_FIELDS)}{suggest(name, _FIELDS)}")
@@ -232,8 +295,13 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
 
 
 def _existing(folder: Path, name: str, role: str) -> Path:
+    # Links may lead anywhere, since whoever made them has access here; what a file from elsewhere says may not.
+    if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
+        remedy = "link it there, or give its full path"
+        raise ValueError(f"{role} {name!r} leads out of the folder of this file; {remedy}")
     path = (folder / name).resolve()
-    if not path.is_file():
+    # A video may be a folder of pictures.
+    if not path.is_file() and not (role == "video" and path.is_dir()):
         raise ValueError(f"{role} {name!r} does not exist; paths are relative to this file")
     return path
 

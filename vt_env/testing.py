@@ -56,6 +56,10 @@ class FakeSubtitles:
         """Return the best lines in time order."""
         return sorted((line for line, _ in self.search(query, max_lines)), key=lambda line: line.interval)
 
+    def written_summary(self, query: str) -> str | None:
+        """Return nothing: no model writes here."""
+        return None
+
 
 @dataclass(frozen=True)
 class FakeVideo:

@@ -74,8 +74,11 @@ def subtitle_summary(episode: Playing, query: str) -> View:
     Args:
         query: What to sum up.
     """
-    lines = episode.video.subtitles.summary(query, SUMMARY_LINES)
-    return View(prompts.subtitles_text(lines), viewed=tuple(line.interval for line in lines))
+    track = episode.video.subtitles
+    lines = track.summary(query, SUMMARY_LINES)
+    # What counts as viewed is the same whoever writes: a model reads the whole track, which would be evidence for all.
+    viewed = tuple(line.interval for line in lines)
+    return View(track.written_summary(query) or prompts.subtitles_text(lines), viewed=viewed)
 
 
 def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:

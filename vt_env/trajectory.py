@@ -1,25 +1,34 @@
 """The record of one episode as one JSON line. Pictures are named (`FrameRef`), never stored.
 
 Every line carries the schema version; a reader refuses other versions. What can be computed from the record is a
-property, not a field.
+property, not a field. Fields that a reader may miss in older files have defaults.
+
+What is the same for all episodes of a run (commit, versions, annotation hash, prompt id, sampler, model, engine) stands
+once in the run's `provenance.json`, under the id that `Trajectory.provenance` names. Fields ending in `_s` that a clock
+measured (`wall_s`, `ReplyRecord.latency_s`) differ from run to run; `without_times` drops them.
 """
 
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vt_env.actions import render_action
 from vt_env.episode import Episode
 from vt_env.errors import DataError
+from vt_env.reply_record import GateRecord, ReplyEnd, ReplyRecord, TokenUse, token_use
 from vt_env.types import Box, FrameRef, Interval, Remaining, StopReason, ToolCall, Turn
 
 __all__ = [
     "SCHEMA_VERSION",
     "CallRecord",
     "FrameRef",
+    "GateRecord",
+    "ReplyEnd",
+    "ReplyRecord",
+    "TokenUse",
     "Trajectory",
     "TurnRecord",
     "read_trajectories",
@@ -51,6 +60,21 @@ class TurnRecord:
     viewed: tuple[Interval, ...] = ()
     error: str | None = None
     """As in `vt_env.types.Outcome.error`."""
+    frames_hash: str = ""
+    """`vt_env.fingerprint.frames_hash` of the frames shown; empty where none were, or where nobody kept it."""
+    reply: ReplyRecord | None = None
+    """What the backend said about the reply; `None` where no model was asked. Where a policy turned what the model
+    wrote into another action, such as an early answer into a look, it speaks of what the model wrote."""
+    gate: GateRecord | None = None
+    """What a confidence gate decided before this turn, if one did."""
+
+    def without_times(self) -> "TurnRecord":
+        """Return it without what a clock measured."""
+        reply = None if self.reply is None else self.reply.without_times()
+        gate = self.gate
+        if gate is not None and gate.reply is not None:
+            gate = replace(gate, reply=gate.reply.without_times())
+        return replace(self, reply=reply, gate=gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +107,15 @@ class Trajectory:
     """Which attempt of the policy at this task."""
     family: str = ""
     split: str = "test"
+    prompt_frames_hash: str = ""
+    """As `TurnRecord.frames_hash`, of the frames shown with the question."""
+    limit: str | None = None
+    """The limit of the runner at which the episode was broken off, `"tokens"` or `"seconds"`. Such an episode has no
+    `stop` and is wrong where there is a key: the policy did not answer within what it was given."""
+    provenance: str = ""
+    """Key of `origins` in the run's `provenance.json`."""
+    wall_s: float | None = None
+    """Seconds from the first look at the question to the end, waiting included."""
     schema: int = SCHEMA_VERSION
 
     @property
@@ -104,6 +137,53 @@ class Trajectory:
     def errors(self) -> tuple[str, ...]:
         """Kinds of the failures of actions, in order."""
         return tuple(turn.error for turn in self.turns if turn.error is not None)
+
+    @property
+    def replies(self) -> tuple[ReplyRecord, ...]:
+        """Records of the model's replies that are part of the conversation, in order."""
+        return tuple(turn.reply for turn in self.turns if turn.reply is not None)
+
+    @property
+    def gate(self) -> GateRecord | None:
+        """What the confidence gate decided, if there was one."""
+        return next((turn.gate for turn in self.turns if turn.gate is not None), None)
+
+    @property
+    def ended(self) -> ReplyEnd | None:
+        """How the model's last reply ended; `None` where no model wrote any."""
+        return self.replies[-1].ended if self.replies else None
+
+    @property
+    def confidence(self) -> float | None:
+        """Confidence of the model's last reply, as `ReplyRecord.confidence`; `None` where it holds no answer."""
+        return self.replies[-1].confidence if self.replies else None
+
+    @property
+    def tokens(self) -> TokenUse | None:
+        """Tokens by role; `None` where no backend has counted them."""
+        return token_use(list(self.replies), [it.reply for it in self._turned_down if it.reply is not None])
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds that replies were waited for, direct answers included."""
+        return sum(it.latency_s or 0.0 for it in self._all_replies)
+
+    @property
+    def cost_usd(self) -> float:
+        """What the replies cost, direct answers included."""
+        return sum(it.cost_usd for it in self._all_replies)
+
+    @property
+    def _turned_down(self) -> list[GateRecord]:
+        return [turn.gate for turn in self.turns if turn.gate is not None and not turn.gate.accepted]
+
+    @property
+    def _all_replies(self) -> list[ReplyRecord]:
+        return [*self.replies, *(it.reply for it in self._turned_down if it.reply is not None)]
+
+    def without_times(self) -> "Trajectory":
+        """Return the record without what a clock measured: equal for two runs of a deterministic policy."""
+        return replace(self, wall_s=None, turns=tuple(turn.without_times() for turn in self.turns))
 
     def to_json(self) -> str:
         """Write the record as one line of JSON in ASCII.
@@ -192,14 +272,20 @@ def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> 
     os.replace(part, target)
 
 
-def read_trajectories(path: str | Path) -> Iterator[Trajectory]:
+def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[Trajectory]:
     """Read records one by one.
+
+    Args:
+        path: A JSONL file.
+        skip_torn: Leave out a last line without a line end, which a killed writer leaves.
 
     Raises:
         DataError: A line is no record or one of another schema version; the message names file and line.
     """
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
+            if skip_torn and not line.endswith("\n"):
+                return
             try:
                 yield Trajectory.from_json(line)
             except DataError as reason:
@@ -228,6 +314,8 @@ def _turn(row: Mapping[str, Any]) -> TurnRecord:
         "call": None if row["call"] is None else CallRecord(**row["call"]),
         "frames": tuple(_frame(frame) for frame in row["frames"]),
         "viewed": tuple(Interval(**interval) for interval in row["viewed"]),
+        "reply": None if row.get("reply") is None else ReplyRecord.from_row(row["reply"]),
+        "gate": None if row.get("gate") is None else GateRecord.from_row(row["gate"]),
     }
     return TurnRecord(**{**row, **nested})
 

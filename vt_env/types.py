@@ -144,6 +144,35 @@ class SubtitleLine:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseUp:
+    """What a crop shows that the whole frame does not."""
+
+    box: Box
+    """Where it is; a crop that does not hold all of it does not show it."""
+    text: str
+    largest_side: float
+    """Longer side of the largest crop in which it is legible, in fractions of the frame."""
+
+    def is_legible(self, crop: Box) -> bool:
+        """Tell whether a crop shows it large enough."""
+        is_inside = (
+            crop.left <= self.box.left
+            and crop.top <= self.box.top
+            and self.box.right <= crop.right
+            and self.box.bottom <= crop.bottom
+        )
+        return is_inside and max(crop.right - crop.left, crop.bottom - crop.top) <= self.largest_side
+
+
+@dataclass(frozen=True, slots=True)
+class Caption(SubtitleLine):
+    """What is to be seen in an interval, in words."""
+
+    close_ups: tuple[CloseUp, ...] = ()
+    """What crops show besides."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoRef:
     """Where a video lies. The handle is what may be shown; paths can leak what a task is about and never are."""
 
@@ -154,8 +183,8 @@ class VideoRef:
     subtitles_path: str | None = None
     """An SRT or VTT file; `None` means the text stream inside the media file, if there is one."""
     captions_path: str | None = None
-    """JSONL of timed captions (`start_s`, `end_s`, `text`), what a captions perception reads; `None` if there are
-    none."""
+    """JSONL of timed captions (`start_s`, `end_s`, `text`, and `close_ups` where there are some), what a captions
+    perception reads; `None` if there are none."""
 
 
 @dataclass(frozen=True, slots=True)

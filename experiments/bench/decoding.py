@@ -6,10 +6,6 @@ each time in every file of the format. Speeds are ratios to PyAV in the same run
 the machine, it is given the libraries that PyAV ships.
 """
 
-import os
-import re
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,11 +14,11 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import av
 import numpy as np
 import tyro
 
 from experiments.bench.counting import SPECS, read_index, write_counting
+from experiments.bench.ffmpeg import give_torchcodec_ffmpeg
 from experiments.bench.pictures import write_pictures
 from experiments.provenance import package_version
 from experiments.runs import write_json
@@ -30,9 +26,6 @@ from vt_env.errors import DataError
 from vt_env.media.backends import PLAYERS, is_installed
 from vt_env.media.container import format_of, open_media, video_stream
 from vt_env.media.decode import VideoFile, open_video
-
-LIBRARIES = "VT_ENV_BENCH_FFMPEG"
-"""Set in the child that was given PyAV's libraries, so that it does not start another."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +58,7 @@ class Verdict:
 
 def main(run: DecodingBench) -> None:
     """Measure and print; with `out`, write."""
-    if not is_installed("torchcodec") and package_version("torchcodec") and LIBRARIES not in os.environ:
-        sys.exit(_with_pyavs_libraries())
+    give_torchcodec_ffmpeg("experiments.bench.decoding")
     backends = [name for name in PLAYERS if is_installed(name)]
     with TemporaryDirectory() as folder:
         table, formats = judge(Path(folder), backends, run.frames)
@@ -160,19 +152,6 @@ def _markdown(table: dict[str, dict[str, Verdict]], formats: dict[str, str], bac
             cells.append(f"{cell.right}/{cell.total}" + f", {cell.wrong} wrong" * bool(cell.wrong))
         rows.append(f"| {name} | {formats[name]} | {' | '.join(cells)} |")
     return "\n".join(rows)
-
-
-def _with_pyavs_libraries() -> int:
-    """Run this command again where the loader finds PyAV's FFmpeg under its usual names."""
-    with TemporaryDirectory() as folder:
-        for library in (Path(av.__file__).parent.parent / "av.libs").glob("lib*.so.*"):
-            # libavcodec-5e6b81c2.so.62.28.102 is known to other libraries as libavcodec.so.62.
-            name = re.match(r"(lib(?:av|sw)\w+)-\w+(\.so\.\d+)", library.name)
-            if name:
-                (Path(folder) / (name[1] + name[2])).symlink_to(library)
-        environment = {**os.environ, "LD_LIBRARY_PATH": folder, LIBRARIES: "1"}
-        command = [sys.executable, "-m", "experiments.bench.decoding", *sys.argv[1:]]
-        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

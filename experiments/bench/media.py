@@ -1,16 +1,24 @@
-"""What the store buys and costs: `python -m experiments.bench.media --out FILE.json`.
+"""What the media engine buys and costs: `python -m experiments.bench.media --out experiments/bench/media.json`.
 
-A zoom of 8 frames from a warm store against what public agents do (open decord anew for each call) and against seeking
-in a decoder that stays open (torchcodec where it loads, else decord). Building the store against reading one frame a
-second with the fastest backend and keeping nothing. Peak memory of the build and disk per hour. All on the same
-generated, picture-like file; ratios are of CPU time, so other work on the machine does not count.
+Three tables, all on generated, picture-like files of 640x360 (`experiments.bench.pictures`):
+
+* an hour at 25 frames a second with a keyframe every 10 s: a zoom of 8 frames from a warm store against what public
+  agents do (open decord anew for each call) and against seeking in a decoder that stays open; building the store
+  against reading the same frames with PyAV and torchcodec, scaled and kept nowhere; peak memory of the build and disk;
+* 10 minutes, 1 hour and 10 hours at 2 frames a second, keyframes 10 s apart: what a zoom, a native look, a search and
+  opening cost as videos grow;
+* a group of 8 rollouts in the hour, each looking somewhere else: one after another against awaited together.
+
+Ratios of the first table are of CPU time, so other work on the machine counts little; those of the third are of time on
+the clock. Each number is the median over its calls.
 """
 
-import resource
+import asyncio
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,70 +28,96 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.bench.pictures import write_pictures
+from experiments.bench.ffmpeg import give_torchcodec_ffmpeg
+from experiments.bench.pictures import repeat, write_pictures
 from experiments.provenance import machine, package_version
 from experiments.runs import write_json
 from vt_env.config import MediaConfig
 from vt_env.media.backends import PLAYERS, is_installed
-from vt_env.media.decode import VideoFile, open_video
+from vt_env.media.decode import VideoFile
+from vt_env.media.encoders import Vectors
 from vt_env.media.store import FrameStore, build_store
+from vt_env.media.video import Video, VideoLibrary
+from vt_env.types import Box, FrameBatch, VideoRef
+
+WHOLE = Box(0, 0, 1, 1)
+DIM = 512
+"""Length of CLIP ViT-B/32's vectors."""
+LENGTHS_MIN = (10, 60, 600)
+GROUP = 8
+"""Rollouts of a group."""
 
 
 @dataclass(frozen=True)
 class MediaBench:
-    """Measure the frame store."""
+    """Measure the frame store, search and looking side by side."""
 
     out: Path | None = None
     """JSON file to write."""
-    minutes: float = 10.0
-    """Length of the generated file."""
+    segment_minutes: float = 5.0
+    """What is generated; longer files are copies of it end to end."""
+    copies: int = 12
+    """Copies that the file at 25 frames a second has; 12 of 5 minutes are an hour."""
     frame_px: int = 448
     """Longer side of stored frames."""
-    calls: int = 20
-    """Zooms of each kind."""
+    calls: int = 40
+    """Calls of each kind; those that take seconds are 5."""
+    lengths: tuple[int, ...] = LENGTHS_MIN
+    """Minutes of the files of the second table."""
 
 
 def main(run: MediaBench) -> None:
     """Measure and print; with `out`, write."""
+    give_torchcodec_ffmpeg("experiments.bench.media")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        write_pictures(folder / "long.mp4", run.minutes * 60)
-        built = _build_in_child(folder, run.frame_px)
-        store = build_store(folder / "long.mp4", MediaConfig(frame_px=run.frame_px), folder)
-        result = {**built, **compare_zooms(store, run.calls), **compare_builds(store, built["build_s"])}
-        disk = sum(it.stat().st_size for it in (folder / "stores" / store.key).iterdir())
-        result["disk_mb_per_hour"] = disk / 1e6 * 60 / run.minutes
-    names = ("av", "decord2", "torchcodec", "pillow")
-    versions = {name: package_version(name) for name in names}
-    record = {"versions": versions, "machine": machine(), "minutes": run.minutes, "frame_px": run.frame_px}
-    record |= {"calls": run.calls, **{name: round(value, 3) for name, value in result.items()}}
-    print(*(f"{name}: {value}" for name, value in record.items()), sep="\n")
+        tables = {"hour": measure_hour(run, folder), "lengths": measure_lengths(run, folder)}
+        tables["group"] = measure_group(run, folder)
+    names = ("av", "decord2", "torchcodec", "pillow", "faiss-cpu", "numpy")
+    about = {
+        "command": "python -m experiments.bench.media",
+        "versions": {name: package_version(name) for name in names},
+        "machine": machine(),
+        "frame_px": run.frame_px,
+        "calls": run.calls,
+        "hour_minutes": run.segment_minutes * run.copies,
+    }
+    for title, table in tables.items():
+        print(title, *(f"  {name}: {value}" for name, value in table.items()), sep="\n")
     if run.out is not None:
-        write_json(run.out, record)
+        write_json(run.out, {**about, **tables})
+
+
+def measure_hour(run: MediaBench, folder: Path) -> dict[str, Any]:
+    """Measure the first table; leaves `hour.mp4` and its store."""
+    write_pictures(folder / "segment.mp4", run.segment_minutes * 60)
+    repeat(folder / "segment.mp4", folder / "hour.mp4", run.copies)
+    built = _build_in_child(folder, run.frame_px)
+    store = build_store(folder / "hour.mp4", MediaConfig(frame_px=run.frame_px), folder)
+    disk = sum(it.stat().st_size for it in (folder / "stores" / store.key).iterdir())
+    per_hour = {"disk_mb_per_hour": disk / 1e6 * 3600 / store.video.duration_s}
+    return _rounded({**compare_zooms(store, run.calls), **built, **compare_builds(store, built["build_s"]), **per_hour})
 
 
 def compare_zooms(store: FrameStore, calls: int) -> dict[str, float]:
     """Time zooms of 8 frames into 10 s, each somewhere else, as ratios to the warm store."""
-    starts_s = np.random.default_rng(0).uniform(0, store.video.duration_s - 10, calls).tolist()
-    moments = [np.linspace(start_s, start_s + 9, 8).tolist() for start_s in starts_s]
+    moments = _zooms(store.video.duration_s, calls)
     store.frames_at(moments[0])
-    warm_s = _median_s([lambda times_s=times_s: store.frames_at(times_s) for times_s in moments])
-    anew = VideoFile(store.video.path, store.video.size_px, store.video.timeline, PLAYERS["decord"])
-    anew_s = _median_s([lambda times_s=times_s: _decord_anew(anew, times_s) for times_s in moments[:5]])
-    result = {"zoom_ms": 1e3 * warm_s, "decord_anew_ratio": anew_s / warm_s}
+    warm_s = _median_s(store.frames_at, moments)
+    video = store.video
+    result = {"zoom_ms": 1e3 * warm_s}
+    result["decord_anew_ratio"] = _median_s(lambda times_s: _decord_anew(video, times_s), moments[:5]) / warm_s
     for backend in ("decord", "torchcodec"):
         if is_installed(backend):
-            seek = _open_reader(backend, store.video.path)
-            seek_s = _median_s([lambda times_s=times_s, seek=seek: seek(times_s) for times_s in moments[:8]])
-            result[f"{backend}_open_ratio"] = seek_s / warm_s
+            result[f"{backend}_open_ratio"] = _median_s(_open_reader(backend, video), moments[:8]) / warm_s
     return result
 
 
 def compare_builds(store: FrameStore, build_s: float) -> dict[str, float]:
-    """Relate a build to reading the same frames with each backend, at the stored size and kept nowhere."""
+    """Relate a build to reading the same frames with both fast backends, at the stored size and kept nowhere."""
     video, result = store.video, dict[str, float]()
     idxs = video.timeline.frame_idxs(store.times_s).tolist()
-    for backend in PLAYERS:
+    for backend in ("pyav", "torchcodec"):
         if is_installed(backend):
             played = VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend])
             start = time.process_time()
@@ -93,40 +127,136 @@ def compare_builds(store: FrameStore, build_s: float) -> dict[str, float]:
     return result
 
 
+class PlainEncoder:
+    """Vectors of a real encoder's length that cost nothing, so that what is left is the search."""
+
+    key, dim = "bench-plain", DIM
+
+    def encode_frames(self, frames: FrameBatch) -> Vectors:
+        """Return float32[N, dim]: the frame's first pixels, so that clips differ."""
+        flat = frames.data.reshape(len(frames), -1)[:, -DIM * 64 :: 64].astype(np.float32)
+        return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1)
+
+    def encode_text(self, text: str) -> Vectors:
+        """Return float32[dim], drawn with the text's length as the seed."""
+        return np.abs(np.random.default_rng(len(text)).normal(size=DIM)).astype(np.float32)
+
+
+def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
+    """Measure the second table; lengths take turns, so that a busy machine slows all of them alike."""
+    write_pictures(folder / "slow.mp4", 600, rate_hz=2, gop=20)
+    config, encoder = MediaConfig(frame_px=run.frame_px), PlainEncoder()
+    looks: dict[str, dict[str, Callable[[int], object]]] = {}
+    for minutes in run.lengths:
+        path = folder / f"{minutes}.mp4"
+        repeat(folder / "slow.mp4", path, minutes // 10)
+        video = VideoLibrary(config, folder, encoder, decoded_bytes=1 << 28).open(VideoRef("v", str(path)))
+        looks[f"{minutes}_min"] = _looks(video, run.calls)
+    spent: dict[str, dict[str, list[float]]] = {row: {name: [] for name in kinds} for row, kinds in looks.items()}
+    for number in range(-2, run.calls):
+        for row, kinds in looks.items():
+            for name, look in kinds.items():
+                start = time.process_time()
+                look(number % run.calls)
+                # The first calls only warm up.
+                spent[row][name] += [time.process_time() - start] * (number >= 0)
+    rows: dict[str, Any] = {}
+    for row, kinds in spent.items():
+        times_ms = {f"{name}_ms": 1e3 * median(times) for name, times in kinds.items()}
+        times_ms["search_beyond_encoder_ms"] = times_ms.pop("search_ms") - times_ms.pop("encode_ms")
+        rows[row] = _rounded(times_ms)
+    return rows
+
+
+def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
+    """What is timed of one video, by number of the call; native looks without a cache, and again at kept frames."""
+    moments, config = _zooms(video.duration_s, calls), video.store.config
+    for times_s in moments:
+        video.crop(times_s[3], WHOLE)
+    library = VideoLibrary(config, video.store.video.path.parent, video.index.encoder, max_open=0)
+    return {
+        "open": lambda number: library.open(video.ref),
+        "zoom": lambda number: video.frames_at(moments[number]),
+        "native_look": lambda number: video.store.video.crop_at(moments[number][3], WHOLE, config.frame_px),
+        "native_look_again": lambda number: video.crop(moments[number][3], WHOLE),
+        "search": lambda number: video.search_clips("x" * number, 8),
+        "encode": lambda number: video.index.encoder.encode_text("x" * number),
+    }
+
+
+def measure_group(run: MediaBench, folder: Path) -> dict[str, Any]:
+    """Measure the third table: seconds on the clock, looks of a group one after another and awaited together."""
+    library = VideoLibrary(MediaConfig(frame_px=run.frame_px), folder, PlainEncoder(), decoded_bytes=0)
+    video = library.open(VideoRef("v", str(folder / "hour.mp4")))
+    looks: dict[str, Callable[[list[float]], object]] = {
+        "zoom": video.frames_at,
+        "native_look": lambda times_s: video.crop(times_s[3], WHOLE),
+    }
+    rounds = np.array_split(np.array(_zooms(video.duration_s, GROUP * 10)), 10)
+    result: dict[str, float] = {"rollouts": GROUP, "rounds": len(rounds)}
+    for name, look in looks.items():
+        serial, together = list[float](), list[float]()
+        for group in rounds:
+            moments: list[list[float]] = group.tolist()
+            start = time.perf_counter()
+            for times_s in moments:
+                look(times_s)
+            middle = time.perf_counter()
+            asyncio.run(_together(look, moments))
+            serial.append(middle - start)
+            together.append(time.perf_counter() - middle)
+        result[f"{name}_speedup"] = median(serial) / median(together)
+    return _rounded(result)
+
+
+async def _together(look: Callable[[list[float]], object], moments: Sequence[list[float]]) -> None:
+    """Await all looks as `Episode.apply_async` does."""
+    await asyncio.gather(*(asyncio.to_thread(look, times_s) for times_s in moments))
+
+
+def _zooms(duration_s: float, count: int) -> list[list[float]]:
+    """Moments of 8 frames in 10 s, each time somewhere else."""
+    starts_s = np.random.default_rng(0).uniform(0, duration_s - 10, count)
+    return [np.linspace(start_s, start_s + 9, 8).tolist() for start_s in starts_s]
+
+
 def _decord_anew(video: VideoFile, times_s: list[float]) -> None:
-    """Open, read 8 frames, close: decord's own calls, without this project's checks."""
+    """Open, read 8 frames, close: decord's own calls, without this project's checks and without scaling."""
     import decord
 
     reader = decord.VideoReader(str(video.path), num_threads=1)
     reader.get_batch(video.timeline.frame_idxs(times_s).tolist()).asnumpy()
 
 
-def _open_reader(backend: str, path: Path) -> Callable[[list[float]], Any]:
+def _open_reader(backend: str, video: VideoFile) -> Callable[[list[float]], Any]:
     if backend == "torchcodec":
         from torchcodec.decoders import VideoDecoder
 
-        decoder = VideoDecoder(str(path), num_ffmpeg_threads=1)
+        decoder = VideoDecoder(str(video.path), num_ffmpeg_threads=1)
         return decoder.get_frames_played_at
     import decord
 
-    reader = decord.VideoReader(str(path), num_threads=1)
-    timeline = open_video(path).timeline
-    return lambda times_s: reader.get_batch(timeline.frame_idxs(times_s).tolist()).asnumpy()
+    reader = decord.VideoReader(str(video.path), num_threads=1)
+    return lambda times_s: reader.get_batch(video.timeline.frame_idxs(times_s).tolist()).asnumpy()
 
 
-def _median_s(calls: list[Callable[[], object]]) -> float:
+def _median_s(call: Callable[[Any], object], arguments: Sequence[Any]) -> float:
     spent: list[float] = []
-    for call in calls:
+    for argument in arguments:
         start = time.process_time()
-        call()
+        call(argument)
         spent.append(time.process_time() - start)
     return median(spent)
+
+
+def _rounded(table: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in table.items()}
 
 
 def _build_in_child(folder: Path, frame_px: int) -> dict[str, float]:
     """Build the store in a process of its own, so that its peak memory is the build's."""
     code = (
-        "import sys, time; from pathlib import Path; from experiments.bench.media import build_and_report\n"
+        "import sys; from pathlib import Path; from experiments.bench.media import build_and_report\n"
         "build_and_report(Path(sys.argv[1]), int(sys.argv[2]))"
     )
     command = [sys.executable, "-c", code, str(folder), str(frame_px)]
@@ -138,8 +268,12 @@ def _build_in_child(folder: Path, frame_px: int) -> dict[str, float]:
 def build_and_report(folder: Path, frame_px: int) -> None:
     """Build and print the CPU seconds and the peak memory in MB."""
     start = time.process_time()
-    build_store(folder / "long.mp4", MediaConfig(frame_px=frame_px), folder)
-    print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    build_store(folder / "hour.mp4", MediaConfig(frame_px=frame_px), folder)
+    build_s = time.process_time() - start
+    # Not `getrusage`: there the peak of the parent counts, whose memory the child has between fork and exec.
+    peak_kb = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert peak_kb is not None
+    print(build_s, int(peak_kb[1]) * 1024 / 1e6)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""A generated video that compresses like camera pictures: drifting smooth texture, moving shapes, a little grain."""
+"""Generated videos that compress like camera pictures: drifting texture at four scales and a little grain.
+
+Long ones are a short one copied end to end without encoding it again: decoders and stores have the same work with each
+copy, since neither knows of the others.
+"""
 
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +37,23 @@ def write_pictures(
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def repeat(source: Path, target: Path, copies: int) -> None:
+    """Write `copies` of a video end to end, by its packets."""
+    with av.open(str(target), "w") as written:
+        stream, shift = None, 0
+        for _ in range(copies):
+            end = shift
+            with av.open(str(source)) as read:
+                stream = stream or written.add_stream_from_template(read.streams.video[0])
+                for packet in read.demux(video=0):
+                    if packet.pts is None or packet.dts is None:
+                        continue
+                    packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                    end = max(end, packet.pts + (packet.duration or 0))
+                    written.mux(packet)
+            shift = end
 
 
 def _scene(rng: np.random.Generator, size_px: tuple[int, int]) -> NDArray[np.int16]:

@@ -1,16 +1,25 @@
 """Checks a user's copy of a benchmark row by row, against its authors' counts and the files that are there."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from vt_env.benchmarks.groups import GROUP_SIZE
 from vt_env.benchmarks.media_files import MediaFolder
 from vt_env.benchmarks.registry import BENCHMARKS, read_annotations
 from vt_env.benchmarks.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
 
-GROUP_SIZE = 4
-"""Questions of a group of Video-MME-v2."""
+LONGEST_S = 3 * 3600.0
+"""The longest videos of these benchmarks last a little more than two hours."""
+DURATION_SLACK_S = 1.0
+"""By how much rows may disagree on the length of a video."""
+KNOWN_REVISIONS: Mapping[str, str] = {
+    "ac5a1eb1d6dee9cd84ab7f9c94ab345b2404646f24b79ac182cd2aa9e2d424c1": "doc-doc/NExT-GQA 63772e02, val.csv",
+    "4feb23e53102cb2d4779e857ff8f9fd9b552fc38435621406b2ed9b0bf76204b": "doc-doc/NExT-GQA 63772e02, gsub_val.json",
+}
+"""sha256 of files that we have held in our hands to what they are."""
 SHOWN = 5
 """Examples of each defect in the table."""
 
@@ -67,6 +76,10 @@ class Coverage:
         """Ids of the videos that are not there."""
         return tuple(defect.where for defect in self.defects if defect.kind is DefectKind.MISSING_VIDEO)
 
+    def to_json(self) -> dict[str, Any]:
+        """Write the report as JSON, every defect included."""
+        return {**asdict(self), "complete": self.complete, "counts": dict(self.counts)}
+
     def text(self, shown: int = SHOWN) -> str:
         """Write the report as a table for people.
 
@@ -101,7 +114,13 @@ def audit(path: str | Path, name: str | None = None, media: Path | None = None, 
         terms=BENCHMARKS[annotations.benchmark].terms,
         files=annotations.files,
         splits=tuple(_splits(annotations, gone)),
-        defects=(*annotations.defects, *of_rows, *_group_defects(annotations.rows), *media_defects),
+        defects=(
+            *annotations.defects,
+            *of_rows,
+            *_group_defects(annotations.rows),
+            *_duration_defects(annotations.rows),
+            *media_defects,
+        ),
     )
 
 
@@ -145,6 +164,19 @@ def _group_defects(rows: Sequence[Row]) -> Iterator[Defect]:
             yield Defect(DefectKind.PARTIAL_GROUP, video_id, f"{size} of {GROUP_SIZE} questions")
 
 
+def _duration_defects(rows: Sequence[Row]) -> Iterator[Defect]:
+    lengths: defaultdict[str, set[float]] = defaultdict(set)
+    for row in rows:
+        if row.duration_s is not None:
+            lengths[row.video_id].add(row.duration_s)
+    for video_id, found in lengths.items():
+        shortest, longest = min(found), max(found)
+        if longest > LONGEST_S or shortest <= 0:
+            yield Defect(DefectKind.ODD_DURATION, video_id, f"{longest if longest > LONGEST_S else shortest:g} s")
+        elif longest - shortest > DURATION_SLACK_S:
+            yield Defect(DefectKind.ODD_DURATION, video_id, f"{shortest:g} s in one row, {longest:g} s in another")
+
+
 def _is_empty(path: Path) -> str | None:
     return None if path.stat().st_size else f"{path.name} is empty"
 
@@ -152,7 +184,10 @@ def _is_empty(path: Path) -> str | None:
 def _lines(coverage: Coverage, shown: int) -> Iterator[str]:
     yield f"{coverage.benchmark}: {'complete' if coverage.complete else 'not complete'}  ({coverage.terms})"
     for file in coverage.files:
-        yield f"  {file.path}: {file.rows} rows, sha256 {file.sha256[:16]}"
+        known = KNOWN_REVISIONS.get(file.sha256, "a revision that is not known here")
+        yield f"  {file.path}: {file.rows} rows, sha256 {file.sha256[:16]} ({known})"
+        if file.unread:
+            yield f"    columns that are not read: {', '.join(file.unread)}"
     yield ""
     yield f"  {'split':<8} {'questions':>13} {'open':>9} {'with gold':>9} {'videos':>11} {'found':>6} {'playable':>8}"
     for split in coverage.splits:

@@ -17,14 +17,17 @@ from vt_env.benchmarks.fields import (
     texts_of,
 )
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, keys
 from vt_env.benchmarks.rows import Defect, DefectKind, Row, SubtitleForm, SubtitleSource
 
 MINI_ROWS = 3000
+_SIGNATURE = keys("qid, video_uid, clue_intervals, right_answer")
+_FIELDS = _SIGNATURE | keys("question, answer, choices, domain, sub_category, duration")
+_COLUMNS = (Column("long-acc"), *(Column(name, "*", name) for name in ("mIoU", "rec@IoU", "acc@IoU")))
 
 
 def _is_cgbench(file: RawFile) -> bool:
-    return file.keys >= {"qid", "video_uid", "clue_intervals", "right_answer"}
+    return file.keys >= _SIGNATURE
 
 
 def _is_mini(file: RawFile, _: Set[str]) -> bool:
@@ -65,19 +68,25 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
 CGBENCH = Benchmark(
     name="cgbench",
     matches=_is_full,
+    signatures=(_SIGNATURE,),
+    fields=_FIELDS,
     read=_read,
     official={"test": Official(12129, 1219)},
     rule="cgbench@json",
     headline="long-acc",
+    columns=_COLUMNS,
     terms="no licence in the repository",
 )
 CGBENCH_MINI = Benchmark(
     name="cgbench_mini",
     matches=_is_mini,
+    signatures=(_SIGNATURE,),
+    fields=_FIELDS,
     read=_read,
     official={"test": Official(MINI_ROWS, 1118)},
     rule="cgbench@json",
     headline="long-acc",
+    columns=_COLUMNS,
     terms="no licence in the repository",
     folders=("cgbench",),
 )

@@ -4,14 +4,15 @@ Questions with a public answer are split `subset`, the others `test`. Videos fal
 repository has no licence.
 """
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, text_of, texts_of, unlettered
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow, table_of
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, has_keys, keys, table_of
 from vt_env.benchmarks.rows import Row
 
+_OFFICIAL, _HUB = keys("q_uid, option 0"), keys("video_idx, option, question")
 CLIP_S = 180.0
 """Every clip lasts three minutes."""
 
@@ -21,10 +22,6 @@ def subset_answers(file: RawFile) -> Mapping[str, Any] | None:
     table = table_of(file)
     is_answers = table and all(isinstance(value, int) and len(key) >= 32 for key, value in table.items())
     return table if is_answers else None
-
-
-def _matches(file: RawFile, _: Set[str]) -> bool:
-    return file.keys >= {"q_uid", "option 0"} or file.keys >= {"video_idx", "option", "question"}
 
 
 def _read(row: RawRow, place: Place) -> Iterable[Row]:
@@ -56,8 +53,11 @@ def _position(answer: Any, count: int) -> int | None:
 
 EGOSCHEMA = Benchmark(
     name="egoschema",
-    matches=_matches,
+    matches=has_keys(_OFFICIAL, _HUB),
+    signatures=(_OFFICIAL, _HUB),
+    fields=_OFFICIAL | _HUB | keys("google_drive_id, option 1, option 2, option 3, option 4, answer, question_idx"),
     read=_read,
     official={"subset": Official(500, 500), "test": Official(4531, 4531)},
+    columns=(Column("accuracy"),),
     terms="Ego4D terms for videos; no licence in the repository",
 )

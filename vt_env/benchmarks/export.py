@@ -89,24 +89,38 @@ def lmms_eval_samples(
         }
 
 
-def lmms_eval_results(board: Scoreboard, task: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an lmms-eval results file: `results`, `configs`, `versions`, `n-samples`.
+def lmms_eval_results(
+    board: Scoreboard, task: str, config: Mapping[str, Any], samples: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """Return an lmms-eval results file, with the keys that its tables and loggers read.
 
-    An incomplete run has no `METRIC,none` entry under the official name: the coverage stands in the name.
+    An incomplete run has no `METRIC,none` entry under the official name: the coverage stands in the name. Values are
+    percent, as its own of these benchmarks are. `METRIC_stderr,none` is half of the 95 % interval over videos by 1.96.
 
     Args:
         board: The scores.
         task: lmms-eval's name of the task.
-        config: What the run was, to be kept beside the numbers.
+        config: What the run was, to be kept beside the numbers; `agent` becomes the name of the model.
+        samples: Lines of the sample file, for `task_hashes`.
     """
-    scores = [board.strict] if board.official is None else [board.strict, board.official]
-    numbers = {f"{one.name} ({one.rule}),none": one.value for one in scores}
-    counted = {f"{one.name} ({one.rule}) counted,none": one.counted for one in scores}
+    metrics = {f"{one.name} ({one.rule})": one for one in reversed(board.shown)}
+    numbers: dict[str, Any] = {"alias": task}
+    for name, one in metrics.items():
+        numbers[f"{name},none"] = one.value
+        numbers[f"{name}_stderr,none"] = None if one.ci95 is None else (one.ci95[1] - one.ci95[0]) / (2 * 1.96)
+        numbers[f"{name} counted,none"] = one.counted
+    hashed = "".join(f"sample_{idx}{sample['doc_hash']}" for idx, sample in enumerate(samples))
     return {
-        "results": {task: {"alias": task, **numbers, **counted}},
-        "configs": {task: dict(config)},
+        "results": {task: numbers},
+        "group_subtasks": {task: []},
+        "configs": {task: {"task": task, "metadata": dict(config)}},
         "versions": {task: board.strict.rule},
+        "n-shot": {task: 0},
+        "higher_is_better": {task: dict.fromkeys(metrics, True)},
         "n-samples": {task: {"original": board.questions, "effective": board.replied}},
+        "config": {"model": "vt_env", "model_args": f"agent={config.get('agent', '')}", "limit": None},
+        "task_hashes": {task: hashlib.sha256(hashed.encode()).hexdigest()} if hashed else {},
+        "model_name": str(config.get("agent", "")),
     }
 
 

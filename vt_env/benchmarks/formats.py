@@ -42,12 +42,26 @@ class Official:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table in which papers report a benchmark."""
+
+    heading: str
+    label: str = ""
+    """Division that the column is a part of; empty for the overall number, `*` for one that is no division."""
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmark:
     """A benchmark: how its files are recognised and read, and what its number means."""
 
     name: str
     matches: Callable[[RawFile, Set[str]], bool]
     """Tells a file of this benchmark from its keys and the kinds of companions that lie beside it, never its name."""
+    signatures: tuple[frozenset[str], ...]
+    """Keys that each form of its files has; for messages about files that nearly match."""
+    fields: frozenset[str]
+    """All keys that its files are known to have. An audit names others, since they may be renamed ones."""
     read: Callable[[RawRow, Place], Iterable[Row]]
     """Turns one raw row into questions; raises `ValueError` where it cannot."""
     official: Mapping[str, Official]
@@ -57,15 +71,22 @@ class Benchmark:
     construction and no text is parsed."""
     headline: str = "accuracy"
     """Official name of the overall number."""
+    columns: tuple[Column, ...] = (Column("Overall"),)
+    """As its authors and papers print it."""
     terms: str = ""
     """Licence or terms of the annotations."""
     folders: tuple[str, ...] = field(default=())
     """Folders of the data root where it may lie, besides one of its own name."""
 
 
-def has_keys(*keys: str) -> Callable[[RawFile, Set[str]], bool]:
-    """Match files whose first row has all these keys."""
-    return lambda file, _: file.keys >= set(keys)
+def has_keys(*signatures: frozenset[str]) -> Callable[[RawFile, Set[str]], bool]:
+    """Match files whose first row has all keys of any signature."""
+    return lambda file, _: any(file.keys >= keys for keys in signatures)
+
+
+def keys(text: str) -> frozenset[str]:
+    """Write a set of keys as one text, the keys between commas."""
+    return frozenset(key.strip() for key in text.split(","))
 
 
 Companion = Callable[[RawFile], Mapping[str, Any] | None]

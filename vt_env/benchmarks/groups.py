@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from vt_env.benchmarks.rows import Group
-from vt_env.benchmarks.verdicts import Verdict
+from vt_env.benchmarks.verdicts import Aggregate, Verdict
+from vt_env.uncertainty import Clusters, clustered
 
 GROUP_SIZE = 4
 _CHAINS: Mapping[str, tuple[float, ...]] = {
@@ -50,36 +51,50 @@ def group_score(scores: Sequence[int], group: Group) -> float:
     return 100 * _CHAINS[structure][chain]
 
 
-def grouped(verdicts: Sequence[Verdict]) -> float | None:
-    """Mean score of groups, `v2@fixed`: by video, in the order of question ids, and what is unread is wrong.
-
-    Partial groups have no score; `None` where no group is whole.
-    """
+def _by_video(verdicts: Sequence[Verdict]) -> list[Clusters]:
+    """Score the whole groups, each in the order of its question ids; what is unread is wrong."""
     videos: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.counted:
             videos[verdict.row.video_id].append(verdict)
-    scores: list[float] = []
-    for group in videos.values():
+    scores: list[tuple[str, float]] = []
+    for video_id, group in videos.items():
         ordered = sorted(group, key=lambda verdict: verdict.row.question_id)
         kind = ordered[-1].row.group
         if len(ordered) == GROUP_SIZE and kind is not None:
-            scores.append(group_score([int(verdict.correct) for verdict in ordered], kind))
-    return sum(scores) / len(scores) if scores else None
+            scores.append((video_id, group_score([int(verdict.correct) for verdict in ordered], kind) / 100))
+    return [clustered(scores)] if scores else []
 
 
-def grouped_standalone(verdicts: Sequence[Verdict]) -> float | None:
-    """Mean score of groups as the standalone script has it: four rows in a row are a group, and unread answers leak.
-
-    The order of the rows therefore matters, and a chain of nothing but unread answers scores 100. `None` where the rows
-    do not make whole groups.
-    """
+def _by_position(verdicts: Sequence[Verdict]) -> list[Clusters]:
+    """Score every four rows in a row as the standalone script does; nothing where they do not make whole groups."""
     if not verdicts or len(verdicts) % GROUP_SIZE:
-        return None
-    scores: list[float] = []
+        return []
+    scores: list[tuple[str, float]] = []
     for start in range(0, len(verdicts), GROUP_SIZE):
         four = verdicts[start : start + GROUP_SIZE]
         kind = four[-1].row.group
         marks = [int(verdict.correct) if verdict.letters else UNPARSED for verdict in four]
-        scores += [group_score(marks, kind)] if kind is not None else []
-    return sum(scores) / len(scores) if scores else None
+        scores += [(four[-1].row.video_id, group_score(marks, kind) / 100)] if kind is not None else []
+    return [clustered(scores)] if scores else []
+
+
+grouped = Aggregate("v2@fixed", _by_video)
+"""Mean score of groups by video, in the order of question ids, and what is unread is wrong. Partial groups have no
+score."""
+grouped_standalone = Aggregate("v2@standalone", _by_position)
+"""Mean score of groups as the standalone script has it: four rows in a row are a group, and unread answers leak. The
+order of the rows therefore matters, and a chain of nothing but unread answers scores 100."""
+
+
+def by_group_label(verdicts: Sequence[Verdict], label: str) -> dict[str, list[Verdict]]:
+    """Divide whole groups by the label that the last question of each has, as the official script reads it."""
+    videos: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        videos[verdict.row.video_id].append(verdict)
+    parts: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for group in videos.values():
+        last = max(group, key=lambda verdict: verdict.row.question_id)
+        for part in last.row.labels.get(label, ()):
+            parts[part] += group
+    return {part: parts[part] for part in sorted(parts)}

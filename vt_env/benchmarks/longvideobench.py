@@ -4,18 +4,16 @@ Absent options are the text "N/A" and go before options get their letters. `posi
 so it is no evidence in seconds. CC-BY-NC-SA-4.0.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, number_of, text_of, texts_of
-from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, has_keys, keys
 from vt_env.benchmarks.rows import Row, SubtitleForm, SubtitleSource
 
+_SIGNATURE = keys("id, duration_group, question_category")
+_GROUPS = {"(8,15]": "15", "(15,60]": "60", "(180,600]": "600", "(900,3600]": "3600"}
+"""Range of lengths in seconds to the name of the group."""
 _OPTION_KEYS = tuple(f"option{idx}" for idx in range(5))
-
-
-def _matches(file: RawFile, _: Set[str]) -> bool:
-    return file.keys >= {"id", "duration_group", "question_category"}
 
 
 def _read(row: RawRow, place: Place) -> Iterable[Row]:
@@ -61,10 +59,16 @@ def _subtitles(row: RawRow, duration_s: float | None) -> SubtitleSource | None:
 
 LONGVIDEOBENCH = Benchmark(
     name="longvideobench",
-    matches=_matches,
+    matches=has_keys(_SIGNATURE),
+    signatures=(_SIGNATURE,),
+    fields=_SIGNATURE
+    | keys("video_id, question, question_wo_referring_query, candidates, correct_choice, position, topic_category")
+    | keys("level, video_path, subtitle_path, starting_timestamp_for_subtitles, duration, view_count")
+    | frozenset(_OPTION_KEYS),
     read=_read,
     official={"val": Official(1337, 753), "test": Official(5341)},
     rule="longvideobench@official",
     headline="Overall",
+    columns=(*(Column(heading, "duration_group", part) for heading, part in _GROUPS.items()), Column("Overall")),
     terms="CC-BY-NC-SA-4.0",
 )

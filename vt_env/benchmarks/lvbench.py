@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, cast
 
@@ -20,15 +20,20 @@ from vt_env.benchmarks.fields import (
     texts_of,
     unlettered,
 )
-from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, has_keys, keys
 from vt_env.benchmarks.rows import Defect, DefectKind, Row
 
+ABILITIES: Mapping[str, str] = {
+    "ER": "entity recognition",
+    "EU": "event understanding",
+    "KIR": "key information retrieval",
+    "TG": "temporal grounding",
+    "Rea": "reasoning",
+    "Sum": "summarization",
+}
+"""Short name to the name in the annotations; a question may need several."""
+_BY_VIDEO, _FLAT = keys("key, qa, video_info"), keys("uid, question_type, time_reference")
 _OPTION = re.compile(r"^\(([A-D])\)\s*", re.MULTILINE)
-
-
-def _matches(file: RawFile, _: Set[str]) -> bool:
-    return file.keys >= {"key", "qa", "video_info"} or file.keys >= {"uid", "question_type", "time_reference"}
 
 
 def _read(row: RawRow, place: Place) -> Iterable[Row]:
@@ -87,10 +92,13 @@ def _split(text: str) -> list[str]:
 
 LVBENCH = Benchmark(
     name="lvbench",
-    matches=_matches,
+    matches=has_keys(_BY_VIDEO, _FLAT),
+    signatures=(_BY_VIDEO, _FLAT),
+    fields=_BY_VIDEO | _FLAT | keys("type, question, answer, options, video_path"),
     read=_read,
     official={"test": Official(1549, 103)},
     rule="lvbench@polish",
     headline="Overall",
+    columns=(*(Column(heading, "ability", name) for heading, name in ABILITIES.items()), Column("Overall")),
     terms="CC-BY-NC-SA-4.0, academic",
 )

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, number_of, span_defects, spans_of, text_of
 from vt_env.benchmarks.files import RawFile
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow, table_of
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, keys, table_of
 from vt_env.benchmarks.rows import Defect, DefectKind, Row
 
-_COLUMNS = {"video_id", "question", "answer", "qid", "type", "a0", "a1", "a2", "a3", "a4"}
+_COLUMNS = keys("video_id, question, answer, qid, type, a0, a1, a2, a3, a4")
+_FIELDS = _COLUMNS | keys("frame_count, width, height")
 _SPLITS = ("train", "val", "test")
 
 
@@ -84,10 +85,26 @@ def _answer_idx(answer: str, options: tuple[str, ...], is_grounded: bool) -> int
 NEXTGQA = Benchmark(
     name="nextgqa",
     matches=_is_grounded,
+    signatures=(_COLUMNS,),
+    fields=_FIELDS,
     read=_read,
     # The paper counts 570 videos of val; its question file names 567 of them.
     official={"val": Official(3358, 567), "test": Official(5553)},
     headline="Acc@QA",
+    columns=(
+        Column("Acc@QA"),
+        *(Column(name, "*", name) for name in ("Acc@GQA", "mIoP", "IoP@0.5", "mIoU", "IoU@0.5")),
+    ),
     terms="MIT",
 )
-NEXTQA = Benchmark(name="nextqa", matches=_is_plain, read=_read, official={}, headline="Acc", terms="MIT")
+NEXTQA = Benchmark(
+    name="nextqa",
+    matches=_is_plain,
+    signatures=(_COLUMNS,),
+    fields=_FIELDS,
+    read=_read,
+    official={},
+    headline="Acc",
+    columns=(Column("Acc"),),
+    terms="MIT",
+)

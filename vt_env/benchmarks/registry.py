@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from vt_env.errors import ConfigError, DataError, suggest
 
 DATA_VARIABLE = "VT_ENV_DATA"
 """Environment variable that names the folder of all benchmarks; each lies in a folder of its name."""
+
+MOSTLY = 0.5
+"""A file that lacks no larger share of a benchmark's keys is called nearly one of it."""
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark
@@ -88,7 +92,9 @@ def read_annotations(path: str | Path, name: str | None = None) -> Annotations:
     if chosen is None or chosen not in found:
         raise DataError(_nothing(path, name, asked, found))
     root = path if path.is_dir() else path.parent
-    return _collect(BENCHMARKS[chosen], root, found[chosen], beside)
+    annotations = _collect(BENCHMARKS[chosen], root, found[chosen], beside)
+    companions = [AnnotationFile(file.path, file.sha256, len(file.rows)) for file in files if _is_companion(file)]
+    return replace(annotations, files=(*annotations.files, *companions))
 
 
 def recognise(file: RawFile, beside: Mapping[str, Any]) -> str | None:
@@ -170,6 +176,10 @@ def _readable(path: Path, name: str | None) -> list[RawFile]:
     return files
 
 
+def _is_companion(file: RawFile) -> bool:
+    return bool(file.rows) and any(read(file) is not None for read in _COMPANIONS.values())
+
+
 def _companions(files: Sequence[RawFile]) -> dict[str, Mapping[str, Any]]:
     merged: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for file in files:
@@ -187,7 +197,8 @@ def _collect(
     defects: list[Defect] = []
     read: list[AnnotationFile] = []
     for file in files:
-        read.append(AnnotationFile(file.path, file.sha256, len(file.rows)))
+        unread = tuple(sorted(file.keys - benchmark.fields))
+        read.append(AnnotationFile(file.path, file.sha256, len(file.rows), unread))
         for number, raw in enumerate(file.rows, start=1):
             place = Place(file, number, beside)
             try:
@@ -213,5 +224,21 @@ def _nothing(path: Path, name: str | None, files: Sequence[RawFile], found: Mapp
         return f"{path}: no annotations of {name}{'; it holds ' + ', '.join(found) if found else ''}"
     if len(files) == 1:
         keys = ", ".join(sorted(files[0].keys)[:8]) or "no rows"
-        return f"{path}: not the annotations of a known benchmark (columns: {keys}); known are {', '.join(BENCHMARKS)}"
+        nearest = _nearest(files[0])
+        return f"{path}: not the annotations of a known benchmark (columns: {keys}); {nearest}"
     return f"{path}: no annotation file of a known benchmark in it; known are {', '.join(BENCHMARKS)}"
+
+
+def _nearest(file: RawFile) -> str:
+    """Say which benchmark a file nearly is and what it lacks, or which are known."""
+    lacking = [
+        (len(signature - file.keys) / len(signature), benchmark.name, signature - file.keys)
+        for benchmark in BENCHMARKS.values()
+        for signature in benchmark.signatures
+    ]
+    share, name, missing = min(lacking, key=lambda it: it[0])
+    if share > MOSTLY:
+        return f"known are {', '.join(BENCHMARKS)}"
+    return (
+        f"nearest is {name}, of which it lacks {', '.join(sorted(missing))}: rename columns back, or get its own file"
+    )

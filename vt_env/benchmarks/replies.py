@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vt_env.benchmarks.citations import cited_spans
+from vt_env.benchmarks.rows import Span
+from vt_env.errors import DataError
 from vt_env.scoring import AnswerStatus, ReadAnswer, read_answer
-from vt_env.trajectory import Trajectory
+from vt_env.trajectory import ReplyEnd, Trajectory
 from vt_env.types import StopReason
 
 _HIDDEN = re.compile(r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -34,6 +37,8 @@ class Ended(StrEnum):
     """By itself."""
     LENGTH = "length"
     """Cut at the token limit."""
+    REFUSED = "refused"
+    """The model or a filter before it declined."""
     LIMIT = "limit"
     """The episode's budget ended it."""
     ERROR = "error"
@@ -56,6 +61,15 @@ class Status(StrEnum):
     """The budget ended before it named an option."""
 
 
+_STATUS_OF_END = {
+    Ended.LENGTH: Status.TRUNCATED,
+    Ended.REFUSED: Status.REFUSED,
+    Ended.LIMIT: Status.LIMIT,
+    Ended.ERROR: Status.ERROR,
+}
+_ENDS = {ReplyEnd.LENGTH: Ended.LENGTH, ReplyEnd.REFUSED: Ended.REFUSED}
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """The answer to one question as it was written."""
@@ -63,29 +77,38 @@ class Reply:
     task_id: str
     text: str
     ended: Ended = Ended.STOP
+    viewed: tuple[Span, ...] = ()
+    """What of the video was looked at on the way, where that is known."""
+    cited: tuple[Span, ...] = ()
+    """Spans that the last message names as evidence, see `vt_env.benchmarks.citations`."""
 
 
 def reply_of(episode: Trajectory) -> Reply:
     """Turn the record of an episode into a reply: the text of its answer, unchanged.
 
-    An invalid or broken-off episode is an error; one that ended without an answer is at its limit.
+    An invalid or broken-off episode is an error; one that ended without an answer is at its limit, or truncated where
+    the model's last reply was cut, or refused where the model or a filter declined.
     """
-    if episode.invalid is not None or episode.stop is None:
+    if episode.invalid is not None or (episode.stop is None and episode.limit is None):
         return Reply(episode.task_id, "", Ended.ERROR)
-    ended = Ended.STOP if episode.stop is StopReason.ANSWERED else Ended.LIMIT
-    return Reply(episode.task_id, episode.answer or "", ended)
+    viewed = tuple((interval.start_s, interval.end_s) for interval in episode.viewed)
+    if episode.stop is not StopReason.ANSWERED:
+        cut = episode.limit is None and episode.ended
+        return Reply(episode.task_id, "", _ENDS.get(cut, Ended.LIMIT) if cut else Ended.LIMIT, viewed)
+    last = episode.turns[-1].text if episode.turns else ""
+    return Reply(episode.task_id, episode.answer or "", Ended.STOP, viewed, cited_spans(last))
 
 
 def replies_of(episodes: Iterable[Trajectory]) -> dict[str, Reply]:
     """Turn records into replies by task id.
 
     Raises:
-        ValueError: A task was attempted twice; score the attempts apart.
+        DataError: A task was attempted twice; score the attempts apart.
     """
     replies: dict[str, Reply] = {}
     for episode in episodes:
         if episode.task_id in replies:
-            raise ValueError(f"{episode.task_id}: two attempts; an official score takes one, so score samples apart")
+            raise DataError(f"{episode.task_id}: two attempts; an official score takes one, so score samples apart")
         replies[episode.task_id] = reply_of(episode)
     return replies
 
@@ -120,7 +143,7 @@ def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Sta
 def status_without_option(reply: Reply) -> Status:
     """Tell why a reply names no option."""
     if reply.ended is not Ended.STOP:
-        return {Ended.LENGTH: Status.TRUNCATED, Ended.LIMIT: Status.LIMIT, Ended.ERROR: Status.ERROR}[reply.ended]
+        return _STATUS_OF_END[reply.ended]
     return Status.REFUSED if _REFUSAL.search(reply.text) else Status.UNPARSED
 
 

@@ -36,6 +36,8 @@ class DefectKind(StrEnum):
     """A grounded benchmark's question without a span."""
     PARTIAL_GROUP = "partial group"
     """Fewer questions than the group's score needs."""
+    ODD_DURATION = "odd duration"
+    """A video is said to last longer than any of these benchmarks' does, or its rows disagree."""
     MISSING_VIDEO = "missing video"
     DEAD_VIDEO = "dead video"
     """The file is there and cannot be read as a video."""
@@ -135,6 +137,8 @@ class AnnotationFile:
     path: Path
     sha256: str
     rows: int
+    unread: tuple[str, ...] = ()
+    """Columns that this benchmark's files are not known to have, and that nothing here reads."""
 
 
 @dataclass(frozen=True, slots=True)

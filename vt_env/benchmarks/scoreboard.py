@@ -4,11 +4,13 @@ An official name stands only over a complete set: with questions missing, `Overa
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from vt_env.benchmarks.formats import Benchmark
-from vt_env.benchmarks.groups import grouped, grouped_standalone
+from vt_env.benchmarks.grounded import Grounded, grounded_scores
+from vt_env.benchmarks.groups import by_group_label, grouped, grouped_standalone
 from vt_env.benchmarks.registry import BENCHMARKS
 from vt_env.benchmarks.replies import Reply, Status
 from vt_env.benchmarks.rows import Annotations, Row
@@ -16,11 +18,13 @@ from vt_env.benchmarks.rules import RULES
 from vt_env.benchmarks.verdicts import (
     STRICT,
     Aggregate,
+    Number,
     Verdict,
     by_part,
     has_gold,
     macro,
     micro,
+    numbers_of,
     official_verdict,
     strict_verdict,
 )
@@ -28,16 +32,10 @@ from vt_env.errors import ConfigError
 
 MAX_PARTS = 40
 """Divisions with more parts, such as one part a video, are left out of reports."""
+_OVERALL, _OTHER = "overall", "other"
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a division."""
-
-    n: int
-    """Questions that count in it."""
-    value: float | None
-    """Percent; `None` where nothing counts."""
+Case = tuple[str, str, str]
+"""Rule, division or one of the two above, and part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +49,18 @@ class RuleScore:
     """Name of the number; it says how much is missing unless the set is complete."""
     value: float | None
     """Percent; `None` where nothing counts."""
+    ci95: tuple[float, float] | None
+    """Cluster bootstrap of the whole number over videos."""
     counted: int
     """Questions in the denominator."""
     correct: int
     guessed: int
     """Questions for which the rule drew an option."""
     status: Mapping[Status, int]
-    parts: Mapping[str, Mapping[str, Part]]
+    parts: Mapping[str, Mapping[str, Number]]
     """Division to part to its number."""
+    others: Mapping[str, Number]
+    """Numbers that stand beside the overall one and are no part of it, such as `Avg Acc` beside a score of groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +76,22 @@ class Scoreboard:
     official: RuleScore | None
     """`None` where the benchmark has no rule for texts."""
     strict: RuleScore
+    grounded: tuple[Grounded, ...] = ()
+    """How well what was cited and viewed meets annotated spans; empty where there are none."""
 
     @property
     def complete(self) -> bool:
         """Whether every question of the split has a reply."""
         return self.replied == self.questions
 
-    def text(self) -> str:
-        """Write the table for people."""
-        return "\n".join(_lines(self))
+    @property
+    def shown(self) -> tuple[RuleScore, ...]:
+        """The rules in the order of tables, the official one first."""
+        return (self.strict,) if self.official is None else (self.official, self.strict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Write everything as JSON."""
+        return {**asdict(self), "complete": self.complete}
 
 
 def score(
@@ -94,13 +103,13 @@ def score(
         annotations: The benchmark, with its answer key.
         replies: Task id to reply. Those of other tasks are an error, since they mean another benchmark.
         split: Which split; `None` takes the only one that has gold.
-        seed: Seed of the guesses that some official rules make.
+        seed: Seed of the guesses that some official rules make, and of the bootstrap.
 
     Raises:
         ConfigError: There is no such split, or replies belong to no question of it.
     """
     chosen = _split(annotations, split)
-    rows = [row for row in annotations.rows if row.split == chosen and has_gold(row)]
+    rows = scored_rows(annotations, chosen)
     _check_ids(annotations, replies)
     benchmark = BENCHMARKS[annotations.benchmark]
     known = benchmark.official.get(chosen)
@@ -109,17 +118,24 @@ def score(
     strict = [strict_verdict(row, reply) for row, reply in pairs]
     replied = sum(verdict.status is not Status.ERROR for verdict in strict)
     suffix = "" if replied == questions == len(rows) else f"[{replied}/{questions}]"
-    rule = RULES[benchmark.rule] if benchmark.rule else None
-    official = [official_verdict(row, reply, rule, seed) for row, reply in pairs] if rule else []
+    judged = [(STRICT, "vt_env.benchmarks.replies", strict)]
+    if benchmark.rule:
+        rule = RULES[benchmark.rule]
+        judged.append((rule.name, rule.source, [official_verdict(row, reply, rule, seed) for row, reply in pairs]))
+    scores = _rule_scores(benchmark, judged, suffix, seed)
     return Scoreboard(
         benchmark=annotations.benchmark,
         split=chosen,
         questions=questions,
         replied=replied,
-        official=_rule_score(rule.name, rule.source, benchmark, official, suffix, _official_headline(benchmark))
-        if rule
-        else None,
-        strict=_rule_score(STRICT, "vt_env.benchmarks.replies", benchmark, strict, suffix, _headline(benchmark)),
+        official=scores[1] if len(scores) > 1 else None,
+        strict=scores[0],
+        grounded=grounded_scores(
+            strict,
+            {row.task_id: reply.viewed for row, reply in pairs},
+            {row.task_id: reply.cited for row, reply in pairs},
+            seed,
+        ),
     )
 
 
@@ -141,60 +157,57 @@ def _check_ids(annotations: Annotations, replies: Mapping[str, Reply]) -> None:
         )
 
 
-def _headline(benchmark: Benchmark) -> Aggregate:
+def headline(benchmark: Benchmark, *, standalone: bool = False) -> Aggregate:
+    """Return how a benchmark's overall number is made of verdicts.
+
+    Args:
+        benchmark: Which.
+        standalone: For Video-MME-v2, as its own script does it, bugs included.
+    """
     if benchmark.headline == "M-Avg":
         return macro("task")
-    return grouped if benchmark.name == "video_mme_v2" else micro
+    if benchmark.name != "video_mme_v2":
+        return micro
+    return grouped_standalone if standalone else grouped
 
 
-def _official_headline(benchmark: Benchmark) -> Aggregate:
-    return grouped_standalone if benchmark.name == "video_mme_v2" else _headline(benchmark)
+def _rule_scores(
+    benchmark: Benchmark, judged: Sequence[tuple[str, str, Sequence[Verdict]]], suffix: str, seed: int
+) -> list[RuleScore]:
+    """Score the verdicts of several rules, each given as its name, its source and what it says, over the same draws."""
+    divided = {rule: _divided(benchmark, verdicts) for rule, _, verdicts in judged}
+    of_parts = grouped if benchmark.name == "video_mme_v2" else micro
+    cases: dict[Case, tuple[Aggregate, Sequence[Verdict]]] = {}
+    for rule, _, verdicts in judged:
+        cases[rule, _OVERALL, ""] = (headline(benchmark, standalone=rule != STRICT), verdicts)
+        if benchmark.name == "video_mme_v2":
+            cases[rule, _OTHER, "Avg Acc"] = (micro, verdicts)
+        for label, parts in divided[rule].items():
+            cases |= {(rule, label, part): (of_parts, some) for part, some in parts.items()}
+    numbers = numbers_of(cases, seed)
+    return [
+        RuleScore(
+            rule=rule,
+            source=source,
+            name=f"{benchmark.headline}{suffix}",
+            value=numbers[rule, _OVERALL, ""].value,
+            ci95=numbers[rule, _OVERALL, ""].ci95,
+            counted=numbers[rule, _OVERALL, ""].n,
+            correct=sum(verdict.correct and verdict.counted for verdict in verdicts),
+            guessed=sum(verdict.guessed for verdict in verdicts),
+            status=dict(sorted(Counter(verdict.status for verdict in verdicts).items())),
+            parts={label: {it: numbers[rule, label, it] for it in parts} for label, parts in divided[rule].items()},
+            others={name: number for (of, kind, name), number in numbers.items() if (of, kind) == (rule, _OTHER)},
+        )
+        for rule, source, verdicts in judged
+    ]
 
 
-def _rule_score(
-    rule: str, source: str, benchmark: Benchmark, verdicts: Sequence[Verdict], suffix: str, headline: Aggregate
-) -> RuleScore:
-    return RuleScore(
-        rule=rule,
-        source=source,
-        name=f"{benchmark.headline}{suffix}",
-        value=headline(verdicts),
-        counted=sum(verdict.counted for verdict in verdicts),
-        correct=sum(verdict.correct and verdict.counted for verdict in verdicts),
-        guessed=sum(verdict.guessed for verdict in verdicts),
-        status=dict(sorted(Counter(verdict.status for verdict in verdicts).items())),
-        parts=_parts(verdicts),
-    )
-
-
-def _parts(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Part]]:
+def _divided(benchmark: Benchmark, verdicts: Sequence[Verdict]) -> dict[str, Mapping[str, list[Verdict]]]:
     labels = sorted({label for verdict in verdicts for label in verdict.row.labels})
-    divided = {label: by_part(verdicts, label) for label in labels}
-    return {
-        label: {name: Part(sum(it.counted for it in part), micro(part)) for name, part in parts.items()}
-        for label, parts in divided.items()
-        if len(parts) <= MAX_PARTS
-    }
-
-
-def _lines(board: Scoreboard) -> Iterator[str]:
-    shown = [board.official, board.strict] if board.official else [board.strict]
-    yield f"{board.benchmark} {board.split}: {board.replied} of {board.questions} questions have a reply"
-    yield f"  {'rule':<26} {'number':<32} {'value':>6} {'of':>6} {'guessed':>7}  status"
-    for one in shown:
-        counts = ", ".join(f"{status} {count}" for status, count in one.status.items())
-        value = _percent(one.value)
-        yield f"  {one.rule:<26} {one.name:<32} {value:>6} {one.counted:>6} {one.guessed:>7}  {counts}"
-    for label in board.strict.parts:
-        yield f"  {label}"
-        for name, part in board.strict.parts[label].items():
-            official = board.official.parts[label].get(name) if board.official else None
-            beside = f" {_percent(official.value):>6} (n={official.n})" if official else ""
-            yield f"    {name or '-':<30}{beside}  strict {_percent(part.value)} (n={part.n})"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+    by = by_group_label if benchmark.name == "video_mme_v2" else by_part
+    divided = {label: by(verdicts, label) for label in labels}
+    return {label: parts for label, parts in divided.items() if len(parts) <= MAX_PARTS}
 
 
 def scored_rows(annotations: Annotations, split: str) -> list[Row]:

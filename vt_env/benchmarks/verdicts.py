@@ -4,15 +4,22 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from vt_env.benchmarks.fields import letter_at
 from vt_env.benchmarks.replies import Ended, Reply, Status, status_without_option, strict_status
 from vt_env.benchmarks.rows import DefectKind, Row
 from vt_env.benchmarks.rules import Rule
 from vt_env.benchmarks.tasks import item_options
+from vt_env.uncertainty import Clusters, bootstrap_ci95_each, clustered, mean_of_parts
 
 STRICT = "vt_env@strict"
 """Name of the strict rule in reports."""
+
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,54 @@ class Verdict:
     """Whether the rule drew an option since it found none."""
 
 
-Aggregate = Callable[[Sequence[Verdict]], float | None]
-"""A mean in percent, or `None` where nothing counts. One bootstrap serves all of this form."""
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number in percent."""
+
+    n: int
+    """Questions that count in it."""
+    value: float | None
+    """`None` where nothing counts."""
+    ci95: tuple[float, float] | None = None
+    """Cluster bootstrap over videos; `None` where nothing counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A way from verdicts to one number: which values are summed by video, and in which parts.
+
+    One bootstrap serves all. Called with verdicts it gives the number in percent, or `None` where nothing counts.
+    """
+
+    name: str
+    parts: Callable[[Sequence[Verdict]], list[Clusters]]
+    """What each video adds to each part, as fractions; the number is the mean over parts of their means."""
+
+    def __call__(self, verdicts: Sequence[Verdict]) -> float | None:
+        """Compute the number."""
+        parts = self.parts(verdicts)
+        return 100 * mean_of_parts(parts) if parts else None
+
+
+def numbers_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int) -> dict[K, Number]:
+    """Compute several numbers with intervals over the same draws of videos.
+
+    Args:
+        cases: Name to how it is computed, and of which verdicts.
+        seed: Seed of the bootstrap.
+    """
+    parts = {name: aggregate.parts(verdicts) for name, (aggregate, verdicts) in cases.items()}
+    found = [name for name in cases if parts[name]]
+    intervals = bootstrap_ci95_each([parts[name] for name in found], np.random.default_rng(seed)) if found else []
+    ci95 = {name: (100 * low, 100 * high) for name, (low, high) in zip(found, intervals, strict=True)}
+    return {
+        name: Number(
+            n=sum(verdict.counted for verdict in verdicts),
+            value=100 * mean_of_parts(parts[name]) if parts[name] else None,
+            ci95=ci95.get(name),
+        )
+        for name, (_, verdicts) in cases.items()
+    }
 
 
 def has_gold(row: Row) -> bool:
@@ -83,20 +136,22 @@ def guess(row: Row, seed: int) -> int:
     return int.from_bytes(digest[:8], "big") % len(row.options)
 
 
-def micro(verdicts: Sequence[Verdict]) -> float | None:
-    """Mean over questions."""
-    counted = [verdict.correct for verdict in verdicts if verdict.counted]
-    return 100 * sum(counted) / len(counted) if counted else None
+def _micro_parts(verdicts: Sequence[Verdict]) -> list[Clusters]:
+    counted = [(verdict.row.video_id, float(verdict.correct)) for verdict in verdicts if verdict.counted]
+    return [clustered(counted)] if counted else []
+
+
+micro = Aggregate("micro", _micro_parts)
+"""Mean over questions."""
 
 
 def macro(label: str) -> Aggregate:
     """Make the mean over the parts of a division of each part's mean, whatever their sizes (MLVU's M-Avg)."""
 
-    def aggregate(verdicts: Sequence[Verdict]) -> float | None:
-        parts = [value for part in by_part(verdicts, label).values() if (value := micro(part)) is not None]
-        return sum(parts) / len(parts) if parts else None
+    def parts(verdicts: Sequence[Verdict]) -> list[Clusters]:
+        return [part for some in by_part(verdicts, label).values() for part in _micro_parts(some)]
 
-    return aggregate
+    return Aggregate(f"macro over {label}", parts)
 
 
 def by_part(verdicts: Iterable[Verdict], label: str) -> Mapping[str, list[Verdict]]:

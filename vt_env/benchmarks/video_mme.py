@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable
 
 from vt_env.benchmarks.fields import checked_options, gold_defects, id_of, idx_of_letter, text_of, texts_of, unlettered
-from vt_env.benchmarks.formats import Benchmark, Official, Place, RawRow, has_keys
+from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow, has_keys, keys
 from vt_env.benchmarks.rows import Group, Row, SubtitleForm, SubtitleSource
 
 _LINE_OF_OPTION = re.compile(r"\n(?=[A-H][.)] )")
+_SIGNATURE = keys("videoID, question_id, task_type, options, duration")
+_SIGNATURE_V2 = keys("group_type, group_structure, second_head")
 _DURATIONS = ("short", "medium", "long")
 
 
@@ -73,19 +75,31 @@ def _read_v2(row: RawRow, place: Place) -> Iterable[Row]:
 
 VIDEO_MME = Benchmark(
     name="video_mme",
-    matches=has_keys("videoID", "question_id", "task_type", "options", "duration"),
+    matches=has_keys(_SIGNATURE),
+    signatures=(_SIGNATURE,),
+    fields=_SIGNATURE | keys("video_id, domain, sub_category, url, question, answer"),
     read=_read_v1,
     official={"test": Official(2700, 900)},
     rule="video_mme@2024",
     headline="Overall",
+    columns=(Column("Overall"), *(Column(name.title(), "duration", name) for name in _DURATIONS)),
     terms="academic research only; no redistribution or modification",
 )
 VIDEO_MME_V2 = Benchmark(
     name="video_mme_v2",
-    matches=has_keys("group_type", "group_structure", "second_head"),
+    matches=has_keys(_SIGNATURE_V2),
+    signatures=(_SIGNATURE_V2,),
+    fields=_SIGNATURE_V2 | keys("video_id, url, question_id, question, options, answer, level, third_head"),
     read=_read_v2,
     official={"test": Official(3200, 800)},
     rule="v2@standalone",
     headline="Overall (non-linear)",
+    columns=(
+        Column("Overall (non-linear)"),
+        Column("Relevance", "group_type", "relevance"),
+        Column("Logic", "group_type", "logic"),
+        *(Column(f"Level {level}", "level", level) for level in "123"),
+        Column("Avg Acc", "*", "Avg Acc"),
+    ),
     terms="academic research only; no redistribution or modification",
 )

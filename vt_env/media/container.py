@@ -5,6 +5,7 @@ here: no frames, no presentation times, an end before the declared end, a last p
 """
 
 import os
+from array import array
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,7 +149,8 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
     Raises:
         DataError: The file has no presentation times or no keyframe, or it is cut off.
     """
-    shown: list[tuple[int, int]] = []
+    # Machine integers, since a file of days has millions of packets.
+    shown, lasting = array("q"), array("q")
     keyframes: list[tuple[int, int]] = []
     end_s = 0.0
     for packet in container.demux():
@@ -164,12 +166,14 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
         if packet.is_keyframe:
             keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
         if keyframes and packet.pts >= keyframes[0][0] and not packet.is_discard:
-            shown.append((packet.pts, packet.duration or 0))
+            shown.append(packet.pts)
+            lasting.append(packet.duration or 0)
     if not shown:
         raise DataError(f"{path}: it has no frame that decoding could start from; {REENCODE}")
-    pts = np.unique(np.array(shown, dtype=np.int64)[:, 0])
-    last_pts, last_duration = max(shown)
-    end = last_pts + (last_duration or _usual_gap(pts, stream))
+    packets = np.frombuffer(shown, dtype=np.int64)
+    pts = np.unique(packets)
+    last_duration = int(np.frombuffer(lasting, dtype=np.int64)[packets == pts[-1]].max())
+    end = int(pts[-1]) + (last_duration or _usual_gap(pts, stream))
     _check_declared_end(container, stream, path, max(end_s, float(end * _tick(stream))))
     if (end - int(pts[0])) * _tick(stream) > MAX_DURATION_S:
         hours = round(float((end - int(pts[0])) * _tick(stream)) / 3600)

@@ -1,9 +1,14 @@
-"""Subtitle files: SubRip (SRT) and WebVTT to timed lines, as such files occur and not only as they are specified."""
+"""Subtitle files to timed lines, as such files occur and not only as they are specified.
+
+SubRip (SRT; Video-MME's form), WebVTT, and the JSON of LongVideoBench.
+"""
 
 import html
+import json
 import re
+from typing import Any
 
-from vt_env.types import Interval, SubtitleLine
+from vt_env.types import Interval, SubtitleLine, parse_time
 
 _CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,3})?)"
 _TIMING = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?$")
@@ -13,10 +18,13 @@ _ENTITY = re.compile(r"&#?\w+;")
 
 
 def parse_cues(text: str) -> tuple[list[SubtitleLine], int]:
-    """Read SRT or VTT text, which one is told from the text itself.
+    """Read SRT, VTT or JSON text, which one is told from the text itself.
 
     Returns: the lines in time order, and how many were left out because their times are broken.
     """
+    rows_or_none = _json_rows(text)
+    if rows_or_none is not None:
+        return _parse_rows(rows_or_none)
     lines: list[SubtitleLine] = []
     dropped = 0
     rows = re.split(r"\r\n|\r|\n", text)
@@ -31,6 +39,38 @@ def parse_cues(text: str) -> tuple[list[SubtitleLine], int]:
         if interval is not None and spoken:
             lines.append(SubtitleLine(interval, spoken))
     return sorted(lines, key=lambda line: line.interval), dropped
+
+
+def _json_rows(text: str) -> list[dict[str, Any]] | None:
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        rows = json.loads(text)
+    except ValueError:
+        return None
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _parse_rows(rows: list[dict[str, Any]]) -> tuple[list[SubtitleLine], int]:
+    """Read rows of `timestamp`, `text` or of `start`, `end`, `line`; one without an end lasts until the next begins."""
+    times = [_row_times(row) for row in rows]
+    following = [*(start_s for start_s, _ in times[1:]), None][: len(rows)]
+    lines: list[SubtitleLine] = []
+    dropped = 0
+    for row, (start_s, end_s), next_s in zip(rows, times, following, strict=True):
+        spoken = plain_text(str(row.get("text", row.get("line", ""))))
+        end_s = next_s if end_s is None else end_s
+        if start_s is None or end_s is None or not 0 <= start_s < end_s:
+            dropped += 1
+        elif spoken:
+            lines.append(SubtitleLine(Interval(start_s, end_s), spoken))
+    return sorted(lines, key=lambda line: line.interval), dropped
+
+
+def _row_times(row: dict[str, Any]) -> tuple[float | None, float | None]:
+    pair = row.get("timestamp", (row.get("start"), row.get("end")))
+    start, end = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, None)
+    return parse_time(str(start)), parse_time(str(end))
 
 
 def plain_text(marked_up: str) -> str:

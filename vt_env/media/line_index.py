@@ -41,11 +41,15 @@ class LineIndex:
 
     def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
         """Return up to `top_k` lines with their cosines, the best first; of equals, the earlier."""
-        if not self.lines:
-            return []
-        scores = self.vectors @ self.encoder.encode([query])[0]
-        best = np.argsort(-scores, kind="stable")[: max(0, top_k)]
+        scores = self.cosines(query)
+        best: list[int] = np.argsort(-scores, kind="stable")[: max(0, top_k)].tolist()
         return [(self.lines[number], float(scores[number])) for number in best]
+
+    def cosines(self, query: str) -> Vectors:
+        """Score every line, float32[N]."""
+        if not self.lines:
+            return np.zeros(0, dtype=np.float32)
+        return self.vectors @ self.encoder.encode([query])[0]
 
 
 def build_line_index(lines: Sequence[SubtitleLine], encoder: TextEncoder, cache_dir: Path | None = None) -> LineIndex:

@@ -1,12 +1,12 @@
 """Frames of a video at a fixed rate, decoded once and kept as JPEGs in one file.
 
 Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by the content of
-the video and the parameters: `frames.bin` (JPEGs end to end), `index.bin` (int64: where each one lies and its CRC-32,
-which frame it is, and the timeline of the whole video) and `meta.json`, which seals both. It appears whole or not at
-all and never changes, so any number of processes can read it. Opening checks the index and reading checks each frame,
-since a flipped bit in a JPEG mostly decodes to some other picture; `check_store` reads everything. The arrays are raw
-because numpy's own formats parse their headers with `ast`, which was seen to fail under several threads in Python
-3.11.7 (SystemError, "AST constructor recursion depth mismatch").
+the video and the parameters: `frames.bin` (JPEGs end to end, without the black around them), `index.bin` (int64: where
+each one lies and its CRC-32, which frame it is, and the timeline of the whole video) and `meta.json`, which seals both.
+It appears whole or not at all and never changes, so any number of processes can read it. Opening checks the index and
+reading checks each frame, since a flipped bit in a JPEG mostly decodes to some other picture; `check_store` reads
+everything. The arrays are raw because numpy's own formats parse their headers with `ast`, which was seen to fail under
+several threads in Python 3.11.7 (SystemError, "AST constructor recursion depth mismatch").
 """
 
 import hashlib
@@ -22,23 +22,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.media.cache import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.container import Timeline, check_file, latest_idxs
 from vt_env.media.decode import VideoFile, open_video
-from vt_env.media.players import Pixels
+from vt_env.media.players import Pixels, fit_square, inside_square
 from vt_env.media.sealed import Hold, check_schema, checksum, file_checksum, seal, unseal
 from vt_env.types import FrameBatch
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the files and of what they hold; part of every key, so an older store is rebuilt and not misread."""
 
 META_FILE = "meta.json"
 
-_JPEG_QUALITY = 95
-"""Fine enough that small text and colours survive; chroma is kept at full resolution for the same reason."""
+_SMALL_PX = 224
+"""Up to this size JPEGs are of quality 95 with chroma at full resolution, since a thing of few pixels needs them all.
+Larger ones are of quality 92 with chroma halved (4:2:0), as in nearly all videos: at 448 pixels and together with
+leaving out the black, that took 43 % of the disk and 40 % of the time to read (`experiments/LOG.md`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +80,20 @@ class FrameStore:
         """
         self.video.check_times(times_s)
         rows = latest_idxs(self.times_s, times_s)
-        data = np.empty((len(rows), self.config.frame_px, self.config.frame_px, 3), dtype=np.uint8)
-        distinct, places = np.unique(rows, return_inverse=True)
-        for number, row in enumerate(distinct.tolist()):
-            data[places == number] = self._picture(row)
+        square_px = self.config.frame_px
+        data = np.zeros((len(rows), square_px, square_px, 3), dtype=np.uint8)
+        inside = data[:, *inside_square(fit_square(self.video.size_px, square_px), square_px)]
+        first: dict[int, int] = {}
+        for place, row in enumerate(rows.tolist()):
+            inside[place] = self._picture(row) if row not in first else inside[first[row]]
+            first.setdefault(row, place)
         return FrameBatch(data, self.times_s[rows])
 
     def _picture(self, row: int) -> Pixels:
         jpeg = self.packed[self.offsets[row] : self.offsets[row + 1]].tobytes()
         if zlib.crc32(jpeg) != self.crcs[row]:
             raise DataError(f"store {self.key}: a frame is damaged; delete its folder, it is rebuilt")
-        return np.asarray(Image.open(BytesIO(jpeg)))
+        return np.asarray(JpegImageFile(BytesIO(jpeg)))
 
 
 def build_store(
@@ -148,10 +154,11 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
     idxs = np.unique(timeline.frame_idxs(moments_s))
     offsets, crcs = np.zeros(len(idxs) + 1, dtype=np.int64), np.zeros(len(idxs), dtype=np.int64)
     digest = hashlib.sha256()
+    inside = inside_square(fit_square(video.size_px, config.frame_px), config.frame_px)
     folder.mkdir()
     with (folder / "frames.bin").open("wb") as file:
         for row, (_, picture) in enumerate(video.pictures(idxs.tolist(), config.frame_px)):
-            jpeg = _jpeg(picture)
+            jpeg = _jpeg(picture[inside], config.frame_px)
             file.write(jpeg)
             digest.update(jpeg)
             offsets[row + 1], crcs[row] = offsets[row] + len(jpeg), zlib.crc32(jpeg)
@@ -174,9 +181,10 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
     (folder / META_FILE).write_text(json.dumps(seal(meta), indent=1))
 
 
-def _jpeg(picture: Pixels) -> bytes:
+def _jpeg(picture: Pixels, square_px: int) -> bytes:
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    quality, subsampling = (95, "4:4:4") if square_px <= _SMALL_PX else (92, "4:2:0")
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vt_env.errors import DataError
-from vt_env.media import asr, clip_index, collection, decoded, line_index
+from vt_env.media import asr, clip_index, collection, decoded, line_index, summaries
 from vt_env.media.cache import BUILDING, LOCK, lock_now, remove
 from vt_env.media.sealed import read_sealed
 from vt_env.media.store import META_FILE, check_store
@@ -29,7 +29,7 @@ class Cached:
 
     path: Path
     kind: str
-    """The folder it lies in: `stores`, `clips`, `transcripts`, `lines`, `collections` or `frames`."""
+    """The folder it lies in: `stores`, `clips`, `transcripts`, `lines`, `summaries`, `collections` or `frames`."""
     size_bytes: int
     used_s: float
     """When it was last used, in seconds since 1970."""
@@ -138,6 +138,7 @@ _CHECKS: Mapping[str, Callable[[Path], object]] = {
     "clips": _check_sealed(clip_index.SCHEMA),
     "transcripts": _check_sealed(asr.SCHEMA),
     "lines": _check_sealed(line_index.SCHEMA),
+    summaries.FOLDER: _check_sealed(summaries.SCHEMA),
     "collections": _check_sealed(collection.SCHEMA),
     decoded.FOLDER: _check_sealed(decoded.SCHEMA),
 }

@@ -6,11 +6,12 @@ the reference names, else the text stream in the media, else (only if asked for)
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
 from vt_env.config import MediaConfig
+from vt_env.errors import ConfigError
 from vt_env.media import decoded
 from vt_env.media.asr import has_audio, transcribe
 from vt_env.media.cache import Progress, cache_root, content_hash
@@ -19,8 +20,10 @@ from vt_env.media.container import check_file
 from vt_env.media.decode import crop_frame
 from vt_env.media.decoded import DecodedFrames
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
+from vt_env.media.line_index import LineIndex, TextEncoder, build_line_index
 from vt_env.media.store import FrameStore, build_store
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
+from vt_env.media.summaries import Summariser, WrittenSummaries
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
 
@@ -37,6 +40,8 @@ class Video:
     """Empty if the video has none."""
     captions: TimedLines | None
     """Timed captions in time order; `None` if the reference names none."""
+    caption_index: LineIndex | None = None
+    """The captions as vectors, searched in place of the clips; see `TextModels.search_captions`."""
 
     @property
     def duration_s(self) -> float:
@@ -78,8 +83,29 @@ class Video:
         return crop_frame(whole, box, self.store.config.frame_px)
 
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`."""
+        """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`.
+
+        Where captions are searched in their place, these are the captions nearest in meaning.
+        """
+        if self.caption_index is not None:
+            return [ScoredInterval(line.interval, score) for line, score in self.caption_index.search(query, top_k)]
         return self.index.search(query, top_k)
+
+
+@dataclass(frozen=True)
+class TextModels:
+    """Models that subtitles are searched and summed up with; each may be left out."""
+
+    encoder: TextEncoder | None = None
+    """Makes subtitle search hybrid, by words and by meaning, such as `vt_env.doors.sentence_models.SentenceEncoder`."""
+    summariser: Summariser | None = None
+    """Writes summaries; `None` shows the lines that say the most about the query."""
+    search_captions: bool = False
+    """Find clips by the meaning of their captions, where a video has captions, rather than by their frames."""
+
+    def __post_init__(self) -> None:
+        if self.search_captions and self.encoder is None:
+            raise ConfigError("text_models.search_captions=True: need an encoder, such as SentenceEncoder()")
 
 
 class VideoLibrary:
@@ -89,7 +115,9 @@ class VideoLibrary:
         config: How videos are stored and indexed.
         cache_dir: Folder for stores, indexes and transcripts; `None` means `cache_root()`.
         encoder: What clips are searched with; `None` means `ColourNameEncoder`.
-        transcribe: Fill an empty subtitle track by speech recognition (extra `asr`).
+        text_models: What subtitles are searched and summed up with.
+        transcribe: Fill an empty subtitle track by speech recognition (extra `asr`): `True` with the shipped model, a
+            string with the model of that folder or name.
         max_open: Videos kept open.
         decoded_bytes: Size of the frames that are decoded on demand and kept on disk, for all users of `cache_dir`.
     """
@@ -100,19 +128,21 @@ class VideoLibrary:
         cache_dir: Path | None = None,
         encoder: ClipEncoder | None = None,
         *,
-        transcribe: bool = False,
+        text_models: TextModels = TextModels(),
+        transcribe: bool | str = False,
         max_open: int = 64,
         decoded_bytes: int = 1 << 30,
     ) -> None:
         self.config = config
         self.cache_dir = cache_dir or cache_root()
         self.encoder: ClipEncoder = encoder or ColourNameEncoder()
+        self.text_models = text_models
         self._transcribe, self._max_open = transcribe, max_open
         self._decoded = DecodedFrames(self.cache_dir / decoded.FOLDER, decoded_bytes)
         self._open: OrderedDict[tuple[VideoRef, str], Video] = OrderedDict()
         self._lock = Lock()
 
-    def open(self, ref: VideoRef, progress: Progress | None = None) -> Video:
+    def open(self, ref: VideoRef, progress: Progress | None = None, heard: Progress | None = None) -> Video:
         """Open a video; its store and index are built if they are not there, which can take a while.
 
         A file that has changed since it was last opened is opened anew.
@@ -120,6 +150,7 @@ class VideoLibrary:
         Args:
             ref: The video.
             progress: Told the share done while frames are stored.
+            heard: Told the share done while speech is recognised.
 
         Raises:
             DataError: The video, its subtitles or its captions cannot be read.
@@ -131,25 +162,35 @@ class VideoLibrary:
             if key in self._open:
                 self._open.move_to_end(key)
                 return self._open[key]
-        video = self._load(ref, progress)
+        video = self._load(ref, progress, heard)
         with self._lock:
             self._open[key] = video
             while len(self._open) > self._max_open:
                 self._open.popitem(last=False)
         return video
 
-    def _load(self, ref: VideoRef, progress: Progress | None) -> Video:
+    def _load(self, ref: VideoRef, progress: Progress | None, heard: Progress | None) -> Video:
         store = build_store(ref.path, self.config, self.cache_dir, progress)
         index = build_clip_index(store, self.encoder, self.cache_dir)
-        subtitles = load_subtitles(ref, store.video.timeline)
-        if self._transcribe and not subtitles.lines and has_audio(ref.path):
-            subtitles = transcribe(ref.path, cache_dir=self.cache_dir)
         captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
-        return Video(ref, store, self._decoded, index, subtitles, captions)
+        searched = self.text_models.encoder if self.text_models.search_captions and captions else None
+        caption_index = build_line_index(captions or (), searched, self.cache_dir) if searched else None
+        subtitles = self._subtitles(ref, store, heard)
+        return Video(ref, store, self._decoded, index, subtitles, captions, caption_index)
+
+    def _subtitles(self, ref: VideoRef, store: FrameStore, heard: Progress | None) -> SubtitleTrack:
+        track = load_subtitles(ref, store.video.timeline)
+        if self._transcribe and not track.lines and has_audio(ref.path):
+            model = self._transcribe if isinstance(self._transcribe, str) else None
+            track = transcribe(ref.path, model, heard, self.cache_dir)
+        encoder, summariser = self.text_models.encoder, self.text_models.summariser
+        meanings = build_line_index(track.lines, encoder, self.cache_dir) if encoder and track.lines else None
+        written = WrittenSummaries(summariser, self.cache_dir) if summariser else None
+        return replace(track, meanings=meanings, written=written)
 
     def __reduce__(self) -> tuple[Callable[..., "VideoLibrary"], tuple[object, ...]]:
-        limit_bytes = self._decoded.limit_bytes
-        return _library, (self.config, self.cache_dir, self.encoder, self._transcribe, self._max_open, limit_bytes)
+        limits = (self._max_open, self._decoded.limit_bytes)
+        return _library, (self.config, self.cache_dir, self.encoder, self.text_models, self._transcribe, *limits)
 
 
 def _state_of(path: Path) -> str:
@@ -161,8 +202,20 @@ def _state_of(path: Path) -> str:
 
 
 def _library(
-    config: MediaConfig, cache_dir: Path, encoder: ClipEncoder, transcribe: bool, max_open: int, decoded_bytes: int
+    config: MediaConfig,
+    cache_dir: Path,
+    encoder: ClipEncoder,
+    text_models: TextModels,
+    transcribe: bool | str,
+    max_open: int,
+    decoded_bytes: int,
 ) -> VideoLibrary:
     return VideoLibrary(
-        config, cache_dir, encoder, transcribe=transcribe, max_open=max_open, decoded_bytes=decoded_bytes
+        config,
+        cache_dir,
+        encoder,
+        text_models=text_models,
+        transcribe=transcribe,
+        max_open=max_open,
+        decoded_bytes=decoded_bytes,
     )

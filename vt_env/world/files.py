@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
 from vt_env.media.cache import build_once
-from vt_env.types import SubtitleLine
+from vt_env.types import Caption, SubtitleLine
+from vt_env.world.captions import write_captions
 from vt_env.world.render import render_scene
-from vt_env.world.script import VideoScript, WorldConfig, write_captions
+from vt_env.world.script import VideoScript, WorldConfig
 
 VIDEO_FILE, SUBTITLES_FILE, CAPTIONS_FILE = "video.mp4", "subtitles.srt", "captions.jsonl"
 
@@ -63,6 +65,15 @@ def _srt_time(time_s: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}"
 
 
-def _captions(lines: Sequence[SubtitleLine]) -> str:
-    records = ({"start_s": it.interval.start_s, "end_s": it.interval.end_s, "text": it.text} for it in lines)
-    return "".join(json.dumps(record) + "\n" for record in records)
+def _captions(captions: Sequence[Caption]) -> str:
+    return "".join(json.dumps(_record(caption)) + "\n" for caption in captions)
+
+
+def _record(caption: Caption) -> dict[str, object]:
+    record: dict[str, object] = {
+        "start_s": caption.interval.start_s,
+        "end_s": caption.interval.end_s,
+        "text": caption.text,
+    }
+    close_ups = [{"box": astuple(it.box), "text": it.text, "largest_side": it.largest_side} for it in caption.close_ups]
+    return {**record, "close_ups": close_ups} if close_ups else record

@@ -24,9 +24,10 @@ from vt_env.media.subtitles import SubtitleTrack
 from vt_env.task_set import TaskSet, nothing_to_prepare
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
+from vt_env.world.captions import write_captions
 from vt_env.world.config import WorldConfig
 from vt_env.world.render import render_scene
-from vt_env.world.script import Scene, VideoScript, write_captions
+from vt_env.world.script import Scene, VideoScript
 from vt_env.world.tasks import WorldVideo
 
 _KEPT_PICTURES = 512

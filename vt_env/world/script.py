@@ -16,13 +16,12 @@ __all__ = [
     "Scene",
     "VideoScript",
     "WorldConfig",
-    "write_captions",
     "write_script",
 ]
 
 SCRIPT_VERSION = 1
 """Part of every seed: raise it when the same seed would give another script."""
-_REPEATS, _DETAILS, _CAPTION_LOSS = 101, 102, 103
+_REPEATS, _DETAILS = 101, 102
 """Third part of the seeds of what only some configs have, so that it changes nothing else of a script."""
 
 
@@ -92,20 +91,6 @@ def write_script(seed: int, config: WorldConfig) -> VideoScript:
     lines += [SubtitleLine(slot, _filler(spare_names, rng)) for slot in slots if slot not in taken]
     subtitles = tuple(sorted(lines, key=lambda line: line.interval))
     return VideoScript(seed, duration_s, scenes, subtitles, codes, references, repeated)
-
-
-def write_captions(script: VideoScript, config: WorldConfig) -> list[SubtitleLine]:
-    """Caption every scene; with `caption_loss` words are missing, the same ones on every machine."""
-    rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, script.seed, _CAPTION_LOSS]))
-    return [SubtitleLine(scene.interval, _lossy(scene.caption, config.caption_loss, rng)) for scene in script.scenes]
-
-
-def _lossy(caption: str, loss: float, rng: np.random.Generator) -> str:
-    words = caption.split()
-    # Drawn whatever the loss, so that a greater loss drops what a smaller one drops, and more.
-    chances, spared = rng.random(len(words)), int(rng.integers(len(words)))
-    kept = [word for word, chance in zip(words, chances, strict=True) if chance >= loss]
-    return " ".join(kept or [words[spared]])
 
 
 def _write_scenes(duration_s: int, config: WorldConfig, rng: np.random.Generator) -> tuple[Scene, ...]:

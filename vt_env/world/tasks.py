@@ -22,6 +22,8 @@ from vt_env.world.script import SCRIPT_VERSION, VideoScript, WorldConfig, write_
 FIRST_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 """First video seed of each split."""
 SEEDS_PER_SPLIT = 10_000_000
+CAPTIONS_VERSION = 2
+"""Raise it when captions of videos with small print change."""
 
 
 @dataclass(frozen=True)
@@ -131,5 +133,7 @@ def _key(config: WorldConfig) -> str:
     # Knobs that came later are left out where they change nothing, so that no video of before is renamed.
     later = {field.name: field.default for field in fields(config) if field.name in LATER_KNOBS}
     made = {name: value for name, value in made.items() if name not in later or value != later[name]}
+    if config.detail_px:
+        made["captions"] = CAPTIONS_VERSION
     text = json.dumps({"version": SCRIPT_VERSION, **made}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

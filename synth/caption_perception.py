@@ -1,0 +1,89 @@
+"""What a teacher reads where a student will see frames: captions by a model, or captions that lose words."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from synth.captioners import Captioner
+from vt_env.config import BudgetConfig
+from vt_env.perception import FramePerception
+from vt_env.prompts import captions_text
+from vt_env.sources import Video
+from vt_env.types import Box, Interval, SubtitleLine, View
+
+
+class CaptionerPerception:
+    """Looking returns the caption of the frames that `FramePerception` would show; it satisfies `Perception`.
+
+    Frames are not taken from the budget, as with other captions; the replay with frames is what must afford them.
+
+    Args:
+        video: What is looked at.
+        budget: Frames a look.
+        captioner: Describes them.
+        question: The question of the episode.
+    """
+
+    name = "captions"
+    zoom_tool = "caption_zoom"
+
+    def __init__(self, video: Video, budget: BudgetConfig, captioner: Captioner, question: str) -> None:
+        self._video, self._budget = video, budget
+        self._captioner, self._question = captioner, question
+        self._eyes = FramePerception(video, budget)
+
+    def overview(self) -> View | None:
+        """Return a caption of the global frames: the paper's trajectories begin with a global caption."""
+        view = self._eyes.overview()
+        return None if view is None else self._read(view)
+
+    def frames_needed(self, count: int) -> int:
+        """None."""
+        return 0
+
+    def look(self, interval: Interval, max_frames: int) -> View:
+        """Return the caption of as many frames as one look shows.
+
+        Raises:
+            NoCaption: The captioner gave none.
+        """
+        return self._read(self._eyes.look(interval, self._budget.frames_per_zoom))
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Return the caption of a part of one frame.
+
+        Raises:
+            NoCaption: The captioner gave none.
+        """
+        return self._read(self._eyes.look_closer(time_s, box))
+
+    def _read(self, view: View) -> View:
+        if view.frames is None:
+            raise TypeError("a look without frames")
+        text = self._captioner.caption(self._video, view.frames, self._question, view.box)
+        (interval,) = view.viewed
+        return View(captions_text([SubtitleLine(interval, text)]), viewed=view.viewed, box=view.box)
+
+
+def lossy(captions: Sequence[SubtitleLine], loss: float, video: str, seed: int) -> tuple[SubtitleLine, ...]:
+    """Drop words of captions at random, the same ones each time; one word at least is kept.
+
+    Args:
+        captions: What to drop from.
+        loss: Chance to drop a word, for each.
+        video: Handle of the video, so that each loses its own words.
+        seed: Seed of the run.
+    """
+    digest = int.from_bytes(hashlib.blake2b(video.encode(), digest_size=8).digest(), "big")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, digest]))
+    return tuple(SubtitleLine(line.interval, _drop(line.text, loss, rng)) for line in captions)
+
+
+def _drop(text: str, loss: float, rng: np.random.Generator) -> str:
+    words = text.split()
+    if not words:
+        return text
+    kept = rng.random(len(words)) >= loss
+    kept[rng.integers(len(words))] |= not kept.any()
+    return " ".join(word for word, stays in zip(words, kept, strict=True) if stays)

@@ -1,0 +1,175 @@
+"""Trajectories in the forms of other trainers. Pictures lie beside the rows as PNG files, named by their hashes.
+
+| format | rows | what a call and a result become |
+|---|---|---|
+| `trl` | `train.jsonl`: `messages`, `images`, `tools` | text of the assistant; a user turn in `<tool_response>` tags |
+| `ms-swift` | `train.jsonl`: `messages`, `images`, `tools` | roles `tool_call` and `tool_response` |
+| `llama-factory` | `train.json`, `dataset_info.json` | text of `gpt`; `observation` |
+| `datasets` | a folder for `datasets.load_from_disk` | as `trl`, with the pictures inside |
+
+In the forms that keep calls as text, tokens are those of our own trainer: Qwen's templates render a tool's result as
+such a user turn, and TRL 1.16 fills no pictures into the tool role.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from synth.pictures import OpenVideo, PictureRecord, write_pictures
+from vt_env.actions import parse_action
+from vt_env.errors import ConfigError
+from vt_env.prompts import system_text
+from vt_env.tools import ToolChoice, tools_for
+from vt_env.trajectory import FrameRef, Trajectory
+from vt_env.types import StopReason, ToolCall
+
+ExportFormat = Literal["trl", "ms-swift", "llama-factory", "datasets"]
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+IMAGES = "images"
+_TAG = "<image>"
+_RESPONSE = ("<tool_response>\n", "\n</tool_response>")
+
+Row = dict[str, Any]
+Write = Callable[[Path, Sequence[Row]], None]
+
+
+def export(
+    folder: Path,
+    form: ExportFormat,
+    trajectories: Sequence[Trajectory],
+    pictures: Sequence[PictureRecord],
+    open_video: OpenVideo,
+    tools: ToolChoice = "default",
+) -> int:
+    """Write trajectories for another trainer, in place of what lies there; whole or not at all.
+
+    Only what ends in an answer and holds no malformed turn is written.
+
+    Args:
+        folder: Where it goes.
+        form: One of `FORMATS`.
+        trajectories: What is written.
+        pictures: The pictures that they refer to, as the data set keeps them.
+        open_video: Opens the videos.
+        tools: The tools that the model is offered.
+
+    Returns: Number of rows.
+
+    Raises:
+        ConfigError: There is no such format.
+        DataError: A picture is not what it was when the data set was made.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"export={form!r}: allowed are {', '.join(FORMATS)}")
+    usable = [it for it in trajectories if it.stop is StopReason.ANSWERED and "malformed" not in it.errors]
+    draft = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    shown = {frame for it in usable for frame in it.frames}
+    files = write_pictures(draft / IMAGES, (it for it in pictures if it.frame in shown), open_video)
+    schemas = {name: json.dumps([it.schema for it in tools_for(name, tools)]) for name in ("frames", "captions")}
+    write, make_row = _WRITERS[form]
+    write(draft, [make_row(it, files, schemas[it.perception]) for it in usable])
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(draft, folder)
+    return len(usable)
+
+
+def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:
+    return [f"{IMAGES}/{files[frame]}" for frame in trajectory.frames]
+
+
+def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
+    messages = [
+        _blocks("system", system_text()),
+        _blocks("user", trajectory.prompt_text, len(trajectory.prompt_frames)),
+    ]
+    for turn in trajectory.turns[:-1]:
+        messages.append(_blocks("assistant", turn.text))
+        messages.append(
+            _blocks("user", turn.observation_text, len(turn.frames), "<tool_response>\n", "\n</tool_response>")
+        )
+    messages.append(_blocks("assistant", trajectory.turns[-1].text))
+    return {"messages": messages, "images": _images(trajectory, files), "tools": tools, **_origin(trajectory)}
+
+
+def _blocks(role: str, text: str, pictures: int = 0, before: str = "", after: str = "") -> Row:
+    parts: list[Row] = [{"type": "text", "text": before}] if before else []
+    parts += [{"type": "image", "text": ""}] * pictures
+    return {"role": role, "content": [*parts, {"type": "text", "text": f"{text}{after}"}]}
+
+
+def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
+    opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
+    messages: list[Row] = [{"role": "system", "content": system_text()}, {"role": "user", "content": opening}]
+    for turn in trajectory.turns[:-1]:
+        action = parse_action(turn.text)
+        if not isinstance(action, ToolCall) or turn.call is None:
+            raise TypeError(f"task {trajectory.task_id}: a turn without a call before the answer")
+        if action.thought:
+            messages.append({"role": "assistant", "content": action.thought})
+        call = json.loads(turn.text.partition("<tool_call>")[2].partition("</tool_call>")[0])
+        messages.append({"role": "tool_call", "content": json.dumps(call, ensure_ascii=False)})
+        messages.append({"role": "tool_response", "content": _TAG * len(turn.frames) + turn.observation_text})
+    messages.append({"role": "assistant", "content": trajectory.turns[-1].text})
+    return {"messages": messages, "images": _images(trajectory, files), "tools": tools}
+
+
+def _factory_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
+    opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
+    turns: list[Row] = [{"from": "human", "value": opening}]
+    for turn in trajectory.turns[:-1]:
+        turns.append({"from": "gpt", "value": turn.text})
+        turns.append({"from": "observation", "value": _TAG * len(turn.frames) + turn.observation_text})
+    turns.append({"from": "gpt", "value": trajectory.turns[-1].text})
+    return {"conversations": turns, "system": system_text(), "tools": tools, "images": _images(trajectory, files)}
+
+
+def _origin(trajectory: Trajectory) -> Row:
+    return {"task_id": trajectory.task_id, "sample": trajectory.sample, "family": trajectory.family}
+
+
+def _write_jsonl(folder: Path, rows: Sequence[Row]) -> None:
+    with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write_factory(folder: Path, rows: Sequence[Row]) -> None:
+    (folder / "train.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    columns = {"messages": "conversations", "system": "system", "tools": "tools", "images": "images"}
+    info = {"vt_env": {"file_name": "train.json", "formatting": "sharegpt", "columns": columns}}
+    (folder / "dataset_info.json").write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
+
+
+def _write_datasets(folder: Path, rows: Sequence[Row]) -> None:
+    # The one format that needs a library to be written.
+    from datasets import Dataset, Features, Image, List, Value
+
+    block = {"type": Value("string"), "text": Value("string")}
+    features = Features(
+        {
+            "messages": List({"role": Value("string"), "content": List(block)}),
+            "images": List(Image()),
+            "tools": Value("string"),
+            "task_id": Value("string"),
+            "sample": Value("int64"),
+            "family": Value("string"),
+        }
+    )
+    # Bytes and not paths: paths would be those of a draft that is renamed.
+    inside = [
+        {**row, "images": [{"bytes": (folder / it).read_bytes(), "path": it} for it in row["images"]]} for row in rows
+    ]
+    Dataset.from_list(inside, features=features).save_to_disk(folder)
+    shutil.rmtree(folder / IMAGES)
+
+
+_WRITERS: Mapping[ExportFormat, tuple[Write, Callable[[Trajectory, Mapping[FrameRef, str], str], Row]]] = {
+    "trl": (_write_jsonl, _trl_row),
+    "ms-swift": (_write_jsonl, _swift_row),
+    "llama-factory": (_write_factory, _factory_row),
+    "datasets": (_write_datasets, _trl_row),
+}

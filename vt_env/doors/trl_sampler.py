@@ -1,0 +1,78 @@
+"""Says in one line that the sampler of a run is gone: a vLLM server that stopped, or an engine that died.
+
+A run whose sampler is gone cannot go on, but nothing is lost: started again it goes on from its last checkpoint.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from vt_env.errors import ConfigError, VtEnvError
+
+
+class SamplerLost(VtEnvError):
+    """vLLM no longer answers. The message says what to start."""
+
+
+@contextmanager
+def sampler_needed(where: str) -> Generator[None]:
+    """While this is open, a sampler that cannot be reached or used is a wrong configuration.
+
+    Args:
+        where: The sampler, as the message names it.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (RequestException, ConnectionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"{where}: {_first_line(error)}; start it first, as experiments/launch/README.md says, or give "
+            "--vllm-mode colocate"
+        ) from error
+
+
+def name_lost_sampler(trainer: Any) -> None:
+    """Make the trainer raise `SamplerLost` where its vLLM dies; to be called before `trainer.train`.
+
+    Args:
+        trainer: A `trl.GRPOTrainer` that samples with vLLM.
+    """
+    generation = trainer.vllm_generation
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                if not _is_loss(error):
+                    raise
+                raise SamplerLost(
+                    f"step {trainer.state.global_step}: vLLM ({trainer.vllm_mode}) no longer answers "
+                    f"({_first_line(error)}); start it again, with a smaller --context-tokens or "
+                    "--gpu-memory-utilization if it ran out of memory; the same command goes on from the last "
+                    "checkpoint"
+                ) from error
+
+        return call
+
+    generation.generate = watched(generation.generate)
+    generation.sync_weights = watched(generation.sync_weights)
+
+
+def _is_loss(error: Exception) -> bool:
+    from requests.exceptions import RequestException
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    # TRL's client raises a bare Exception where the server answers with an error.
+    answered = type(error) is Exception and str(error).startswith("Request failed")
+    return answered or isinstance(error, RequestException | ConnectionError | EngineDeadError)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
