@@ -18,7 +18,7 @@ class SB3Run:
     """Train, then measure on held-out videos beside a random policy."""
 
     world: WorldRun = field(default_factory=WorldRun)
-    steps: int = 200_000
+    steps: int = 500_000
     """Actions in all."""
     envs: int = 32
     """Environments that are stepped together."""
