@@ -19,7 +19,7 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.media.upkeep import find_faults
 from vt_env.media.video import TextModels, Video, VideoLibrary
 from vt_env.tasks import Task
-from vt_env.types import Box, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
+from vt_env.types import Box, Caption, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
 
 SIZE_PX = (64, 48)
 WHOLE = Box(0, 0, 1, 1)
@@ -58,7 +58,7 @@ def test_subtitles_come_from_the_named_file_before_the_text_stream(library: Vide
 def test_captions_are_there_only_where_the_reference_names_them(library: VideoLibrary, ref: VideoRef) -> None:
     assert library.open(ref).captions is None
     captioned = library.open(replace(ref, captions_path=ref.path.replace(".mp4", ".jsonl")))
-    assert list(captioned.captions or ()) == [SubtitleLine(Interval(0, 10), "counting")]
+    assert list(captioned.captions or ()) == [Caption(Interval(0, 10), "counting")]
 
 
 def test_opening_the_same_video_again_gives_the_open_one(library: VideoLibrary, ref: VideoRef) -> None:
