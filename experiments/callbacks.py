@@ -16,7 +16,6 @@ from experiments.runs import Run
 from experiments.training import Tracker, process_count
 from vt_env.errors import ConfigError, VtEnvError
 
-TENSORBOARD_FOLDER = "tensorboard"
 SILENT_STEPS = 10
 """Steps in a row without any difference in reward after which nothing more is to be expected."""
 

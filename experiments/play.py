@@ -21,6 +21,7 @@ from experiments.models import ModelConfig
 from experiments.pictures import draw_look
 from experiments.policies import Layout, Policy, Seat, build_policy
 from experiments.runs import write_text
+from experiments.text_models import TextConfig
 from experiments.video_files import VIDEO_SUFFIXES, video_ref
 from vt_env.actions import parse_action
 from vt_env.config import resolve_budget
@@ -64,6 +65,8 @@ class PlayRun:
     """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
 
 def main(run: PlayRun) -> None:
@@ -75,7 +78,7 @@ def main(run: PlayRun) -> None:
     """
     task, policy = choose_task(run), _policy(run)
     layout = policy.layout
-    library = VideoLibrary(layout.config.media, transcribe=run.asr)
+    library = VideoLibrary(layout.config.media, text_models=run.text.open(), transcribe=run.asr)
     config = layout.config_for(library.open(task.item.video).duration_s)
     episode = make_episode(task, library, config, layout.tools)
     run.out.mkdir(parents=True, exist_ok=True)

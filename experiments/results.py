@@ -24,7 +24,10 @@ SCHEMA = 1
 
 COMPARED: Mapping[str, Sequence[str]] = {
     "sft+grpo": ("sft", "base", "uniform", "blind", "scripted"),
+    "sft+rft": ("sft", "base", "uniform"),
     "sft": ("base", "uniform", "blind", "scripted"),
+    "gated": ("sft+grpo", "sft", "base", "uniform"),
+    "retrieval-only": ("uniform", "blind"),
     "base": ("uniform", "blind"),
     "uniform": ("blind",),
     "subtitles": ("random", "constant"),

@@ -74,6 +74,8 @@ class SynthRun:
     """Preset of the budget, for captions and frames alike."""
     export: tuple[ExportFormat, ...] = ()
     """Write the data set for other trainers too."""
+    media: MediaConfig = field(default_factory=MediaConfig)
+    """How the videos are stored; what is trained must see frames of the same size."""
     evaluation_tasks: bool = False
     """Take tasks of a benchmark's evaluation split too. A model that is trained on them has no number there."""
 
@@ -111,7 +113,7 @@ def main(config: SynthRun) -> Path:
     tasks = {task.item.task_id: task for task in chosen}
     with open_run(config.out, "synth", _identity(config)) as run, ExitStack() as stack:
         models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
-        work = _Work(run, config, tasks, VideoLibrary(MediaConfig()), models)
+        work = _Work(run, config, tasks, VideoLibrary(config.media), models)
         outcome = _ground(work, _play(work))
         card = _write(work, outcome, intake)
     print(card.markdown().partition("\nSettings")[0])

@@ -19,7 +19,7 @@ from vt_env.doors.trl import prepare_processor
 from vt_env.errors import ConfigError
 
 MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
-"""Where a training run keeps its result and what it resumes from."""
+"""Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 

@@ -21,7 +21,7 @@ FRAME_TOKENS = {"qwen2_5_vl": 256, "qwen3_vl": 196}
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_launch_files_are_whole(name):
     config = load_config_from_file(str(FOLDER / f"{name}.yaml"))
-    assert config.num_processes == (2 if name == "cpu" else 8)
+    assert config.num_processes == 8
 
 
 def test_presets_name_the_checkpoints_that_are_dry_run():

@@ -1,7 +1,7 @@
 """One optimiser step of a launch at toy size, on the CPU and without a hub.
 
     python -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
-    accelerate launch --config_file experiments/launch/cpu.yaml -m experiments.launch.dry_run --preset ... --method ...
+    torchrun --nproc-per-node 2 -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
 
 Everything is as in a real run of the preset (class, processor, template, frame size, collator, masks, trainer, LoRA)
 except the model's depth and width, the videos, which are painted, and in GRPO the sampler: replies are written out, so
