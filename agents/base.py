@@ -5,15 +5,39 @@ does the same for many episodes at once. Neither knows the answer key; `agents.o
 """
 
 import re
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 from vt_env.chat import Message, message
+from vt_env.errors import DataError
+from vt_env.reply_record import GateRecord, ReplyRecord
 from vt_env.types import Observation, parse_time
 
 _OPENING = re.compile(r"^Question: (.*?)\n((?:[A-Z]\. .*\n)+)Video (\d+:\d\d) long\.", re.DOTALL)
 _OPTION = re.compile(r"^[A-Z]\. (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a policy wrote, with what is known about it."""
+
+    text: str
+    record: ReplyRecord | None = None
+    """`None` where no language model wrote it."""
+    gate: GateRecord | None = None
+    """What a confidence gate decided before it."""
+
+    def timed(self, seconds: float) -> "Reply":
+        """Return it with the seconds it took, unless it has its own already."""
+        if self.record is None or self.record.latency_s is not None:
+            return self
+        return replace(self, record=replace(self.record, latency_s=round(seconds, 6)))
+
+
+class Unanswerable(DataError):
+    """A policy cannot act in one episode, whatever is tried; the episode is invalid and the others go on."""
 
 
 class Agent(Protocol):
@@ -23,7 +47,7 @@ class Agent(Protocol):
         """Begin an episode whose question is `observation`."""
         ...
 
-    def act(self, observation: Observation) -> str:
+    def act(self, observation: Observation) -> str | Reply:
         """Write the next action as text: a thought and a call, or an answer.
 
         The first call of an episode is given the observation that `reset` was given.
@@ -80,12 +104,40 @@ class Conversation:
 class BatchPolicy(Protocol):
     """A policy for many episodes at once, such as a language model behind a generator."""
 
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+    def act(self, conversations: Sequence[Conversation]) -> Sequence[str | Reply]:
         """Write the next action of each conversation, in the same order.
 
-        Episodes that have ended are left out, so a call may hold fewer conversations than the one before.
+        A call may hold any of the open episodes. Where several threads play, each asks for its own.
+
+        Raises:
+            Unanswerable: Only for a single conversation: its episode cannot go on.
         """
         ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A batch policy that keeps something about open episodes."""
+
+    def forget(self, episode_idx: int) -> None:
+        """Drop what is kept about an episode: it has ended, or its conversation is to be read anew."""
+        ...
+
+
+def ask(policy: BatchPolicy, conversations: Sequence[Conversation]) -> list[Reply]:
+    """Ask a policy and note how long the replies took."""
+    if not conversations:
+        return []
+    start_s = time.perf_counter()
+    written = policy.act(conversations)
+    seconds = time.perf_counter() - start_s
+    return [(Reply(it) if isinstance(it, str) else it).timed(seconds) for it in written]
+
+
+def forget(policy: BatchPolicy, episode_idx: int) -> None:
+    """Let a policy drop what it keeps about an episode, if it keeps anything."""
+    if isinstance(policy, Remembering):
+        policy.forget(episode_idx)
 
 
 def _observation_message(role: str, observation: Observation) -> Message:

@@ -6,15 +6,16 @@ checkpoint is evaluated on the ids it was trained on. Knows no backend: a `Gener
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from agents.base import BatchPolicy, Conversation, Message
-from vt_env.prompts import left_text, system_text
-from vt_env.types import Observation, Remaining
+from agents.base import Conversation, Message, Reply
+from agents.confidence import answer_logprob, answer_span, mean
+from vt_env.prompts import system_text
+from vt_env.reply_record import ReplyEnd, ReplyRecord
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +28,20 @@ class TokenSequence:
     """RGB, in the order of their runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote."""
+
+    ids: list[int]
+    """Up to and including the end-of-turn token, unless it was cut off before."""
+    logprobs: list[float] = field(default_factory=list)
+    """Natural log-probability of each token at temperature 1; empty where they are not known."""
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return len(self.ids)
+
+
 class Generator(Protocol):
     """Continues token sequences; a backend that holds the weights."""
 
@@ -35,8 +50,8 @@ class Generator(Protocol):
     max_new_tokens: int
     """Length at which a reply is cut off."""
 
-    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[list[int]]:
-        """Write one reply a sequence, up to and including the end-of-turn token.
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
+        """Write one reply a sequence.
 
         Args:
             sequences: What to continue.
@@ -60,6 +75,7 @@ class ChatTokens:
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
         self._answered = self._render(_DUMMY_TURNS)
         self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
+        self._image_token: int = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Render the opening messages and the header of the assistant's turn."""
@@ -85,14 +101,50 @@ class ChatTokens:
         """Read a generated reply, without its end-of-turn token."""
         return self._processor.tokenizer.decode(ids, skip_special_tokens=True)
 
+    def image_tokens(self, ids: Sequence[int]) -> int:
+        """Count the tokens that stand for images."""
+        return ids.count(self._image_token)
+
+    def describe(self, completion: Completion, prompt_ids: Sequence[int], seed: int) -> Reply:
+        """Read a completion, with what is known about it."""
+        ids, logprobs = completion.ids, completion.logprobs
+        text = self.reply_text(ids)
+        stopped = bool(ids) and ids[-1] == self._processor.tokenizer.eos_token_id
+        return Reply(
+            text,
+            ReplyRecord(
+                ended=ReplyEnd.STOP if stopped else ReplyEnd.LENGTH,
+                prompt_tokens=len(prompt_ids),
+                image_tokens=self.image_tokens(prompt_ids),
+                completion_tokens=len(ids),
+                mean_logprob=mean(logprobs),
+                answer_logprob=answer_logprob(
+                    logprobs, lambda count: len(self.reply_text(ids[:count])), answer_span(text)
+                ),
+                seed=seed,
+            ),
+        )
+
     def _render(self, messages: Sequence[Message], **options: Any) -> list[int]:
         return self._processor.apply_chat_template(list(messages), tokenize=True, return_dict=False, **options)[0]
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """The ids of an open episode."""
+
+    sequence: TokenSequence
+    replies: int = 0
+    """How many of the conversation's replies the ids hold."""
+    results: int = 0
+    """How many of its results; as many, or one less."""
 
 
 class ChatPolicy:
     """A language model that plays many episodes in lock-step.
 
-    A conversation that no longer fits the model's context gets an empty reply, which the episode counts as malformed.
+    It takes over conversations in which another policy wrote the first replies; their text is then tokenised. A
+    conversation that no longer fits the model's context gets an empty reply, which the episode counts as malformed.
 
     Args:
         tokens: Renders messages.
@@ -104,66 +156,66 @@ class ChatPolicy:
         self._tokens = tokens
         self._generator = generator
         self._seeds = seeds
-        self._open: dict[int, TokenSequence] = {}
+        self._open: dict[int, _Open] = {}
 
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Write the next reply of each conversation."""
         limit = self._generator.context_tokens - self._generator.max_new_tokens
-        sequences = [self._extend(conversation) for conversation in conversations]
-        fitting = [number for number, sequence in enumerate(sequences) if len(sequence.ids) <= limit]
-        seeds = [self._reply_seed(conversations[number]) for number in fitting]
-        replies = self._generator.generate([sequences[number] for number in fitting], seeds) if fitting else []
-        texts = [""] * len(conversations)
-        for number, ids in zip(fitting, replies, strict=True):
-            sequences[number].ids += ids
-            texts[number] = self._tokens.reply_text(ids)
-        return texts
+        opened = [self._extend(conversation) for conversation in conversations]
+        seeds = [reply_seed(self._seeds[it.episode_idx], len(it.replies)) for it in conversations]
+        fitting = [number for number, it in enumerate(opened) if len(it.sequence.ids) <= limit]
+        asked = [opened[number].sequence for number in fitting]
+        written = self._generator.generate(asked, [seeds[number] for number in fitting]) if fitting else []
+        completions = dict(zip(fitting, written, strict=True))
+        return [self._close(it, completions.get(number), seeds[number]) for number, it in enumerate(opened)]
 
-    def _extend(self, conversation: Conversation) -> TokenSequence:
-        """Add the newest observation to the ids of its episode; an opening observation begins them anew."""
+    def forget(self, episode_idx: int) -> None:
+        """Drop the ids and images of an episode."""
+        self._open.pop(episode_idx, None)
+
+    def _extend(self, conversation: Conversation) -> _Open:
+        """Add to the ids of an episode what others wrote and what was shown since."""
         messages = conversation.messages(system_text())
-        if not conversation.replies:
-            sequence = TokenSequence(self._tokens.prompt_ids(messages), images_of(messages))
-            self._open[conversation.episode_idx] = sequence
-            return sequence
-        sequence = self._open[conversation.episode_idx]
-        sequence.ids += self._tokens.result_ids(messages[-1])
-        sequence.images += images_of(messages[-1:])
-        return sequence
+        opened = self._open.get(conversation.episode_idx)
+        if opened is None:
+            opening = messages[:_OPENING_MESSAGES]
+            opened = _Open(TokenSequence(self._tokens.prompt_ids(opening), images_of(opening)))
+            self._open[conversation.episode_idx] = opened
+        sequence = opened.sequence
+        for number in range(opened.results, len(conversation.replies)):
+            if number >= opened.replies:
+                sequence.ids += self._tokens.reply_ids(conversation.replies[number])
+            result = messages[_OPENING_MESSAGES + 2 * number + 1]
+            sequence.ids += self._tokens.result_ids(result)
+            sequence.images += images_of([result])
+        opened.replies = opened.results = len(conversation.replies)
+        return opened
 
-    def _reply_seed(self, conversation: Conversation) -> int:
-        key = [self._seeds[conversation.episode_idx], len(conversation.replies)]
-        return int(np.random.SeedSequence(key).generate_state(1)[0])
+    def _close(self, opened: _Open, completion: Completion | None, seed: int) -> Reply:
+        """Add to the ids what was written, if there was room."""
+        if completion is None:
+            count = len(opened.sequence.ids)
+            images = self._tokens.image_tokens(opened.sequence.ids)
+            return Reply("", ReplyRecord(ReplyEnd.CONTEXT, count, images, 0, seed=seed))
+        reply = self._tokens.describe(completion, opened.sequence.ids, seed)
+        opened.sequence.ids += completion.ids
+        opened.replies += 1
+        return reply
 
 
-class OneTurnPolicy:
-    """Lets a policy answer at once: it is told that no call is left, and asked again it repeats its reply.
+_OPENING_MESSAGES = 2
+"""System text and question."""
 
-    Args:
-        policy: Who answers.
-    """
 
-    def __init__(self, policy: BatchPolicy) -> None:
-        self._policy = policy
-
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
-        """Ask for the first reply of each conversation; give it again where there is one already."""
-        asked = [
-            replace(it, observations=[_without_calls(it.observations[0])]) for it in conversations if not it.replies
-        ]
-        first = iter(self._policy.act(asked) if asked else [])
-        return [it.replies[0] if it.replies else next(first) for it in conversations]
+def reply_seed(episode_seed: int, turn: int) -> int:
+    """Derive the seed of one reply from that of its episode."""
+    return int(np.random.SeedSequence([episode_seed, turn]).generate_state(1)[0])
 
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:
     """List the images of messages in the order in which they are rendered."""
     blocks = [block for message in messages for block in message["content"]]
     return [block["image"] for block in blocks if isinstance(block, dict) and block["type"] == "image"]
-
-
-def _without_calls(opening: Observation) -> Observation:
-    head = opening.text.rpartition("Left: ")[0]
-    return replace(opening, text=head + left_text(Remaining(0, 0), "frames"))
 
 
 def _text_turn(role: str, text: str) -> Message:

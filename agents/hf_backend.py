@@ -6,9 +6,14 @@ from typing import Any
 
 import torch
 from torch.nn.functional import pad
-from transformers import AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    AutoModelForImageTextToText,
+    LogitsProcessor,
+    LogitsProcessorList,
+    SuppressTokensLogitsProcessor,
+)
 
-from agents.chat import TokenSequence
+from agents.chat import Completion, TokenSequence
 
 
 class TransformersGenerator:
@@ -30,9 +35,11 @@ class TransformersGenerator:
         self.max_new_tokens = max_new_tokens
         self.context_tokens = self._model.config.get_text_config().max_position_embeddings
 
-    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[list[int]]:
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
         """Write one reply a sequence; see `agents.chat.Generator`."""
         inputs = {name: tensor.to(self._model.device) for name, tensor in self._inputs(sequences).items()}
+        watched = _ChosenLogprobs()
+        suppressed = SuppressTokensLogitsProcessor(sorted(self._image_tokens()), device=self._model.device)
         sampling = [SeededSampling(seeds, self._temperature)] if self._temperature else []
         with torch.inference_mode():
             output = self._model.generate(
@@ -41,10 +48,12 @@ class TransformersGenerator:
                 max_new_tokens=self.max_new_tokens,
                 eos_token_id=self._processor.tokenizer.eos_token_id,
                 pad_token_id=self._processor.tokenizer.pad_token_id,
-                suppress_tokens=sorted(self._image_tokens()),
-                logits_processor=LogitsProcessorList(sampling),
+                logits_processor=LogitsProcessorList([watched, suppressed, *sampling]),
             )
-        return [self._until_end(ids) for ids in output[:, inputs["input_ids"].shape[1] :].tolist()]
+            written = output[:, inputs["input_ids"].shape[1] :]
+            logprobs = watched.of(written)
+        replies = [self._until_end(ids) for ids in written.tolist()]
+        return [Completion(ids, row[: len(ids)]) for ids, row in zip(replies, logprobs, strict=True)]
 
     def _inputs(self, sequences: Sequence[TokenSequence]) -> dict[str, torch.Tensor]:
         """Batch sequences; int64[B, T] ids, mask and modality, and what the image processor makes of all images."""
@@ -67,6 +76,29 @@ class TransformersGenerator:
     def _until_end(self, ids: list[int]) -> list[int]:
         end = self._processor.tokenizer.eos_token_id
         return ids[: ids.index(end) + 1] if end in ids else ids
+
+
+class _ChosenLogprobs(LogitsProcessor):
+    """Notes the log-probability of each token that is chosen, one step later, when it is known which that was."""
+
+    def __init__(self) -> None:
+        self._previous: torch.Tensor | None = None
+        self._chosen: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Take float[B, V] scores as they come from the model, and return them unchanged."""
+        self._gather(input_ids[:, -1])
+        self._previous = torch.log_softmax(scores.float(), dim=-1)
+        return scores
+
+    def of(self, written: torch.Tensor) -> list[list[float]]:
+        """Return the log-probabilities of int64[B, T] written tokens; those after a row's end mean nothing."""
+        self._gather(written[:, -1])
+        return torch.stack(self._chosen, dim=1).tolist()
+
+    def _gather(self, ids: torch.Tensor) -> None:
+        if self._previous is not None:
+            self._chosen.append(self._previous.gather(1, ids[:, None])[:, 0])
 
 
 class SeededSampling(LogitsProcessor):

@@ -1,36 +1,48 @@
-"""Plays episodes: one agent in one episode, or one policy in many episodes in lock-step.
+"""Plays episodes: one agent in one episode, one policy in many at once, in rounds or in threads.
 
 A rollout that goes badly is data: malformed text and spent budgets end in a trajectory like any other. A video that
 fails in the middle makes its own trajectory invalid and leaves the others alone; any other exception is a bug and stops
 everything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from threading import Event
 
-from agents.base import Agent, BatchPolicy, Conversation
-from vt_env.actions import parse_action
-from vt_env.config import EnvConfig
+from agents.base import Agent, BatchPolicy, Conversation, Reply, ask, forget
+from agents.game import EpisodeLimits, Game, Start, open_game
+from agents.game import record_unopened as record_unopened
 from vt_env.episode import Episode
-from vt_env.errors import DataError
-from vt_env.trajectory import Trajectory, record_episode
-from vt_env.types import Item, Remaining
+from vt_env.trajectory import Trajectory
 
 
 class AgentBatch:
-    """Plays many episodes with one agent each, so that agents run where a batch policy does."""
+    """Plays many episodes with one agent each, so that agents run where a batch policy does.
 
-    def __init__(self, agents: Sequence[Agent]) -> None:
-        """Give the agent at each position the episode at the same position."""
-        self._agents = agents
+    Args:
+        make: Makes the agent of the episode at a position; called when it first acts.
+    """
 
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+    def __init__(self, make: Callable[[int], Agent] | Sequence[Agent]) -> None:
+        self._make = make if callable(make) else make.__getitem__
+        self._agents: dict[int, Agent] = {}
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Ask each conversation's own agent."""
-        return [self._act(self._agents[it.episode_idx], it) for it in conversations]
+        return [self._act(it) for it in conversations]
 
-    def _act(self, agent: Agent, conversation: Conversation) -> str:
-        if not conversation.replies:
+    def forget(self, episode_idx: int) -> None:
+        """Drop the agent of an episode."""
+        self._agents.pop(episode_idx, None)
+
+    def _act(self, conversation: Conversation) -> Reply:
+        agent = self._agents.get(conversation.episode_idx)
+        if agent is None:
+            agent = self._agents[conversation.episode_idx] = self._make(conversation.episode_idx)
             agent.reset(conversation.observations[0])
-        return agent.act(conversation.observations[-1])
+        written = agent.act(conversation.observations[-1])
+        return written if isinstance(written, Reply) else Reply(written)
 
 
 def run_episode(
@@ -66,59 +78,122 @@ def run_many(
         samples: Which attempt at its task each episode is; `None` means the first of each.
 
     Returns:
-        One trajectory an episode, in order.
+        One trajectory an episode, in order. They hold no times, so equal plays are equal records.
     """
-    conversations = [Conversation(idx, []) for idx in range(len(episodes))]
-    running = [it for it in conversations if _start(episodes[it.episode_idx], it)]
-    while running:
-        replies = policy.act(running)
-        exchanges = zip(running, replies, strict=True)
-        running = [it for it, reply in exchanges if _goes_on(episodes[it.episode_idx], it, reply)]
     numbers = [0] * len(episodes) if samples is None else samples
-    return [
-        record_episode(episode, conversation.replies, policy=policy_name, seed=seed, sample=number)
-        for episode, conversation, number in zip(episodes, conversations, numbers, strict=True)
+    starts = [
+        Start(episode.item, episode.config, lambda episode=episode: episode, seed, number)
+        for episode, number in zip(episodes, numbers, strict=True)
     ]
+    played = dict(play_in_rounds(policy, starts, max(1, len(starts)), policy_name=policy_name))
+    return [played[idx].without_times() for idx in range(len(episodes))]
 
 
-def record_unopened(
-    item: Item, config: EnvConfig, reason: str, *, policy_name: str = "", seed: int | None = None, sample: int = 0
-) -> Trajectory:
-    """Record an episode that could not even be built, since its video does not open: invalid, without a turn."""
-    return Trajectory(
-        task_id=item.task_id,
-        video_handle=item.video.handle,
-        question=item.question,
-        options=item.options,
-        prompt_text="",
-        perception=config.perception,
-        turns=(),
-        remaining=Remaining(config.budget.max_calls, config.budget.max_frames),
-        stop=None,
-        invalid=reason,
-        policy=policy_name,
-        seed=seed,
-        sample=sample,
-        family=item.family,
-        split=item.split,
-    )
+def play_in_rounds(
+    policy: BatchPolicy,
+    starts: Sequence[Start],
+    width: int,
+    *,
+    policy_name: str = "",
+    limits: EpisodeLimits | None = None,
+    refill: bool = True,
+) -> Iterator[tuple[int, Trajectory]]:
+    """Play many episodes, `width` at once, one round of replies after the other; for engines that batch.
+
+    Args:
+        policy: Who plays.
+        starts: What to play.
+        width: Episodes open at once.
+        policy_name: Kept in the trajectories.
+        limits: What an episode may take.
+        refill: Whether an episode that ends makes room for the next at once. Without it a batch is played to its end,
+            which suits engines that pad to the longest conversation.
+
+    Yields:
+        Position in `starts` and the trajectory, as episodes end.
+    """
+    waiting = list(reversed(range(len(starts))))
+    running: list[Game] = []
+    while waiting or running:
+        while waiting and len(running) < width and (refill or not running or running[-1].is_new):
+            idx = waiting.pop()
+            game = open_game(idx, starts[idx], policy_name, limits)
+            if isinstance(game, Trajectory):
+                yield idx, game
+            else:
+                running.append(game)
+        replies = ask(policy, [game.conversation for game in running])
+        ended = [game for game, reply in zip(running, replies, strict=True) if not game.goes_on(reply)]
+        running = [game for game in running if game not in ended]
+        for game in ended:
+            forget(policy, game.conversation.episode_idx)
+            yield game.conversation.episode_idx, game.record()
 
 
-def _start(episode: Episode, conversation: Conversation) -> bool:
-    """Show the question; `False` where the video cannot be read, for which the episode keeps the reason."""
+def play_in_threads(
+    policy: BatchPolicy,
+    starts: Sequence[Start],
+    width: int,
+    *,
+    policy_name: str = "",
+    limits: EpisodeLimits | None = None,
+) -> Iterator[tuple[int, Trajectory]]:
+    """Play many episodes, `width` at once, each in its own thread and at its own pace; for policies that wait.
+
+    What goes wrong in one thread ends all: no other episode is begun, those that have ended are still yielded, and then
+    the exception is raised. Threads that wait for a reply are left to whoever closes the policy.
+
+    Args:
+        policy: Who plays; asked by several threads, for one conversation each.
+        starts: What to play.
+        width: Episodes open at once.
+        policy_name: Kept in the trajectories.
+        limits: What an episode may take.
+
+    Yields:
+        Position in `starts` and the trajectory, as episodes end.
+    """
+    stopping = Event()
+    pool = ThreadPoolExecutor(width, thread_name_prefix="episode")
+    playing: dict[Future[Trajectory | None], int] = {}
+    waiting = iter(range(len(starts)))
+    failure: BaseException | None = None
+
+    def begin(idx: int) -> None:
+        playing[pool.submit(_play_alone, policy, idx, starts[idx], policy_name, limits, stopping)] = idx
+
     try:
-        conversation.observations.append(episode.start())
-    except DataError:
-        return False
-    return True
+        # No more than are played are handed out, so that memory does not grow with the number of tasks.
+        for idx in islice(waiting, width):
+            begin(idx)
+        while done := wait(playing, timeout=0 if failure else None, return_when=FIRST_COMPLETED).done:
+            for future in done:
+                idx = playing.pop(future)
+                failure = failure or future.exception()
+                if failure is not None:
+                    stopping.set()
+                else:
+                    for next_idx in islice(waiting, 1):
+                        begin(next_idx)
+                trajectory = None if future.exception() else future.result()
+                if trajectory is not None:
+                    yield idx, trajectory
+        if failure is not None:
+            raise failure
+    finally:
+        stopping.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _goes_on(episode: Episode, conversation: Conversation, reply: str) -> bool:
-    """Apply a reply; `False` where the episode has ended or become invalid."""
-    conversation.replies.append(reply)
-    try:
-        outcome = episode.apply(parse_action(reply))
-    except DataError:
-        return False
-    conversation.observations.append(outcome.observation)
-    return outcome.stop is None
+def _play_alone(
+    policy: BatchPolicy, idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None, stopping: Event
+) -> Trajectory | None:
+    """Play one episode; `None` where it was stopped before its end."""
+    game = None if stopping.is_set() else open_game(idx, start, policy_name, limits)
+    if not isinstance(game, Game):
+        return game
+    while not stopping.is_set():
+        if not game.plays_on(policy):
+            forget(policy, idx)
+            return game.record()
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.chat import TokenSequence
+from agents.chat import Completion, TokenSequence
 from vt_env.doors.trl_vllm import collapse_runs
 
 CPU_SETTINGS = {
@@ -59,7 +59,7 @@ class VllmGenerator:
         self.max_new_tokens = max_new_tokens
         self.context_tokens: int = config.max_model_len
 
-    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[list[int]]:
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
         """Write one reply a sequence; see `agents.chat.Generator`.
 
         Raises:
@@ -76,13 +76,15 @@ class VllmGenerator:
                 stop_token_ids=[self._end_token_id],
                 logit_bias={self._image_token_id: -100.0, self._video_token_id: -100.0},
                 detokenize=False,
+                # The chosen token's own, and no others.
+                logprobs=0,
             )
             for seed in seeds
         ]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
         if [list(output.prompt_token_ids) for output in outputs] != [sequence.ids for sequence in sequences]:
             raise ValueError("vLLM has read other ids than it was given: the model needs one run of tokens an image")
-        return [list(output.outputs[0].token_ids) for output in outputs]
+        return [_completion(output.outputs[0]) for output in outputs]
 
     def _prompt(self, sequence: TokenSequence) -> dict[str, Any]:
         # vLLM expands each image token to the length of the image's features, expanded ones too (trl issue 6294).
@@ -90,3 +92,8 @@ class VllmGenerator:
         if sequence.images:
             prompt["multi_modal_data"] = {"image": sequence.images}
         return prompt
+
+
+def _completion(output: Any) -> Completion:
+    ids = list(output.token_ids)
+    return Completion(ids, [step[token].logprob for token, step in zip(ids, output.logprobs, strict=True)])

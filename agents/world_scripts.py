@@ -103,7 +103,7 @@ class Scripts:
         count = 0
         found = yield self._retrieval((colour, shape))
         for line in read_lines(found.text):
-            sight = yield from self._look(line.interval, line.line)
+            sight = yield from self._look(line.interval, line.line, (colour, shape))
             if not sight:
                 continue
             count += sight.kind == (colour, shape)
@@ -133,7 +133,7 @@ class Scripts:
         for idx, option in looked_at:
             self.possible = self.options[idx:]
             (time,) = read_lines(f"{option} {option}")
-            sight = yield from self._look(time.interval, _option_line(idx, option))
+            sight = yield from self._look(time.interval, _option_line(idx, option), (colour, shape))
             if sight:
                 self.note = _marked(sight, (colour, shape))
                 if sight.kind == (colour, shape):
@@ -174,7 +174,7 @@ class Scripts:
         """Look at what retrieval offers, best first, until it is what is sought."""
         found = yield self._retrieval(kind)
         for line in read_lines(found.text):
-            sight = yield from self._look(line.interval, line.line)
+            sight = yield from self._look(line.interval, line.line, kind)
             if not sight:
                 continue
             self.note = _marked(sight, kind, with_place=with_place)
@@ -188,13 +188,19 @@ class Scripts:
         note, self.note = self.note, ""
         return ToolCall("clip_retrieval", {"query": " ".join(kind), "top_k": CLIPS_TOP_K}, note)
 
-    def _look(self, interval: Interval, line: str) -> Generator[ToolCall, Observation, Sight | None]:
-        """Look at an interval; `None` where nothing is told of it. The note is used up."""
+    def _look(
+        self, interval: Interval, line: str, asked: Sequence[str] = ()
+    ) -> Generator[ToolCall, Observation, Sight | None]:
+        """Look at an interval and return the scene nearest to what is asked for; `None` where nothing is told of it.
+
+        The note is used up.
+        """
         self._add(line)
         thought, self.note = self.note, ""
         shown = yield ToolCall("caption_zoom", {"start_s": interval.start_s, "end_s": interval.end_s}, thought)
         captions = [tuple(line.text.split()) for line in read_lines(shown.text)]
-        return next((Sight(interval, words) for words in captions if len(words) >= 3), None)
+        told = [words for words in captions if len(words) >= 3]
+        return Sight(interval, max(told, key=lambda words: _matches(words, asked))) if told else None
 
     def _add(self, line: str) -> None:
         self.note = "\n".join(part for part in (self.note, line) if part)
@@ -215,6 +221,10 @@ def _marked(sight: Sight, asked: Kind, *, with_place: bool = False) -> str:
     """Mark each word seen with yes or no against the word asked for: `red yes circle no 12`."""
     marks = [f"{word} {'yes' if word == wanted else 'no'}" for word, wanted in zip(sight.words, asked, strict=False)]
     return " ".join([*marks, *sight.words[2 : 5 if with_place else 3]])
+
+
+def _matches(words: Sequence[str], asked: Sequence[str]) -> int:
+    return sum(word == wanted for word, wanted in zip(words, asked, strict=False))
 
 
 def _option_line(idx: int, option: str) -> str:

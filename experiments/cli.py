@@ -40,6 +40,8 @@ COMMANDS: Mapping[str, Command] = {
     "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL", "PRESETS"),
     "rft": Command("experiments.rft", "RFTRun", "train a model on its own right answers", "PRESETS"),
     "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
+    "replay": Command("experiments.replay", "ReplayRun", "play a finished run again and name the first difference"),
+    "sweep": Command("experiments.sweep", "SweepRun", "thresholds of the confidence gate and calibration, of a run"),
     "rescore": Command(
         "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
     ),

@@ -6,7 +6,7 @@ torn last line (its writer was killed) does not count, and no attempt counts twi
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
@@ -181,12 +181,6 @@ def stream_journal(path: Path) -> Iterator[Trajectory]:
                     "attempt may count twice, so remove one of the two lines"
                 )
             yield episode
-
-
-def with_evidence(facts: EpisodeFacts, gold: Sequence[Span]) -> EpisodeFacts:
-    """Measure what was viewed and cited against gold spans."""
-    cited = _evidence(facts.cited, gold) if facts.cited else None
-    return replace(facts, viewed_evidence=_evidence(facts.viewed, gold), cited_evidence=cited)
 
 
 def task_digest(question: str, options: Sequence[str]) -> str:

@@ -1,38 +1,41 @@
 """Evaluate one policy: `vt-env eval --agent sft --model.path runs/sft/model --out runs/eval-sft`.
 
-Episodes are journalled one line each as batches of them end. Killed and started again, it plays the tasks that the
-journal lacks, with the same seeds; a torn last line does not count. Episodes whose data failed are journalled with the
-reason and never scored.
+Every episode is one line of the journal, written when it ends. Killed and started again, a run plays the attempts that
+the journal lacks, with the same seeds; a torn last line does not count. Episodes whose data failed are journalled with
+the reason and never scored; a server that dies ends the run and no episode.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from agents.rollout import run_many
+from agents.gate import GateConfig
+from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from experiments.metrics import PolicyRow, policy_row
-from experiments.policies import ModelConfig, Policy, PolicyName, Seat, build_policy
-from experiments.runs import JOURNAL, open_run
-from vt_env.config import EnvConfig
+from experiments.models import ModelConfig
+from experiments.origins import evaluation_origin
+from experiments.policies import Layout, Policy, Seat, build_policy
+from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run
 from vt_env.env import make_episode
 from vt_env.episode import Episode
-from vt_env.errors import DataError
+from vt_env.errors import ConfigError
 from vt_env.media.video import VideoLibrary
 from vt_env.sources import Library
 from vt_env.tasks import Task, load_tasks
 from vt_env.trajectory import Trajectory, read_trajectories
-from vt_env.types import Remaining
 
 
 @dataclass(frozen=True)
 class EvalRun:
     """One policy on the first tasks of a split."""
 
-    agent: PolicyName = "random"
-    """The policy, as it is named in reports."""
+    agent: str = "random"
+    """A policy as reports name it (a wrong name lists them), or `module:Class` or `file.py:Class` of your own."""
     out: Path = Path("runs/eval")
     """Run directory; an interrupted run goes on there."""
     tasks: str = "world"
@@ -41,14 +44,25 @@ class EvalRun:
     """Which of the tasks."""
     n: int = 100
     """Tasks to play; all if there are fewer."""
+    samples: int = 1
+    """Attempts at each task, each with its own seed; with more than one, pass@k is reported."""
     seed: int = 0
     """Seed of the policy. Tasks are always the first of the split, so that policies can be compared."""
     budget: str = "default"
     """Preset of what an episode may spend."""
-    batch: int = 32
-    """Episodes played at once."""
+    batch: int = field(default=32, metadata=HOW_ONLY)
+    """Episodes played at once, and requests under way at once where a server plays."""
+    limits: EpisodeLimits = field(default_factory=EpisodeLimits)
+    """What an episode may take besides its budget."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
+
+    def __post_init__(self) -> None:
+        for name in ("n", "samples", "batch"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
 
 
 def main(run: EvalRun) -> None:
@@ -64,70 +78,93 @@ def evaluate(run: EvalRun) -> PolicyRow:
     """Play what the journal lacks and summarise all of it.
 
     Raises:
-        ConfigError: The directory belongs to another run, or there is no such policy, model or task.
+        ConfigError: The directory belongs to another run, there is no such policy, model or task, or a server does not
+            answer any more.
         DataError: The journal or the task file is damaged.
     """
     with open_run(run.out, "eval", run) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
-        done = {episode.task_id for episode in read_journal(directory.path)}
-        seats = [Seat(task, _seed(run.seed, number)) for number, task in enumerate(tasks)]
-        left = [seat for seat in seats if seat.task.item.task_id not in done]
+        done = {(episode.task_id, episode.sample) for episode in read_journal(directory.path)}
+        seats = [
+            Seat(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
+            for sample in range(run.samples)
+            for task in tasks
+        ]
+        left = [seat for seat in seats if (seat.task.item.task_id, seat.sample) not in done]
         if left:
-            policy = build_policy(run.agent, run.model, run.budget)
-            library = VideoLibrary(policy.config.media)
-            with tqdm(desc=run.agent, total=len(seats), initial=len(done), unit="episode") as progress:
-                for first in range(0, len(left), run.batch):
-                    episodes = play_batch(policy, left[first : first + run.batch], library, run)
-                    for episode in episodes:
-                        directory.journal(asdict(episode))
-                    progress.update(len(episodes))
-                    directory.metric({"event": "batch", "episodes": progress.n})
+            policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch)
+            with closing(policy):
+                origin = directory.origin(evaluation_origin(policy, tasks, run.seed))
+                episodes = play(policy, left, VideoLibrary(policy.layout.config.media), run, origin)
+                write_down(episodes, directory, run, len(seats), len(done))
         return policy_row(run.agent, read_journal(directory.path))
 
 
-def play_batch(policy: Policy, seats: Sequence[Seat], library: Library, run: EvalRun) -> list[Trajectory]:
-    """Play one episode a seat, all at once; one whose video cannot be opened is recorded as invalid."""
-    seated: list[Seat] = []
-    episodes: list[Episode] = []
-    unplayed: dict[str, Trajectory] = {}
-    for seat in seats:
-        try:
-            episodes.append(make_episode(seat.task, library, policy.config, policy.tools))
-            seated.append(seat)
-        except DataError as reason:
-            unplayed[seat.task.item.task_id] = _unplayed(seat.task, policy.config, str(reason), run)
-    played = iter(run_many(policy.players(seated), episodes, policy_name=run.agent, seed=run.seed))
-    return [unplayed.get(seat.task.item.task_id) or next(played) for seat in seats]
+def play(
+    policy: Policy, seats: Sequence[Seat], library: Library, run: EvalRun, origin: str = ""
+) -> Iterator[Trajectory]:
+    """Play one episode a seat, many at once; one whose video cannot be opened is recorded as invalid.
+
+    Args:
+        policy: Who plays.
+        seats: What is played.
+        library: Opens the videos.
+        run: Seed, batch and limits.
+        origin: Kept in the trajectories.
+
+    Yields:
+        Trajectories, as episodes end.
+    """
+    layout = policy.layout
+    starts = [
+        Start(it.task.item, layout.config, episode_builder(it.task, layout, library), run.seed, it.sample)
+        for it in seats
+    ]
+    players = policy.players(seats)
+    if policy.schedule == "threads":
+        played = play_in_threads(players, starts, run.batch, policy_name=run.agent, limits=run.limits)
+    else:
+        refill = policy.schedule == "rounds"
+        played = play_in_rounds(players, starts, run.batch, policy_name=run.agent, limits=run.limits, refill=refill)
+    for idx, episode in played:
+        # The runner broke it off, so the episode itself has no verdict.
+        is_wrong = episode.limit is not None and seats[idx].task.gold is not None
+        yield replace(episode, provenance=origin, correct=False if is_wrong else episode.correct)
 
 
 def read_journal(path: Path) -> list[Trajectory]:
-    """Read the episodes of a run directory.
+    """Read the episodes of a run directory; a torn last line (its writer was killed) does not count.
 
     Raises:
         DataError: A line is damaged.
     """
-    return list(read_trajectories(path / JOURNAL)) if (path / JOURNAL).exists() else []
+    return list(read_trajectories(path / JOURNAL, skip_torn=True)) if (path / JOURNAL).exists() else []
 
 
-def _seed(run_seed: int, task_number: int) -> int:
-    return int(np.random.SeedSequence([run_seed, task_number]).generate_state(1)[0])
+def attempt_seed(run_seed: int, task_id: str, sample: int) -> int:
+    """Derive the seed of one attempt; it depends on neither the number of tasks nor their order."""
+    words = [run_seed, zlib.crc32(task_id.encode()), sample]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
-def _unplayed(task: Task, config: EnvConfig, reason: str, run: EvalRun) -> Trajectory:
-    item = task.item
-    return Trajectory(
-        task_id=item.task_id,
-        video_handle=item.video.handle,
-        question=item.question,
-        options=item.options,
-        prompt_text="",
-        perception=config.perception,
-        turns=(),
-        remaining=Remaining(config.budget.max_calls, config.budget.max_frames),
-        stop=None,
-        invalid=reason,
-        policy=run.agent,
-        seed=run.seed,
-        family=item.family,
-        split=item.split,
-    )
+def episode_builder(task: Task, layout: Layout, library: Library) -> Callable[[], Episode]:
+    """Make what builds a fresh episode of a task, as the policy's layout has it for a video of its length."""
+
+    def build() -> Episode:
+        config = layout.config
+        if layout.is_gated:
+            task.prepare(task.item.video)
+            config = layout.config_for(library.open(task.item.video).duration_s)
+        return make_episode(task, library, config, layout.tools)
+
+    return build
+
+
+def write_down(episodes: Iterator[Trajectory], directory: Run, run: EvalRun, total: int, done: int) -> None:
+    """Journal episodes as they end, with progress and one line of metrics a batch."""
+    with tqdm(desc=run.agent, total=total, initial=done, unit="episode") as progress:
+        for episode in episodes:
+            directory.journal_line(episode.to_json())
+            progress.update()
+            if (progress.n - done) % run.batch == 0 or progress.n == total:
+                directory.metric({"event": "batch", "episodes": progress.n})

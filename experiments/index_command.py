@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from experiments.clip_check import check_clips
 from experiments.runs import Stopwatch, write_json
+from experiments.text_models import TextConfig
 from experiments.video_files import find_videos, video_ref, workers
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
@@ -28,7 +29,7 @@ from vt_env.media.cache import Progress, cache_root, content_hash
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
 from vt_env.media.subtitles import load_subtitles
 from vt_env.media.upkeep import Limits, collect, find_faults
-from vt_env.media.video import TextModels, Video, VideoLibrary
+from vt_env.media.video import Video, VideoLibrary
 from vt_env.types import VideoRef, format_time
 
 MANIFEST_SCHEMA = 1
@@ -45,15 +46,13 @@ class IndexRun:
     asr_model: str | None = None
     """With --asr: a folder with a faster-whisper model, or a name that faster-whisper knows; by default the shipped
     one."""
-    text: bool = False
-    """Also index subtitles by meaning, for the hybrid search of `TextModels` (extra text)."""
     workers: int = 0
     """Videos indexed side by side, each in a process of its own; 0 means as many as there are cores."""
     manifest: Path | None = None
     """JSON file to write: every video with its state, and for missing or undecodable ones why."""
     encoder: str = "colours"
-    """What clips are searched with: colours, or (extra train) world, the small encoder of the generated world, or a
-    CLIP or SigLIP checkpoint by name or folder."""
+    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
+    the small one of the generated world, once experiments.tiny.dual_encoder has trained it."""
     check: bool = False
     """Plant queries whose answers are known, and fail if retrieval finds them hardly more often than chance."""
     verify: bool = False
@@ -66,6 +65,8 @@ class IndexRun:
     """With --gc: delete what has not been used for this many days."""
     media: MediaConfig = field(default_factory=MediaConfig)
     """How frames are stored and clips are cut."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
     def __post_init__(self) -> None:
         if not (self.paths or self.verify or self.gc):
@@ -120,13 +121,9 @@ def library(run: IndexRun) -> VideoLibrary:
     Raises:
         ConfigError: The encoder cannot be loaded, or an extra is not installed.
     """
-    models = TextModels()
-    if run.text:
-        from vt_env.doors.sentence_models import SentenceEncoder
-
-        models = TextModels(SentenceEncoder())
     transcribe = (run.asr_model or True) if run.asr else False
-    return VideoLibrary(run.media, encoder=make_encoder(run.encoder), text_models=models, transcribe=transcribe)
+    encoder, models = make_encoder(run.encoder), run.text.open()
+    return VideoLibrary(run.media, encoder=encoder, text_models=models, transcribe=transcribe)
 
 
 def make_encoder(name: str) -> ClipEncoder:

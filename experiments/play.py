@@ -8,20 +8,23 @@ Beside the transcript it writes pictures: each look at its native size, and a st
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import tyro
 
-from agents.base import BatchPolicy, Conversation
+from agents.base import BatchPolicy, Conversation, ask
+from agents.gate import GateConfig
 from agents.human import HumanAgent
 from agents.rollout import AgentBatch
+from experiments.models import ModelConfig
 from experiments.pictures import draw_look
-from experiments.policies import ModelConfig, Policy, PolicyName, Seat, build_policy
+from experiments.policies import Layout, Policy, Seat, build_policy
 from experiments.runs import write_text
+from experiments.text_models import TextConfig
 from experiments.video_files import VIDEO_SUFFIXES, video_ref
 from vt_env.actions import parse_action
-from vt_env.config import EnvConfig, resolve_budget
+from vt_env.config import resolve_budget
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
@@ -44,8 +47,8 @@ class PlayRun:
     """What to ask about a video file."""
     option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """An answer to choose from; give it twice or more."""
-    agent: Literal["hand"] | PolicyName = "hand"
-    """Who plays: you, or a policy."""
+    agent: str = "hand"
+    """Who plays: you (`hand`), a policy, or `module:Class` or `file.py:Class` of your own."""
     task_id: str = ""
     """Which of the tasks; by default the seed chooses."""
     split: str = "test"
@@ -58,8 +61,12 @@ class PlayRun:
     """Preset of what the episode may spend."""
     out: Path = Path("runs/play")
     """Folder for pictures, transcript and trajectory; what an earlier episode wrote there is replaced."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
 
 def main(run: PlayRun) -> None:
@@ -70,8 +77,10 @@ def main(run: PlayRun) -> None:
         DataError: The video cannot be read.
     """
     task, policy = choose_task(run), _policy(run)
-    library = VideoLibrary(policy.config.media, transcribe=run.asr)
-    episode = make_episode(task, library, policy.config, policy.tools)
+    layout = policy.layout
+    library = VideoLibrary(layout.config.media, text_models=run.text.open(), transcribe=run.asr)
+    config = layout.config_for(library.open(task.item.video).duration_s)
+    episode = make_episode(task, library, config, layout.tools)
     run.out.mkdir(parents=True, exist_ok=True)
     replies = _play(run, episode, policy.players([Seat(task, run.seed)]), library.open(task.item.video).store.video)
     draw_storyboard(episode).save(run.out / "storyboard.png")
@@ -106,11 +115,9 @@ def choose_task(run: PlayRun) -> Task:
 
 def _policy(run: PlayRun) -> Policy:
     if run.agent != "hand":
-        return build_policy(run.agent, run.model, run.budget)
-    tools = tools_for("frames")
-    return Policy(
-        EnvConfig(budget=resolve_budget(run.budget)), tools, lambda seats: AgentBatch([HumanAgent(tools, input)])
-    )
+        return build_policy(run.agent, run.model, run.budget, run.gate)
+    layout = Layout("frames", tools_for("frames"), resolve_budget(run.budget))
+    return Policy(run.agent, layout, lambda seats: AgentBatch([HumanAgent(layout.tools, input)]))
 
 
 def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile) -> list[str]:
@@ -122,7 +129,7 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
         print(episode.prompt_text)
     while episode.stop is None:
         try:
-            reply = policy.act([conversation])[0]
+            reply = ask(policy, [conversation])[0].text
         except EOFError:
             break
         conversation.replies.append(reply)

@@ -1,106 +1,183 @@
 """The policies of the result table by name: what each is shown, which tools it has, who plays.
 
-`blind` and `uniform` get one turn: the first the question alone, the second frames spread over the video as well.
-`caption-only` is a script that reads captions instead of frames. `base`, `sft` and `sft+grpo` are the same program with
-different weights. `oracle` holds the answer key and measures the benchmark, not itself.
+| policy | sees | plays |
+|---|---|---|
+| `random`, `constant` | the question | no model |
+| `blind` | the question | a model, at once |
+| `uniform` | frames spread over the video | a model, at once |
+| `retrieval-only` | frames of the clips that match the question | a model, at once |
+| `scripted` | captions and subtitles, by tools | a script for the generated world |
+| `subtitles` | subtitles, by tools | word overlap |
+| `caption-only` | captions and subtitles, by tools | a model |
+| `base`, `sft`, `sft+rft`, `sft+grpo`, `full` | frames and subtitles, by tools | a model; names tell the weights |
+| `always-tools` | the same | a model that may not answer before it has looked |
+| `gated` | what the paper's confidence gate shows it | a model, and behind it any of these with tools |
+| `oracle` | the answer key | measures the benchmark, not itself |
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
+from agents.always_tools import AlwaysTools
 from agents.base import Agent, BatchPolicy
-from agents.chat import ChatPolicy, ChatTokens, Generator, OneTurnPolicy
 from agents.constant import ConstantAgent
+from agents.direct import OneTurnPolicy
+from agents.gate import ConfidenceGate, GateConfig, gate_budget, gate_looks
 from agents.oracle import OracleAgent
 from agents.random_agent import RandomAgent
 from agents.rollout import AgentBatch
 from agents.scripted import ScriptedAgent
 from agents.subtitle_agent import SubtitleAgent
+from experiments.models import BASE_MODEL, Model, ModelConfig, Schedule, load_model
+from experiments.own_agents import is_own, load_class, make_agent
 from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
 from vt_env.tasks import Task
 from vt_env.tool import Tool
 from vt_env.tools import tools_for
 
-PolicyName = Literal[
-    "random", "constant", "blind", "uniform", "caption-only", "subtitles", "base", "sft", "sft+grpo", "oracle"
-]
-POLICIES: tuple[str, ...] = get_args(PolicyName)
+POLICIES = (
+    "random", "constant", "blind", "uniform", "retrieval-only", "scripted", "subtitles", "caption-only", "always-tools",
+    "base", "full", "sft", "sft+rft", "sft+grpo", "gated", "oracle",
+)  # fmt: skip
 """In the order of the table."""
-ONE_TURN = ("blind", "uniform")
-MODELS = (*ONE_TURN, "base", "sft", "sft+grpo")
+ONE_TURN = ("blind", "uniform", "retrieval-only")
+TRAINED = ("sft", "sft+rft", "sft+grpo")
+"""Policies that name a checkpoint of the user's own training."""
+MODELS = (*ONE_TURN, "caption-only", "always-tools", "base", "full", *TRAINED, "gated")
 """The policies that are language models."""
-
-BASE_MODEL = Path(__file__).parent / "tiny" / "base"
-"""The shipped checkpoint."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """How a language model is run."""
-
-    path: str = ""
-    """Checkpoint folder or hub name; empty means the shipped base model, which `sft` and `sft+grpo` cannot mean."""
-    backend: Literal["transformers", "vllm"] = "transformers"
-    """What generates."""
-    temperature: float = 0.0
-    """0 takes the likeliest token."""
-    max_new_tokens: int = 128
-    """Length at which a reply is cut off."""
-    uniform_frames: int = 8
-    """Frames that `uniform` is shown."""
+CAPTIONS = ("scripted", "caption-only")
 
 
 @dataclass(frozen=True)
 class Seat:
-    """A task with the seed of whoever plays it."""
+    """One attempt at a task, with the seed of whoever plays it."""
 
     task: Task
     seed: int
+    sample: int = 0
+    """Which attempt it is."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the episodes of a policy are like, known before any model is loaded."""
+
+    perception: str
+    tools: tuple[Tool, ...]
+    """Tools of the episode; what of them a model is told is the policy's business."""
+    budget: BudgetConfig
+    is_gated: bool = False
+
+    @property
+    def config(self) -> EnvConfig:
+        """Everything about an episode but its task; for a gated policy before the gate divides the budget."""
+        return EnvConfig(self.perception, self.budget)
+
+    def config_for(self, duration_s: float) -> EnvConfig:
+        """Everything about an episode of a video of this length."""
+        return replace(self.config, budget=gate_budget(self.budget, duration_s)) if self.is_gated else self.config
 
 
 @dataclass(frozen=True)
 class Policy:
     """Everything that a policy's episodes need."""
 
-    config: EnvConfig
-    tools: tuple[Tool, ...]
+    name: str
+    layout: Layout
     players: Callable[[Sequence[Seat]], BatchPolicy]
-    """Makes the players of one batch of episodes."""
+    """Makes the players of many episodes."""
+    schedule: Schedule = "rounds"
+    origin: Mapping[str, Any] = field(default_factory=lambda: {})
+    """What provenance says of the model and its engine."""
+    close: Callable[[], None] = lambda: None
+    """Lets go of servers."""
 
 
-def build_policy(name: str, model: ModelConfig, budget: str | BudgetConfig) -> Policy:
-    """Build a policy by its name; a language model is loaded here.
+def layout_of(name: str, model: ModelConfig, budget: str | BudgetConfig, gate: GateConfig | None = None) -> Layout:
+    """Say what a policy's episodes are like.
 
     Raises:
-        ConfigError: There is no such policy or budget, or its checkpoint is missing.
+        ConfigError: There is no such policy or budget.
     """
+    if is_own(name):
+        perception = getattr(load_class(name), "perception", "frames")
+        return Layout(perception, tools_for(perception), resolve_budget(budget))
     if name not in POLICIES:
-        raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}{suggest(name, POLICIES)}")
-    config = EnvConfig("captions" if name == "caption-only" else "frames", _budget(name, model, resolve_budget(budget)))
-    tools = () if name in ONE_TURN else tools_for(config.perception)
-    if name in MODELS:
-        return Policy(config, tools, _model_players(name, model, tools))
-    make = _agent_maker(name, tools)
-    return Policy(config, tools, lambda seats: AgentBatch([make(seat) for seat in seats]))
+        own = "or module:Class or file.py:Class of your own"
+        raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}, {own}{suggest(name, POLICIES)}")
+    if name == "gated":
+        return _gated_layout((gate or GateConfig()).agent, model, budget)
+    perception = "captions" if name in CAPTIONS else "frames"
+    tools = () if name in ("blind", "uniform") else tools_for(perception)
+    return Layout(perception, tools, _budget(name, model, resolve_budget(budget)))
+
+
+def build_policy(
+    name: str,
+    model: ModelConfig,
+    budget: str | BudgetConfig,
+    gate: GateConfig | None = None,
+    concurrency: int = 8,
+) -> Policy:
+    """Build a policy by its name; a language model is loaded here.
+
+    Args:
+        name: One of `POLICIES`, or a class of the user's own.
+        model: The language model, for policies that are one.
+        budget: What an episode may spend.
+        gate: The gate, for `gated`.
+        concurrency: Requests under way at once, where a server plays.
+
+    Raises:
+        ConfigError: There is no such policy or budget, or its checkpoint or server is missing.
+    """
+    layout = layout_of(name, model, budget, gate)
+    if is_own(name):
+        return Policy(name, layout, _agents(name, layout), "threads")
+    if name not in MODELS:
+        return Policy(name, layout, _agents(name, layout))
+    chosen = gate or GateConfig()
+    inner = chosen.agent if name == "gated" else name
+    loaded = load_model(model, _checkpoint(inner, model), concurrency)
+    players = _gated(chosen, layout, loaded) if name == "gated" else _model_players(name, layout, loaded)
+    return Policy(name, layout, players, loaded.schedule, loaded.origin, loaded.close)
+
+
+def _gated_layout(inner: str, model: ModelConfig, budget: str | BudgetConfig) -> Layout:
+    if inner == "gated" or inner in ONE_TURN:
+        raise ConfigError(f"gate.agent={inner!r}: need a policy that plays on with tools, such as 'full' or 'sft'")
+    layout = layout_of(inner, model, budget)
+    if layout.perception != "frames":
+        raise ConfigError(f"gate.agent={inner!r} reads captions: the gate answers from frames; take another policy")
+    return replace(layout, is_gated=True)
 
 
 def _budget(name: str, model: ModelConfig, budget: BudgetConfig) -> BudgetConfig:
+    if name == "retrieval-only":
+        return replace(budget, max_calls=gate_looks(budget).calls, global_frames=0)
     if name not in ONE_TURN:
         return budget
     shown = model.uniform_frames if name == "uniform" else 0
     return BudgetConfig(max_calls=1, max_frames=shown + 1, frames_per_zoom=1, global_frames=shown)
 
 
-def _agent_maker(name: str, tools: tuple[Tool, ...]) -> Callable[[Seat], Agent]:
+def _agents(name: str, layout: Layout) -> Callable[[Sequence[Seat]], BatchPolicy]:
+    make = _agent_maker(name, layout)
+    return lambda seats: AgentBatch(lambda idx: make(seats[idx]))
+
+
+def _agent_maker(name: str, layout: Layout) -> Callable[[Seat], Agent]:
+    if is_own(name):
+        kind = load_class(name)
+        return lambda seat: make_agent(kind, seat.seed, layout.tools)
     makers: Mapping[str, Callable[[Seat], Agent]] = {
-        "random": lambda seat: RandomAgent(np.random.default_rng(seat.seed), tools),
+        "random": lambda seat: RandomAgent(np.random.default_rng(seat.seed), layout.tools),
         "constant": lambda seat: ConstantAgent(),
-        "caption-only": lambda seat: ScriptedAgent(np.random.default_rng(seat.seed)),
+        "scripted": lambda seat: ScriptedAgent(np.random.default_rng(seat.seed)),
         "subtitles": lambda seat: SubtitleAgent(),
         "oracle": _oracle,
     }
@@ -115,48 +192,31 @@ def _oracle(seat: Seat) -> Agent:
     return OracleAgent(seat.task.gold, seat.task.item)
 
 
-def _model_players(name: str, model: ModelConfig, tools: tuple[Tool, ...]) -> Callable[[Sequence[Seat]], BatchPolicy]:
-    path = _checkpoint(name, model.path)
-    processor = _processor(path)
-    tokens = ChatTokens(processor, [tool.schema for tool in tools])
-    generator = _generator(path, processor, model)
-
+def _model_players(name: str, layout: Layout, model: Model) -> Callable[[Sequence[Seat]], BatchPolicy]:
     def players(seats: Sequence[Seat]) -> BatchPolicy:
-        policy = ChatPolicy(tokens, generator, [seat.seed for seat in seats])
-        return OneTurnPolicy(policy) if name in ONE_TURN else policy
+        policy = model.policy(() if name in ONE_TURN else layout.tools, [seat.seed for seat in seats])
+        if name in ONE_TURN:
+            return OneTurnPolicy(policy, gate_looks(layout.budget) if name == "retrieval-only" else None)
+        return AlwaysTools(policy) if name == "always-tools" else policy
 
     return players
 
 
-def _checkpoint(name: str, path: str) -> str:
-    if path:
-        return path
-    if name in ("sft", "sft+grpo"):
+def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence[Seat]], BatchPolicy]:
+    with_tools = _model_players(gate.agent, layout, model) if gate.agent in MODELS else _agents(gate.agent, layout)
+
+    def players(seats: Sequence[Seat]) -> BatchPolicy:
+        answerer = model.policy((), [seat.seed for seat in seats])
+        return ConfidenceGate(with_tools(seats), answerer, gate.tau, gate_looks(layout.budget))
+
+    return players
+
+
+def _checkpoint(name: str, model: ModelConfig) -> str:
+    if model.path or model.backend == "openai":
+        return model.path
+    if name in TRAINED:
         raise ConfigError(f"agent={name!r} needs its checkpoint: give --model.path")
     if not BASE_MODEL.is_dir():
         raise ConfigError(f"{BASE_MODEL}: the base model is missing: run vt-env pretrain or give --model.path")
     return str(BASE_MODEL)
-
-
-def _processor(path: str) -> Any:
-    from transformers import AutoProcessor
-
-    from vt_env.doors.trl import prepare_processor
-
-    try:
-        return prepare_processor(AutoProcessor.from_pretrained(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"--model.path {path}: no checkpoint with a processor ({str(error).splitlines()[0]})"
-        ) from error
-
-
-def _generator(path: str, processor: Any, model: ModelConfig) -> Generator:
-    # One of two heavy libraries, and only where a language model plays.
-    if model.backend == "vllm":
-        from agents.vllm_backend import VllmGenerator
-
-        return VllmGenerator(path, processor, model.max_new_tokens, model.temperature)
-    from agents.hf_backend import TransformersGenerator
-
-    return TransformersGenerator(path, processor, model.max_new_tokens, model.temperature)

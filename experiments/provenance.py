@@ -35,7 +35,7 @@ def provenance(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "schema": 1,
         "commit": commit(),
-        "uncommitted_changes": _has_uncommitted_changes(),
+        "uncommitted_changes": has_uncommitted_changes(),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := package_version(name))},
         "seeds": dict(_seeds(resolved)),
@@ -63,7 +63,8 @@ def commit() -> str | None:
     return _git("rev-parse", "HEAD")
 
 
-def _has_uncommitted_changes() -> bool | None:
+def has_uncommitted_changes() -> bool | None:
+    """Tell whether this source tree differs from its commit; `None` where it is not a git checkout."""
     return None if commit() is None else bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 

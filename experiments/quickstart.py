@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.policies import BASE_MODEL, MODELS
+from experiments.models import BASE_MODEL
+from experiments.policies import MODELS
 from experiments.report import ReportRun
 from experiments.report import main as write_report
 from experiments.runs import Run, Stopwatch, open_run
@@ -29,7 +30,7 @@ from vt_env.media.video import VideoLibrary
 from vt_env.tasks import load_tasks
 from vt_env.types import VideoRef
 
-EVALUATED = ("random", "blind", "uniform", "caption-only", "base", "sft", "sft+grpo", "oracle")
+EVALUATED = ("random", "blind", "uniform", "scripted", "base", "sft", "sft+grpo", "oracle")
 """The policies of the table, in the order in which they are evaluated."""
 BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""

@@ -23,8 +23,11 @@ from vt_env.uncertainty import holm
 SCHEMA = 1
 
 COMPARED: Mapping[str, Sequence[str]] = {
-    "sft+grpo": ("sft", "base", "uniform", "blind", "caption-only"),
-    "sft": ("base", "uniform", "blind", "caption-only"),
+    "sft+grpo": ("sft", "base", "uniform", "blind", "scripted"),
+    "sft+rft": ("sft", "base", "uniform"),
+    "sft": ("base", "uniform", "blind", "scripted"),
+    "gated": ("sft+grpo", "sft", "base", "uniform"),
+    "retrieval-only": ("uniform", "blind"),
     "base": ("uniform", "blind"),
     "uniform": ("blind",),
     "subtitles": ("random", "constant"),

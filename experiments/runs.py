@@ -12,17 +12,21 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.provenance import commit, provenance
 from vt_env.errors import ConfigError, DataError
+from vt_env.fingerprint import fingerprint
 
 CONFIG, PROVENANCE, JOURNAL, METRICS = "config.json", "provenance.json", "journal.jsonl", "metrics.jsonl"
 
 _ELSEWHERE = ("out",)
 """Fields that say where a run lies and not what it does: two directories may differ in them."""
+
+HOW_ONLY: Mapping[str, bool] = {"how_only": True}
+"""Metadata of fields that say how a run is done and not what: it may go on with other values of them."""
 
 
 class Stopwatch:
@@ -47,6 +51,28 @@ class Run:
     def journal(self, record: Mapping[str, object]) -> None:
         """Append one record to the journal; it survives the death of this process from here on."""
         _append_line(self.path / JOURNAL, record)
+
+    def journal_line(self, line: str) -> None:
+        """Append one record that is written already, without its line end."""
+        with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def origin(self, entry: Mapping[str, Any]) -> str:
+        """Keep in `provenance.json` what is the same for many records of the journal.
+
+        A run that goes on with another commit, other versions or another server has several of these.
+
+        Args:
+            entry: Plain JSON values.
+
+        Returns:
+            Its key in `origins`, a fingerprint of it.
+        """
+        key = fingerprint(entry)
+        known = read_json(self.path / PROVENANCE)
+        if key not in known.get("origins", {}):
+            write_json(self.path / PROVENANCE, {**known, "origins": {**known.get("origins", {}), key: dict(entry)}})
+        return key
 
     def journalled(self) -> list[dict[str, Any]]:
         """Read every record of the journal, in order.
@@ -108,8 +134,8 @@ def resolve(config: object) -> dict[str, Any]:
     """Turn a dataclass into what JSON gives back when it is read again: tuples as lists, paths as text."""
     if not is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"config is {type(config).__name__}: need a dataclass")
-    fields = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
-    return json.loads(json.dumps(fields, default=str))
+    values = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
+    return json.loads(json.dumps(_what_only(config, values), default=str))
 
 
 def wall_s(path: Path) -> float:
@@ -190,6 +216,15 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
     if difference:
         field, was, wanted = difference
         raise ConfigError(f"{path} was run with {field}={was!r}, now {field}={wanted!r}: give another --out")
+
+
+def _what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for field in fields(config):
+        if field.name in values and not field.metadata.get("how_only"):
+            inner, value = getattr(config, field.name), values[field.name]
+            kept[field.name] = _what_only(inner, value) if is_dataclass(inner) else value
+    return kept
 
 
 def _first_difference(before: Any, now: Any, field: str = "") -> tuple[str, Any, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from agents.chat import ChatPolicy, ChatTokens, Generator, TokenSequence
+from agents.chat import ChatPolicy, ChatTokens, Completion, Generator, TokenSequence
 from agents.rollout import record_unopened, run_many
 from experiments.token_budget import check_frame_size
 from vt_env.config import EnvConfig, MediaConfig, resolve_budget
@@ -109,7 +109,7 @@ class CountingGenerator:
         self.context_tokens = generator.context_tokens
         self.max_new_tokens = generator.max_new_tokens
 
-    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[list[int]]:
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
         """Write one reply a sequence; see `agents.chat.Generator`."""
         replies = self._generator.generate(sequences, seeds)
         self._written += sum(map(len, replies))

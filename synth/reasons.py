@@ -69,17 +69,24 @@ def evidence_not_viewed(trajectory: Trajectory, evidence: Evidence) -> str | Non
 
 
 def answered_before_evidence(trajectory: Trajectory, evidence: Evidence) -> str | None:
-    """A thought names the right option, and no other, before any evidence was viewed and before any result named it."""
+    """A thought says what the answer is, rightly, before any evidence was viewed and before any result named it.
+
+    Literal: the option's text or letter follows "answer" or "must be" within a few words. An option that is merely
+    taken up next is no answer.
+    """
     option = _right_option(trajectory)
     if not evidence or option is None:
         return None
-    others = [it for it in trajectory.options if it != option]
+    letter = chr(ord("A") + trajectory.options.index(option)) if option in trajectory.options else option
+    # A letter counts as it is written, and not before another word: "the answer is a number", "Answer: A man ...".
+    named = rf"(?<!\w)(?:(?i:{re.escape(' '.join(option.split()))})(?!\w)|{letter}(?!\w| [a-z]))"
+    claim = re.compile(rf"\b(?i:answer|must be)\b[^.\n]{{0,40}}?{named}")
     shown, seen = trajectory.question, []
     for number, turn in enumerate(trajectory.turns):
         if any(_touches(seen, it) for it in evidence) or _states(shown, option):
             return None
-        if _states(_thought(turn), option) and not any(_states(_thought(turn), it) for it in others):
-            return f"turn {number + 1} names {option!r}"
+        if claim.search(" ".join(_thought(turn).split())):
+            return f"turn {number + 1} says that it is {option!r}"
         shown, seen = f"{shown}\n{turn.observation_text}", [*seen, *turn.viewed]
     return None
 

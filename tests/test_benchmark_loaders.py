@@ -334,7 +334,8 @@ def test_the_real_nextgqa_files_are_complete_but_for_their_videos():
     assert (split.official_questions, split.videos, len(coverage.missing_videos)) == (3358, 567, 567)
     assert coverage.counts[DefectKind.DUPLICATE_OPTIONS] == 1
     assert set(coverage.counts) == {DefectKind.DUPLICATE_OPTIONS, DefectKind.MISSING_VIDEO}
-    assert "doc-doc/NExT-GQA 63772e02, val.csv" in coverage.text()
+    for name in ("val.csv", "gsub_val.json"):
+        assert f"doc-doc/NExT-GQA 63772e02, {name}" in coverage.text()
     with pytest.raises(ConfigError, match=r"none of its 567 videos .*missing 4882821564, 2435100235"):
         load_tasks(NEXTGQA)
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from agents.base import Conversation
-from agents.chat import ChatPolicy, ChatTokens, OneTurnPolicy, TokenSequence, images_of
+from agents.chat import ChatPolicy, ChatTokens, Completion, TokenSequence, images_of
+from agents.direct import OneTurnPolicy
 from vt_env.prompts import system_text
+from vt_env.reply_record import ReplyEnd
 from vt_env.types import FrameBatch, Observation, Remaining
 
 pytest.importorskip("transformers")
@@ -58,7 +60,11 @@ class Parrot:
         pairs = zip(sequences, seeds, strict=True)
         self.read.append([(list(sequence.ids), len(sequence.images), seed) for sequence, seed in pairs])
         line = next(self.lines)
-        return [self.tokens.reply_ids(line) for _ in sequences]
+        return [Completion(self.tokens.reply_ids(line)) for _ in sequences]
+
+
+def texts(policy, *conversations):
+    return [reply.text for reply in policy.act(conversations)]
 
 
 def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(processor):
@@ -79,10 +85,10 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
     parrot = Parrot(tokens, ["first reply", "second reply"])
     policy = ChatPolicy(tokens, parrot, seeds=range(6))
     conversation = Conversation(5, [opening()])
-    conversation.replies += policy.act([conversation])
+    conversation.replies += texts(policy, conversation)
     assert conversation.replies == ["first reply"]
     conversation.observations.append(looked(1))
-    assert policy.act([conversation]) == ["second reply"]
+    assert texts(policy, conversation) == ["second reply"]
     (first_ids, first_images, first_seed), (second_ids, second_images, second_seed) = (
         parrot.read[0][0],
         parrot.read[1][0],
@@ -95,7 +101,10 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
 def test_a_conversation_that_no_longer_fits_gets_an_empty_reply_and_the_others_go_on(processor):
     tokens = ChatTokens(processor, SCHEMAS)
     policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), seeds=range(2))
-    assert policy.act([Conversation(0, [opening("word " * 300)]), Conversation(1, [opening()])]) == ["", "here"]
+    too_long, short = policy.act([Conversation(0, [opening("word " * 300)]), Conversation(1, [opening()])])
+    assert (too_long.text, too_long.record.ended) == ("", ReplyEnd.CONTEXT)
+    assert (short.text, short.record.ended) == ("here", ReplyEnd.STOP)
+    assert too_long.record.prompt_tokens > 380 and too_long.record.completion_tokens == 0
 
 
 def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processor):
@@ -103,9 +112,9 @@ def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processo
     parrot = Parrot(tokens, ["only reply"])
     policy = OneTurnPolicy(ChatPolicy(tokens, parrot, seeds=[0]))
     conversation = Conversation(0, [opening("Question: what?\nA. 1\nB. 2\nVideo 10:00 long. Left: 1 calls, 1 frames.")])
-    conversation.replies += policy.act([conversation])
+    conversation.replies += texts(policy, conversation)
     conversation.observations.append(opening("Error: no tool"))
-    assert policy.act([conversation]) == ["only reply"]
+    assert texts(policy, conversation) == ["only reply"]
     read = processor.tokenizer.decode(parrot.read[0][0][0])
     assert len(parrot.read) == 1 and "Video 10:00 long. Left: 0 calls. Answer now.<|im_end|>" in read
 
@@ -125,8 +134,41 @@ def test_a_sampled_reply_does_not_depend_on_its_neighbours_in_the_batch(processo
     model = TransformersGenerator(checkpoint, processor, max_new_tokens=8, temperature=1.0)
     sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
     together = model.generate(sequences, seeds=[11, 12])
-    assert together == [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
-    assert together != model.generate(sequences, seeds=[13, 14])
+    alone = [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
+    assert [it.ids for it in together] == [it.ids for it in alone]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+    assert [it.ids for it in together] != [it.ids for it in model.generate(sequences, seeds=[13, 14])]
+
+
+def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(processor, checkpoint):
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from agents.hf_backend import TransformersGenerator
+
+    sequence = TokenSequence(ChatTokens(processor, []).prompt_ids(Conversation(0, [opening()]).messages(system_text())))
+    (written,) = TransformersGenerator(checkpoint, processor, max_new_tokens=5, temperature=1.0).generate(
+        [sequence], [4]
+    )
+    whole = torch.tensor([sequence.ids + written.ids])
+    with torch.inference_mode():
+        logits = AutoModelForImageTextToText.from_pretrained(checkpoint).eval()(input_ids=whole).logits[0]
+    expected = torch.log_softmax(logits[len(sequence.ids) - 1 : -1], dim=-1)
+    chosen = [float(expected[number, token]) for number, token in enumerate(written.ids)]
+    np.testing.assert_allclose(written.logprobs, chosen, atol=1e-4)
+
+
+def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    conversation = Conversation(3, [opening(), looked(2), looked(1)], ["first call", "second call"])
+    parrot = Parrot(tokens, ["answer"])
+    assert texts(ChatPolicy(tokens, parrot, seeds=range(4)), conversation) == ["answer"]
+    messages = conversation.messages(system_text())
+    in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
+    options = {"tokenize": True, "return_dict": False, "add_generation_prompt": True}
+    ((ids, images, _),) = parrot.read[0]
+    assert ids == processor.apply_chat_template(messages, tools=in_order, **options)[0] and images == 3
 
 
 @pytest.mark.train
@@ -139,8 +181,11 @@ def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, 
     sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
     seeds = [0] * len(sequences)
     expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
-    assert VllmGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds) == expected
-    assert len({tuple(ids) for ids in expected}) > 1, "the prompts must matter"
+    got = VllmGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
+    assert [it.ids for it in got] == [it.ids for it in expected]
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-3)
+    assert len({tuple(it.ids) for it in expected}) > 1, "the prompts must matter"
 
 
 def test_an_unused_image_is_never_written(processor, checkpoint):
@@ -149,4 +194,4 @@ def test_an_unused_image_is_never_written(processor, checkpoint):
     model = TransformersGenerator(checkpoint, processor, max_new_tokens=4)
     reply = model.generate(two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"])), seeds=[0, 0])
     image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    assert all(image_token not in ids for ids in reply)
+    assert all(image_token not in completion.ids for completion in reply)

@@ -118,7 +118,7 @@ def test_observations_carry_frames_text_and_budget():
     assert observation["remaining"] == {"calls": 7, "frames": 14}
 
 
-def test_answering_terminates_and_calling_on_truncates():
+def test_an_answer_ends_an_episode_and_so_does_calling_on_without_calls():
     env = make(budget=BudgetConfig(max_calls=1, max_frames=8))
     env.reset(seed=0)
     _, reward, terminated, truncated, info = env.step((ANSWER_IDX, 1))
@@ -129,7 +129,7 @@ def test_answering_terminates_and_calling_on_truncates():
     env.reset(seed=0)
     env.step(LOOK)
     _, reward, terminated, truncated, info = env.step("?")
-    assert (reward, terminated, truncated, info["stop_reason"]) == (0.0, False, True, "out_of_calls")
+    assert (reward, terminated, truncated, info["stop_reason"]) == (0.0, True, False, "out_of_calls")
     assert (info["error"], info["answer_status"]) == ("over_budget", "unparsed")
 
 

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from experiments import evaluate as evaluation
-from experiments.evaluate import EvalRun, evaluate, play_batch, read_journal
-from experiments.policies import ModelConfig, Seat, build_policy
+from experiments.evaluate import EvalRun, evaluate, play, read_journal
+from experiments.models import ModelConfig
+from experiments.policies import Seat, build_policy
 from experiments.runs import JOURNAL
 from tests.videos import VideoSpec, write_video
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
+from vt_env.trajectory import Trajectory
 from vt_env.types import VideoRef
 
 HERE = Path(__file__).parents[1]
@@ -44,6 +46,10 @@ def run_of(folder: Path, out: Path, **changes) -> EvalRun:
     return replace(EvalRun(out=out, tasks=str(folder), batch=3), **changes)
 
 
+def by_task(path: Path) -> dict[tuple[str, int], Trajectory]:
+    return {(it.task_id, it.sample): it.without_times() for it in read_journal(path)}
+
+
 @pytest.mark.parametrize(("agent", "accuracy"), [("oracle", 1.0), ("constant", 0.0), ("subtitles", 1.0)])
 def test_agents_score_what_they_must(folder, tmp_path, agent, accuracy):
     row = evaluate(run_of(folder, tmp_path, agent=agent))
@@ -53,7 +59,7 @@ def test_agents_score_what_they_must(folder, tmp_path, agent, accuracy):
 def test_the_first_n_tasks_are_played_each_once_and_named_in_the_journal(folder, tmp_path):
     evaluate(run_of(folder, tmp_path, agent="random", n=5, seed=3))
     episodes = read_journal(tmp_path)
-    assert [it.task_id for it in episodes] == [f"task-{n:02d}" for n in range(5)]
+    assert sorted(it.task_id for it in episodes) == [f"task-{n:02d}" for n in range(5)]
     assert {(it.policy, it.seed) for it in episodes} == {("random", 3)}
 
 
@@ -79,7 +85,8 @@ def test_a_torn_journal_goes_on_to_what_an_undisturbed_run_writes(folder, tmp_pa
     torn = b"".join(lines[:kept_lines]) + lines[kept_lines][:40]
     (tmp_path / "torn" / JOURNAL).write_bytes(torn)
     evaluate(run_of(folder, tmp_path / "torn", agent="random"))
-    assert (tmp_path / "torn" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+    assert by_task(tmp_path / "torn") == by_task(tmp_path / "whole")
+    assert len(read_journal(tmp_path / "torn")) == 12
 
 
 def test_a_killed_process_loses_no_finished_episode_and_repeats_none(folder, tmp_path):
@@ -97,7 +104,7 @@ def test_a_killed_process_loses_no_finished_episode_and_repeats_none(folder, tmp
     assert 3 <= before.count(b"\n") < 12
     subprocess.run([sys.executable, "-m", "experiments.cli", "eval", *flags], cwd=HERE, check=True, capture_output=True)
     assert journal.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    assert [it.task_id for it in read_journal(tmp_path)] == [f"task-{n:02d}" for n in range(12)]
+    assert sorted(it.task_id for it in read_journal(tmp_path)) == [f"task-{n:02d}" for n in range(12)]
     assert (tmp_path / "report.json").exists()
 
 
@@ -106,30 +113,28 @@ def test_a_video_that_cannot_be_opened_is_an_error_and_no_wrong_answer(tmp_path)
     lost = fake_task(task_id="lost")
     lost = replace(lost, item=replace(lost.item, video=VideoRef("elsewhere", "elsewhere.mp4")))
     seats = [Seat(task, 0) for task in (fake_task(task_id="first"), lost, fake_task(task_id="last"))]
-    episodes = play_batch(policy, seats, FakeLibrary(), EvalRun(agent="oracle"))
-    assert [it.task_id for it in episodes] == ["first", "lost", "last"]
-    assert [it.correct for it in episodes] == [True, None, True]
-    assert "elsewhere" in episodes[1].invalid and not episodes[1].turns
+    episodes = {it.task_id: it for it in play(policy, seats, FakeLibrary(), EvalRun(agent="oracle"))}
+    assert {name: it.correct for name, it in episodes.items()} == {"first": True, "lost": None, "last": True}
+    assert "elsewhere" in episodes["lost"].invalid and not episodes["lost"].turns
 
 
 def test_a_video_that_breaks_in_the_middle_is_an_error_too(tmp_path):
     policy = build_policy("oracle", ModelConfig(), "default")
     library = FakeLibrary((FakeVideo(broken_from_s=300.0),))
-    (episode,) = play_batch(policy, [Seat(fake_task(), 0)], library, EvalRun(agent="oracle"))
+    (episode,) = play(policy, [Seat(fake_task(), 0)], library, EvalRun(agent="oracle"))
     assert episode.correct is None and "nothing can be decoded" in episode.invalid
 
 
 def test_a_task_without_a_key_has_no_oracle(tmp_path):
     policy = build_policy("oracle", ModelConfig(), "default")
     with pytest.raises(ConfigError, match="no oracle"):
-        play_batch(policy, [Seat(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle"))
+        list(play(policy, [Seat(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle")))
 
 
 def test_random_answers_do_not_depend_on_the_batch(folder, tmp_path):
     evaluate(run_of(folder, tmp_path / "a", agent="random", batch=1))
     evaluate(run_of(folder, tmp_path / "b", agent="random", batch=12))
-    a, b = read_journal(tmp_path / "a"), read_journal(tmp_path / "b")
-    assert [it.turns for it in a] == [it.turns for it in b]
+    assert by_task(tmp_path / "a") == by_task(tmp_path / "b")
 
 
 def test_policies_that_are_not_there_are_refused_in_one_line():

@@ -1,5 +1,6 @@
 """Learned encoders: tiny random models of the real classes, and the small sentence model that a package ships."""
 
+import json
 import pickle
 from pathlib import Path
 
@@ -114,3 +115,18 @@ def test_captions_are_found_by_meaning_without_a_shared_word(tmp_path: Path) -> 
         assert index.search(query, 1)[0][0] == lines[place]
     assert (build_line_index(lines, SentenceEncoder(), tmp_path).vectors == index.vectors).all()
     assert build_line_index([], SentenceEncoder(), tmp_path).search("dog", 3) == []
+
+
+def test_the_encoder_of_the_world_is_trained_and_saved_as_a_checkpoint_like_any_other(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from experiments.tiny.dual_encoder import DualEncoderRun, main
+    from vt_env.doors.clip_models import ClipModelEncoder
+
+    main(DualEncoderRun(tmp_path / "encoder", scenes=12, steps=2, batch_size=6, test_scenes=4))
+    record = json.loads((tmp_path / "encoder" / "training.json").read_text())
+    assert record["parameters"] < 1_000_000 and set(record["recall_at_1"]) > {"colour", "shape", "number"}
+    assert sum(it.stat().st_size for it in (tmp_path / "encoder").iterdir()) < 5e6
+    encoder = ClipModelEncoder(tmp_path / "encoder")
+    assert encoder.encode_frames(some_frames(3)).shape == (3, encoder.dim)
+    assert (encoder.encode_text("the red square") != encoder.encode_text("the blue square")).any()
+    assert (encoder.encode_text("the RED square") == encoder.encode_text("the red square")).all()

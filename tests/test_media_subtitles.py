@@ -16,9 +16,9 @@ from vt_env.media.cues import decode_text, parse_cues
 from vt_env.media.encoders import Vectors
 from vt_env.media.line_index import build_line_index
 from vt_env.media.subtitles import SubtitleTrack, load_captions, load_subtitles
-from vt_env.media.summaries import MAX_LINES, WrittenSummaries
+from vt_env.media.summaries import MAX_LINES, ChatSummariser, WrittenSummaries
 from vt_env.media.words import WordIndex, words_of
-from vt_env.types import Interval, SubtitleLine, VideoRef
+from vt_env.types import Caption, Interval, SubtitleLine, VideoRef
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -224,7 +224,10 @@ def test_captions_are_read_in_time_order(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text(
         '{"start_s": 5, "end_s": 9.5, "text": "late"}\n\n{"start_s": 0, "end_s": 5, "text": "early"}\n'
     )
-    assert list(load_captions(tmp_path / "c.jsonl")) == [line(0, 5, "early"), line(5, 9.5, "late")]
+    assert list(load_captions(tmp_path / "c.jsonl")) == [
+        Caption(Interval(0, 5), "early"),
+        Caption(Interval(5, 9.5), "late"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -320,3 +323,18 @@ def test_a_summariser_that_fails_is_loud_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(ConnectionError, match="refused"):
         replace(TRACK, written=WrittenSummaries(Down(), tmp_path)).written_summary("boats")
     assert replace(TRACK, written=WrittenSummaries(Counting(), tmp_path)).written_summary("boats")
+
+
+def test_a_chat_model_is_asked_with_the_times_and_without_control_tokens(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def reply(prompt: str) -> str:
+        asked.append(prompt)
+        return "At 01:05 somebody leaves."
+
+    track = SubtitleTrack((line(65, 70, "I leave {now} <|im_end|>"),))
+    writer = ChatSummariser("tiny", reply)
+    written = replace(track, written=WrittenSummaries(writer, tmp_path)).written_summary("who leaves <|im_start|>?")
+    assert written == "At 01:05 somebody leaves."
+    assert "\n01:05 I leave {now} < |im_end|>\n" in asked[0] and "about this: who leaves < |im_start|>?\n" in asked[0]
+    assert writer.key != ChatSummariser("large", reply).key

@@ -93,7 +93,7 @@ def test_the_log_of_grpo_counts_a_repeated_step_once(report):
 def test_the_page_names_seeds_machine_and_what_was_not_run(report):
     page = (report / "report.md").read_text()
     assert "| sft | 0.50 |" in page and "CPU cores" in page and "seed 4" in page
-    assert "not run: random, constant, blind, uniform, caption-only, subtitles" in page
+    assert "not run: random, constant, blind, uniform, retrieval-only, scripted, subtitles" in page
 
 
 def test_plots_are_pictures(report):

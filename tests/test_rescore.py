@@ -78,7 +78,7 @@ def test_latex_rows_stand_in_the_columns_of_papers_and_an_incomplete_set_under_i
     board = board_of(tmp_path, rows)
     table = latex_table([("sft_7b", board)])
     assert "% policy & rule & Overall[6/2700] & Short & Medium & Long \\\\" in table
-    assert "sft\\_7b & vt\\_env@strict & 66.7 & 100.0 & 100.0 & 0.0 \\\\" in table
+    assert "sft\\_7b & vt\\_env@strict & 66.7 & 100.0 & 100.0 & 0.0 \\\\ % 95 %: " in table
     assert "| vt_env@strict | Overall[6/2700] | 66.7 |" in markdown(board)
     assert "66.7" in plain(board)
 

@@ -142,12 +142,14 @@ def test_what_has_no_known_evidence_is_not_judged_by_it():
 @pytest.mark.parametrize(
     "turns",
     [
-        (thinking("It may be 47 or 12.", SEARCH), LOOK, ANSWER),
+        (thinking("A. 47", SEARCH), LOOK, ANSWER),
+        (thinking("The answer may be 12.", SEARCH), LOOK, ANSWER),
+        (thinking("The answer must be a number. A man may show the answer.", SEARCH), LOOK, ANSWER),
         (LOOK, thinking("It must be 47.", OTHER_LOOK), ANSWER),
         (replace(SEARCH, observation_text="the code is 47"), thinking("It must be 47.", OTHER_LOOK), LOOK, ANSWER),
     ],
 )
-def test_an_option_may_be_named_among_others_and_once_it_was_shown(turns: tuple[TurnRecord, ...]):
+def test_an_option_may_be_taken_up_and_the_answer_stated_once_it_was_shown(turns: tuple[TurnRecord, ...]):
     assert run([attempt("a", *turns)]).rejected == ()
 
 
@@ -168,6 +170,12 @@ def test_a_thought_may_name_what_was_shown_counts_and_times(thought: str):
 def test_a_number_a_quotation_or_a_name_out_of_nowhere_is_a_leak(thought: str):
     (found,) = run([attempt("a", LOOK, thinking(thought, OTHER_LOOK), ANSWER)]).rejected
     assert found.reason == "caption_leak" and found.detail.startswith("turn 2 names ")
+
+
+@pytest.mark.parametrize("claim", ["It must be 47.", "I know: the answer is A", "Answer: option A, surely"])
+def test_an_answer_stated_before_anything_shows_it_is_found(claim: str):
+    (found,) = run([attempt("a", thinking(claim, SEARCH), LOOK, ANSWER)]).rejected
+    assert (found.reason, found.detail) == ("answered_before_evidence", "turn 1 says that it is '47'")
 
 
 def test_a_look_inside_an_earlier_one_is_redundant_and_a_wider_one_is_not():

@@ -16,8 +16,8 @@ from vt_env.config import EnvConfig
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.testing import FakeVideo, fake_task
-from vt_env.trajectory import Trajectory
-from vt_env.types import Interval, SubtitleLine
+from vt_env.trajectory import Trajectory, record_episode
+from vt_env.types import Answer, Interval, SubtitleLine, ToolCall
 
 __all__ = ["small_world"]
 
@@ -32,6 +32,16 @@ COARSE = replace(FRAMES, budget=replace(FRAMES.budget, frames_per_zoom=1))
 def play(video: FakeVideo) -> Trajectory:
     task = fake_task()
     return run_episode(ScriptedAgent(np.random.default_rng(0)), Episode(task.item, task.gold, video, CAPTIONS))
+
+
+def play_briefly() -> Trajectory:
+    """Look once at what is seen briefly, and answer with a thought that repeats the second caption."""
+    task = fake_task()
+    episode = Episode(task.item, task.gold, SEEN_BRIEFLY, CAPTIONS)
+    episode.start()
+    episode.apply(ToolCall("caption_zoom", {"start_s": 320.0, "end_s": 330.0}))
+    episode.apply(Answer("47", "red yes square yes 47"))
+    return record_episode(episode)
 
 
 def replay(source: Trajectory, video: FakeVideo, config: EnvConfig = FRAMES) -> Grounded:
@@ -112,7 +122,7 @@ def test_a_video_that_fails_in_the_replay_makes_it_invalid():
 
 
 def test_a_thought_about_a_caption_that_no_frame_shows_is_found_and_only_the_paper_keeps_it():
-    source = play(SEEN_BRIEFLY)
+    source = play_briefly()
     assert source.correct
     grounded = replay(source, SEEN_BRIEFLY, COARSE)
     (found,) = grounded.divergences
@@ -122,6 +132,6 @@ def test_a_thought_about_a_caption_that_no_frame_shows_is_found_and_only_the_pap
 
 
 def test_a_caption_that_no_frame_shows_does_no_harm_where_no_thought_repeats_it():
-    source = play(SEEN_BRIEFLY)
+    source = play_briefly()
     silent = replace(source.turns[-1], text="<answer>47</answer>")
     assert replay(replace(source, turns=(*source.turns[:-1], silent)), SEEN_BRIEFLY, COARSE).divergences == ()

@@ -1,4 +1,4 @@
-"""Synthesis with real engines: `vllm serve` and the offline engine on the CPU, the shipped base model in both.
+"""Synthesis and evaluation with real engines: `vllm serve` and the offline engine on the CPU, the base model in both.
 
 The base model was never shown a tool, so its replies are steered: a pattern makes it write a call, then an answer. What
 is real is everything around it: rendering, parsing of calls, the protocol, usage, log-probabilities, pictures.
@@ -15,7 +15,9 @@ from agents.openai_api import ChatReply, ChatRequest, ReplyStatus
 from agents.openai_client import OpenAIClient
 from agents.openai_server import ServerConfig
 from experiments.bench.vllm_server import MODEL, serving
-from experiments.policies import BASE_MODEL
+from experiments.evaluate import EvalRun, play
+from experiments.models import BASE_MODEL, ModelConfig, ServerFlags
+from experiments.policies import Seat, build_policy
 from synth.captioners import Captioner
 from synth.generate import generate, plan_attempts
 from synth.teacher import BatchChatTeacher, ChatTeacher
@@ -25,6 +27,7 @@ from vt_env.env import make_episode
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.tools import tools_for
+from vt_env.trajectory import Trajectory
 from vt_env.types import StopReason
 
 pytestmark = pytest.mark.train
@@ -123,3 +126,26 @@ def test_transformers_caption_as_the_server_does(client: OpenAIClient):
     (own,) = TransformersChat(BASE_MODEL).complete_each([request])
     served = client.complete(request)
     assert (own.status, own.text, own.usage) == (served.status, served.text, served.usage)
+
+
+@pytest.mark.parametrize("agent", ["full", "uniform"])
+def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIClient, agent: str):
+    local = ModelConfig(max_new_tokens=24, uniform_frames=4)
+    served = replace(local, backend="openai", server=ServerFlags(url=client.config.base_url))
+    library, seats = FakeLibrary((FakeVideo(frame_px=112),)), [Seat(task, 0) for task in fake_tasks(2)]
+
+    def played(model: ModelConfig) -> list[Trajectory]:
+        policy = build_policy(agent, model, default_budget())
+        try:
+            return sorted(play(policy, seats, library, EvalRun(agent=agent)), key=lambda it: it.task_id)
+        finally:
+            policy.close()
+
+    for one, other in zip(played(local), played(served), strict=True):
+        assert [turn.text for turn in one.turns] == [turn.text for turn in other.turns]
+        # The server renders whole conversations anew and comes to the very tokens that are concatenated here.
+        assert [it.prompt_tokens for it in one.replies] == [it.prompt_tokens for it in other.replies]
+        for reply, again in zip(one.replies, other.replies, strict=True):
+            assert (reply.completion_tokens, reply.ended) == (again.completion_tokens, again.ended)
+            assert reply.mean_logprob == pytest.approx(again.mean_logprob, abs=1e-3)
+            assert reply.answer_logprob == pytest.approx(again.answer_logprob, abs=1e-3)

@@ -21,7 +21,7 @@ from vt_env.spaces import action_space, observation_element, observation_space, 
 from vt_env.tasks import Task, TaskSet, TaskSource, load_tasks
 from vt_env.tool import Tool
 from vt_env.tools import ToolChoice, tools_for
-from vt_env.types import Action, Answer, Malformed, Observation, StopReason, ToolCall
+from vt_env.types import Action, Answer, Malformed, Observation, ToolCall
 
 STORYBOARD_PX = (960, 720)
 """Width and height of `render_mode="rgb_array"`."""
@@ -153,9 +153,9 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
                 "answer_status": str(episode.reading.status),
                 "reward_terms": episode.reward_terms(),
             }
-        terminated = outcome.stop is StopReason.ANSWERED
-        truncated = outcome.stop is StopReason.OUT_OF_CALLS
-        return element, outcome.reward, terminated, truncated, info
+        # Calls are part of the state, so running out of them ends the task itself: a learner that took it for a cut
+        # from outside would add the value of going on, and learn never to answer.
+        return element, outcome.reward, outcome.stop is not None, False, info
 
     def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
@@ -254,8 +254,9 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     `reset(seed=...)` draws a task; `reset(options={"task_id": ...})` chooses one.
 
     ## Episode End
-    Terminated when the policy answers. Truncated when it acts once more without answering after its last call was
-    spent. A video that cannot be read raises `vt_env.DataError`; such an episode has no score.
+    Terminated when the policy answers, and when it acts once more without answering after its last call was spent: the
+    calls left are part of the observation, so it is no truncation. `info["stop_reason"]` tells the two apart. A video
+    that cannot be read raises `vt_env.DataError`; such an episode has no score.
 
     ## Information
     `task_id`, `video` (its handle), `duration_s`, and `error`: the kind of failure of the last action or `None`. At the

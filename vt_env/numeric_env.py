@@ -88,8 +88,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
     budget.
 
     ## Episode End
-    Terminated when the policy answers. Truncated when it acts once more without answering after its last call was
-    spent. A video that cannot be read raises `vt_env.DataError`; such an episode has no score.
+    As `vt_env/LongVideoQA-v0`: terminated by an answer, and by one more action after the last call was spent.
 
     ## Information
     As `vt_env/LongVideoQA-v0`, and `action_mask`.

@@ -63,7 +63,8 @@ class TurnRecord:
     frames_hash: str = ""
     """`vt_env.fingerprint.frames_hash` of the frames shown; empty where none were, or where nobody kept it."""
     reply: ReplyRecord | None = None
-    """What the backend said about the reply; `None` where no model wrote it."""
+    """What the backend said about the reply; `None` where no model was asked. Where a policy turned what the model
+    wrote into another action, such as an early answer into a look, it speaks of what the model wrote."""
     gate: GateRecord | None = None
     """What a confidence gate decided before this turn, if one did."""
 
@@ -149,13 +150,13 @@ class Trajectory:
 
     @property
     def ended(self) -> ReplyEnd | None:
-        """How the last reply ended; `None` where no model wrote it."""
-        return self.turns[-1].reply.ended if self.turns and self.turns[-1].reply else None
+        """How the model's last reply ended; `None` where no model wrote any."""
+        return self.replies[-1].ended if self.replies else None
 
     @property
     def confidence(self) -> float | None:
-        """Confidence of the answer given, as `ReplyRecord.confidence`; `None` where there is none."""
-        return self.turns[-1].reply.confidence if self.turns and self.turns[-1].reply else None
+        """Confidence of the model's last reply, as `ReplyRecord.confidence`; `None` where it holds no answer."""
+        return self.replies[-1].confidence if self.replies else None
 
     @property
     def tokens(self) -> TokenUse | None:
@@ -271,14 +272,20 @@ def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> 
     os.replace(part, target)
 
 
-def read_trajectories(path: str | Path) -> Iterator[Trajectory]:
+def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[Trajectory]:
     """Read records one by one.
+
+    Args:
+        path: A JSONL file.
+        skip_torn: Leave out a last line without a line end, which a killed writer leaves.
 
     Raises:
         DataError: A line is no record or one of another schema version; the message names file and line.
     """
     with Path(path).open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
+            if skip_torn and not line.endswith("\n"):
+                return
             try:
                 yield Trajectory.from_json(line)
             except DataError as reason:

@@ -59,6 +59,8 @@ class EnvironmentBench:
 
     out: Path | None = None
     """JSON file to write."""
+    folder: Path | None = None
+    """Where videos and stores lie; kept for the next time. `None` makes them anew and deletes them."""
     rounds: int = 30
     """Rounds that medians are taken over."""
     calls: int = 20
@@ -72,7 +74,7 @@ class EnvironmentBench:
 def main(run: EnvironmentBench) -> None:
     """Measure and print; with `out`, write."""
     with TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = run.folder or Path(name)
         worlds = {kind: _world(kind, run, folder) for kind in RATES_HZ}
         library = VideoLibrary(MediaConfig(), folder / "media")
         timings = measure(_calls(worlds, library), run.rounds, run.calls)

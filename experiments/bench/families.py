@@ -96,7 +96,7 @@ def uniform_view(script: VideoScript) -> Seen:
 def captions_view(task: Task) -> Seen:
     """Return what all captions and subtitles tell; captions are read from their words."""
     script = _script(task)
-    return Seen(tuple(_captioned(script, _video(task))), script.subtitles, is_all=True)
+    return Seen(_captioned(_video(task)), script.subtitles, is_all=True)
 
 
 def evidence_view(task: Task) -> Seen:
@@ -140,10 +140,15 @@ def _likeness(options: Sequence[str]) -> list[int]:
     return [sum(a == b for other in options for a, b in zip(option, other, strict=False)) for option in options]
 
 
-def _captioned(script: VideoScript, video: WorldVideo) -> Iterator[Scene]:
-    for scene, line in zip(script.scenes, write_captions(script, video.config), strict=True):
-        colour, shape, number, *_ = line.text.split()
-        yield Scene(line.interval, colour, shape, int(number), scene.look_seed)
+@lru_cache(maxsize=1024)
+def _captioned(video: WorldVideo) -> tuple[Scene, ...]:
+    script = _script_of(video)
+    captions = zip(script.scenes, write_captions(script, video.config), strict=True)
+    words = [(scene, line, line.text.split()) for scene, line in captions]
+    return tuple(
+        Scene(line.interval, colour, shape, int(number), scene.look_seed)
+        for scene, line, (colour, shape, number, *_) in words
+    )
 
 
 def _guess(options: Sequence[int], rng: np.random.Generator) -> int:

@@ -150,9 +150,8 @@ def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
     for minutes in run.lengths:
         path = folder / f"{minutes}.mp4"
         repeat(folder / "slow.mp4", path, minutes // 10)
-        never = VideoLibrary(config, folder, encoder, decoded_bytes=0).open(VideoRef("v", str(path)))
-        kept = VideoLibrary(config, folder, encoder, decoded_bytes=1 << 28).open(VideoRef("v", str(path)))
-        looks[f"{minutes}_min"] = _looks(never, kept, run.calls)
+        video = VideoLibrary(config, folder, encoder, decoded_bytes=1 << 28).open(VideoRef("v", str(path)))
+        looks[f"{minutes}_min"] = _looks(video, run.calls)
     spent: dict[str, dict[str, list[float]]] = {row: {name: [] for name in kinds} for row, kinds in looks.items()}
     for number in range(-2, run.calls):
         for row, kinds in looks.items():
@@ -169,19 +168,19 @@ def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
     return rows
 
 
-def _looks(never: Video, kept: Video, calls: int) -> dict[str, Callable[[int], object]]:
-    """What is timed of one video, by number of the call; native looks where nothing is kept, and seen before."""
-    moments = _zooms(kept.duration_s, calls)
+def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
+    """What is timed of one video, by number of the call; native looks without a cache, and again at kept frames."""
+    moments, config = _zooms(video.duration_s, calls), video.store.config
     for times_s in moments:
-        kept.crop(times_s[3], WHOLE)
-    library = VideoLibrary(kept.store.config, kept.store.video.path.parent, kept.index.encoder, max_open=0)
+        video.crop(times_s[3], WHOLE)
+    library = VideoLibrary(config, video.store.video.path.parent, video.index.encoder, max_open=0)
     return {
-        "open": lambda number: library.open(kept.ref),
-        "zoom": lambda number: kept.frames_at(moments[number]),
-        "native_look": lambda number: never.crop(moments[number][3], WHOLE),
-        "native_look_again": lambda number: kept.crop(moments[number][3], WHOLE),
-        "search": lambda number: kept.search_clips("x" * number, 8),
-        "encode": lambda number: kept.index.encoder.encode_text("x" * number),
+        "open": lambda number: library.open(video.ref),
+        "zoom": lambda number: video.frames_at(moments[number]),
+        "native_look": lambda number: video.store.video.crop_at(moments[number][3], WHOLE, config.frame_px),
+        "native_look_again": lambda number: video.crop(moments[number][3], WHOLE),
+        "search": lambda number: video.search_clips("x" * number, 8),
+        "encode": lambda number: video.index.encoder.encode_text("x" * number),
     }
 
 

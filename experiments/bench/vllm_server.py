@@ -1,6 +1,8 @@
 """A real `vllm serve` on the CPU with the shipped base model, for tests and benchmarks of what talks to servers."""
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +16,8 @@ import httpx
 from experiments.policies import BASE_MODEL
 
 MODEL = "tiny"
-START_LIMIT_S = 240.0
+_PR_SET_PDEATHSIG = 1
+START_LIMIT_S = 500.0
 SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -45,7 +48,11 @@ def serving(log: Path, model: Path = BASE_MODEL) -> Iterator[str]:
     command += ["--limit-mm-per-prompt", '{"image": 8, "video": 0}', "--mm-processor-cache-gb", "0"]
     with log.open("w") as output:
         process = subprocess.Popen(
-            [str(part) for part in command], stdout=output, stderr=output, env={**os.environ, **SETTINGS}
+            [str(part) for part in command],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **SETTINGS},
+            preexec_fn=_end_with_parent,
         )
         try:
             _await(process, port, log)
@@ -57,6 +64,11 @@ def serving(log: Path, model: Path = BASE_MODEL) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _end_with_parent() -> None:
+    # A test run that is killed cannot clean up after itself; on Linux the kernel does it.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -61,6 +61,8 @@ class DualEncoderRun:
     """Peak learning rate; linear warm-up over 100 steps, then cosine to 0."""
     seed: int = 1
     """Seed of the weights, the scenes and the texts; the test scenes use another one."""
+    test_scenes: int = 480
+    """New scenes that recall is measured on in the end."""
     threads: int = 2
     """CPU threads of PyTorch."""
 
@@ -88,7 +90,7 @@ def main(run: DualEncoderRun) -> None:
             bar.set_postfix(loss=f"{loss.item():.3f}")
             if bar.n % 100 == 0:
                 tqdm.write(f"step {bar.n}: loss {loss.item():.3f}")
-    record = {"recall_at_1": test(model, processor), "seconds": round(time.perf_counter() - start)}
+    record = {"recall_at_1": test(model, processor, run.test_scenes), "seconds": round(time.perf_counter() - start)}
     model.half().save_pretrained(run.out)
     processor.save_pretrained(run.out)
     settings = {name: value for name, value in asdict(run).items() if name != "out"}
@@ -175,7 +177,7 @@ def encode_texts(model: SiglipModel, processor: SiglipProcessor, texts: Sequence
 
 
 @torch.inference_mode()
-def test(model: SiglipModel, processor: SiglipProcessor, count: int = 480) -> dict[str, float]:
+def test(model: SiglipModel, processor: SiglipProcessor, count: int) -> dict[str, float]:
     """Measure on new scenes how often the best scene of a text is one that it is true of, by what the text names."""
     scenes, pictures = paint(900_000, count, processor)
     images = functional.normalize(model.vision_model(pixel_values=pictures.float()).pooler_output, dim=-1)

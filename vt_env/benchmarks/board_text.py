@@ -27,7 +27,7 @@ def latex_table(boards: Sequence[tuple[str, Scoreboard]]) -> str:
     """
     first = boards[0][1]
     columns = BENCHMARKS[first.benchmark].columns
-    lines = [f"% {first.benchmark} {first.split}; percent, with 95 % intervals over videos below the strict overall"]
+    lines = [f"% {first.benchmark} {first.split}; percent; 95 % intervals, over videos, are of the overall number"]
     for policy, board in boards:
         headings = [_heading(column.heading, column.label, board) for column in columns]
         lines.append(f"% policy & rule & {' & '.join(map(latex, headings))} \\\\")
@@ -38,7 +38,7 @@ def latex_table(boards: Sequence[tuple[str, Scoreboard]]) -> str:
                 latex(rule.rule),
                 *(f"{it.value:.1f}" if it.value is not None else "--" for it in numbers),
             ]
-            lines.append(f"{' & '.join(cells)} \\\\")
+            lines.append(f"{' & '.join(cells)} \\\\ % 95 %: {interval_text(rule.ci95)}, n={rule.counted}")
     return "\n".join(lines) + "\n"
 
 

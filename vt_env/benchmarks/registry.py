@@ -3,6 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def read_annotations(path: str | Path, name: str | None = None) -> Annotations:
     if chosen is None or chosen not in found:
         raise DataError(_nothing(path, name, asked, found))
     root = path if path.is_dir() else path.parent
-    return _collect(BENCHMARKS[chosen], root, found[chosen], beside)
+    annotations = _collect(BENCHMARKS[chosen], root, found[chosen], beside)
+    companions = [AnnotationFile(file.path, file.sha256, len(file.rows)) for file in files if _is_companion(file)]
+    return replace(annotations, files=(*annotations.files, *companions))
 
 
 def recognise(file: RawFile, beside: Mapping[str, Any]) -> str | None:
@@ -171,6 +174,10 @@ def _readable(path: Path, name: str | None) -> list[RawFile]:
             except DataError:
                 continue
     return files
+
+
+def _is_companion(file: RawFile) -> bool:
+    return bool(file.rows) and any(read(file) is not None for read in _COMPANIONS.values())
 
 
 def _companions(files: Sequence[RawFile]) -> dict[str, Mapping[str, Any]]:

@@ -32,6 +32,10 @@ from vt_env.errors import ConfigError
 
 MAX_PARTS = 40
 """Divisions with more parts, such as one part a video, are left out of reports."""
+_OVERALL, _OTHER = "overall", "other"
+
+Case = tuple[str, str, str]
+"""Rule, division or one of the two above, and part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +118,18 @@ def score(
     strict = [strict_verdict(row, reply) for row, reply in pairs]
     replied = sum(verdict.status is not Status.ERROR for verdict in strict)
     suffix = "" if replied == questions == len(rows) else f"[{replied}/{questions}]"
-    rule = RULES[benchmark.rule] if benchmark.rule else None
-    official = [official_verdict(row, reply, rule, seed) for row, reply in pairs] if rule else []
+    judged = [(STRICT, "vt_env.benchmarks.replies", strict)]
+    if benchmark.rule:
+        rule = RULES[benchmark.rule]
+        judged.append((rule.name, rule.source, [official_verdict(row, reply, rule, seed) for row, reply in pairs]))
+    scores = _rule_scores(benchmark, judged, suffix, seed)
     return Scoreboard(
         benchmark=annotations.benchmark,
         split=chosen,
         questions=questions,
         replied=replied,
-        official=_rule_score(rule.name, rule.source, benchmark, official, suffix, seed) if rule else None,
-        strict=_rule_score(STRICT, "vt_env.benchmarks.replies", benchmark, strict, suffix, seed),
+        official=scores[1] if len(scores) > 1 else None,
+        strict=scores[0],
         grounded=grounded_scores(
             strict,
             {row.task_id: reply.viewed for row, reply in pairs},
@@ -164,28 +171,36 @@ def headline(benchmark: Benchmark, *, standalone: bool = False) -> Aggregate:
     return grouped_standalone if standalone else grouped
 
 
-def _rule_score(
-    rule: str, source: str, benchmark: Benchmark, verdicts: Sequence[Verdict], suffix: str, seed: int
-) -> RuleScore:
-    divided = _divided(benchmark, verdicts)
+def _rule_scores(
+    benchmark: Benchmark, judged: Sequence[tuple[str, str, Sequence[Verdict]]], suffix: str, seed: int
+) -> list[RuleScore]:
+    """Score the verdicts of several rules, each given as its name, its source and what it says, over the same draws."""
+    divided = {rule: _divided(benchmark, verdicts) for rule, _, verdicts in judged}
     of_parts = grouped if benchmark.name == "video_mme_v2" else micro
-    cases = {"": (headline(benchmark, standalone=rule != STRICT), verdicts)}
-    cases |= {f"{label}\0{part}": (of_parts, some) for label, parts in divided.items() for part, some in parts.items()}
-    cases |= {"\0Avg Acc": (micro, verdicts)} if benchmark.name == "video_mme_v2" else {}
+    cases: dict[Case, tuple[Aggregate, Sequence[Verdict]]] = {}
+    for rule, _, verdicts in judged:
+        cases[rule, _OVERALL, ""] = (headline(benchmark, standalone=rule != STRICT), verdicts)
+        if benchmark.name == "video_mme_v2":
+            cases[rule, _OTHER, "Avg Acc"] = (micro, verdicts)
+        for label, parts in divided[rule].items():
+            cases |= {(rule, label, part): (of_parts, some) for part, some in parts.items()}
     numbers = numbers_of(cases, seed)
-    return RuleScore(
-        rule=rule,
-        source=source,
-        name=f"{benchmark.headline}{suffix}",
-        value=numbers[""].value,
-        ci95=numbers[""].ci95,
-        counted=numbers[""].n,
-        correct=sum(verdict.correct and verdict.counted for verdict in verdicts),
-        guessed=sum(verdict.guessed for verdict in verdicts),
-        status=dict(sorted(Counter(verdict.status for verdict in verdicts).items())),
-        parts={label: {part: numbers[f"{label}\0{part}"] for part in parts} for label, parts in divided.items()},
-        others={"Avg Acc": numbers["\0Avg Acc"]} if "\0Avg Acc" in numbers else {},
-    )
+    return [
+        RuleScore(
+            rule=rule,
+            source=source,
+            name=f"{benchmark.headline}{suffix}",
+            value=numbers[rule, _OVERALL, ""].value,
+            ci95=numbers[rule, _OVERALL, ""].ci95,
+            counted=numbers[rule, _OVERALL, ""].n,
+            correct=sum(verdict.correct and verdict.counted for verdict in verdicts),
+            guessed=sum(verdict.guessed for verdict in verdicts),
+            status=dict(sorted(Counter(verdict.status for verdict in verdicts).items())),
+            parts={label: {it: numbers[rule, label, it] for it in parts} for label, parts in divided[rule].items()},
+            others={name: number for (of, kind, name), number in numbers.items() if (of, kind) == (rule, _OTHER)},
+        )
+        for rule, source, verdicts in judged
+    ]
 
 
 def _divided(benchmark: Benchmark, verdicts: Sequence[Verdict]) -> dict[str, Mapping[str, list[Verdict]]]:

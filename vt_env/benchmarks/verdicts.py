@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from vt_env.uncertainty import Clusters, bootstrap_ci95_each, clustered, mean_of
 
 STRICT = "vt_env@strict"
 """Name of the strict rule in reports."""
+
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Aggregate:
         return 100 * mean_of_parts(parts) if parts else None
 
 
-def numbers_of(cases: Mapping[str, tuple[Aggregate, Sequence[Verdict]]], seed: int) -> dict[str, Number]:
+def numbers_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int) -> dict[K, Number]:
     """Compute several numbers with intervals over the same draws of videos.
 
     Args:

@@ -20,7 +20,7 @@ SCHEMA = 1
 """Version of what the vectors mean; part of the encoder's key."""
 
 WORLD = "world"
-"""Names the small encoder of the generated world, which ships with the package (`experiments.tiny.dual_encoder`)."""
+"""Names the small encoder of the generated world; `experiments.tiny.dual_encoder` trains it into the package."""
 _WORLD_FOLDER = Path(__file__).parents[1] / "world" / "encoder"
 
 _BATCH = 32
@@ -34,7 +34,7 @@ class ClipModelEncoder:
 
     Args:
         checkpoint: A folder as `save_pretrained` writes it, processor included, a name that a hub knows, or `"world"`
-            for the small one that ships with the package.
+            for the small one of the generated world.
         device: Where torch runs it.
 
     Raises:
@@ -42,6 +42,9 @@ class ClipModelEncoder:
     """
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu") -> None:
+        if checkpoint == WORLD and not _WORLD_FOLDER.is_dir():
+            command = f"python -m experiments.tiny.dual_encoder --out {_WORLD_FOLDER}"
+            raise ConfigError(f"encoder 'world' was not trained on this machine: {command}, or give a checkpoint")
         self._checkpoint, self._device = str(_WORLD_FOLDER if checkpoint == WORLD else checkpoint), device
         try:
             from transformers import AutoConfig

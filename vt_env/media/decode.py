@@ -22,6 +22,7 @@ from vt_env.errors import DataError
 from vt_env.media.backends import choose_player
 from vt_env.media.container import Timeline, check_size, format_of, open_media, read_timeline, video_stream
 from vt_env.media.picture_folder import PictureFolderPlayer, read_folder
+from vt_env.media.player_pool import lend_player
 from vt_env.media.players import MakePlayer, Pixels, PyAVPlayer, fit_square, pad_square, quarter_turns
 from vt_env.types import Box, FrameBatch
 
@@ -85,9 +86,16 @@ class VideoFile:
         Raises:
             DataError: A frame cannot be decoded.
         """
-        player = self.make_player(self.path, self.timeline, self.size_px)
-        for idx in idxs:
-            yield idx, player.picture(idx, size_px)
+        if not idxs:
+            return
+        if self.make_player is PyAVPlayer:
+            with lend_player(self.path, self.timeline, self.size_px) as player:
+                for idx in idxs:
+                    yield idx, player.picture(idx, size_px)
+        else:
+            player = self.make_player(self.path, self.timeline, self.size_px)
+            for idx in idxs:
+                yield idx, player.picture(idx, size_px)
 
     def check_times(self, times_s: Sequence[float]) -> None:
         """Refuse times that are not in the video.

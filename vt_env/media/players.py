@@ -6,13 +6,16 @@ damage that a format hides, such as flipped bytes that still decode or a block l
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import av.error
 import numpy as np
+from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
@@ -43,19 +46,30 @@ MakePlayer = Callable[[Path, Timeline, tuple[int, int]], Player]
 
 
 class PyAVPlayer:
-    """Plays a file forwards from its keyframes and stops at the frames asked for, in increasing order."""
+    """Plays a file forwards from its keyframes and stops at the frames asked for, in increasing order.
+
+    Opens the file once, when the first frame is asked for.
+    """
 
     def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         self._path, self._timeline, self._shown_px = path, timeline, shown_px
         self._frames: Iterator[VideoFrame] = iter(())
         self._idx: int | None = None
         """Position of the last frame handed out."""
+        self._media: tuple[InputContainer, VideoStream] | None = None
+        self._stack = ExitStack()
+        """Holds the file open."""
         self._reformatter = VideoReformatter()
         """One for all frames: setting up the scaler takes several times as long as scaling a frame."""
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
         """Decode the frame at position `idx` into RGB, as `Player.picture`."""
         return _picture(self.frame(idx), self._reformatter, self._shown_px, square_px)
+
+    def begin(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+        """Begin anew: frames of any position may be asked for next, by the times that the caller has read."""
+        self._timeline, self._shown_px = timeline, shown_px
+        self._frames, self._idx = iter(()), None
 
     def frame(self, idx: int) -> VideoFrame:
         """Decode the frame at position `idx`; where a start fails, earlier ones are tried, up to the file's beginning.
@@ -96,26 +110,35 @@ class PyAVPlayer:
         return None
 
     def _play(self, start: int | None) -> Iterator[VideoFrame]:
-        """Decode from the keyframe at `start`; ends where the decoder fails."""
-        with open_media(self._path) as container:
+        """Decode from the keyframe at `start`, or from the file's beginning; ends where the decoder fails."""
+        if start is None or self._media is None:
+            self._media = self._open()
+        container, stream = self._media
+        first_pts: int | None = None
+        try:
+            if start is not None:
+                container.seek(start, stream=stream)
+            for packet in container.demux(stream):
+                if first_pts is None and packet.is_keyframe:
+                    first_pts = packet.pts
+                if first_pts is None:
+                    continue
+                for frame in packet.decode():
+                    # Frames shown before the keyframe may refer to pictures that were never decoded.
+                    if frame.pts is not None and frame.pts >= first_pts:
+                        yield frame
+        except av.error.FFmpegError:
+            return
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        """Open the file; it is closed with the last reference to it."""
+        with ExitStack() as stack:
+            container = stack.enter_context(open_media(self._path))
             stream = video_stream(container, self._path)
             # No frame threads: with them the mark of a damaged frame was lost at times.
             stream.thread_type = "SLICE"
-            first_pts: int | None = None
-            try:
-                if start is not None:
-                    container.seek(start, stream=stream)
-                for packet in container.demux(stream):
-                    if first_pts is None and packet.is_keyframe:
-                        first_pts = packet.pts
-                    if first_pts is None:
-                        continue
-                    for frame in packet.decode():
-                        # Frames shown before the keyframe may refer to pictures that were never decoded.
-                        if frame.pts is not None and frame.pts >= first_pts:
-                            yield frame
-            except av.error.FFmpegError:
-                return
+            self._stack = stack.pop_all()
+        return container, stream
 
 
 def fit_square(size_px: tuple[int, int], square_px: int) -> tuple[int, int]:

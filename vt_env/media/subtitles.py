@@ -146,7 +146,7 @@ def load_captions(path: Path) -> TimedLines:
     return TimedLines(captions)
 
 
-def _caption(entry: dict[str, Any]) -> SubtitleLine:
+def _caption(entry: dict[str, Any]) -> Caption:
     if not isinstance(entry["text"], str):
         raise TypeError("the text is not a string")
     interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
@@ -154,7 +154,7 @@ def _caption(entry: dict[str, Any]) -> SubtitleLine:
         CloseUp(Box(*map(float, it["box"])), str(it["text"]), float(it["largest_side"]))
         for it in entry.get("close_ups", ())
     )
-    return Caption(interval, entry["text"], close_ups) if close_ups else SubtitleLine(interval, entry["text"])
+    return Caption(interval, entry["text"], close_ups)
 
 
 def _read_bytes(path: Path) -> bytes:

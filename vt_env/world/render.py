@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,10 @@ PLACE_HALF = 0.11
 """Middles and half the side of the six parts of a frame that hold the small print of shapes in the six places."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Layout:
     """Where things are in a scene's picture, in pixels."""
 
-    background: NDArray[np.uint8]
     shape_at: Point
     radius_px: float
     number_at: Point
@@ -44,8 +44,8 @@ def render_scene(scene: Scene, size_px: int, detail_px: int = 0) -> NDArray[np.u
     Returns:
         uint8[size_px, size_px, 3], RGB.
     """
-    layout = _lay_out(scene, size_px)
-    image = Image.fromarray(layout.background)
+    background, layout = _paint_background(scene.look_seed, size_px)
+    image = Image.fromarray(background)
     draw = ImageDraw.Draw(image)
     _draw_shape(draw, scene, layout.shape_at, layout.radius_px)
     _draw_number(draw, scene.number, layout.number_at, layout.number_px, dark=layout.is_dark)
@@ -56,7 +56,7 @@ def render_scene(scene: Scene, size_px: int, detail_px: int = 0) -> NDArray[np.u
 
 def shape_box(scene: Scene, size_px: int) -> Box:
     """Return the part of the picture that holds the shape, as far as it lies inside the frame."""
-    layout = _lay_out(scene, size_px)
+    layout = _lay_out(scene.look_seed, size_px)
     corners = OUTLINES.get(scene.shape, [(-1, -1), (1, 1)])
     xs, ys = (
         [min(1.0, max(0.0, (at + layout.radius_px * corner[axis]) / size_px)) for corner in corners]
@@ -67,7 +67,7 @@ def shape_box(scene: Scene, size_px: int) -> Box:
 
 def shape_place(scene: Scene, size_px: int) -> tuple[str, str]:
     """Return where the shape is: `left` or `right`, and `high`, `middle` or `low`."""
-    x, y = _lay_out(scene, size_px).shape_at
+    x, y = _lay_out(scene.look_seed, size_px).shape_at
     third = 0 if y < HIGH_ABOVE * size_px else 2 if y > LOW_BELOW * size_px else 1
     return SIDES[x > size_px / 2], HEIGHTS[third]
 
@@ -80,20 +80,26 @@ def place_box(side: str, height: str) -> Box:
 
 def detail_box(scene: Scene, size_px: int, detail_px: int) -> Box:
     """Return the part of the picture that the small print and its plate take up."""
-    x, y = _lay_out(scene, size_px).shape_at
+    x, y = _lay_out(scene.look_seed, size_px).shape_at
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = _plate(draw, scene.detail or 0, (x, y), detail_px)
     return Box(left / size_px, top / size_px, right / size_px, bottom / size_px)
 
 
-def _lay_out(scene: Scene, size_px: int) -> _Layout:
-    rng = np.random.default_rng(scene.look_seed)
+def _paint_background(look_seed: int, size_px: int) -> tuple[NDArray[np.uint8], _Layout]:
+    rng = np.random.default_rng(look_seed)
     background = _background(size_px, rng)
     shape_first = rng.random() < 0.5
     centres = [_jittered(0.27, size_px, rng), _jittered(0.73, size_px, rng)]
     shape_at, number_at = centres if shape_first else reversed(centres)
     radius_px, number_px = size_px * rng.uniform(0.17, 0.23), size_px * rng.uniform(0.30, 0.36)
-    return _Layout(background, shape_at, radius_px, number_at, number_px, bool(rng.random() < 0.5))
+    return background, _Layout(shape_at, radius_px, number_at, number_px, bool(rng.random() < 0.5))
+
+
+@lru_cache(maxsize=4096)
+def _lay_out(look_seed: int, size_px: int) -> _Layout:
+    """Where things are follows from what was drawn for the background, so that is painted once for it."""
+    return _paint_background(look_seed, size_px)[1]
 
 
 def _background(size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:

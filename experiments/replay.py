@@ -1,0 +1,193 @@
+"""Play a finished run again and compare: `vt-env replay runs/eval`.
+
+Every action of the journal is applied once more, on fresh episodes of the same tasks. No model is asked, so what is
+tested is everything but the model: tasks, decoding, retrieval, sampling of frames, wording, scoring. Each observation
+must come out byte for byte, frames included; the first thing that does not is named. What a clock measured is not
+compared.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from tqdm import tqdm
+
+from agents.base import Reply
+from agents.game import Game, Start, open_game
+from agents.gate import GateConfig
+from experiments.evaluate import episode_builder, read_journal
+from experiments.models import ModelConfig
+from experiments.origins import annotation_hash, prompt_id, sampler
+from experiments.policies import Layout, layout_of
+from experiments.runs import CONFIG, PROVENANCE, read_json
+from vt_env.errors import ConfigError
+from vt_env.media.video import VideoLibrary
+from vt_env.sources import Library
+from vt_env.tasks import Task, TaskSet, load_tasks
+from vt_env.trajectory import Trajectory, TurnRecord
+
+_TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash")
+_OPENING_FIELDS = ("prompt_text", "prompt_frames", "prompt_frames_hash")
+_END_FIELDS = ("remaining", "stop", "answer", "correct", "reward", "reward_terms", "invalid")
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class ReplayRun:
+    """Play the episodes of an evaluation again and name the first difference."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run directory of an evaluation."""
+    tasks: str | None = None
+    """Where the tasks are now, if not where they were."""
+    limit: int | None = None
+    """Replay only so many episodes."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a replay came out otherwise."""
+
+    task_id: str
+    sample: int
+    where: str
+    """Such as `turn 2, observation_text`."""
+    recorded: str
+    replayed: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return (
+            f"{self.task_id} (sample {self.sample}), {self.where}: recorded {self.recorded}, replayed {self.replayed}"
+        )
+
+
+def main(run: ReplayRun) -> int:
+    """Replay, and print what came of it.
+
+    Returns:
+        0 if every observation came out the same, else 1.
+
+    Raises:
+        ConfigError: The directory holds no evaluation, or its tasks are gone.
+        DataError: The journal cannot be read.
+    """
+    config = read_json(run.run / CONFIG)
+    if config.get("run") != "eval":
+        raise ConfigError(f"{run.run} is a run of {config.get('run')!r}: only evaluations ('eval') are replayed")
+    tasks = load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"])
+    layout = layout_of(
+        config["agent"],
+        ModelConfig(uniform_frames=config["model"]["uniform_frames"]),
+        config["budget"],
+        GateConfig(**config["gate"]),
+    )
+    episodes = read_journal(run.run)[: run.limit]
+    if not episodes:
+        raise ConfigError(f"{run.run}: its journal holds no episode")
+    for line in changed_origins(read_json(run.run / PROVENANCE), tasks, layout):
+        print(line)
+    found = 0
+    with tqdm(desc="replay", total=len(episodes), unit="episode") as progress:
+        for difference in differences(episodes, tasks, layout):
+            progress.update()
+            if difference is not None:
+                found += 1
+                progress.write(str(difference)) if found == 1 else None
+    observations = sum(1 + len(episode.turns) for episode in episodes)
+    if found:
+        print(f"{found} of {len(episodes)} episodes came out otherwise; the first difference is above")
+        return 1
+    print(f"{len(episodes)} episodes, {observations} observations: every one came out the same, byte for byte")
+    return 0
+
+
+def differences(
+    episodes: list[Trajectory], tasks: TaskSet, layout: Layout, library: Library | None = None
+) -> Iterator[Difference | None]:
+    """Replay episodes one by one; `None` stands for one that came out the same."""
+    opened = library or VideoLibrary(layout.config.media)
+    known = {task.item.task_id: task for task in tasks}
+    for episode in episodes:
+        task = known.get(episode.task_id)
+        if task is None:
+            yield Difference(episode.task_id, episode.sample, "task", "there", "gone from the task set")
+        else:
+            yield first_difference(episode, replay(episode, task, layout, opened))
+
+
+def replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> Trajectory:
+    """Apply the actions of a record to a fresh episode of its task."""
+    build = episode_builder(task, layout, library)
+    game = open_game(0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None)
+    if not isinstance(game, Game):
+        return game
+    for turn in recorded.turns:
+        if not game.goes_on(Reply(turn.text, turn.reply, turn.gate)):
+            break
+    return game.record()
+
+
+def first_difference(recorded: Trajectory, replayed: Trajectory) -> Difference | None:
+    """Compare two records of one episode in the order of time; `None` if a policy could not tell them apart.
+
+    Where the journal has no hash of frames, their times stand for them. An episode that its data, its policy or a limit
+    of the runner broke off is compared up to there.
+    """
+
+    def difference(where: str, one: object, other: object) -> Difference:
+        return Difference(recorded.task_id, recorded.sample, where, *_shown(one, other))
+
+    for name in _OPENING_FIELDS:
+        one, other = getattr(recorded, name), getattr(replayed, name)
+        if one != other and not _is_unknown_hash(name, one):
+            return difference(f"question, {name}", one, other)
+    for number, (turn, again) in enumerate(zip(recorded.turns, replayed.turns, strict=False), start=1):
+        name = _first_field(turn, again)
+        if name is not None:
+            return difference(f"turn {number}, {name}", getattr(turn, name), getattr(again, name))
+    if len(recorded.turns) != len(replayed.turns):
+        return difference("number of turns", len(recorded.turns), len(replayed.turns))
+    if recorded.invalid is not None or recorded.limit is not None:
+        return None
+    for name in _END_FIELDS:
+        if getattr(recorded, name) != getattr(replayed, name):
+            return difference(f"end, {name}", getattr(recorded, name), getattr(replayed, name))
+    return None
+
+
+def changed_origins(provenance: Mapping[str, Any], tasks: TaskSet, layout: Layout) -> list[str]:
+    """Say which of the things that decide observations are others now than when the run was made."""
+    now = {
+        "annotation_hash": annotation_hash(tasks),
+        "prompt_id": prompt_id(layout.tools),
+        "sampler": sampler(layout.config)["hash"],
+    }
+    lines: list[str] = []
+    for origin in provenance.get("origins", {}).values():
+        before = {**origin, "sampler": origin["sampler"]["hash"]}
+        lines += [f"note: {name} was {before[name]}, is {now[name]}" for name in now if before[name] != now[name]]
+    return list(dict.fromkeys(lines))
+
+
+def _first_field(turn: TurnRecord, again: TurnRecord) -> str | None:
+    for name in _TURN_FIELDS:
+        one = getattr(turn, name)
+        if one != getattr(again, name) and not _is_unknown_hash(name, one):
+            return name
+    return None
+
+
+def _is_unknown_hash(name: str, recorded: object) -> bool:
+    return name.endswith("_hash") and recorded == ""
+
+
+def _shown(one: object, other: object) -> tuple[str, str]:
+    """Show two values from a little before where they part."""
+    a, b = (it if isinstance(it, str) else repr(it) for it in (one, other))
+    parts = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    start = max(0, parts - 10)
+    head = f"(from character {start}) " if start else ""
+    return tuple(f"{head}{text[start : start + _SHOWN_CHARACTERS]!r}" for text in (a, b))
