@@ -19,12 +19,12 @@ from experiments.token_budget import check_frame_size, check_token_budget, measu
 from experiments.training import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
-    last_checkpoint,
     load_model,
     lora_config,
     open_training,
     process_count,
     save_trained,
+    train_from_last_checkpoint,
 )
 from vt_env.config import resolve_budget
 from vt_env.doors.trl import (
@@ -62,7 +62,7 @@ def main(config: GRPORun) -> Path:
         trainer, clock = build_trainer(config)
         add_callbacks(trainer, run, lambda step, logs: step_record(step, logs, clock, config), SHOWN, config.out)
         stop_without_variance(trainer)
-        trainer.train(resume_from_checkpoint=last_checkpoint(config.out))
+        train_from_last_checkpoint(trainer, config, config.out)
         save_trained(trainer, config, config.out)
     return config.out
 

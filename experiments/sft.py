@@ -24,12 +24,12 @@ from experiments.training import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
     TrainerConfig,
-    last_checkpoint,
     load_model,
     lora_config,
     open_training,
     process_count,
     save_trained,
+    train_from_last_checkpoint,
 )
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
@@ -146,7 +146,7 @@ def train(config: SFTSettings, trajectories: Path, out: Path, run: Run | None) -
         run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
     trainer = build_trainer(config, model, processor, learned, out)
     add_callbacks(trainer, run, lambda step, logs: {"step": step, **logs}, SHOWN, out)
-    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    train_from_last_checkpoint(trainer, config, out)
     save_trained(trainer, config, out)
 
 

@@ -123,6 +123,29 @@ def load_model(path: str, *, freeze_vision: bool) -> tuple[Any, Any]:
     return model, processor
 
 
+def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -> None:
+    """Train, from the newest whole checkpoint of the run if there is one.
+
+    Transformers (5.19) restores a model by the names that its weights have in memory, and skips those that it does not
+    find; on disk Qwen2.5-VL's have other names, so a resumed run would go on with the weights it began with. Here they
+    are read as any checkpoint is. Adapters, and weights that are spread over processes, are saved by their own names.
+
+    Args:
+        trainer: A trainer of transformers or TRL.
+        config: Of the run.
+        out: The run directory.
+    """
+    from accelerate import DistributedType
+    from transformers import AutoModelForImageTextToText
+
+    checkpoint = last_checkpoint(out)
+    spread = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    if checkpoint is not None and config.lora is None and trainer.accelerator.distributed_type not in spread:
+        saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=trainer.model.dtype)
+        trainer.model.load_state_dict(saved.state_dict())
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
 def lora_config(config: TrainerConfig) -> Any:
     """Return the `peft.LoraConfig` of a run; `None` where all weights are trained."""
     if config.lora is None:
@@ -148,14 +171,14 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(draft))
-    if not is_first_process():
-        return
-    if config.lora is not None:
-        _merge_adapters(config.model, draft)
-    # The trainer's own settings are in the run directory already.
-    (draft / "training_args.bin").unlink(missing_ok=True)
-    trainer.processing_class.save_pretrained(draft)
-    os.replace(draft, out / MODEL_FOLDER)
+    if is_first_process():
+        if config.lora is not None:
+            _merge_adapters(config.model, draft)
+        # The trainer's own settings are in the run directory already.
+        (draft / "training_args.bin").unlink(missing_ok=True)
+        trainer.processing_class.save_pretrained(draft)
+        os.replace(draft, out / MODEL_FOLDER)
+    trainer.accelerator.wait_for_everyone()
 
 
 def last_checkpoint(out: Path) -> str | None:

@@ -30,6 +30,8 @@ def main(folder: Path) -> None:
         group_size=4,
         micro_batch=4,
         lr=3e-4,
+        # Every batch is watched whole.
+        drop_groups=False,
         max_completion_length=400,
         context_tokens=640,
         threads=1,

@@ -1,4 +1,4 @@
-"""One optimiser step of a launch at toy size, on the CPU and without a hub.
+"""The first optimiser steps of a launch at toy size, on the CPU and without a hub.
 
     python -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
     torchrun --nproc-per-node 2 -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
@@ -9,6 +9,7 @@ that tools are called and pictures come back. What was seen goes to `dry_run.jso
 """
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +66,7 @@ class DryRun:
 
 
 def main(run: DryRun) -> dict[str, Any]:
-    """Make one step, save the model, and return what was seen.
+    """Make one step (two in SFT, whose first has rate 0), save the model, and return what was seen.
 
     Raises:
         ConfigError: Something does not fit together.
@@ -76,6 +77,7 @@ def main(run: DryRun) -> dict[str, Any]:
     state = PartialState(cpu=not _has_gpu())
     checkpoint = run.out / "random"
     if is_first_process():
+        shutil.rmtree(run.out, ignore_errors=True)
         write_small_checkpoint(run.preset, checkpoint)
     state.wait_for_everyone()
     watch = Stopwatch()
@@ -112,7 +114,14 @@ def main(run: DryRun) -> dict[str, Any]:
 def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
     adapters = {} if run.lora else {"lora": None, "lora_alpha": None}
     config = replace(
-        SFT_PRESETS["paper-7b"], model=str(checkpoint), out=run.out, steps=1, threads=1, report_to=(), **adapters
+        SFT_PRESETS["paper-7b"],
+        model=str(checkpoint),
+        out=run.out,
+        # The rate of the first step is 0: it warms up.
+        steps=2,
+        threads=1,
+        report_to=(),
+        **adapters,
     )
     library, tasks = FakeLibrary((FakeVideo(frame_px=config.media.frame_px),)), fake_tasks()
     trajectories = []
