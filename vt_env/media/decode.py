@@ -133,8 +133,11 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
         format_name = format_of(container, stream)
         timeline = read_timeline(container, stream, path)
     player = PyAVPlayer(path, timeline, (1, 1))
-    first = player.frame(0)
-    player.frame(len(timeline.pts) - 1)
+    try:
+        first = player.frame(0)
+        player.frame(len(timeline.pts) - 1)
+    finally:
+        player.close()
     width, height = round(first.width * pixel_aspect), first.height
     size_px = (height, width) if quarter_turns(first) % 2 else (width, height)
     return VideoFile(path, size_px, timeline, choose_player(backend, format_name, path))

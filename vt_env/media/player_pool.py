@@ -44,7 +44,7 @@ class _Idle:
             self._players.move_to_end(key)
             while sum(map(len, self._players.values())) > MAX_IDLE:
                 oldest = next(iter(self._players))
-                self._players[oldest].pop()
+                self._players[oldest].pop().close()
                 if not self._players[oldest]:
                     del self._players[oldest]
 
@@ -73,6 +73,12 @@ def lend_player(path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> Ge
     idle = _idle
     player = idle.take(key) or PyAVPlayer(path, timeline, shown_px)
     player.begin(timeline, shown_px)
-    yield player
-    if shown_px[0] * shown_px[1] <= MAX_PIXELS:
+    is_kept = False
+    try:
+        yield player
+        is_kept = shown_px[0] * shown_px[1] <= MAX_PIXELS
+    finally:
+        if not is_kept:
+            player.close()
+    if is_kept:
         idle.put(key, player)

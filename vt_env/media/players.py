@@ -71,6 +71,11 @@ class PyAVPlayer:
         self._timeline, self._shown_px = timeline, shown_px
         self._frames, self._idx = iter(()), None
 
+    def close(self) -> None:
+        """Close the file now; a player and its frames refer to each other, so it would wait for the collector."""
+        self._frames, self._media = iter(()), None
+        self._stack.close()
+
     def frame(self, idx: int) -> VideoFrame:
         """Decode the frame at position `idx`; where a start fails, earlier ones are tried, up to the file's beginning.
 
@@ -135,8 +140,9 @@ class PyAVPlayer:
         with ExitStack() as stack:
             container = stack.enter_context(open_media(self._path))
             stream = video_stream(container, self._path)
-            # No frame threads: with them the mark of a damaged frame was lost at times.
-            stream.thread_type = "SLICE"
+            # No threads: a decoder waits for its own when it is freed, for ever in a process made by fork; and with
+            # frame threads the mark of a damaged frame was lost at times.
+            stream.codec_context.thread_count = 1
             self._stack = stack.pop_all()
         return container, stream
 
