@@ -67,7 +67,7 @@ def test_a_teacher_behind_a_real_server_plays_with_native_calls(client: OpenAICl
     assert all(it.stop is StopReason.ANSWERED and it.turns[0].call.name == "caption_zoom" for it in played)
     assert all("red square 47" in it.turns[0].observation_text for it in played)
     assert sum(bool(reply.calls) for reply in replies) == 4
-    assert all(reply.usage.prompt_tokens > 50 and reply.usage.completion_tokens > 5 for reply in replies)
+    assert all(reply.usage.prompt_tokens > 50 and reply.usage.completion_tokens > 2 for reply in replies)
 
 
 def test_a_real_server_sends_log_probabilities_and_reads_pictures(client: OpenAIClient):

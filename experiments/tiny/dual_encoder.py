@@ -79,7 +79,7 @@ def main(run: DualEncoderRun) -> None:
     optimiser = torch.optim.AdamW(trained.parameters(), lr=run.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _share(step, run.steps))
     with tqdm(range(run.steps), "steps", disable=None) as bar:
-        for _ in bar:
+        for step in bar:
             chosen = rng.integers(len(scenes), size=run.batch_size)
             loss = trained([scenes[i] for i in chosen], pictures[chosen], rng)
             optimiser.zero_grad()
@@ -88,8 +88,8 @@ def main(run: DualEncoderRun) -> None:
             optimiser.step()
             schedule.step()
             bar.set_postfix(loss=f"{loss.item():.3f}")
-            if bar.n % 100 == 0:
-                tqdm.write(f"step {bar.n}: loss {loss.item():.3f}")
+            if step % 100 == 0:
+                tqdm.write(f"step {step}: loss {loss.item():.3f}")
     record = {"recall_at_1": test(model, processor, run.test_scenes), "seconds": round(time.perf_counter() - start)}
     model.half().save_pretrained(run.out)
     processor.save_pretrained(run.out)
