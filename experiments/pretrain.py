@@ -21,6 +21,7 @@ from experiments.tiny.batches import ExchangeCollator, Exchanges
 from experiments.tiny.model import build_model
 from experiments.tiny.processor import build_processor
 from experiments.tiny.vision import SceneCollator, Scenes, VisionClassifier
+from experiments.training import restore_weights
 
 
 @dataclass(frozen=True)
@@ -119,5 +120,8 @@ def _train(
         report_to="none",
     )
     trainer = InOrderTrainer(model=model, args=arguments, train_dataset=dataset, data_collator=collate)
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if folder.is_dir() else None)
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if checkpoint is not None and isinstance(model, Qwen2_5_VLForConditionalGeneration):
+        restore_weights(model, checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     return trainer

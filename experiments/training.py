@@ -126,9 +126,7 @@ def load_model(path: str, *, freeze_vision: bool) -> tuple[Any, Any]:
 def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -> None:
     """Train, from the newest whole checkpoint of the run if there is one.
 
-    Transformers (5.19) restores a model by the names that its weights have in memory, and skips those that it does not
-    find; on disk Qwen2.5-VL's have other names, so a resumed run would go on with the weights it began with. Here they
-    are read as any checkpoint is. Adapters, and weights that are spread over processes, are saved by their own names.
+    Adapters, and weights that are spread over processes, are saved by their own names, which transformers finds.
 
     Args:
         trainer: A trainer of transformers or TRL.
@@ -136,14 +134,25 @@ def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -
         out: The run directory.
     """
     from accelerate import DistributedType
-    from transformers import AutoModelForImageTextToText
 
     checkpoint = last_checkpoint(out)
     spread = (DistributedType.FSDP, DistributedType.DEEPSPEED)
     if checkpoint is not None and config.lora is None and trainer.accelerator.distributed_type not in spread:
-        saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=trainer.model.dtype)
-        trainer.model.load_state_dict(saved.state_dict())
+        restore_weights(trainer.model, checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def restore_weights(model: Any, checkpoint: str) -> None:
+    """Load a checkpoint of a trainer into the model that it was saved from, before training is resumed.
+
+    Transformers (5.19) restores a model by the names that its weights have in memory, and skips those that it does not
+    find; on disk Qwen2.5-VL's have other names, so a resumed run would go on with the weights it began with. Here they
+    are read as any checkpoint is.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype)
+    model.load_state_dict(saved.state_dict())
 
 
 def lora_config(config: TrainerConfig) -> Any:
