@@ -16,6 +16,9 @@ from vt_env.media.encoders import ColourNameEncoder
 from vt_env.media.line_index import build_line_index
 from vt_env.media.store import build_store
 from vt_env.types import FrameBatch, Interval, SubtitleLine
+from vt_env.world.render import render_scene
+from vt_env.world.script import Scene
+from vt_env.world.vocabulary import COLOURS, SHAPES
 
 WORDS = ("red", "blue", "square", "the", "a", "plain", "picture")
 
@@ -130,3 +133,16 @@ def test_the_encoder_of_the_world_is_trained_and_saved_as_a_checkpoint_like_any_
     assert encoder.encode_frames(some_frames(3)).shape == (3, encoder.dim)
     assert (encoder.encode_text("the red square") != encoder.encode_text("the blue square")).any()
     assert (encoder.encode_text("the RED square") == encoder.encode_text("the red square")).all()
+
+
+def test_the_shipped_encoder_of_the_world_finds_scenes_by_colour_and_shape() -> None:
+    pytest.importorskip("transformers")
+    from vt_env.doors.clip_models import WORLD, ClipModelEncoder
+
+    kinds = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    scenes = [Scene(Interval(0, 1), *kind, 10 + number, number) for number, kind in enumerate(kinds)]
+    data = np.stack([render_scene(scene, 112) for scene in scenes])
+    encoder = ClipModelEncoder(WORLD)
+    seen = encoder.encode_frames(FrameBatch(data, np.arange(len(scenes), dtype=np.float64)))
+    found = [int((seen @ encoder.encode_text(f"{colour} {shape}")).argmax()) for colour, shape in kinds]
+    assert np.mean([place == number for number, place in enumerate(found)]) > 0.8
