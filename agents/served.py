@@ -73,7 +73,8 @@ class ServedPolicy:
         seeds: Sequence[int],
     ) -> None:
         self._client = client
-        self._tools = tools
+        # In the order of `agents.chat.ChatTokens`: a prompt that lists tools in another order is another prompt.
+        self._tools = sorted(tools, key=lambda tool: tool["function"]["name"])
         self._sampling = sampling
         self._form = form
         self._seeds = seeds

@@ -147,7 +147,5 @@ def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIC
         assert [it.prompt_tokens for it in one.replies] == [it.prompt_tokens for it in other.replies]
         for reply, again in zip(one.replies, other.replies, strict=True):
             assert (reply.completion_tokens, reply.ended) == (again.completion_tokens, again.ended)
-            if agent == "uniform":
-                # With tools and several turns they differ by some hundredths; see the log of 2026-11-24.
-                assert reply.mean_logprob == pytest.approx(again.mean_logprob, abs=1e-3)
-                assert reply.answer_logprob == pytest.approx(again.answer_logprob, abs=1e-3)
+            assert reply.mean_logprob == pytest.approx(again.mean_logprob, abs=1e-3)
+            assert reply.answer_logprob == pytest.approx(again.answer_logprob, abs=1e-3)
