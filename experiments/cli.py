@@ -28,12 +28,14 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "quickstart": Command("experiments.quickstart", "QuickstartRun", "the whole story at tiny size, up to a report"),
+    "reproduce": Command("experiments.reproduce", "ReproduceRun", "the README's table of results, from scratch"),
     "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
     "world": Command("experiments.world_command", "WorldRun", "write generated videos, subtitles and tasks to disk"),
     "index": Command("experiments.index_command", "IndexRun", "build frame stores and clip indices of videos"),
     "audit": Command("experiments.audit_command", "AuditRun", "check a copy of a benchmark against official counts"),
     "play": Command("experiments.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
     "synth": Command("experiments.synthesize", "SynthRun", "captions to grounded, filtered trajectories"),
+    "key": Command("experiments.answer_key", "KeyRun", "training data for policies without tools: answers at once"),
     "pretrain": Command("experiments.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
     "probe": Command("experiments.tiny.probes", "ProbeRun", "measure the skills of the tiny base model"),
     "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories", "PRESETS"),

@@ -1,12 +1,14 @@
 """The tiny base model's skills as rows, rows of several kinds side by side, and the order in which they come."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
 
 from experiments.sft_data import FRAME_LENGTH, Row, Rows
-from experiments.tiny.batches import Exchanges, messages, scene_image
+from experiments.tiny.batches import Exchanges, messages
+from experiments.tiny.pictures import Picture
+from vt_env.chat import Message
 
 
 class SkillRows:
@@ -27,15 +29,27 @@ class SkillRows:
     def __getitem__(self, number: int) -> Row:
         """Make a row, painting its pictures."""
         exchange = self._exchanges[number]
-        pictures = iter(scene_image(scene, scene.look_seed) for scene in exchange.scenes)
-        *before, asked = messages(exchange)
-        blocks = [{**it, "image": next(pictures)} if it["type"] == "image" else it for it in asked["content"]]
-        return Row((*before, {**asked, "content": blocks}, {"role": "assistant", "content": exchange.reply}))
+        pictures = iter(exchange.pictures)
+        return Row(tuple(_painted(message, pictures) for message in messages(exchange)))
 
     def lengths(self) -> list[int]:
         """Say roughly how long each row is, in characters."""
         exchanges = (self._exchanges[number] for number in range(len(self)))
-        return [len(it.request) + len(it.reply) + FRAME_LENGTH * len(it.scenes) for it in exchanges]
+        return [
+            sum(len(it.request) + len(it.reply) for it in exchange.rounds) + FRAME_LENGTH * len(exchange.pictures)
+            for exchange in exchanges
+        ]
+
+
+def _painted(message: Message, pictures: Iterator[Picture]) -> Message:
+    """Put pictures in the places that a message has for them."""
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    return {
+        **message,
+        "content": [{**it, "image": next(pictures).paint()} if it["type"] == "image" else it for it in content],
+    }
 
 
 class MixedRows:

@@ -72,6 +72,9 @@ class SynthRun:
     """The tools offered."""
     budget: str = "default"
     """Preset of the budget, for captions and frames alike."""
+    perception: Literal["frames", "captions"] = "frames"
+    """What the data set shows: the frames of the replay, or the captions that the teacher read, for a policy that reads
+    captions too."""
     export: tuple[ExportFormat, ...] = ()
     """Write the data set for other trainers too."""
     media: MediaConfig = field(default_factory=MediaConfig)
@@ -183,6 +186,8 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
     config = work.config
     evidence = {task_id: task.gold.evidence for task_id, task in work.tasks.items() if task.gold is not None}
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
+    if config.perception == "captions":
+        return Outcome(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
     episode_config = EnvConfig("frames", resolve_budget(config.budget))
     tools = tools_for("frames", config.tools)
     check = work.models.captioner.supports if config.support and work.models.captioner else None

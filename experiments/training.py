@@ -34,8 +34,8 @@ class TrainerConfig:
     """Name, folder or JSONL file of tasks."""
     split: str = "train"
     """Split of the tasks. What is trained on must not be evaluated on."""
-    tools: Literal["default", "paper"] = "default"
-    """The tools that the model is offered."""
+    tools: Literal["default", "paper", "none"] = "default"
+    """The tools that the model is offered; `none` for one that answers at once."""
     media: MediaConfig = field(default_factory=MediaConfig)
     """How the videos are stored."""
     lr: float
@@ -152,7 +152,9 @@ def restore_weights(model: Any, checkpoint: str) -> None:
     from transformers import AutoModelForImageTextToText
 
     saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype)
-    model.load_state_dict(saved.state_dict())
+    own = model.state_dict()
+    # Pretraining puts stored features in the tower's place: its checkpoints hold no tower, so none is read.
+    model.load_state_dict({name: value for name, value in saved.state_dict().items() if name in own})
 
 
 def lora_config(config: TrainerConfig) -> Any:

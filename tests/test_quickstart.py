@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from experiments.policies import BASE_MODEL
-from experiments.quickstart import EVALUATED, Phase, PhaseFailed, QuickstartRun, _do_all, plan
+from experiments.quickstart import EVALUATED, QuickstartRun, plan
 from experiments.runs import open_run
+from experiments.story import Phase, PhaseFailed, do_all
 
 HERE = Path(__file__).parents[1]
 
@@ -32,10 +33,10 @@ def test_a_failed_phase_stops_the_story_and_the_next_start_goes_on_with_it(tmp_p
 
     phases = [phase(name) for name in "abc"]
     with pytest.raises(PhaseFailed, match="b failed") as failure, open_run(tmp_path, "quickstart", Toy()) as run:
-        _do_all(phases, run)
+        do_all(phases, run)
     assert failure.value.code == 3 and did == ["a", "b"]
     with open_run(tmp_path, "quickstart", Toy()) as run:
-        _do_all(phases, run)
+        do_all(phases, run)
     assert did == ["a", "b", "b", "c"]
     lines = [line.split()[1:3] for line in capsys.readouterr().out.splitlines()]
     assert [line[-1] for line in lines] == ["a", "a", "b", "c"]
@@ -48,7 +49,7 @@ def test_the_plan_trains_and_evaluates_every_policy_of_the_table(tmp_path):
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_command_does_not_outlive_the_quickstart(sent):
-    code = "from experiments.quickstart import run_command; run_command(['doctor'])"
+    code = "from experiments.story import run_command; run_command(['doctor'])"
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=HERE, stderr=subprocess.DEVNULL)
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while not (found := children.read_text().split()):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from safetensors.torch import load_file
 
 from experiments import pretrain
 from experiments.pretrain import PretrainRun, StageConfig
-from experiments.tiny.batches import IGNORED, ExchangeCollator, Exchanges
-from experiments.tiny.probes import SKILLS_FILE, ProbeRun, measure
+from experiments.tiny.batches import GRID, IGNORED, ExchangeCollator, Exchanges
+from experiments.tiny.model import build_model
+from experiments.tiny.pictures import SceneSource, random_scene
+from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool
+from experiments.tiny.probes import SKILLS_FILE, ProbeRun, exact_replies, measure
 from experiments.tiny.processor import build_processor
 from experiments.tiny.skills import GROUPS, SKILLS, TEXTS
 from experiments.tiny.tokenizer import build_tokenizer
@@ -25,6 +29,12 @@ from vt_env.tools import tools_for
 pytestmark = pytest.mark.train
 
 BASE = Path(pretrain.__file__).parent / "tiny" / "base"
+
+
+def source(seed: int, scenes: SceneSource = random_scene):
+    """What a skill is made from; all its draws come from one generator."""
+    rng = np.random.default_rng(seed)
+    return rng, scenes, rng
 
 
 @given(st.text())
@@ -36,33 +46,69 @@ def test_any_text_survives_the_tokenizer(text: str):
 @settings(max_examples=100)
 @given(st.sampled_from(sorted(SKILLS)), st.integers(0, 2**32))
 def test_no_skill_shows_a_tool_or_a_video(skill: str, seed: int):
-    exchange = SKILLS[skill](np.random.default_rng(seed))
-    told = exchange.request + exchange.reply
+    exchange = SKILLS[skill](*source(seed))
+    told = " ".join(it.request + it.reply for it in exchange.rounds)
     assert not any(tool.name in told for tool in (*tools_for("frames"), *tools_for("captions")))
-    assert "tool" not in told and len(exchange.scenes) <= 8
+    assert "tool" not in told and len(exchange.pictures) <= 8
 
 
 def test_every_skill_is_trained_and_the_first_batches_have_no_pictures():
-    trained = {skill for group in (TEXTS, *(group for _, group in GROUPS)) for skill in group}
+    trained = {skill for _, group in (*TEXTS, *GROUPS) for skill in group}
     assert trained == set(SKILLS)
-    exchanges = Exchanges(seed=3, batches=4, batch_size=8, text_batches=2)
-    assert not any(exchanges[number].scenes for number in range(16))
+    exchanges = Exchanges(seed=3, batches=4, batch_size=8, groups=TEXTS)
+    assert not any(exchanges[number].pictures for number in range(len(exchanges)))
 
 
-def test_labels_stand_on_the_reply_alone():
+def test_labels_stand_on_the_replies_alone():
     processor = build_processor()
-    exchanges = [SKILLS[name](np.random.default_rng(0)) for name in ("read", "copy", "few_clips")]
+    exchanges = [SKILLS[name](*source(0)) for name in ("verdict", "walk", "few_clips")]
     batch = ExchangeCollator(processor)(exchanges)
     for ids, exchange in zip(batch["labels"], exchanges, strict=True):
-        assert processor.tokenizer.decode(ids[ids != IGNORED]) == f"{exchange.reply}<|im_end|>"
+        replies = "".join(f"{it.reply}<|im_end|>" for it in exchange.rounds)
+        assert processor.tokenizer.decode(ids[ids != IGNORED]) == replies
+    assert (batch["input_ids"] == processor.image_token_id).sum() == 16 * len(batch["image_grid_thw"])
+
+
+def test_features_of_a_pool_are_those_of_its_pictures():
+    processor = build_processor()
+    model, pool = build_model(processor.tokenizer, 0).eval(), ScenePool(seed=1, size=800)
+    exchange = SKILLS["verdict"](*source(5, pool))
+    numbers = [pool.pictures.index(picture) for picture in exchange.pictures]
+    with torch.inference_mode():
+        expected = model(**ExchangeCollator(processor)([exchange])).logits
+        pixels = ExchangeCollator(processor).pixels(exchange.pictures)
+        features = torch.zeros(len(pool.pictures), 16, model.config.vision_config.out_hidden_size)
+        made = model.model.visual(pixels, grid_thw=torch.tensor([GRID] * len(numbers))).pooler_output
+        features[numbers] = made.view(len(numbers), 16, -1)
+        model.model.visual = PooledTower(features)
+        found = model(**PooledCollator(processor, pool)([exchange])).logits
+    assert torch.allclose(expected, found, atol=1e-5)
+
+
+def test_a_reply_counts_as_exact_where_each_of_its_tokens_is_the_likeliest():
+    processor = build_processor()
+    batch = ExchangeCollator(processor)([SKILLS["walk"](*source(1)) for _ in range(3)])
+
+    class Parrot:
+        def __call__(self, input_ids, **_):
+            logits = torch.nn.functional.one_hot(input_ids.roll(-1, 1), 600).float()
+            logits[1, :, 7] = 2.0
+            return SimpleNamespace(logits=logits)
+
+    replies = [int(((row[1:] != IGNORED) & (row[:-1] == IGNORED)).sum()) for row in batch["labels"]]
+    exact = exact_replies(Parrot(), batch)
+    assert len(exact) == sum(replies)
+    assert exact == [True] * replies[0] + [False] * replies[1] + [True] * replies[2]
 
 
 def test_training_resumes_where_it_was_and_leaves_the_tower_as_its_own_stage_made_it(tmp_path, monkeypatch):
     run = PretrainRun(
         out=tmp_path,
         vision=StageConfig(steps=2, batch_size=4, lr=1e-3),
+        close=StageConfig(steps=1, batch_size=4, lr=1e-3),
+        texts=StageConfig(steps=1, batch_size=4, lr=1e-3),
         skills=StageConfig(steps=2, batch_size=4, lr=1e-3),
-        text_steps=1,
+        scenes=800,
         workers=0,
     )
 
@@ -73,15 +119,17 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_as_its_own_stage_mad
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "ExchangeCollator", kill)
+        patch.setattr(pretrain, "PooledCollator", kill)
         with pytest.raises(Killed):
             pretrain.main(run)
-    vision = (tmp_path / "vision.safetensors").stat().st_mtime_ns
+    stages = [tmp_path / f"{name}.safetensors" for name in ("vision", "close", "texts")]
+    written = [path.stat().st_mtime_ns for path in stages]
     folder = pretrain.main(run)
-    assert (tmp_path / "vision.safetensors").stat().st_mtime_ns == vision
-    tower = load_file(tmp_path / "vision.safetensors")
+    assert [path.stat().st_mtime_ns for path in stages] == written
+    tower = {name: it for name, it in load_file(tmp_path / "close.safetensors").items() if name.startswith("tower.")}
     weights = load_file(folder / "model.safetensors")
-    assert all(torch.equal(weights[f"visual.{name}"], value) for name, value in tower.items())
+    assert tower
+    assert all(torch.equal(weights[name.replace("tower", "visual", 1)], value) for name, value in tower.items())
 
 
 @pytest.mark.skipif(not BASE.is_dir(), reason="the base model is not there")

@@ -22,8 +22,8 @@ SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
 
 ToolChoice = str | Sequence[str | Tool | ToolFunction]
-"""A mode (`"default"`, `"paper"`), or names of tools, modes, tools and functions; functions alone are added to
-`"default"`."""
+"""A mode (`"default"`, `"paper"`, `"none"`), or names of tools, modes, tools and functions; functions alone are added
+to `"default"`."""
 
 
 class Playing(Protocol):
@@ -141,7 +141,7 @@ PAPER_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name != "spat
 DEFAULT_TOOLS: tuple[str, ...] = tuple(_BUILT_IN)
 """All built-in tools: the paper's and `spatial_zoom`, which is an extension."""
 
-_MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS}
+_MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS, "none": ()}
 
 
 def tools_for(perception: str, tools: ToolChoice = "default") -> tuple[Tool, ...]:

@@ -86,6 +86,17 @@ def family_row(family: str, run: FamiliesRun) -> dict[str, Cell]:
     return {name: _cell(tasks, policy, run.seed) for name, policy in policies.items()}
 
 
+def uniform_ceiling(tasks: Sequence[Task]) -> float:
+    """Return the accuracy that an errorless reader of evenly spread frames, guessing where they do not tell, expects.
+
+    Args:
+        tasks: Tasks of the world.
+    """
+    sure = [possible(task.item, uniform_view(_script(task))) for task in tasks]
+    right = [task.gold is not None and task.gold.answer_idx in it for task, it in zip(tasks, sure, strict=True)]
+    return float(np.mean([is_right / len(it) for is_right, it in zip(right, sure, strict=True)]))
+
+
 def uniform_view(script: VideoScript) -> Seen:
     """Return what frames spread evenly over the video show."""
     times_s = moments(Interval(0, script.duration_s), UNIFORM_FRAMES)

@@ -1,22 +1,23 @@
-"""From exchanges to tensors: messages, token ids, labels on the reply alone, and pixels."""
+"""From exchanges to tensors: token ids, labels on the replies alone, and pixels."""
 
 from collections.abc import Sequence
-from io import BytesIO
 
 import numpy as np
 import torch
-from PIL import Image
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import Qwen2_5_VLProcessor
 
-from experiments.tiny.processor import IMAGE_PX
-from experiments.tiny.skills import TEXTS, Exchange, random_exchange, random_group
+from experiments.tiny.pictures import Picture, SceneSource, random_scene
+from experiments.tiny.processor import IMAGE_PX, IMAGE_TOKENS, PATCH_PX
+from experiments.tiny.skills import GROUPS, Exchange, Group, random_exchange, random_group
+from experiments.tiny.tokenizer import IMAGE_TOKEN
+from vt_env.chat import Message
 from vt_env.prompts import system_text
-from vt_env.world.render import render_scene
-from vt_env.world.script import Scene
 
-NATIVE_PX = 224
 IGNORED = -100
+GRID = (1, IMAGE_PX // PATCH_PX, IMAGE_PX // PATCH_PX)
+"""Patches of a picture: time, height, width."""
 
 
 def exchange_rng(*numbers: int) -> np.random.Generator:
@@ -27,15 +28,22 @@ def exchange_rng(*numbers: int) -> np.random.Generator:
 class Exchanges(Dataset[Exchange]):
     """Exchanges numbered from 0; number and seed decide everything, so a run can resume anywhere.
 
-    All exchanges of a batch come from one group of skills of like length, in the first `text_batches` from that without
-    pictures.
+    All exchanges of a batch come from one group of skills and draw like lengths, so that little is padding.
     """
 
-    def __init__(self, seed: int, batches: int, batch_size: int, text_batches: int = 0) -> None:
+    def __init__(
+        self,
+        seed: int,
+        batches: int,
+        batch_size: int,
+        groups: Sequence[tuple[float, Group]] = GROUPS,
+        scenes: SceneSource = random_scene,
+    ) -> None:
         self.seed = seed
-        self.text_batches = text_batches
         self.batches = batches
         self.batch_size = batch_size
+        self.groups = groups
+        self.scenes = scenes
 
     def __len__(self) -> int:
         """Number of exchanges."""
@@ -44,46 +52,63 @@ class Exchanges(Dataset[Exchange]):
     def __getitem__(self, number: int) -> Exchange:
         """Make exchange `number`."""
         batch, place = divmod(number, self.batch_size)
-        group = TEXTS if batch < self.text_batches else random_group(exchange_rng(self.seed, batch))
-        return random_exchange(group, exchange_rng(self.seed, batch, place + 1))
+        lengths = exchange_rng(self.seed, batch)
+        group = random_group(self.groups, lengths)
+        return random_exchange(group, exchange_rng(self.seed, batch, place + 1), self.scenes, lengths)
 
 
-def messages(exchange: Exchange) -> list[dict[str, object]]:
-    """The exchange as a conversation without its reply; images are placeholders, in the order of `scenes`."""
-    blocks = [{"type": "image"} for _ in exchange.scenes] + [{"type": "text", "text": exchange.request}]
-    system = [{"role": "system", "content": system_text()}] if exchange.as_question else []
-    return [*system, {"role": "user", "content": blocks}]
-
-
-def scene_image(scene: Scene, blur_seed: int | None = None) -> Image.Image:
-    """The scene as it comes out of a frame store: 112 x 112 pixels, slightly damaged by compression."""
-    image = Image.fromarray(render_scene(scene, NATIVE_PX)).resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BOX)
-    packed = BytesIO()
-    quality = 90 if blur_seed is None else 60 + blur_seed % 38
-    image.save(packed, format="JPEG", quality=quality)
-    return Image.open(packed)
+def messages(exchange: Exchange) -> list[Message]:
+    """The exchange as a conversation, its last reply included; pictures are placeholders, in their order."""
+    chat: list[Message] = [{"role": "system", "content": system_text()}] if exchange.as_question else []
+    for it in exchange.rounds:
+        blocks = [*({"type": "image"} for _ in it.pictures), {"type": "text", "text": it.request}]
+        chat += [{"role": "user", "content": blocks}, {"role": "assistant", "content": it.reply}]
+    return chat
 
 
 class ExchangeCollator:
-    """Turns exchanges into one padded batch with labels on the reply and its end token."""
+    """Turns exchanges into one padded batch with labels on the replies and their end tokens."""
 
     def __init__(self, processor: Qwen2_5_VLProcessor) -> None:
         self.processor = processor
 
     def __call__(self, exchanges: Sequence[Exchange]) -> dict[str, torch.Tensor]:
-        """Build `input_ids`, `attention_mask`, `labels` int64[B, T] and the processor's image tensors."""
-        prompts = [
-            self.processor.apply_chat_template(messages(exchange), tokenize=False, add_generation_prompt=True)
-            for exchange in exchanges
-        ]
-        texts = [f"{p}{e.reply}<|im_end|>" for p, e in zip(prompts, exchanges, strict=True)]
-        images = [scene_image(scene, scene.look_seed) for e in exchanges for scene in e.scenes]
-        batch = self.processor(
-            text=texts, images=images or None, padding=True, padding_side="right", return_tensors="pt"
-        )
-        reply_lengths = [len(self.processor.tokenizer(e.reply)["input_ids"]) + 1 for e in exchanges]
-        lengths = batch["attention_mask"].sum(dim=1)
-        position = torch.arange(batch["input_ids"].shape[1])[None]
-        in_reply = (position < lengths[:, None]) & (position >= (lengths - torch.tensor(reply_lengths))[:, None])
-        batch["labels"] = torch.where(in_reply, batch["input_ids"], IGNORED)
-        return dict(batch)
+        """Build `input_ids`, `attention_mask`, `labels` int64[B, T], padded on the right, and the image tensors."""
+        encoded = [self.encode(exchange) for exchange in exchanges]
+        ids = [torch.tensor(ids) for ids, _ in encoded]
+        labels = [torch.tensor(labels) for _, labels in encoded]
+        pad_id = self.processor.tokenizer.pad_token_id
+        batch = {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_id),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        }
+        pictures = [picture for exchange in exchanges for picture in exchange.pictures]
+        if pictures:
+            batch["mm_token_type_ids"] = (batch["input_ids"] == self.processor.image_token_id).long()
+            batch["image_grid_thw"] = torch.tensor([GRID] * len(pictures))
+            batch["pixel_values"] = self.pixels(pictures)
+        return batch
+
+    def pixels(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        """Paint pictures, as the image processor's `pixel_values`."""
+        images = [picture.paint() for picture in pictures]
+        return self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+
+    def encode(self, exchange: Exchange) -> tuple[list[int], list[int]]:
+        """Return the token ids of an exchange and its labels."""
+        text = self.processor.apply_chat_template(messages(exchange), tokenize=False)
+        header = "<|im_start|>assistant\n"
+        before, *turns = text.replace(IMAGE_TOKEN, IMAGE_TOKEN * IMAGE_TOKENS).split(header)
+        ids = self._ids(before + header)
+        labels = [IGNORED] * len(ids)
+        for place, turn in enumerate(turns, start=1):
+            reply, end, after = turn.partition("<|im_end|>")
+            written = self._ids(reply + end)
+            rest = self._ids(after + header) if place < len(turns) else []
+            ids += written + rest
+            labels += written + [IGNORED] * len(rest)
+        return ids, labels
+
+    def _ids(self, text: str) -> list[int]:
+        return self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]

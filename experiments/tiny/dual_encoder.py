@@ -30,14 +30,15 @@ from transformers import (
 )
 
 from experiments.runs import write_json
-from experiments.tiny.batches import exchange_rng, scene_image
-from experiments.tiny.skills import random_scene
-from experiments.tiny.vision import CLASSES
+from experiments.tiny.batches import exchange_rng
+from experiments.tiny.pictures import Picture, random_scene
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, NAMES, SHAPES
 
 IMAGE_PX = 64
 TEXT_TOKENS = 16
+CLASSES = {"colour": len(COLOURS), "shape": len(SHAPES), "tens": 10, "units": 10}
+"""What the heads tell apart."""
 FORMS = (
     "{}", "the {}", "a {}", "a plain {} picture", "a frame with the {}", "what number is beside the {}?",
     "when is the {} shown?", "how many times is the {} shown?", "what is the small number on the {}?",
@@ -131,10 +132,10 @@ def paint(seed: int, count: int, processor: SiglipProcessor) -> tuple[list[Scene
 
     Returns: the scenes, and float16[N, 3, 64, 64].
     """
-    scenes = [random_scene(exchange_rng(seed, 0, number)) for number in range(count)]
+    scenes = [random_scene(exchange_rng(seed, 0, number), small_print=False) for number in range(count)]
     parts: list[Tensor] = []
     for start in tqdm(range(0, count, 500), "scenes", disable=None):
-        images = [scene_image(scene, scene.look_seed) for scene in scenes[start : start + 500]]
+        images = [Picture(scene).paint() for scene in scenes[start : start + 500]]
         parts.append(processor.image_processor(images=images, return_tensors="pt")["pixel_values"].half())
     return scenes, torch.cat(parts)
 

@@ -1,22 +1,21 @@
 """Measure the base skills: `vt-env probe`. Greedy replies that equal the expected one, from seeds never trained on."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from experiments.runs import write_text
-from experiments.tiny.batches import messages, scene_image
-from experiments.tiny.skills import SKILLS, Exchange
+from experiments.tiny.batches import IGNORED, ExchangeCollator
+from experiments.tiny.pictures import random_scene
+from experiments.tiny.skills import SKILLS
 from vt_env.errors import ConfigError
 
 PROBE_SEED = 900_000
 """Seed of the probes; training uses small ones."""
-REPLY_TOKENS = 100
 SKILLS_FILE = "skills.json"
 
 
@@ -27,9 +26,9 @@ class ProbeRun:
     model: Path = Path("experiments/tiny/base")
     """Folder of the checkpoint."""
     n: int = 500
-    """Exchanges a skill."""
-    batch_size: int = 100
-    """Exchanges generated together."""
+    """Replies a skill."""
+    batch_size: int = 25
+    """Exchanges judged together."""
     threads: int = 2
     """CPU threads of PyTorch."""
 
@@ -51,24 +50,33 @@ def main(run: ProbeRun) -> None:
 
 
 def measure(run: ProbeRun) -> dict[str, float]:
-    """Return the share of exact replies for each skill."""
+    """Return the share of replies that are exact, for each skill.
+
+    A greedy reply equals the expected one where, given the tokens before it, every token of the expected one is the
+    likeliest: so one pass over an exchange judges all its rounds, each after right replies to the rounds before.
+    """
     processor = AutoProcessor.from_pretrained(run.model)
     model = AutoModelForImageTextToText.from_pretrained(run.model).eval()
+    collate = ExchangeCollator(processor)
     shares: dict[str, float] = {}
     for place, (skill, make) in enumerate(SKILLS.items()):
         rng = np.random.default_rng(np.random.SeedSequence([PROBE_SEED, place]))
-        exchanges = [make(rng) for _ in range(run.n)]
-        batches = [exchanges[start : start + run.batch_size] for start in range(0, run.n, run.batch_size)]
-        replies = [reply for batch in batches for reply in greedy_replies(model, processor, batch)]
-        shares[skill] = float(np.mean([r == e.reply for r, e in zip(replies, exchanges, strict=True)]))
+        judged: list[bool] = []
+        while len(judged) < run.n:
+            judged += exact_replies(model, collate([make(rng, random_scene, rng) for _ in range(run.batch_size)]))
+        shares[skill] = float(np.mean(judged[: run.n]))
     return shares
 
 
-def greedy_replies(model: torch.nn.Module, processor: Qwen2_5_VLProcessor, exchanges: Sequence[Exchange]) -> list[str]:
-    """Generate greedily for a batch of exchanges."""
-    texts = [processor.apply_chat_template(messages(e), tokenize=False, add_generation_prompt=True) for e in exchanges]
-    images = [scene_image(scene) for e in exchanges for scene in e.scenes]
-    batch = processor(text=texts, images=images or None, padding=True, padding_side="left", return_tensors="pt")
+def exact_replies(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> list[bool]:
+    """Tell for each reply of a batch, in order, whether the model would write it greedily."""
     with torch.inference_mode():
-        tokens = model.generate(**batch, max_new_tokens=REPLY_TOKENS, do_sample=False)
-    return processor.tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        likeliest = model(**{name: it for name, it in batch.items() if name != "labels"}).logits.argmax(-1)
+    exact: list[bool] = []
+    for written, labels in zip(likeliest[:, :-1], batch["labels"][:, 1:], strict=True):
+        is_reply = labels != IGNORED
+        starts = is_reply & ~torch.cat([torch.zeros(1, dtype=torch.bool), is_reply[:-1]])
+        reply = starts.cumsum(0)[is_reply]
+        wrong = (written != labels)[is_reply]
+        exact += [not bool(wrong[reply == number].any()) for number in range(1, int(starts.sum()) + 1)]
+    return exact

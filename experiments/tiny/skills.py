@@ -1,133 +1,194 @@
 """The base skills: what the tiny model learns from short clips and short texts, long before it sees a tool.
 
-Each skill makes one exchange from a generator: images and a request, and the reply. No skill contains a long video or a
-tool call; three of them (`repeat`, `copy`, `find`) train copying from a list of the form that tools return, without
-which no small model can follow them. Lists are short more often than long, so that a model from random weights can find
-out how to copy on one or two lines. It did within 400 steps, and had not in 3000 before; `repeat`, the short lists and
-the wider first weights of `experiments.tiny.model` came together, their shares are not separated.
+Each skill makes one exchange from a generator: rounds of pictures, a request and the reply. No skill contains a long
+video or a tool call; several train copying from a list of the form that tools return, without which no small model can
+follow them. Lists are short more often than long, so that a model from random weights can find out how to copy on one
+or two lines; several rounds about one list make one reading of it pay several times.
+
+What is noted about a frame has the form of `agents.world_scripts`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vt_env.prompts import question_text
-from vt_env.types import Interval, Item, Remaining, VideoRef
+from experiments.tiny.pictures import Picture, SceneSource
+from vt_env.prompts import frame_time, left_text, option_letter, question_text
+from vt_env.types import Interval, Item, Remaining, VideoRef, format_time
+from vt_env.world.captions import small_print_text
 from vt_env.world.questions import needle_text, reference_text, subtitle_text
+from vt_env.world.scene_questions import counting_text, detail_text, grounding_text, ordering_text
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import ADJECTIVES, COLOURS, NAMES, NOUNS, SHAPES, VERBS
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class Round:
     """One request and its reply."""
 
-    skill: str
-    scenes: tuple[Scene, ...]
-    """Pictures shown before the request."""
     request: str
     reply: str
+    pictures: tuple[Picture, ...] = ()
+    """Shown before the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A short conversation."""
+
+    skill: str
+    rounds: tuple[Round, ...]
     as_question: bool = False
-    """Whether the request is a whole question as an episode words it, system text included."""
+    """Whether the first request is a whole question as an episode words it, so that the system text stands before."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All pictures, in order."""
+        return tuple(picture for it in self.rounds for picture in it.pictures)
 
 
-def read(rng: np.random.Generator) -> Exchange:
-    """Say what a frame shows."""
-    scene = random_scene(rng)
-    return Exchange("read", (scene,), "What is shown?", scene.caption)
+Maker = Callable[[np.random.Generator, SceneSource, np.random.Generator], Exchange]
+"""Makes an exchange; the last generator decides its length alone, so that a batch of like lengths can share it."""
 
 
-def verdict(rng: np.random.Generator) -> Exchange:
-    """Mark each word asked for against a frame."""
-    colour, shape = _pick(rng, COLOURS), _pick(rng, SHAPES)
-    scene = random_scene(rng, colour, shape)
-    return Exchange("verdict", (scene,), needle_text(colour, shape), note(scene, colour, shape))
+def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Say what frames and closer looks show."""
+
+    def one() -> Round:
+        is_close = bool(rng.random() < 0.25)
+        picture = Picture(scenes(rng, small_print=True if is_close else None), is_close)
+        return Round("What is shown?", caption(picture), (picture,))
+
+    return Exchange("read", tuple(one() for _ in range(_count(lengths, 6))))
 
 
-def text_verdict(rng: np.random.Generator) -> Exchange:
-    """Mark each word asked for against a caption."""
-    colour, shape = _pick(rng, COLOURS), _pick(rng, SHAPES)
-    scene = random_scene(rng, colour, shape)
-    request = f"{needle_text(colour, shape)}\nSeen: {scene.caption}"
-    return Exchange("text_verdict", (), request, note(scene, colour, shape))
+def verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Mark colours and shapes of frames against a question, and count or place them where it asks for that."""
+    return _verdict("verdict", rng, scenes, lengths, as_text=False)
 
 
-def choose(rng: np.random.Generator) -> Exchange:
+def text_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Mark colours and shapes of captions against a question."""
+    return _verdict("text_verdict", rng, scenes, lengths, as_text=True)
+
+
+def named_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Mark frames against what is named with each of them."""
+
+    def one() -> Round:
+        colour, shape = _kind(rng)
+        scene = scenes(rng, colour=colour, shape=shape)
+        return Round(f"Asked: {colour} {shape}", note(scene, colour, shape), (Picture(scene),))
+
+    return Exchange("named_verdict", tuple(one() for _ in range(_count(lengths, 6))))
+
+
+def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Answer with the option that a note names."""
-    scene = random_scene(rng)
-    options = _options(scene.number, rng)
-    request = _as_question(needle_text(scene.colour, scene.shape), options, rng)
-    return Exchange("choose", (), f"{request}\nNote: {scene.caption}", answer(scene.number), as_question=True)
+    scene = scenes(rng)
+    request = _as_question(needle_text(scene.colour, scene.shape), _options(scene.number, rng), rng)
+    seen = Round(f"{request}\nNote: {scene.caption}", answer(scene.number))
+    return Exchange("choose", (seen,), as_question=True)
 
 
-def repeat(rng: np.random.Generator) -> Exchange:
-    """Say a list of lines again."""
-    lines = [
-        f"#{i} {_random_interval(rng)}"
-        if rng.random() < 0.5
-        else f"{_random_interval(rng)} {_spoken(_pick(rng, NAMES), rng)}"
-        for i in range(1, 1 + _count(rng, 4))
-    ]
-    text = "\n".join(lines)
-    return Exchange("repeat", (), f"Copy\n{text}", text)
+def repeat(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Say lists of lines again."""
+
+    def one() -> Round:
+        lines = [_any_line(rank, rng) for rank in range(1, 1 + _count(lengths, 4))]
+        text = "\n".join(lines)
+        return Round(f"Copy\n{text}", text)
+
+    return Exchange("repeat", tuple(one() for _ in range(_count(lengths, 3))))
 
 
-def copy(rng: np.random.Generator) -> Exchange:
-    """Copy one line of a numbered list of intervals."""
-    count = _count(rng, 8)
-    intervals = [_random_interval(rng) for _ in range(count)]
-    lines = [f"#{i} {interval} {rng.uniform(0.1, 1):.2f}" for i, interval in enumerate(intervals, 1)]
-    i = int(rng.integers(count))
-    return Exchange("copy", (), "\n".join([*lines, f"Copy #{i + 1}"]), f"#{i + 1} {intervals[i]}")
+def copy(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Copy lines of a numbered list of intervals, or lettered options, that are named."""
+    heads, lines = _list(rng, lengths)
+    asked = rng.integers(len(lines), size=int(lengths.integers(1, 7)))
+    first, *others = [Round(f"Copy {heads[place]}", lines[place]) for place in asked]
+    return Exchange("copy", (_after(_shown(lines, rng), first), *others))
 
 
-def find(rng: np.random.Generator) -> Exchange:
-    """Copy the line that speaks of a name, or that gives its code."""
-    names = [str(name) for name in rng.permutation(NAMES)[: _count(rng, 5)]]
+def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Go through a list line by line, from anywhere on."""
+    heads, lines = _list(rng, lengths)
+    start = int(rng.integers(len(lines))) if rng.random() < 0.3 else 0
+    first = Round(f"Copy {heads[start]}", lines[start])
+    others = [Round("Next", line) for line in lines[start + 1 :]]
+    return Exchange("walk", (_after(_shown(lines, rng), first), *others))
+
+
+def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Copy the lines that speak of a name, or that give its code."""
+    names = [str(name) for name in rng.permutation(NAMES)[: _count(lengths, 5)]]
     spoken = [_spoken(name, rng) for name in names]
     lines = [f"{_random_interval(rng)} {text}" for text in spoken]
-    i = int(rng.integers(len(names)))
-    asked = subtitle_text(names[i]) if "the code of" in spoken[i] else reference_text(names[i])
-    return Exchange("find", (), "\n".join([*lines, asked]), lines[i])
+
+    def one(place: int) -> Round:
+        word = subtitle_text if "the code of" in spoken[place] else reference_text
+        return Round(word(names[place]), lines[place])
+
+    first, *others = [one(int(place)) for place in rng.permutation(len(names))]
+    return Exchange("find", (_after("\n".join(lines), first), *others))
 
 
-def one_clip(rng: np.random.Generator) -> Exchange:
-    """Answer a question on one frame."""
-    scene = random_scene(rng)
-    asked = needle_text(scene.colour, scene.shape) if rng.random() < 0.5 else reference_text(_pick(rng, NAMES))
-    request = _as_question(asked, _options(scene.number, rng), rng)
-    return Exchange("one_clip", (scene,), request, answer(scene.number), as_question=True)
+def order(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Keep things in the order of their times as they are told one by one, then answer with that order."""
+    kinds = [_kind(rng) for _ in range(3)]
+    told = [(format_time(float(rng.integers(3600))), " ".join(kind)) for kind in kinds]
+    rounds = []
+    for count in range(1, len(told) + 1):
+        time, name = told[count - 1]
+        in_order = sorted(told[:count])
+        rounds.append(Round(f"{name} {time}", f"order {', '.join(f'{it} {at}' for at, it in in_order)}"))
+    rounds.append(Round("Answer now.", f"<answer>{', '.join(it for _, it in sorted(told))}</answer>"))
+    return Exchange("order", (_after(ordering_text(kinds), rounds[0]), *rounds[1:]))
 
 
-def few_clips(rng: np.random.Generator) -> Exchange:
-    """Answer a question on two to eight frames, one of which shows the answer."""
-    scenes = [random_scene(rng) for _ in range(int(rng.integers(2, 9)))]
-    scene = scenes[rng.integers(len(scenes))]
-    asked = needle_text(scene.colour, scene.shape)
-    near = [other.number for other in scenes if other is not scene]
-    request = _as_question(asked, _options(scene.number, rng, near), rng)
-    return Exchange("few_clips", tuple(scenes), request, answer(scene.number), as_question=True)
-
-
-def unseen(rng: np.random.Generator) -> Exchange:
-    """Answer in the right form where nothing was shown; the reply can only be a guess."""
-    asked = _pick_question(rng)
-    number = int(rng.integers(10, 100))
+def one_clip(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer a question on one frame or closer look."""
+    scene = scenes(rng)
+    is_close = scene.detail is not None and bool(rng.random() < 0.5)
+    number = scene.detail if is_close and scene.detail else scene.number
+    if is_close:
+        asked = detail_text(scene.colour, scene.shape)
+    else:
+        asked = needle_text(scene.colour, scene.shape) if rng.random() < 0.5 else reference_text(_pick(rng, NAMES))
     request = _as_question(asked, _options(number, rng), rng)
-    return Exchange("unseen", (), request, answer(number), as_question=True)
+    seen = Round(request, answer(number), (Picture(scene, is_close),))
+    return Exchange("one_clip", (seen,), as_question=True)
 
 
-Maker = Callable[[np.random.Generator], Exchange]
+def few_clips(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer a question on two to eight frames, one of which shows the answer."""
+    shown = [scenes(rng) for _ in range(int(lengths.integers(2, 9)))]
+    scene = shown[rng.integers(len(shown))]
+    near = [other.number for other in shown if other is not scene]
+    request = _as_question(needle_text(scene.colour, scene.shape), _options(scene.number, rng, near), rng)
+    seen = Round(request, answer(scene.number), tuple(map(Picture, shown)))
+    return Exchange("few_clips", (seen,), as_question=True)
+
+
+def unseen(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer in the right form where nothing was shown; the reply can only be a guess."""
+    number = int(rng.integers(10, 100))
+    request = _as_question(_any_question(rng), _options(number, rng), rng)
+    return Exchange("unseen", (Round(request, answer(number)),), as_question=True)
+
 
 SKILLS: Mapping[str, Maker] = {
     "read": read,
     "verdict": verdict,
     "text_verdict": text_verdict,
+    "named_verdict": named_verdict,
     "choose": choose,
     "repeat": repeat,
     "copy": copy,
+    "walk": walk,
     "find": find,
+    "order": order,
     "one_clip": one_clip,
     "few_clips": few_clips,
     "unseen": unseen,
@@ -136,38 +197,40 @@ SKILLS: Mapping[str, Maker] = {
 Group = Mapping[str, float]
 """Shares of the skills in batches of exchanges of like length, so that little is padding."""
 
-TEXTS: Group = {"repeat": 0.3, "copy": 0.25, "find": 0.2, "text_verdict": 0.15, "choose": 0.1}
+TEXTS: tuple[tuple[float, Group], ...] = (
+    (0.35, {"repeat": 1.0}),
+    (0.45, {"copy": 0.4, "walk": 0.35, "find": 0.25}),
+    (0.20, {"text_verdict": 0.55, "order": 0.25, "choose": 0.2}),
+)
 """Before a model is shown a picture."""
 GROUPS: tuple[tuple[float, Group], ...] = (
-    (0.60, {"read": 0.4, "verdict": 0.5, "text_verdict": 0.1}),
-    (0.34, {"choose": 0.15, "repeat": 0.1, "copy": 0.25, "find": 0.2, "one_clip": 0.2, "unseen": 0.1}),
-    (0.06, {"few_clips": 1.0}),
+    (0.40, {"verdict": 0.6, "read": 0.2, "named_verdict": 0.2}),
+    (0.30, {"copy": 0.3, "walk": 0.35, "find": 0.2, "repeat": 0.15}),
+    (0.12, {"text_verdict": 0.4, "order": 0.6}),
+    (0.13, {"choose": 0.3, "one_clip": 0.5, "unseen": 0.2}),
+    (0.05, {"few_clips": 1.0}),
 )
-"""After that, each with its share of the batches."""
+"""After that; each group with its share of the batches."""
 
 
-def random_exchange(group: Group, rng: np.random.Generator) -> Exchange:
+def random_exchange(
+    group: Group, rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator
+) -> Exchange:
     """Draw a skill of the group by its share and make one exchange of it."""
     skills, shares = zip(*group.items(), strict=True)
-    return SKILLS[skills[rng.choice(len(skills), p=shares)]](rng)
+    return SKILLS[skills[rng.choice(len(skills), p=shares)]](rng, scenes, lengths)
 
 
-def random_group(rng: np.random.Generator) -> Group:
+def random_group(groups: Sequence[tuple[float, Group]], rng: np.random.Generator) -> Group:
     """Draw the group of a batch by its share."""
-    shares, groups = zip(*GROUPS, strict=True)
-    return groups[rng.choice(len(groups), p=shares)]
+    shares, drawn = zip(*groups, strict=True)
+    return drawn[rng.choice(len(drawn), p=shares)]
 
 
-def random_scene(rng: np.random.Generator, colour: str | None = None, shape: str | None = None) -> Scene:
-    """Draw a scene; a colour or shape that is given is kept in half of the draws, so that both verdicts are common."""
-    drawn_colour, drawn_shape = _pick(rng, COLOURS), _pick(rng, SHAPES)
-    return Scene(
-        Interval(0, 1),
-        colour if colour and rng.random() < 0.6 else drawn_colour,
-        shape if shape and rng.random() < 0.5 else drawn_shape,
-        int(rng.integers(10, 100)),
-        int(rng.integers(2**31)),
-    )
+def caption(picture: Picture) -> str:
+    """Say what a picture shows."""
+    scene = picture.scene
+    return small_print_text(scene.detail) if picture.is_close and scene.detail else scene.caption
 
 
 def note(scene: Scene, colour: str, shape: str) -> str:
@@ -187,20 +250,79 @@ def answer(number: int) -> str:
     return f"<answer>{number}</answer>"
 
 
+def _verdict(
+    skill: str, rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator, *, as_text: bool
+) -> Exchange:
+    """Rounds of frames or captions, each marked against the question that comes first."""
+    colour, shape = _kind(rng)
+    asked = (needle_text, counting_text, detail_text, grounding_text)[rng.integers(4)]
+    is_counted, is_placed = asked is counting_text, asked is detail_text
+    as_question = bool(lengths.random() < 0.5)
+    options = _options(int(rng.integers(10, 100)), rng)
+    before = _as_question(asked(colour, shape), options, rng) if as_question else asked(colour, shape)
+    rounds: list[Round] = []
+    found = 0
+    for left in reversed(range(_count(lengths, 7))):
+        scene = scenes(rng, colour=colour, shape=shape, small_print=True if is_placed else None)
+        picture = Picture(scene)
+        words = [note(scene, colour, shape)]
+        found += (scene.colour, scene.shape) == (colour, shape)
+        words += [f"count {found}"] * is_counted + list(picture.place) * is_placed
+        remaining = left_text(Remaining(left, left), "captions" if as_text else "frames")
+        place = [*picture.place] if as_text and scene.detail is not None else []
+        shown = f"{_random_interval(rng)} {' '.join([scene.caption, *place])}" if as_text else _frame_text(rng)
+        rounds.append(Round(f"{shown}\n{remaining}", " ".join(words), () if as_text else (picture,)))
+    return Exchange(skill, (_after(before, rounds[0]), *rounds[1:]), as_question)
+
+
+def _after(text: str, first: Round) -> Round:
+    """Put a text before the first request; the pictures of that round come before both."""
+    return Round(f"{text}\n{first.request}", first.reply, first.pictures)
+
+
+def _frame_text(rng: np.random.Generator) -> str:
+    return f"Frames at {frame_time(float(rng.integers(3600)))}."
+
+
 def _as_question(asked: str, options: tuple[str, ...], rng: np.random.Generator) -> str:
     item = Item("skill", asked, options, VideoRef("skill", ""))
     return question_text(item, float(rng.integers(1, 3600)), Remaining(0, 0), "frames")
 
 
-def _options(number: int, rng: np.random.Generator, near: list[int] | None = None) -> tuple[str, ...]:
-    wrong = [n for n in [*(near or []), *rng.permutation(np.arange(10, 100))] if n != number]
+def _options(number: int, rng: np.random.Generator, near: Sequence[int] = ()) -> tuple[str, ...]:
+    wrong = [n for n in [*near, *rng.permutation(np.arange(10, 100))] if n != number]
     options = [number, *list(dict.fromkeys(wrong))[:3]]
     return tuple(str(options[i]) for i in rng.permutation(4))
 
 
-def _count(rng: np.random.Generator, most: int) -> int:
+def _list(rng: np.random.Generator, lengths: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Draw a list to copy from: how its lines are named, and the lines."""
+    if rng.random() < 0.3:
+        heads = [f"{option_letter(idx)}." for idx in range(4)]
+        texts = [str(_random_interval(rng)) if rng.random() < 0.5 else " ".join(_kind(rng)) for _ in heads]
+        return heads, [f"{head} {text}" for head, text in zip(heads, texts, strict=True)]
+    heads = [f"#{rank}" for rank in range(1, 1 + _count(lengths, 8))]
+    return heads, [f"{head} {_random_interval(rng)}" for head in heads]
+
+
+def _shown(lines: Sequence[str], rng: np.random.Generator) -> str:
+    """Show a list as it is, one of ranked clips with their scores."""
+    is_ranked = lines[0].startswith("#")
+    return "\n".join(f"{line} {rng.uniform(0.1, 1):.2f}" if is_ranked else line for line in lines)
+
+
+def _any_line(rank: int, rng: np.random.Generator) -> str:
+    kind = rng.integers(3)
+    if kind == 0:
+        return f"#{rank} {_random_interval(rng)}"
+    if kind == 1:
+        return f"{option_letter(rank - 1)}. {' '.join(_kind(rng))}"
+    return f"{_random_interval(rng)} {_spoken(_pick(rng, NAMES), rng)}"
+
+
+def _count(lengths: np.random.Generator, most: int) -> int:
     """Draw a length from 1 to `most`, small ones more often."""
-    return int(rng.integers(1, rng.integers(2, most + 2)))
+    return int(lengths.integers(1, lengths.integers(2, most + 2)))
 
 
 def _random_interval(rng: np.random.Generator) -> Interval:
@@ -216,12 +338,13 @@ def _spoken(name: str, rng: np.random.Generator) -> str:
     return f"{name} {_pick(rng, VERBS)} the {_pick(rng, ADJECTIVES)} {_pick(rng, NOUNS)}"
 
 
-def _pick_question(rng: np.random.Generator) -> str:
-    return (
-        needle_text(_pick(rng, COLOURS), _pick(rng, SHAPES)),
-        subtitle_text(_pick(rng, NAMES)),
-        reference_text(_pick(rng, NAMES)),
-    )[rng.integers(3)]
+def _any_question(rng: np.random.Generator) -> str:
+    word = (needle_text, detail_text, counting_text, grounding_text, subtitle_text, reference_text)[rng.integers(6)]
+    return word(_pick(rng, NAMES)) if word in (subtitle_text, reference_text) else word(*_kind(rng))
+
+
+def _kind(rng: np.random.Generator) -> tuple[str, str]:
+    return _pick(rng, COLOURS), _pick(rng, SHAPES)
 
 
 def _pick(rng: np.random.Generator, words: Mapping[str, object] | tuple[str, ...]) -> str:

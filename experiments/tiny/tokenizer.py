@@ -12,7 +12,7 @@ from trl.chat_template_utils import qwen3_template
 
 from vt_env.prompts import system_text
 from vt_env.tools import tools_for
-from vt_env.world.vocabulary import ADJECTIVES, COLOURS, NAMES, NOUNS, SHAPES, VERBS
+from vt_env.world.vocabulary import ADJECTIVES, COLOURS, HEIGHTS, NAMES, NOUNS, SHAPES, SIDES, VERBS
 
 IMAGE_TOKEN = "<|image_pad|>"
 SPECIAL_TOKENS = (
@@ -22,9 +22,11 @@ MARKS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "
 JSON_PIECES = ('{"name": "', '", "arguments": {', '"}}', "}}", '", ')
 SENTENCES = (
     "what number is beside the", "what is the code of", "what number is on screen when the narrator says",
+    "how many times is the shown", "in which order are these shown", "when is the shown",
+    "what is the small number on the", "which of these is never shown",
     "nobody knows the code of", "look at now", "Question", "Video long Left calls frames Answer now",
-    "Frames at Crop at No match subtitles Nothing to see Error Malformed Tools yes no none",
-    "user assistant system tool", "Seen Asked Copy Find What is shown Is it Note",
+    "Frames at Crop at No match subtitles Nothing to see Error Malformed Tools yes no none count order",
+    "user assistant system tool", "Seen Asked Copy Find What is shown Is it Note Next Go on",
 )  # fmt: skip
 TOKENIZER_SIZE = 576
 """Rows of the embedding: the vocabulary, padded to a multiple of 64."""
@@ -98,6 +100,6 @@ def _pieces() -> list[str]:
     keys = {f'"{name}": "' for name in parameters} | {f'"{name}": ' for name in parameters}
     words = re.findall(r"[A-Za-z]+", " ".join((system_text(), *SENTENCES)))
     numbers = {f"{n:02d}" for n in range(100)}
-    world = {*COLOURS, *SHAPES, *NAMES, *ADJECTIVES, *NOUNS, *VERBS}
+    world = {*COLOURS, *SHAPES, *SIDES, *HEIGHTS, *NAMES, *ADJECTIVES, *NOUNS, *VERBS}
     pieces = {*MARKS, *JSON_PIECES, *keys, *(tool.name for tool in tools), *parameters, *words, *numbers, *world}
     return sorted(piece for piece in pieces if len(piece) > 1)

@@ -1,0 +1,229 @@
+"""The README's table of results from scratch: `vt-env reproduce --preset tiny --training-seeds 3`.
+
+    world ──► index ──► synth (frames, captions), keys ──┬─► base, random, blind, scripted, oracle
+                                                         └─► for each training seed:
+            uniform, caption-only, sft ──► longer sft, sft+rft, sft+grpo (outcome alone, shaped) ──► evaluations
+
+Everything is a `vt-env` command in a process of its own; interrupted and started again, it goes on where it was. The
+table is written after every training seed, to `table.md`, `table.json` and `plots/`.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from experiments.answer_key import TRAJECTORIES_FILE
+from experiments.bench.families import uniform_ceiling
+from experiments.models import BASE_MODEL
+from experiments.plots import plot_accuracy, plot_groups
+from experiments.runs import HOW_ONLY, Run, open_run, write_json, write_text
+from experiments.seed_table import SHARED, make_table, read_evaluations, render_table
+from experiments.story import Phase, PhaseFailed, command, do_all, index_video
+from experiments.synthesize import DATASET_FOLDER
+from experiments.training import MODEL_FOLDER
+from experiments.video_files import run_parallel
+from vt_env.errors import ConfigError
+from vt_env.tasks import TaskSet
+from vt_env.world.config import WorldConfig, full_world
+from vt_env.world.tasks import world_tasks
+
+BUDGET = "tiny"
+"""What every episode may spend, in synthesis, training and evaluation alike."""
+UNIFORM_FRAMES = 8
+ORDER = (
+    "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-longer", "sft+rft", "sft+grpo",
+    "sft+grpo shaped", "sft sampled", "sft+grpo sampled", "oracle",
+)  # fmt: skip
+"""Policies in the order of the table."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large each phase is."""
+
+    train: WorldConfig
+    """Videos and questions to train on."""
+    test: WorldConfig
+    """Videos and questions held out; `world_tasks` gives no video to two splits."""
+    sft_steps: int = 450
+    """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
+    skills_share: float = 0.3
+    """Share of the base model's skills in SFT, so that it does not forget them."""
+    sft_lr: float = 6e-4
+    """Higher than the default, for a model that small."""
+    longer_steps: int = 200
+    """More steps of SFT on the same demonstrations, to compare at the cost of GRPO."""
+    rft_samples: int = 4
+    """Rollouts a question in the round of rejection sampling."""
+    rft_questions: int = 480
+    """Questions of that round."""
+    rft_steps: int = 120
+    """Optimiser steps on what was right."""
+    grpo_steps: int = 80
+    """Updates of GRPO."""
+    grpo_prompts: int = 6
+    """Questions an update."""
+
+
+PRESETS: Mapping[str, Sizes] = {
+    "tiny": Sizes(
+        train=replace(full_world(), videos=120, tasks_per_video=16), test=replace(full_world(), tasks_per_video=8)
+    ),
+    "smoke": Sizes(
+        train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
+        test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
+        sft_steps=1,
+        longer_steps=1,
+        rft_samples=1,
+        rft_questions=2,
+        rft_steps=1,
+        grpo_steps=1,
+        grpo_prompts=2,
+    ),
+}
+"""`tiny` is the README's table; `smoke` only shows that the parts fit together."""
+
+
+@dataclass(frozen=True)
+class ReproduceRun:
+    """The table of results, from nothing."""
+
+    out: Path = Path("runs/reproduce")
+    """Folder of all runs; an interrupted reproduction goes on there."""
+    preset: Literal["tiny", "smoke"] = "tiny"
+    """Sizes of all phases."""
+    training_seeds: int = field(default=3, metadata=HOW_ONLY)
+    """Training runs, seeds 0, 1, ...; a finished reproduction goes on with more of them."""
+    base: str = str(BASE_MODEL)
+    """Checkpoint that training starts from."""
+    processes: int = field(default=2, metadata=HOW_ONLY)
+    """Videos written and indexed at once."""
+
+    def __post_init__(self) -> None:
+        if self.training_seeds < 1 or self.processes < 1:
+            raise ConfigError(
+                f"training_seeds={self.training_seeds}, processes={self.processes}: need 1 or more of each"
+            )
+
+
+def main(run: ReproduceRun) -> int:
+    """Do what is left to do, a line a phase, and write the table.
+
+    Returns:
+        0, or the exit code of the command that failed; what it said stands above.
+
+    Raises:
+        ConfigError: There is no base model, or the folder belongs to another run.
+    """
+    if not Path(run.base).is_dir():
+        raise ConfigError(f"{run.base}: no base model: run vt-env pretrain or give --base")
+    try:
+        with open_run(run.out, "reproduce", run) as directory:
+            do_all(list(plan(run, directory)), directory)
+            print(_write_table(run, directory))
+    except PhaseFailed as failure:
+        print(f"vt-env: {failure}", file=sys.stderr)
+        return failure.code
+    return 0
+
+
+def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
+    """List the phases in order."""
+    yield from _data(run)
+    for agent in ("random", "blind", "scripted", "base", "oracle"):
+        model = ("--model.path", run.base) if agent in ("blind", "base") else ()
+        yield _evaluation(run, run.out / "eval", agent, agent, *model)
+    for seed in range(run.training_seeds):
+        yield from _training(run, seed)
+        # Its own phase, so that a table is there before the next seed is.
+        yield Phase(f"table {seed}", lambda: print(_write_table(run, directory)))
+
+
+def _data(run: ReproduceRun) -> Iterator[Phase]:
+    sizes, worlds = PRESETS[run.preset], run.out / "world"
+    for split, world in (("train", sizes.train), ("test", sizes.test)):
+        knobs = [("--world." + name.replace("_", "-"), value) for name, value in vars(world).items()]
+        flags = (
+            "--split",
+            split,
+            "--families",
+            "all",
+            "--processes",
+            run.processes,
+            *(it for knob in knobs for it in knob),
+        )
+        yield command(f"world {split}", "world", "--out", worlds / split, *flags)
+        yield Phase(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
+    tasks = ("--tasks", worlds / "train")
+    for perception, name in (("frames", "synth"), ("captions", "synth-captions")):
+        flags = ("--samples", 1, "--budget", BUDGET, "--perception", perception)
+        yield command(name, "synth", "--out", run.out / name, *tasks, *flags)
+    yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES)
+
+
+def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
+    """Train and evaluate everything that depends on the training seed."""
+    sizes, folder = PRESETS[run.preset], run.out / f"seed-{seed}"
+    common = ("--tasks", run.out / "world" / "train", "--seed", seed)
+    skills = ("--skills-share", sizes.skills_share)
+    from_base = ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *skills, *common)
+    shown = run.out / "synth" / DATASET_FOLDER
+    sources = {
+        "uniform": (run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none"),
+        "caption-only": (run.out / "synth-captions" / DATASET_FOLDER,),
+        "sft": (shown,),
+    }
+    for name, (trajectories, *tools) in sources.items():
+        data = ("--trajectories", trajectories, *tools)
+        yield command(f"{name} {seed}", "sft", "--out", folder / name, *data, *from_base)
+    start = ("--model", folder / "sft" / MODEL_FOLDER, *common)
+    longer = ("--trajectories", shown, "--steps", sizes.longer_steps, *skills)
+    yield command(f"sft-longer {seed}", "sft", "--out", folder / "sft-longer", *longer, *start)
+    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--steps", sizes.rft_steps, *skills)
+    yield command(f"sft+rft {seed}", "rft", "--out", folder / "sft+rft", *rounds, "--budget", BUDGET, *start)
+    updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, "--budget", BUDGET)
+    for name, rewards in (("sft+grpo", "default"), ("sft+grpo-shaped", "shaped")):
+        yield command(f"{name} {seed}", "grpo", "--out", folder / name, *updates, "--rewards", rewards, *start)
+    for name in (*sources, "sft-longer", "sft+rft", "sft+grpo", "sft+grpo-shaped"):
+        agent = "sft" if name == "sft-longer" else name.removesuffix("-shaped")
+        model = ("--model.path", folder / name / MODEL_FOLDER)
+        yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
+        if name in ("sft", "sft+grpo"):
+            sampled = (*model, "--model.temperature", 1.0)
+            yield _evaluation(run, folder / "eval", f"{name}-sampled", agent, *sampled, seed=seed)
+
+
+def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Phase:
+    tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET)
+    label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
+    return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)
+
+
+def _tasks(run: ReproduceRun, split: str) -> TaskSet:
+    """Return the tasks as the world makes them; those on disk are the same."""
+    sizes = PRESETS[run.preset]
+    return world_tasks(split, ("all",), sizes.train if split == "train" else sizes.test, run.out / "world" / split)
+
+
+def _index(tasks: TaskSet, processes: int) -> None:
+    videos = list({task.item.video: None for task in tasks})
+    run_parallel(index_video, videos, processes, "index")
+
+
+def _write_table(run: ReproduceRun, directory: Run) -> str:
+    """Write the table of what has been evaluated, and return it."""
+    folders = {SHARED: run.out / "eval"} | {
+        seed: run.out / f"seed-{seed}" / "eval" for seed in range(run.training_seeds)
+    }
+    seconds = {line["phase"]: line["seconds"] for line in directory.metrics() if line.get("event") == "done"}
+    ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(_tasks(run, "test")))}
+    table = make_table(read_evaluations(folders), ORDER, ceilings, seconds)
+    write_json(run.out / "table.json", table.to_json())
+    text = render_table(table)
+    write_text(run.out / "table.md", text)
+    rows = [it.row for it in table.rows]
+    plot_accuracy(rows, 0.25, run.out / "plots" / "accuracy.png")
+    plot_groups({row.policy: row.families for row in rows}, 0.25, run.out / "plots" / "families.png")
+    return text

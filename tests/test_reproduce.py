@@ -1,0 +1,83 @@
+"""The table of results: every policy is planned, seeds are told apart, and one without tools gets data of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from experiments.answer_key import answer_all
+from experiments.episode_facts import EpisodeFacts, facts_of
+from experiments.policies import BASE_MODEL
+from experiments.reproduce import ORDER, ReproduceRun, plan
+from experiments.runs import open_run
+from experiments.seed_table import SHARED, make_table, render_table
+from tests.test_metrics import episode
+from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
+from vt_env.world.families import ALL_FAMILIES
+
+HERE = Path(__file__).parents[1]
+
+
+def seed_facts(seed: int, right: str) -> list[EpisodeFacts]:
+    """Facts of one seed: a video a letter, `r` where its question was answered."""
+    episodes = [episode(idx, idx, letter == "r") for idx, letter in enumerate(right)]
+    return [replace(facts_of(it), sample=seed) for it in episodes]
+
+
+def test_every_policy_of_the_table_is_evaluated_with_every_seed(tmp_path):
+    run = ReproduceRun(out=tmp_path, preset="smoke", training_seeds=2)
+    with open_run(tmp_path, "reproduce", run) as directory:
+        names = [phase.name for phase in plan(run, directory)]
+    assert len(names) == len(set(names))
+    shared = {"random", "blind", "scripted", "base", "oracle"}
+    for name in ORDER:
+        label = name.replace(" ", "-")
+        wanted = [f"eval {label}"] if name in shared else [f"eval {label} {seed}" for seed in (0, 1)]
+        assert set(wanted) <= set(names)
+    assert names.index("table 0") < names.index("sft 1")
+
+
+def test_seeds_are_averaged_and_shown_one_by_one():
+    evaluations = {
+        "sft": {0: seed_facts(0, "rwww"), 1: seed_facts(1, "rrww")},
+        "sft+grpo": {0: seed_facts(0, "rrrw"), 1: seed_facts(1, "rrrw")},
+        "oracle": {SHARED: seed_facts(0, "rrrr")},
+        "not in the table": {SHARED: seed_facts(0, "wwww")},
+    }
+    table = make_table(evaluations, ORDER, {"8 frames": 0.5}, {})
+    assert [it.row.policy for it in table.rows] == ["sft", "sft+grpo", "oracle"]
+    sft, _, oracle = table.rows
+    assert (sft.row.n, sft.row.videos, sft.row.accuracy) == (8, 4, 0.375)
+    assert sft.by_seed == {0: 0.25, 1: 0.5} and oracle.by_seed == {SHARED: 1.0}
+    (pair,) = table.pairs
+    assert (pair.overall.a, pair.overall.n, pair.overall.difference) == ("sft+grpo", 8, 0.375)
+    assert {seed: row.difference for seed, row in pair.by_seed.items()} == {0: 0.5, 1: 0.25}
+    text = render_table(table)
+    assert "| sft | 0.38 |" in text and "| 0.25, 0.50 |" in text and "8 frames would reach 0.50" in text
+
+
+def test_a_policy_without_tools_is_taught_the_answer_beside_its_frames():
+    library = FakeLibrary((FakeVideo(frame_px=112),))
+    tasks = list(fake_tasks())
+    for task, answered in zip(tasks, answer_all(tasks, library, frames=4), strict=True):
+        assert answered.correct and len(answered.turns) == 1 and len(answered.prompt_frames) == 4
+        assert answered.turns[0].text == f"<answer>{task.item.options[task.gold.answer_idx]}</answer>"
+
+
+@pytest.mark.train
+@pytest.mark.skipif(not BASE_MODEL.is_dir(), reason="the base model is not there")
+def test_the_table_is_made_from_nothing_at_toy_size(tmp_path):
+    command = [sys.executable, "-m", "experiments.cli", "reproduce", "--preset", "smoke", "--training-seeds", "1"]
+    environment = {**os.environ, "VT_ENV_CACHE": os.environ.get("VT_ENV_CACHE", str(tmp_path / "cache"))}
+    subprocess.run([*command, "--out", str(tmp_path)], cwd=HERE, env=environment, check=True)
+    table = json.loads((tmp_path / "table.json").read_text())
+    assert [it["row"]["policy"] for it in table["rows"]] == list(ORDER)
+    assert {it["row"]["n"] for it in table["rows"]} == {3}
+    assert table["rows"][-1]["row"]["accuracy"] == 1.0
+    assert set(table["rows"][-1]["row"]["families"]) <= set(ALL_FAMILIES)
+    for name in ("table.md", "plots/accuracy.png", "plots/families.png"):
+        assert (tmp_path / name).stat().st_size > 0
