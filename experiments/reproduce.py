@@ -16,6 +16,7 @@ from typing import Literal
 
 from experiments.answer_key import TRAJECTORIES_FILE
 from experiments.bench.families import uniform_ceiling
+from experiments.comparison_plots import plot_budget
 from experiments.models import BASE_MODEL
 from experiments.plots import plot_accuracy, plot_groups
 from experiments.runs import HOW_ONLY, Run, open_run, write_json, write_text
@@ -32,6 +33,8 @@ from vt_env.world.tasks import world_tasks
 BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
+GRPO_LENGTHS = ("--max-completion-length", 1280, "--context-tokens", 1664)
+"""Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
     "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-longer", "sft+rft", "sft+grpo",
     "sft+grpo shaped", "sft sampled", "sft+grpo sampled", "oracle",
@@ -169,24 +172,23 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     common = ("--tasks", run.out / "world" / "train", "--seed", seed)
     skills = ("--skills-share", sizes.skills_share)
     from_base = ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *skills, *common)
-    shown = run.out / "synth" / DATASET_FOLDER
-    sources = {
-        "uniform": (run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none"),
-        "caption-only": (run.out / "synth-captions" / DATASET_FOLDER,),
-        "sft": (shown,),
-    }
-    for name, (trajectories, *tools) in sources.items():
-        data = ("--trajectories", trajectories, *tools)
-        yield command(f"{name} {seed}", "sft", "--out", folder / name, *data, *from_base)
-    start = ("--model", folder / "sft" / MODEL_FOLDER, *common)
-    longer = ("--trajectories", shown, "--steps", sizes.longer_steps, *skills)
-    yield command(f"sft-longer {seed}", "sft", "--out", folder / "sft-longer", *longer, *start)
+    from_sft = ("--model", folder / "sft" / MODEL_FOLDER, *common)
+    shown = ("--trajectories", run.out / "synth" / DATASET_FOLDER)
+    updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, *GRPO_LENGTHS, *from_sft)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--steps", sizes.rft_steps, *skills)
-    yield command(f"sft+rft {seed}", "rft", "--out", folder / "sft+rft", *rounds, "--budget", BUDGET, *start)
-    updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, "--budget", BUDGET)
-    for name, rewards in (("sft+grpo", "default"), ("sft+grpo-shaped", "shaped")):
-        yield command(f"{name} {seed}", "grpo", "--out", folder / name, *updates, "--rewards", rewards, *start)
-    for name in (*sources, "sft-longer", "sft+rft", "sft+grpo", "sft+grpo-shaped"):
+    answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
+    read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER)
+    trainings: Mapping[str, tuple[object, ...]] = {
+        "sft": ("sft", *shown, *from_base),
+        "sft+grpo": ("grpo", "--budget", BUDGET, *updates),
+        "sft+rft": ("rft", "--budget", BUDGET, *rounds, *from_sft),
+        "sft-longer": ("sft", *shown, "--steps", sizes.longer_steps, *skills, *from_sft),
+        "uniform": ("sft", *answers, *from_base),
+        "caption-only": ("sft", *read, *from_base),
+        "sft+grpo-shaped": ("grpo", "--budget", BUDGET, "--rewards", "shaped", *updates),
+    }
+    for name, words in trainings.items():
+        yield command(f"{name} {seed}", *words, "--out", folder / name)
         agent = "sft" if name == "sft-longer" else name.removesuffix("-shaped")
         model = ("--model.path", folder / name / MODEL_FOLDER)
         yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
@@ -226,4 +228,6 @@ def _write_table(run: ReproduceRun, directory: Run) -> str:
     rows = [it.row for it in table.rows]
     plot_accuracy(rows, 0.25, run.out / "plots" / "accuracy.png")
     plot_groups({row.policy: row.families for row in rows}, 0.25, run.out / "plots" / "families.png")
+    if table.calls:
+        plot_budget(table.calls, "calls", 0.25, run.out / "plots" / "calls.png")
     return text

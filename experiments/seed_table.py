@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.budget_curves import Curve, curves_of
 from experiments.episode_facts import EpisodeFacts
 from experiments.metrics import PairRow, PolicyRow, compare, summarise
 from experiments.report_tables import interval, line, share
 from experiments.results import find_runs, load_run
+from experiments.runs import as_json
 
 SHARED = -1
 """Stands for the seed of a policy that is not trained."""
@@ -29,6 +31,10 @@ PAIRS = (
     ("sft+grpo shaped", "sft+grpo"),
 )
 """What is compared, where both were run: what was trained further against what it was trained from."""
+
+
+CALLING = ("scripted", "sft", "sft-longer", "sft+rft", "sft+grpo")
+"""Policies whose accuracy is drawn against their calls."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class SeedTable:
     """Accuracy that an errorless reader would reach, by what it sees."""
     seconds: Mapping[str, float]
     """Wall time by phase."""
+    calls: Sequence[Curve]
+    """Accuracy against calls, of the policies that are trained to call."""
 
     def to_json(self) -> dict[str, Any]:
         """Write all figures as plain values."""
@@ -68,6 +76,7 @@ class SeedTable:
             "pairs": [asdict(it) for it in self.pairs],
             "ceilings": dict(self.ceilings),
             "seconds": dict(self.seconds),
+            "calls": [as_json(it) for it in self.calls],
         }
 
 
@@ -96,7 +105,9 @@ def make_table(
     """Summarise all evaluations, in order; policies that are not named in it are left out."""
     rows = [_row(name, evaluations[name]) for name in order if name in evaluations]
     pairs = [_pair(evaluations, names) for names in PAIRS if all(name in evaluations for name in names)]
-    return SeedTable(rows, [pair for pair in pairs if pair is not None], ceilings, seconds)
+    calling = {name: {name: _all(evaluations[name])} for name in CALLING if name in evaluations}
+    calls = curves_of(calling, "calls")
+    return SeedTable(rows, [pair for pair in pairs if pair is not None], ceilings, seconds, calls)
 
 
 def _row(name: str, by_seed: Mapping[int, Sequence[EpisodeFacts]]) -> SeedRow:
