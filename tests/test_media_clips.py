@@ -1,5 +1,6 @@
 """Colour names and the search over clips."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -212,6 +213,30 @@ def test_a_long_video_is_ranked_as_a_sort_of_all_its_clips_would_rank_it(seed: i
     scores[1::2] = 0  # No two clips touch, so that each result is one clip.
     expected = [int(clip) for clip in np.argsort(-scores, kind="stable") if scores[clip] > 0][:top_k]
     assert [round(hit.interval.start_s / 10) for hit in index_of(scores.tolist()).search("red", top_k)] == expected
+
+
+def plain_search(scores: Sequence[float], top_k: int) -> list[tuple[int, int, float]]:
+    """What `ClipIndex.search` documents, as a walk down a sort of all clips: first clip, end, score."""
+    spans: list[tuple[int, int, float]] = []
+    matching = [clip for clip, score in enumerate(scores) if score > 0]
+    for clip in sorted(matching, key=lambda clip: (-scores[clip], clip)):
+        for place, (start, end, best) in enumerate(spans):
+            if clip in (start - 1, end) and end - start < MAX_MERGED:
+                spans[place] = (min(start, clip), max(end, clip + 1), best)
+                break
+        else:
+            if len(spans) >= top_k:
+                return spans
+            spans.append((clip, clip + 1, scores[clip]))
+    return spans
+
+
+@given(st.lists(st.sampled_from([0.0, -0.5, 0.25, 0.5, 0.75, 1.0]), min_size=1, max_size=150), st.integers(-1, 8))
+def test_a_search_finds_what_a_walk_down_a_sort_of_all_clips_finds(scores: list[float], top_k: int) -> None:
+    hits = index_of(scores).search("red", top_k)
+    assert [(hit.interval.start_s / 10, hit.interval.end_s / 10, hit.score) for hit in hits] == plain_search(
+        scores, top_k
+    )
 
 
 def test_a_query_that_is_asked_again_is_not_encoded_again() -> None:

@@ -24,9 +24,6 @@ SCHEMA = 2
 MAX_MERGED = 6
 """Clips that a merged interval spans at most: one minute of 10-second clips is still worth looking at."""
 
-_FIRST = 64
-"""How many of the best clips FAISS is asked for at first."""
-
 
 @dataclass(eq=False)
 class _Group:
@@ -59,7 +56,9 @@ class ClipIndex:
         does with neighbouring clips; without merging, one long event would fill all places.
         """
         groups: list[_Group] = []
-        for clip, score in self._ranked(self._encoded(query)):
+        # No walk is longer: a place takes 6 clips at most, and the next clip ends it.
+        longest = MAX_MERGED * max(0, top_k) + 1
+        for clip, score in self._ranked(self._encoded(query), longest):
             group = next((group for group in groups if group.touches(clip)), None)
             if score <= 0 or (group is None and len(groups) >= top_k):
                 break
@@ -80,9 +79,12 @@ class ClipIndex:
         """The text encoder with its latest results kept: the attempts at one question ask alike."""
         return lru_cache(maxsize=256)(self.encoder.encode_text)
 
-    def _ranked(self, query: Vectors) -> Iterator[tuple[int, float]]:
-        """Yield clips and scores from the best on, equals in time order; asks FAISS for more where they are used up."""
-        told, count = 0, _FIRST
+    def _ranked(self, query: Vectors, count: int) -> Iterator[tuple[int, float]]:
+        """Yield clips and scores from the best on, equals in time order.
+
+        FAISS is asked for the `count` best at first, and for more where equals of the last of them are needed.
+        """
+        told = 0
         while True:
             scores, clips = self._flat.search(query[None], min(count, len(self.vectors)))
             # FAISS leaves open which of equals it returns, so those equal to the last one wait for the next round.
