@@ -39,7 +39,7 @@ class EvalRun:
     out: Path = Path("runs/eval")
     """Run directory; an interrupted run goes on there."""
     tasks: str = "world"
-    """A name such as `world` or `world/needle`, a folder, or a JSONL file."""
+    """A name such as `world` or `world/needle`, a folder, or a JSONL file; `cgbench/clues` shows the clues alone."""
     split: str = "test"
     """Which of the tasks."""
     n: int = 100
@@ -92,7 +92,8 @@ def evaluate(run: EvalRun) -> PolicyRow:
         ]
         left = [seat for seat in seats if (seat.task.item.task_id, seat.sample) not in done]
         if left:
-            policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch)
+            is_excerpt = tasks.is_excerpt
+            policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch, is_excerpt=is_excerpt)
             with closing(policy):
                 origin = directory.origin(evaluation_origin(policy, tasks, run.seed))
                 episodes = play(policy, left, VideoLibrary(policy.layout.config.media), run, origin)

@@ -15,6 +15,8 @@ from vt_env.types import Item, Remaining, VideoRef
 
 SAMPLER = "frames at the middles of equal parts, each once"
 """How `vt_env.perception` chooses moments; to be changed with it."""
+WHOLE, PARTS = "the whole video", "parts of each video alone, as its annotations have them, and no tool"
+"""What an episode may be about, for provenance; the latter is CG-Bench's clue condition."""
 
 
 def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
         "annotation_hash": annotation_hash(tasks),
         "prompt_id": prompt_id(policy.layout.tools),
         "sampler": sampler(policy.layout.config),
+        "shown": PARTS if any(task.item.shown for task in tasks) else WHOLE,
         "policy": policy.name,
         **policy.origin,
         "seed": seed,
@@ -40,7 +43,10 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
 
 
 def annotation_hash(tasks: Sequence[Task]) -> str:
-    """Fingerprint questions, options, videos and answer keys in their order; where files lie does not matter."""
+    """Fingerprint questions, options, videos, answer keys and the parts that are shown alone, in their order.
+
+    Where files lie does not matter.
+    """
     return fingerprint([_annotation(task) for task in tasks])
 
 
@@ -72,4 +78,6 @@ def sampler(config: EnvConfig) -> Mapping[str, Any]:
 def _annotation(task: Task) -> list[Any]:
     item, gold = task.item, task.gold
     key = None if gold is None else [gold.answer_idx, [[span.start_s, span.end_s] for span in gold.evidence]]
-    return [item.task_id, item.question, list(item.options), item.video.handle, item.family, item.split, key]
+    parts = [[span.start_s, span.end_s] for span in item.shown]
+    annotation = [item.task_id, item.question, list(item.options), item.video.handle, item.family, item.split, key]
+    return [*annotation, parts] if parts else annotation

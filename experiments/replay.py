@@ -83,6 +83,7 @@ def main(run: ReplayRun) -> int:
         ModelConfig(uniform_frames=config["model"]["uniform_frames"]),
         config["budget"],
         GateConfig(**config["gate"]),
+        is_excerpt=tasks.is_excerpt,
     )
     episodes = read_journal(run.run)[: run.limit]
     if not episodes:
