@@ -18,7 +18,7 @@ from agents.gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from experiments.metrics import PolicyRow, policy_row
 from experiments.models import ModelConfig
-from experiments.origins import evaluation_origin
+from experiments.origins import evaluation_origin, refuse_changed
 from experiments.policies import Layout, Policy, Seat, build_policy
 from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run
 from vt_env.env import make_episode
@@ -78,13 +78,14 @@ def evaluate(run: EvalRun) -> PolicyRow:
     """Play what the journal lacks and summarise all of it.
 
     Raises:
-        ConfigError: The directory belongs to another run, there is no such policy, model or task, or a server does not
-            answer any more.
+        ConfigError: The directory belongs to another run or to other annotations, wording or weights, there is no such
+            policy, model or task, or a server does not answer any more.
         DataError: The journal or the task file is damaged.
     """
     with open_run(run.out, "eval", run) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
-        done = {(episode.task_id, episode.sample) for episode in read_journal(directory.path)}
+        journal = read_journal(directory.path)
+        done = {(episode.task_id, episode.sample) for episode in journal}
         seats = [
             Seat(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
             for sample in range(run.samples)
@@ -95,7 +96,9 @@ def evaluate(run: EvalRun) -> PolicyRow:
             is_excerpt = tasks.is_excerpt
             policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch, is_excerpt=is_excerpt)
             with closing(policy):
-                origin = directory.origin(evaluation_origin(policy, tasks, run.seed))
+                entry = evaluation_origin(policy, tasks, run.seed)
+                refuse_changed(directory.path, {episode.provenance for episode in journal}, entry)
+                origin = directory.origin(entry)
                 episodes = play(policy, left, VideoLibrary(policy.layout.config.media), run, origin)
                 write_down(episodes, directory, run, len(seats), len(done))
         return policy_row(run.agent, read_journal(directory.path))

@@ -1,13 +1,16 @@
 """What the episodes of an evaluation have in common, for provenance: annotations, wording, sampling, model, code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from experiments.policies import Policy
 from experiments.provenance import PACKAGES, commit, has_uncommitted_changes, machine, package_version
+from experiments.runs import PROVENANCE, read_json
 from vt_env import prompts
 from vt_env.config import EnvConfig
+from vt_env.errors import ConfigError
 from vt_env.fingerprint import fingerprint
 from vt_env.tasks import Task
 from vt_env.tool import Tool
@@ -40,6 +43,36 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
         "versions": {name: version for name in PACKAGES if (version := package_version(name))},
         "machine": machine(),
     }
+
+
+def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a journal whose episodes were played on something else, which no setting of the run tells.
+
+    Another commit, another machine or other versions are allowed: they are named in the provenance.
+
+    Args:
+        path: The run directory.
+        played: Origins of the episodes in its journal.
+        now: The origin of those to come.
+
+    Raises:
+        ConfigError: Annotations, wording, frames or weights are others now.
+    """
+    known = read_json(path / PROVENANCE).get("origins", {})
+    for key in sorted(played & known.keys()):
+        before, after = _decisive(known[key]), _decisive(now)
+        for name in before.keys() & after.keys():
+            if before[name] != after[name]:
+                raise ConfigError(
+                    f"{path}: its episodes were played with {name} {before[name]}, now it is {after[name]}: give "
+                    "another --out, since one run must not mix the two"
+                )
+
+
+def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: origin[name] for name in ("annotation_hash", "prompt_id", "shown") if name in origin}
+    hashes = {"sampler hash": origin.get("sampler", {}).get("hash"), "model hash": origin.get("model", {}).get("hash")}
+    return found | {name: value for name, value in hashes.items() if value is not None}
 
 
 def annotation_hash(tasks: Sequence[Task]) -> str:
