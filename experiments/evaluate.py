@@ -18,9 +18,10 @@ from agents.gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from experiments.metrics import PolicyRow, policy_row
 from experiments.models import ModelConfig
-from experiments.origins import evaluation_origin, refuse_changed
+from experiments.origins import evaluation_origin, refuse_changed, text_origin
 from experiments.policies import Layout, Policy, Seat, build_policy
 from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run
+from experiments.text_models import TextConfig
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
@@ -58,6 +59,8 @@ class EvalRun:
     """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
     def __post_init__(self) -> None:
         for name in ("n", "samples", "batch"):
@@ -96,10 +99,12 @@ def evaluate(run: EvalRun) -> PolicyRow:
             is_excerpt = tasks.is_excerpt
             policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch, is_excerpt=is_excerpt)
             with closing(policy):
-                entry = evaluation_origin(policy, tasks, run.seed)
+                text_models = run.text.open()
+                entry = {**evaluation_origin(policy, tasks, run.seed), "text_models": text_origin(text_models)}
                 refuse_changed(directory.path, {episode.provenance for episode in journal}, entry)
                 origin = directory.origin(entry)
-                episodes = play(policy, left, VideoLibrary(policy.layout.config.media), run, origin)
+                library = VideoLibrary(policy.layout.config.media, text_models=text_models)
+                episodes = play(policy, left, library, run, origin)
                 write_down(episodes, directory, run, len(seats), len(done))
         return policy_row(run.agent, read_journal(directory.path))
 

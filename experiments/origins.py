@@ -12,6 +12,7 @@ from vt_env import prompts
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError
 from vt_env.fingerprint import fingerprint
+from vt_env.media.video import TextModels
 from vt_env.tasks import Task
 from vt_env.tool import Tool
 from vt_env.types import Item, Remaining, VideoRef
@@ -45,6 +46,15 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
     }
 
 
+def text_origin(models: TextModels) -> dict[str, str | None]:
+    """Name the models that subtitles are searched and summed up with; `None` where there is none."""
+    encoder, summariser = models.encoder, models.summariser
+    return {
+        "encoder": None if encoder is None else encoder.key,
+        "summariser": None if summariser is None else summariser.key,
+    }
+
+
 def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
     """Refuse to go on with a journal whose episodes were played on something else, which no setting of the run tells.
 
@@ -70,7 +80,7 @@ def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None
 
 
 def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: origin[name] for name in ("annotation_hash", "prompt_id", "shown") if name in origin}
+    found = {name: origin[name] for name in ("annotation_hash", "prompt_id", "shown", "text_models") if name in origin}
     hashes = {"sampler hash": origin.get("sampler", {}).get("hash"), "model hash": origin.get("model", {}).get("hash")}
     return found | {name: value for name, value in hashes.items() if value is not None}
 
