@@ -15,7 +15,9 @@ from vt_env.errors import DataError
 from vt_env.reply_record import GateRecord, ReplyRecord
 from vt_env.types import Observation, parse_time
 
-_OPENING = re.compile(r"^Question: (.*?)\n((?:[A-Z]\. .*\n)+)Video (\d+:\d\d) long\.", re.DOTALL)
+_QUESTION = "Question: "
+_LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
+_LETTER = re.compile(r"^[A-Z]\. ", re.MULTILINE)
 _OPTION = re.compile(r"^[A-Z]\. (.*)$", re.MULTILINE)
 
 
@@ -68,14 +70,22 @@ class Opening:
 def read_opening(text: str) -> Opening:
     """Read the question, the options and the duration from the text that opens an episode.
 
+    The last line that tells a length counts, since options may hold such a line, too; the question ends at the first
+    lettered line. Takes time in proportion to the text, whatever it holds: one pattern for all of it would try every
+    way to share lines out among options.
+
     Raises:
         ValueError: The text is not such an opening.
     """
-    match = _OPENING.match(text)
-    duration_s = parse_time(match.group(3)) if match else None
-    if match is None or duration_s is None:
+    length = None
+    for found in _LENGTH.finditer(text):
+        length = found
+    duration_s = parse_time(length[1]) if length else None
+    first = _LETTER.search(text, len(_QUESTION), length.start()) if length else None
+    if length is None or duration_s is None or first is None or not text.startswith(_QUESTION):
         raise ValueError(f"opening text {text[:80]!r}: need 'Question: ...', lettered options and 'Video mm:ss long.'")
-    return Opening(match.group(1), tuple(_OPTION.findall(match.group(2))), duration_s)
+    options = tuple(_OPTION.findall(text, first.start(), length.start()))
+    return Opening(text[len(_QUESTION) : first.start() - 1], options, duration_s)
 
 
 @dataclass(slots=True, eq=False)

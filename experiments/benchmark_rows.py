@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from experiments.episode_facts import EpisodeFacts, stream_journal
 from experiments.evidence import Key
+from vt_env.benchmarks.clues import answered_in_both, with_clues
 from vt_env.benchmarks.registry import BENCHMARKS
 from vt_env.benchmarks.replies import Status, replies_of
 from vt_env.benchmarks.rows import Annotations
@@ -76,13 +77,16 @@ class BenchmarkRow:
         }
 
 
-def benchmark_rows(policy: str, run: PlayedRun, seed: int = 0) -> Iterator[BenchmarkRow]:
+def benchmark_rows(
+    policy: str, run: PlayedRun, seed: int = 0, clues: PlayedRun | None = None
+) -> Iterator[BenchmarkRow]:
     """Score a run on each split of the benchmark it was played on; nothing where it was played on none.
 
     Args:
         policy: Its name in tables.
         run: The run.
         seed: Seed of guesses and of the bootstrap.
+        clues: The run from the clues alone that belongs to it, for clue-acc and CRR.
     """
     splits: defaultdict[tuple[str, str], list[EpisodeFacts]] = defaultdict(list)
     for it in run.facts:
@@ -91,18 +95,24 @@ def benchmark_rows(policy: str, run: PlayedRun, seed: int = 0) -> Iterator[Bench
             splits[benchmark, it.split].append(it)
     for (benchmark, split), facts in sorted(splits.items()):
         known = BENCHMARKS[benchmark].official.get(split)
-        board, missing = _board(run, benchmark, split, seed)
+        board, missing = _board(run, benchmark, split, seed, clues)
         replied = sum(it.status != Status.ERROR for it in facts)
         yield BenchmarkRow(policy, benchmark, split, replied, known.questions if known else None, board, missing)
 
 
-def _board(run: PlayedRun, benchmark: str, split: str, seed: int) -> tuple[Scoreboard | None, str]:
+def _board(
+    run: PlayedRun, benchmark: str, split: str, seed: int, clues: PlayedRun | None
+) -> tuple[Scoreboard | None, str]:
     annotations = run.key.annotations
     if annotations is None or annotations.benchmark != benchmark:
         return None, run.key.missing or f"the annotations of {benchmark} are not at hand"
     if not any(row.split == split and has_gold(row) for row in annotations.rows):
         return None, f"the answers of {benchmark}/{split} are hidden; vt-env rescore writes its submission"
-    return score(annotations, replies_of(_first_attempts(run.path, annotations)), split, seed), ""
+    replies = replies_of(_first_attempts(run.path, annotations))
+    board = score(annotations, replies, split, seed)
+    given = {} if clues is None else replies_of(_first_attempts(clues.path, annotations))
+    # A clue run that has only just begun may share no question with this one yet.
+    return with_clues(board, annotations, replies, given, seed) if answered_in_both(replies, given) else board, ""
 
 
 def _first_attempts(path: Path, annotations: Annotations) -> Iterator[Any]:

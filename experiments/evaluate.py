@@ -18,9 +18,10 @@ from agents.gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from experiments.metrics import PolicyRow, policy_row
 from experiments.models import ModelConfig
-from experiments.origins import evaluation_origin
+from experiments.origins import evaluation_origin, refuse_changed, text_origin
 from experiments.policies import Layout, Policy, Seat, build_policy
 from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run
+from experiments.text_models import TextConfig
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
@@ -39,7 +40,7 @@ class EvalRun:
     out: Path = Path("runs/eval")
     """Run directory; an interrupted run goes on there."""
     tasks: str = "world"
-    """A name such as `world` or `world/needle`, a folder, or a JSONL file."""
+    """A name such as `world` or `world/needle`, a folder, or a JSONL file; `cgbench/clues` shows the clues alone."""
     split: str = "test"
     """Which of the tasks."""
     n: int = 100
@@ -58,6 +59,8 @@ class EvalRun:
     """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
 
     def __post_init__(self) -> None:
         for name in ("n", "samples", "batch"):
@@ -78,13 +81,14 @@ def evaluate(run: EvalRun) -> PolicyRow:
     """Play what the journal lacks and summarise all of it.
 
     Raises:
-        ConfigError: The directory belongs to another run, there is no such policy, model or task, or a server does not
-            answer any more.
+        ConfigError: The directory belongs to another run or to other annotations, wording or weights, there is no such
+            policy, model or task, or a server does not answer any more.
         DataError: The journal or the task file is damaged.
     """
     with open_run(run.out, "eval", run) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
-        done = {(episode.task_id, episode.sample) for episode in read_journal(directory.path)}
+        journal = read_journal(directory.path)
+        done = {(episode.task_id, episode.sample) for episode in journal}
         seats = [
             Seat(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
             for sample in range(run.samples)
@@ -92,10 +96,15 @@ def evaluate(run: EvalRun) -> PolicyRow:
         ]
         left = [seat for seat in seats if (seat.task.item.task_id, seat.sample) not in done]
         if left:
-            policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch)
+            is_excerpt = tasks.is_excerpt
+            policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch, is_excerpt=is_excerpt)
             with closing(policy):
-                origin = directory.origin(evaluation_origin(policy, tasks, run.seed))
-                episodes = play(policy, left, VideoLibrary(policy.layout.config.media), run, origin)
+                text_models = run.text.open()
+                entry = {**evaluation_origin(policy, tasks, run.seed), "text_models": text_origin(text_models)}
+                refuse_changed(directory.path, {episode.provenance for episode in journal}, entry)
+                origin = directory.origin(entry)
+                library = VideoLibrary(policy.layout.config.media, text_models=text_models)
+                episodes = play(policy, left, library, run, origin)
                 write_down(episodes, directory, run, len(seats), len(done))
         return policy_row(run.agent, read_journal(directory.path))
 

@@ -37,7 +37,9 @@ def _key(tasks: str, split: str | None) -> Key:
     try:
         annotations = None if tasks.partition("/")[0] == "world" else find_annotations(tasks)
         if annotations is not None:
-            spans = {row.task_id: tuple(usable(row.evidence)) for row in annotations.rows}
+            # Where the spans were handed over with the question, finding them says nothing.
+            asked = () if annotations.view else annotations.rows
+            spans = {row.task_id: tuple(usable(row.evidence)) for row in asked}
         else:
             golds = {task.item.task_id: task.gold for task in load_tasks(tasks, split)}
             spans = {

@@ -1,20 +1,26 @@
 """What the episodes of an evaluation have in common, for provenance: annotations, wording, sampling, model, code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from experiments.policies import Policy
 from experiments.provenance import PACKAGES, commit, has_uncommitted_changes, machine, package_version
+from experiments.runs import PROVENANCE, read_json
 from vt_env import prompts
 from vt_env.config import EnvConfig
+from vt_env.errors import ConfigError
 from vt_env.fingerprint import fingerprint
+from vt_env.media.video import TextModels
 from vt_env.tasks import Task
 from vt_env.tool import Tool
 from vt_env.types import Item, Remaining, VideoRef
 
 SAMPLER = "frames at the middles of equal parts, each once"
 """How `vt_env.perception` chooses moments; to be changed with it."""
+WHOLE, PARTS = "the whole video", "parts of each video alone, as its annotations have them, and no tool"
+"""What an episode may be about, for provenance; the latter is CG-Bench's clue condition."""
 
 
 def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[str, Any]:
@@ -29,6 +35,7 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
         "annotation_hash": annotation_hash(tasks),
         "prompt_id": prompt_id(policy.layout.tools),
         "sampler": sampler(policy.layout.config),
+        "shown": PARTS if any(task.item.shown for task in tasks) else WHOLE,
         "policy": policy.name,
         **policy.origin,
         "seed": seed,
@@ -39,8 +46,50 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
     }
 
 
+def text_origin(models: TextModels) -> dict[str, str | None]:
+    """Name the models that subtitles are searched and summed up with; `None` where there is none."""
+    encoder, summariser = models.encoder, models.summariser
+    return {
+        "encoder": None if encoder is None else encoder.key,
+        "summariser": None if summariser is None else summariser.key,
+    }
+
+
+def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a journal whose episodes were played on something else, which no setting of the run tells.
+
+    Another commit, another machine or other versions are allowed: they are named in the provenance.
+
+    Args:
+        path: The run directory.
+        played: Origins of the episodes in its journal.
+        now: The origin of those to come.
+
+    Raises:
+        ConfigError: Annotations, wording, frames or weights are others now.
+    """
+    known = read_json(path / PROVENANCE).get("origins", {})
+    for key in sorted(played & known.keys()):
+        before, after = _decisive(known[key]), _decisive(now)
+        for name in before.keys() & after.keys():
+            if before[name] != after[name]:
+                raise ConfigError(
+                    f"{path}: its episodes were played with {name} {before[name]}, now it is {after[name]}: give "
+                    "another --out, since one run must not mix the two"
+                )
+
+
+def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: origin[name] for name in ("annotation_hash", "prompt_id", "shown", "text_models") if name in origin}
+    hashes = {"sampler hash": origin.get("sampler", {}).get("hash"), "model hash": origin.get("model", {}).get("hash")}
+    return found | {name: value for name, value in hashes.items() if value is not None}
+
+
 def annotation_hash(tasks: Sequence[Task]) -> str:
-    """Fingerprint questions, options, videos and answer keys in their order; where files lie does not matter."""
+    """Fingerprint questions, options, videos, answer keys and the parts that are shown alone, in their order.
+
+    Where files lie does not matter.
+    """
     return fingerprint([_annotation(task) for task in tasks])
 
 
@@ -72,4 +121,6 @@ def sampler(config: EnvConfig) -> Mapping[str, Any]:
 def _annotation(task: Task) -> list[Any]:
     item, gold = task.item, task.gold
     key = None if gold is None else [gold.answer_idx, [[span.start_s, span.end_s] for span in gold.evidence]]
-    return [item.task_id, item.question, list(item.options), item.video.handle, item.family, item.split, key]
+    parts = [[span.start_s, span.end_s] for span in item.shown]
+    annotation = [item.task_id, item.question, list(item.options), item.video.handle, item.family, item.split, key]
+    return [*annotation, parts] if parts else annotation

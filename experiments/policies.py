@@ -13,6 +13,9 @@
 | `always-tools` | the same | a model that may not answer before it has looked |
 | `gated` | what the paper's confidence gate shows it | a model, and behind it any of these with tools |
 | `oracle` | the answer key | measures the benchmark, not itself |
+
+On tasks that show parts of their videos alone (`cgbench/clues`) those of `EXCERPT` play, and classes of one's own: they
+see frames of these parts with the question and have no tool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +36,7 @@ from agents.scripted import ScriptedAgent
 from agents.subtitle_agent import SubtitleAgent
 from experiments.models import BASE_MODEL, Model, ModelConfig, Schedule, load_model
 from experiments.own_agents import is_own, load_class, make_agent
+from vt_env.benchmarks.cgbench import CLUE_FRAMES
 from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
 from vt_env.tasks import Task
@@ -50,6 +54,8 @@ TRAINED = ("sft", "sft+rft", "sft+grpo")
 MODELS = (*ONE_TURN, "caption-only", "always-tools", "base", "full", *TRAINED, "gated")
 """The policies that are language models."""
 CAPTIONS = ("scripted", "caption-only")
+EXCERPT = ("uniform", "constant")
+"""The policies that need no tool, so that they can play tasks that show parts of their videos alone."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,28 @@ class Policy:
     """Lets go of servers."""
 
 
-def layout_of(name: str, model: ModelConfig, budget: str | BudgetConfig, gate: GateConfig | None = None) -> Layout:
+def layout_of(
+    name: str,
+    model: ModelConfig,
+    budget: str | BudgetConfig,
+    gate: GateConfig | None = None,
+    *,
+    is_excerpt: bool = False,
+) -> Layout:
     """Say what a policy's episodes are like.
 
+    Args:
+        name: One of `POLICIES`, or a class of the user's own.
+        model: How many frames `uniform` is shown.
+        budget: What an episode may spend.
+        gate: The gate, for `gated`.
+        is_excerpt: Whether the tasks show parts of their videos alone; the frames are then those of `uniform`.
+
     Raises:
-        ConfigError: There is no such policy or budget.
+        ConfigError: There is no such policy or budget, or it cannot play tasks that show parts of their videos alone.
     """
+    if is_excerpt:
+        return _excerpt_layout(name, layout_of(name, model, budget, gate), model)
     if is_own(name):
         perception = getattr(load_class(name), "perception", "frames")
         return Layout(perception, tools_for(perception), resolve_budget(budget))
@@ -122,6 +144,8 @@ def build_policy(
     budget: str | BudgetConfig,
     gate: GateConfig | None = None,
     concurrency: int = 8,
+    *,
+    is_excerpt: bool = False,
 ) -> Policy:
     """Build a policy by its name; a language model is loaded here.
 
@@ -131,11 +155,12 @@ def build_policy(
         budget: What an episode may spend.
         gate: The gate, for `gated`.
         concurrency: Requests under way at once, where a server plays.
+        is_excerpt: As `layout_of`.
 
     Raises:
-        ConfigError: There is no such policy or budget, or its checkpoint or server is missing.
+        ConfigError: As `layout_of`, or its checkpoint or server is missing.
     """
-    layout = layout_of(name, model, budget, gate)
+    layout = layout_of(name, model, budget, gate, is_excerpt=is_excerpt)
     if is_own(name):
         return Policy(name, layout, _agents(name, layout), "threads")
     if name not in MODELS:
@@ -154,6 +179,17 @@ def _gated_layout(inner: str, model: ModelConfig, budget: str | BudgetConfig) ->
     if layout.perception != "frames":
         raise ConfigError(f"gate.agent={inner!r} reads captions: the gate answers from frames; take another policy")
     return replace(layout, is_gated=True)
+
+
+def _excerpt_layout(name: str, layout: Layout, model: ModelConfig) -> Layout:
+    what = "these tasks show parts of their videos alone, without a tool"
+    if layout.perception != "frames" or not (name in EXCERPT or is_own(name)):
+        raise ConfigError(
+            f"agent={name!r}: {what}; allowed are {', '.join(EXCERPT)}, or module:Class of your own that sees frames"
+        )
+    if not 1 <= model.uniform_frames <= CLUE_FRAMES:
+        raise ConfigError(f"model.uniform_frames={model.uniform_frames}: {what}; need 1 to {CLUE_FRAMES} frames")
+    return replace(layout, tools=(), budget=_budget("uniform", model, layout.budget))
 
 
 def _budget(name: str, model: ModelConfig, budget: BudgetConfig) -> BudgetConfig:

@@ -22,6 +22,7 @@ from experiments.models import ModelConfig
 from experiments.origins import annotation_hash, prompt_id, sampler
 from experiments.policies import Layout, layout_of
 from experiments.runs import CONFIG, PROVENANCE, read_json
+from experiments.text_models import TextConfig
 from vt_env.errors import ConfigError
 from vt_env.media.video import VideoLibrary
 from vt_env.sources import Library
@@ -83,6 +84,7 @@ def main(run: ReplayRun) -> int:
         ModelConfig(uniform_frames=config["model"]["uniform_frames"]),
         config["budget"],
         GateConfig(**config["gate"]),
+        is_excerpt=tasks.is_excerpt,
     )
     episodes = read_journal(run.run)[: run.limit]
     if not episodes:
@@ -91,7 +93,10 @@ def main(run: ReplayRun) -> int:
         print(line)
     found = 0
     with tqdm(desc="replay", total=len(episodes), unit="episode") as progress:
-        for difference in differences(episodes, tasks, layout):
+        # Summaries come from the cache; one that is not there any more is asked for again.
+        text_models = TextConfig(**config.get("text", {})).open()
+        library = VideoLibrary(layout.config.media, text_models=text_models)
+        for difference in differences(episodes, tasks, layout, library):
             progress.update()
             if difference is not None:
                 found += 1

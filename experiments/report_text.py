@@ -16,6 +16,7 @@ from experiments.report_tables import (
 )
 from experiments.results import Report
 from vt_env.benchmarks.board_text import latex, latex_table
+from vt_env.benchmarks.scoreboard import Scoreboard
 from vt_env.uncertainty import FEW_CLUSTERS
 
 READING = f"""* accuracy: share of scored episodes answered correctly; no answer counts as wrong
@@ -65,8 +66,10 @@ def render_latex(report: Report) -> str:
             cells = [latex(row.policy), *shares, row.n, row.videos, f"{row.calls:.1f}", f"{row.frames:.1f}"]
             lines.append(f"{' & '.join(map(str, cells))} \\\\")
     boards = [(row.policy, row.board) for row in report.benchmarks if row.board is not None]
-    kinds = dict.fromkeys((board.benchmark, board.split) for _, board in boards)
-    tables = [latex_table([it for it in boards if (it[1].benchmark, it[1].split) == kind]) for kind in kinds]
+    kinds: dict[tuple[str, str, str], list[tuple[str, Scoreboard]]] = {}
+    for policy, board in boards:
+        kinds.setdefault((board.benchmark, board.split, board.view), []).append((policy, board))
+    tables = [latex_table(some) for some in kinds.values()]
     return "\n\n".join(["\n".join(lines), *tables]).rstrip("\n") + "\n"
 
 

@@ -13,15 +13,17 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import runs
+from experiments.clue_runs import refuse_unless_clues
 from experiments.episode_facts import facts_of, stream_journal
 from experiments.metrics import summarise
 from experiments.report_tables import policy_table
 from experiments.served_judge import JudgeConfig, served_judge
 from vt_env.benchmarks.board_text import interval_text, latex_table, percent, plain
+from vt_env.benchmarks.clues import with_clues
 from vt_env.benchmarks.export import lmms_eval_results, lmms_eval_samples, submission, write_json, write_jsonl
 from vt_env.benchmarks.foreign import read_replies
 from vt_env.benchmarks.judging import OpenScore, judge_open
-from vt_env.benchmarks.registry import find_annotations, read_annotations
+from vt_env.benchmarks.registry import find_annotations, read_annotations, view_of, viewed_as
 from vt_env.benchmarks.replies import Reply, replies_of
 from vt_env.benchmarks.rows import Annotations
 from vt_env.benchmarks.scoreboard import Scoreboard, score
@@ -45,6 +47,8 @@ class RescoreRun:
     """Which split; by default the only one that has gold."""
     seed: int = 0
     """Seed of the guesses that some official rules make, and of the bootstrap."""
+    clues: Path | None = None
+    """The same for a run from CG-Bench's clues alone (`--tasks cgbench/clues`): adds clue-acc and CRR."""
     sample: int = 0
     """Which attempt at each task, where there are several; an official number takes one."""
     out: Path | None = None
@@ -72,7 +76,7 @@ def main(run: RescoreRun) -> None:
     if annotations is None:
         _rescore_tasks(run)
         return
-    replies = _replies(run, annotations)
+    replies = _replies(run, run.run, annotations)
     if run.submission_file is not None:
         write_json(run.submission_file, submission(annotations, replies))
         return
@@ -84,6 +88,9 @@ def main(run: RescoreRun) -> None:
                 runs.write_json(run.out, {"open": runs.as_json(opened)})
             return
     board = score(annotations, replies, run.split, run.seed)
+    if run.clues is not None:
+        refuse_unless_clues(run.clues)
+        board = with_clues(board, annotations, replies, _replies(run, run.clues, annotations), run.seed)
     _write_files(run, annotations, replies, board)
     if run.out is not None:
         runs.write_json(run.out, {**board.to_json(), "open": None if opened is None else runs.as_json(opened)})
@@ -122,7 +129,9 @@ def _open_line(opened: OpenScore) -> str:
 
 def _annotations(run: RescoreRun) -> Annotations | None:
     if run.annotations is not None:
-        return read_annotations(run.annotations, run.benchmark)
+        annotations = read_annotations(run.annotations, run.benchmark)
+        view = view_of(str(_config(run.run).get("tasks", "")))
+        return viewed_as(annotations, view) if view else annotations
     if not (run.run / runs.CONFIG).exists():
         raise ConfigError(
             f"{run.run}: no {runs.CONFIG} says what was played; give --annotations, the benchmark's folder"
@@ -130,24 +139,25 @@ def _annotations(run: RescoreRun) -> Annotations | None:
     return find_annotations(str(_config(run.run).get("tasks", "")))
 
 
-def _replies(run: RescoreRun, annotations: Annotations) -> Mapping[str, Reply]:
-    if not run.run.exists():
-        raise ConfigError(f"{run.run}: no such run directory or file of replies")
-    if run.run.is_file():
-        return read_replies(run.run, annotations)
-    replies = replies_of(_attempt(run))
+def _replies(run: RescoreRun, path: Path, annotations: Annotations) -> Mapping[str, Reply]:
+    if not path.exists():
+        raise ConfigError(f"{path}: no such run directory or file of replies")
+    if path.is_file():
+        return read_replies(path, annotations)
+    replies = replies_of(_attempt(path, run.sample))
     if not replies:
-        raise ConfigError(f"{run.run}: no episode of sample {run.sample}; give the directory of an evaluation")
+        raise ConfigError(f"{path}: no episode of sample {run.sample}; give the directory of an evaluation")
     return replies
 
 
-def _attempt(run: RescoreRun) -> Iterable[Trajectory]:
-    return (episode for episode in stream_journal(run.run) if episode.sample == run.sample)
+def _attempt(path: Path, sample: int) -> Iterable[Trajectory]:
+    return (episode for episode in stream_journal(path) if episode.sample == sample)
 
 
 def _rescore_tasks(run: RescoreRun) -> None:
     """Read the answers again with the keys that the run's tasks have now."""
-    asked = [name for name in ("submission_file", "samples_file", "results_file", "latex_file") if getattr(run, name)]
+    names = ("submission_file", "samples_file", "results_file", "latex_file", "clues")
+    asked = [name for name in names if getattr(run, name)]
     if asked:
         raise ConfigError(f"--{asked[0].replace('_', '-')}: the run was not played on a benchmark; give --annotations")
     config = _config(run.run)

@@ -11,12 +11,14 @@ import numpy as np
 
 from experiments import runs
 from experiments.benchmark_rows import BenchmarkRow, benchmark_rows
+from experiments.clue_runs import clue_run_of
 from experiments.episode_facts import EpisodeFacts, read_facts
 from experiments.evidence import Key, key_of
 from experiments.grpo_log import GRPOLog, read_grpo_log
 from experiments.metrics import PairRow, PolicyRow, compare, summarise
 from experiments.policies import POLICIES
 from experiments.prices import Prices
+from vt_env.benchmarks.registry import view_of
 from vt_env.errors import ConfigError
 from vt_env.uncertainty import holm
 
@@ -50,8 +52,9 @@ class FinishedRun:
 
     @property
     def name(self) -> str:
-        """The policy of an evaluation, as it was named."""
-        return str(self.config["agent"])
+        """The policy of an evaluation, as it was named, and what it was shown if not whole videos."""
+        view = view_of(str(self.config.get("tasks", "")))
+        return f"{self.config['agent']} on {view}" if view else str(self.config["agent"])
 
     @cached_property
     def key(self) -> Key:
@@ -140,7 +143,11 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
         grpo=grpo[-1] if grpo else None,
         wall_s=_wall_s(found),
         chance=float(np.mean([1 / count for count in options])) if options else 0.0,
-        benchmarks=[row for name, run in played.items() for row in benchmark_rows(name, run, seed)],
+        benchmarks=[
+            row
+            for name, run in played.items()
+            for row in benchmark_rows(name, run, seed, clue_run_of(run, list(played.values())))
+        ],
     )
 
 

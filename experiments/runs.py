@@ -135,7 +135,7 @@ def resolve(config: object) -> dict[str, Any]:
     if not is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"config is {type(config).__name__}: need a dataclass")
     values = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
-    return json.loads(json.dumps(_what_only(config, values), default=str))
+    return json.loads(json.dumps(what_only(config, values), default=str))
 
 
 def wall_s(path: Path) -> float:
@@ -218,12 +218,18 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
         raise ConfigError(f"{path} was run with {field}={was!r}, now {field}={wanted!r}: give another --out")
 
 
-def _what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the values that say what is done and not how, see `HOW_ONLY`.
+
+    Args:
+        config: A configuration of the kind that the values are of.
+        values: Name to value, as a run directory keeps them.
+    """
     kept: dict[str, Any] = {}
     for field in fields(config):
         if field.name in values and not field.metadata.get("how_only"):
             inner, value = getattr(config, field.name), values[field.name]
-            kept[field.name] = _what_only(inner, value) if is_dataclass(inner) else value
+            kept[field.name] = what_only(inner, value) if is_dataclass(inner) else value
     return kept
 
 

@@ -1,9 +1,10 @@
 """Which models search and sum up subtitles, as a command is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from experiments.runs import HOW_ONLY
 from vt_env.errors import ConfigError
 from vt_env.media.summaries import ChatSummariser
 from vt_env.media.video import TextModels
@@ -20,7 +21,7 @@ class TextConfig:
     """Search subtitles by meaning and by words, not by words alone (extra text)."""
     summaries_model: str = ""
     """Name under which a server serves a model that writes summaries; empty shows the lines that say the most."""
-    summaries_url: str = "http://127.0.0.1:8000/v1"
+    summaries_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
     """Address of that OpenAI-compatible server, up to and including `/v1`."""
 
     def open(self) -> TextModels:

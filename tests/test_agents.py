@@ -98,6 +98,24 @@ def test_a_text_that_opens_no_episode_is_refused():
         read_opening("No match.\nLeft: 3 calls.")
 
 
+@pytest.mark.parametrize("line", ["A. x\n", "A. A. A. \n", "Video 1:00 lon\n", "Question: q\n", "\n", "A", "9:"])
+def test_a_long_opening_made_to_be_ambiguous_is_read_as_any_other(line):
+    hostile = line * (100_000 // len(line))
+    with pytest.raises(ValueError, match="need 'Question"):
+        read_opening(f"Question: {hostile}")
+    opening = read_opening(f"Question: {hostile}\nA. one\nB. two\nVideo 10:00 long. Left: 1 calls.")
+    assert opening.options[-2:] == ("one", "two") and opening.duration_s == 600
+    digits = f"Question: q\nA. one\nVideo {'9' * 100_000} long."
+    with pytest.raises(ValueError, match="need 'Question"):
+        read_opening(digits)
+
+
+def test_an_opening_ends_at_its_last_length_and_a_question_at_the_first_letter():
+    opening = read_opening("Question: why?\nVideo 1:00 long.\nA. one\nVideo 2:00 long.\nB. two\nVideo 3:00 long. Left")
+    assert (opening.question, opening.options) == ("why?\nVideo 1:00 long.", ("one", "two"))
+    assert opening.duration_s == 180
+
+
 def test_a_conversation_shows_frames_before_the_text_that_names_their_times():
     episode = make_episode(fake_task(), FakeLibrary(), FRAMES)
     conversation = Conversation(0, [episode.start()])

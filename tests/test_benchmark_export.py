@@ -85,6 +85,7 @@ def test_sample_lines_have_the_keys_of_lmms_eval_and_leave_out_errors(tmp_path: 
         (2, "C", ["no idea"], 0.0),
     ]
     assert len({line["doc_hash"] for line in lines}) == 3
+    assert all(line["score"] == line["exact_match"] for line in lines)
     assert lines[0]["input"].splitlines()[1:] == ["A. One.", "B. Two.", "C. Three.", "D. Four."]
 
 

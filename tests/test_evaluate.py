@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from experiments import evaluate as evaluation
+from experiments.cli import run as command
 from experiments.evaluate import EvalRun, evaluate, play, read_journal
 from experiments.models import ModelConfig
 from experiments.policies import Seat, build_policy
-from experiments.runs import JOURNAL
+from experiments.runs import JOURNAL, PROVENANCE, read_json
+from experiments.text_models import ServedWriter
 from tests.videos import VideoSpec, write_video
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
@@ -142,3 +144,29 @@ def test_policies_that_are_not_there_are_refused_in_one_line():
         build_policy("randon", ModelConfig(), "default")
     with pytest.raises(ConfigError, match=r"agent='sft' needs its checkpoint: give --model\.path"):
         build_policy("sft", ModelConfig(), "default")
+
+
+SUMMARY_AGENT = """
+class Asker:
+    def reset(self, observation):
+        self.asked = False
+
+    def act(self, observation):
+        if self.asked:
+            return "<answer>47</answer>"
+        self.asked = True
+        return '<tool_call>{"name": "subtitle_summary", "arguments": {"query": "code"}}</tool_call>'
+"""
+
+
+def test_subtitles_are_summed_up_by_the_model_that_is_named_and_so_replayed(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(ServedWriter, "__call__", lambda self, prompt: f"{self.model} says 47")
+    (tmp_path / "asker.py").write_text(SUMMARY_AGENT)
+    agent = f"{tmp_path / 'asker.py'}:Asker"
+    flags = ["--tasks", str(folder), "--out", str(tmp_path / "run"), "--agent", agent, "--n", "2"]
+    assert command(["eval", *flags, "--text.summaries-model", "writer"]) == 0
+    assert all("writer says 47" in it.turns[0].observation_text for it in read_journal(tmp_path / "run"))
+    (origin,) = read_json(tmp_path / "run" / PROVENANCE)["origins"].values()
+    assert origin["text_models"]["encoder"] is None and origin["text_models"]["summariser"].startswith("chat-writer-")
+    assert command(["replay", str(tmp_path / "run")]) == 0
+    assert command(["eval", *flags, "--text.summaries-model", "other"]) == 2

@@ -12,6 +12,7 @@ from vt_env import uncertainty
 from vt_env.uncertainty import (
     Cluster,
     bootstrap_ci95,
+    bootstrap_ci95_of,
     bootstrap_ci95_of_parts,
     clustered,
     holm,
@@ -110,3 +111,12 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k_attempts(attempts, correct, 
 def test_pass_at_k_needs_k_attempts():
     with pytest.raises(ValueError, match="k=3 of 2 attempts"):
         pass_at_k(2, 1, 3)
+
+
+@given(VALUES)
+def test_a_function_of_means_has_the_interval_of_its_draws(values):
+    clusters = clustered(values)
+    low, high = bootstrap_ci95(clusters, rng())
+    assert bootstrap_ci95_of([clusters], lambda means: means[:, 0], rng()) == pytest.approx((low, high))
+    assert bootstrap_ci95_of([clusters] * 2, lambda means: means[:, 0] - means[:, 1], rng()) == (0, 0)
+    assert bootstrap_ci95_of([clusters], lambda means: np.full(len(means), np.nan), rng()) is None

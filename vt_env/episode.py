@@ -69,7 +69,7 @@ class Episode:
         self.item = item
         self.video = video
         self.config = config
-        self.perception = perception or build_perception(config.perception, video, config.budget)
+        self.perception = perception or build_perception(config.perception, video, config.budget, item.shown)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
         self.turns: list[Turn] = []
         self.prompt_text = ""
@@ -202,6 +202,8 @@ class Episode:
             return View(prompts.error_text(str(reason))), kind
 
     def _call(self, call: ToolCall) -> View:
+        if self.item.shown:
+            raise ToolError("no tool is offered for this question; answer from the frames beside it")
         tools = {tool.name: tool for tool in self.tools}
         tool = tools.get(call.name)
         if tool is None:

@@ -106,6 +106,11 @@ class TaskSet(Sequence[Task]):
         """Kinds of question among the tasks, in alphabetical order."""
         return sorted({task.item.family for task in self.tasks})
 
+    @property
+    def is_excerpt(self) -> bool:
+        """Whether any of the tasks shows parts of its video alone, see `Item.shown`."""
+        return any(task.item.shown for task in self.tasks)
+
     def by_id(self, task_id: str) -> Task:
         """Return the task of that id.
 

@@ -48,7 +48,8 @@ def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> Task
     Args:
         tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"lvbench"`
             and other benchmarks below `$VT_ENV_DATA`), a folder that holds `tasks.jsonl`, a JSONL file, a benchmark's
-            own folder or annotation file, or a function of the split.
+            own folder or annotation file, or a function of the split. `"cgbench/clues"`, or `/clues` behind its folder,
+            shows frames of the clue intervals alone.
         split: Keep only tasks of this split; `None` keeps all. The world is made by split: there `None` is `"test"`.
 
     Raises:
@@ -107,8 +108,10 @@ def _load_benchmark(tasks: str | Path, split: str | None) -> TaskSet | None:
 def _unknown(tasks: str) -> str:
     from vt_env.benchmarks.registry import BENCHMARKS
 
-    hint = suggest(tasks.partition("/")[0], ["world", *BENCHMARKS])
-    allowed = "'world', 'world/FAMILY', 'world/all', a benchmark's name, a folder or JSONL file"
+    views = [f"{name}/{view}" for name, benchmark in BENCHMARKS.items() for view in benchmark.views]
+    near_view = suggest(tasks, views) if "/" in tasks else ""
+    hint = near_view or suggest(tasks.partition("/")[0], ["world", *BENCHMARKS])
+    allowed = "'world', 'world/FAMILY', 'world/all', a benchmark's name, 'cgbench/clues', a folder or JSONL file"
     return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"
 
 

@@ -202,6 +202,9 @@ class Item:
     split: str = "test"
     train_allowed: bool = True
     """Whether a policy may be trained on it; `False` for what others evaluate on."""
+    shown: tuple[Interval, ...] = ()
+    """The only parts of the video that are shown, as frames with the question and without any tool; empty for all of
+    it. For conditions that measure something else than searching, such as CG-Bench's clue-acc."""
 
     def __post_init__(self) -> None:
         if len(self.options) < 2 or len(set(self.options)) < len(self.options):

@@ -10,7 +10,7 @@ A macro mean, as MLVU's M-Avg, is the mean over parts of such ratios; the same v
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import comb, fsum
 
@@ -81,18 +81,45 @@ def bootstrap_ci95_each(
         statistics: Each the parts of one mean; a plain mean is a single part. None may be empty.
         rng: Where the draws come from.
     """
-    columns = [part for parts in statistics for part in parts]
-    names = sorted({name for part in columns for name in part})
-    nothing = Cluster(0.0, 0.0)
-    totals_VP = np.array([[part.get(name, nothing).total for part in columns] for name in names], dtype=np.float64)
-    counts_VP = np.array([[part.get(name, nothing).count for part in columns] for name in names], dtype=np.float64)
+    totals_VP, counts_VP = _tables([part for parts in statistics for part in parts])
     ends = np.cumsum([len(parts) for parts in statistics])
     blocks: list[NDArray[np.float64]] = []
-    for drawn_RV in _draws(len(names), rng):
+    for drawn_RV in _draws(len(totals_VP), rng):
         weights_RV = drawn_RV.astype(np.float64)
         blocks.append(_means_of(weights_RV @ totals_VP, weights_RV @ counts_VP, [0, *ends[:-1]]))
     low_S, high_S = np.nanquantile(np.concatenate(blocks), (0.025, 0.975), axis=0)
     return [(float(low), float(high)) for low, high in zip(low_S, high_S, strict=True)]
+
+
+def bootstrap_ci95_of(
+    columns: Sequence[Clusters],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    rng: np.random.Generator,
+) -> tuple[float, float] | None:
+    """Compute the interval of a function of several means, such as a ratio of two, over the same draws of videos.
+
+    Draws in which the function has no value do not count.
+
+    Args:
+        columns: Each the clusters of one mean. None may be empty.
+        statistic: Takes the means of every draw, float64[R, columns], to its values, float64[R]; not a number where
+            there is none.
+        rng: Where the draws come from.
+
+    Returns: the interval, or `None` where no draw has a value.
+    """
+    totals_VP, counts_VP = _tables(columns)
+    blocks: list[NDArray[np.float64]] = []
+    for drawn_RV in _draws(len(totals_VP), rng):
+        weights_RV = drawn_RV.astype(np.float64)
+        means_RP = _means_of(weights_RV @ totals_VP, weights_RV @ counts_VP, range(len(columns)))
+        blocks.append(statistic(means_RP))
+    values_R = np.concatenate(blocks)
+    known_R = values_R[~np.isnan(values_R)]
+    if not known_R.size:
+        return None
+    low, high = np.quantile(known_R, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
@@ -154,6 +181,16 @@ def pass_all_k(attempts: int, correct: int, k: int) -> float:
 def _check_attempts(attempts: int, k: int) -> None:
     if not 1 <= k <= attempts:
         raise ValueError(f"k={k} of {attempts} attempts: need 1 <= k <= attempts")
+
+
+def _tables(columns: Sequence[Clusters]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return totals and counts, float64[videos, columns] each, of all videos that occur in any of the columns."""
+    names = sorted({name for column in columns for name in column})
+    nothing = Cluster(0.0, 0.0)
+    cells = [[column.get(name, nothing) for column in columns] for name in names]
+    totals_VP = np.array([[cell.total for cell in row] for row in cells], dtype=np.float64)
+    counts_VP = np.array([[cell.count for cell in row] for row in cells], dtype=np.float64)
+    return totals_VP, counts_VP
 
 
 def _draws(videos: int, rng: np.random.Generator) -> Iterable[NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from vt_env.benchmarks.formats import Column
 from vt_env.benchmarks.registry import BENCHMARKS
 from vt_env.benchmarks.scoreboard import RuleScore, Scoreboard
 from vt_env.benchmarks.verdicts import Number
@@ -26,8 +27,9 @@ def latex_table(boards: Sequence[tuple[str, Scoreboard]]) -> str:
         boards: Name of each policy and its scores, all of one benchmark and split.
     """
     first = boards[0][1]
-    columns = BENCHMARKS[first.benchmark].columns
-    lines = [f"% {first.benchmark} {first.split}; percent; 95 % intervals, over videos, are of the overall number"]
+    benchmark = BENCHMARKS[first.benchmark]
+    columns = (Column(benchmark.views[first.view]),) if first.view else benchmark.columns
+    lines = [f"% {_title(first)} {first.split}; percent; 95 % intervals, over videos, are of the overall number"]
     for policy, board in boards:
         headings = [_heading(column.heading, column.label, board) for column in columns]
         lines.append(f"% policy & rule & {' & '.join(map(latex, headings))} \\\\")
@@ -51,7 +53,9 @@ def latex(text: str) -> str:
 
 
 def _heading(heading: str, label: str, board: Scoreboard) -> str:
-    return heading if label or board.complete else board.strict.name
+    if label != "*":
+        return heading if label or board.complete else board.strict.name
+    return _other_name(heading, board.strict)
 
 
 def _column(board: Scoreboard, rule: RuleScore, label: str, part: str) -> Number:
@@ -61,11 +65,16 @@ def _column(board: Scoreboard, rule: RuleScore, label: str, part: str) -> Number
     if label != "*":
         return rule.parts.get(label, {}).get(part, nothing)
     cited = [it.numbers[part] for it in board.grounded if it.prediction == "cited" and part in it.numbers]
-    return rule.others.get(part, cited[-1] if cited else nothing)
+    return rule.others.get(_other_name(part, rule), cited[-1] if cited else nothing)
+
+
+def _other_name(part: str, rule: RuleScore) -> str:
+    """Return the name that a number beside the overall one has, with its coverage where that is incomplete."""
+    return next((name for name in rule.others if name.startswith(f"{part}[")), part)
 
 
 def _plain_lines(board: Scoreboard) -> Iterator[str]:
-    yield f"{board.benchmark} {board.split}: {board.replied} of {board.questions} questions have a reply"
+    yield f"{_title(board)} {board.split}: {board.replied} of {board.questions} questions have a reply"
     yield f"  {'rule':<26} {'number':<32} {'value':>6} {'95 %':>14} {'of':>6} {'guessed':>7}  status"
     for one in board.shown:
         counts = ", ".join(f"{status} {count}" for status, count in one.status.items())
@@ -87,7 +96,7 @@ def _plain_lines(board: Scoreboard) -> Iterator[str]:
 
 
 def _markdown_lines(board: Scoreboard) -> Iterator[str]:
-    yield f"### {board.benchmark}, {board.split}"
+    yield f"### {_title(board)}, {board.split}"
     yield ""
     yield f"{board.replied} of {board.questions} questions have a reply."
     yield ""
@@ -113,6 +122,10 @@ def _markdown_lines(board: Scoreboard) -> Iterator[str]:
                 for one in board.shown
             ]
             yield _line([name or "-", *values, part.n])
+
+
+def _title(board: Scoreboard) -> str:
+    return f"{board.benchmark}/{board.view}" if board.view else board.benchmark
 
 
 def _line(cells: Sequence[object]) -> str:

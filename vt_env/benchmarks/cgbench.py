@@ -1,6 +1,7 @@
 """CG-Bench (CG-Bench/CG-Bench, f8266087): `cgbench.json`, or `cgbench_mini.json`, which has 3000 rows.
 
-Clue intervals are gold evidence in whole seconds. The repository has no licence.
+Clue intervals are gold evidence in whole seconds. `cgbench/clues` plays the same questions in the condition of
+clue-acc: at most 32 frames from inside the clues, and nothing else. The repository has no licence.
 """
 
 from collections.abc import Iterable, Set
@@ -21,9 +22,18 @@ from vt_env.benchmarks.formats import Benchmark, Column, Official, Place, RawRow
 from vt_env.benchmarks.rows import Defect, DefectKind, Row, SubtitleForm, SubtitleSource
 
 MINI_ROWS = 3000
+CLUES = "clues"
+"""The view in which the clue intervals alone are shown."""
+CLUE_FRAMES = 32
+"""Frames that clue-acc is measured with at most (f8266087, `run.sh`)."""
 _SIGNATURE = keys("qid, video_uid, clue_intervals, right_answer")
 _FIELDS = _SIGNATURE | keys("question, answer, choices, domain, sub_category, duration")
-_COLUMNS = (Column("long-acc"), *(Column(name, "*", name) for name in ("mIoU", "rec@IoU", "acc@IoU")))
+_VIEWS = {CLUES: "clue-acc"}
+_COLUMNS = (
+    Column("clue-acc", "*", "clue-acc"),
+    Column("long-acc"),
+    *(Column(name, "*", name) for name in ("CRR", "mIoU", "rec@IoU", "acc@IoU")),
+)
 
 
 def _is_cgbench(file: RawFile) -> bool:
@@ -75,6 +85,7 @@ CGBENCH = Benchmark(
     rule="cgbench@json",
     headline="long-acc",
     columns=_COLUMNS,
+    views=_VIEWS,
     terms="no licence in the repository",
 )
 CGBENCH_MINI = Benchmark(
@@ -87,6 +98,7 @@ CGBENCH_MINI = Benchmark(
     rule="cgbench@json",
     headline="long-acc",
     columns=_COLUMNS,
+    views=_VIEWS,
     terms="no licence in the repository",
     folders=("cgbench",),
 )

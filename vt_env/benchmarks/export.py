@@ -65,6 +65,8 @@ def lmms_eval_samples(
     Keys are those that its tracker writes (0716c69d, `loggers/evaluation_tracker.py`): `doc_id`, `target`,
     `filtered_resps`, `doc_hash`, `input` and one key a metric. `doc_hash` is of the annotation as read here, so it
     equals lmms-eval's only where that reads the same columns. Errors are left out, as questions without a reply are.
+    `score` repeats the metric: lmms-eval 0.7.3 (`baselines/loader.py`, for `--baseline`) takes a key of that name, and
+    without one compares the whole reply with the target, so that "(C)" would be wrong.
 
     Args:
         annotations: The benchmark.
@@ -84,6 +86,7 @@ def lmms_eval_samples(
             "doc_hash": _doc_hash(row),
             "input": _input(row),
             metric: float(verdict.correct),
+            "score": float(verdict.correct),
             "status": verdict.status.value,
             "task_id": row.task_id,
         }

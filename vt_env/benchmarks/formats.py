@@ -77,6 +77,8 @@ class Benchmark:
     """Licence or terms of the annotations."""
     folders: tuple[str, ...] = field(default=())
     """Folders of the data root where it may lie, besides one of its own name."""
+    views: Mapping[str, str] = field(default_factory=lambda: {})
+    """Name of a condition other than the whole video, such as `clues`, to the official name of its overall number."""
 
 
 def has_keys(*signatures: frozenset[str]) -> Callable[[RawFile, Set[str]], bool]:

@@ -113,10 +113,40 @@ def recognise(file: RawFile, beside: Mapping[str, Any]) -> str | None:
 def find_annotations(tasks: str | Path) -> Annotations | None:
     """Find what `load_tasks` was given among the benchmarks: a name, a folder or a file; `None` if it is none.
 
+    Behind a slash may stand one of its views, such as `cgbench/clues`.
+
     Raises:
-        ConfigError: It is the name of a benchmark and its folder is not there.
+        ConfigError: It is the name of a benchmark and its folder is not there, or it has no such view.
         DataError: As `read_annotations`.
     """
+    view = view_of(tasks)
+    if not view:
+        return _find_whole(tasks)
+    whole = str(tasks).rpartition("/")[0]
+    annotations = _find_whole(whole)
+    return None if annotations is None else viewed_as(annotations, view)
+
+
+def view_of(tasks: str | Path) -> str:
+    """Return the view that tasks name, `clues` of `cgbench/clues`, or an empty text; no benchmark is looked for."""
+    whole, _, view = str(tasks).rpartition("/")
+    is_view = any(view in benchmark.views for benchmark in BENCHMARKS.values())
+    return view if whole and is_view and not Path(tasks).exists() else ""
+
+
+def viewed_as(annotations: Annotations, view: str) -> Annotations:
+    """Return the annotations in a condition other than the whole video.
+
+    Raises:
+        ConfigError: The benchmark has no such view.
+    """
+    known = [benchmark.name for benchmark in BENCHMARKS.values() if view in benchmark.views]
+    if annotations.benchmark not in known:
+        raise ConfigError(f"{annotations.benchmark} has no view {view!r}; that is one of {', '.join(known)}")
+    return replace(annotations, view=view)
+
+
+def _find_whole(tasks: str | Path) -> Annotations | None:
     name, path = str(tasks), Path(tasks)
     if name in BENCHMARKS and not path.exists():
         return read_annotations(_folder_of(BENCHMARKS[name]), name)

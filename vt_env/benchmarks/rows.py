@@ -152,6 +152,8 @@ class Annotations:
     rows: tuple[Row, ...]
     defects: tuple[Defect, ...] = ()
     """Of rows that could not be read at all, or are repeated; those of a usable row lie in the row."""
+    view: str = ""
+    """The condition in which they are played, one of `Benchmark.views`; empty for the whole video."""
 
     @property
     def broken(self) -> tuple[Defect, ...]:

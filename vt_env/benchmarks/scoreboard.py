@@ -39,6 +39,16 @@ Case = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Judged:
+    """What one rule says about replies."""
+
+    rule: str
+    source: str
+    """Where the rule comes from."""
+    verdicts: Sequence[Verdict]
+
+
+@dataclass(frozen=True, slots=True)
 class RuleScore:
     """What one rule makes of the replies."""
 
@@ -77,7 +87,10 @@ class Scoreboard:
     """`None` where the benchmark has no rule for texts."""
     strict: RuleScore
     grounded: tuple[Grounded, ...] = ()
-    """How well what was cited and viewed meets annotated spans; empty where there are none."""
+    """How well what was cited and viewed meets annotated spans; empty where there are none, or where they were given
+    away."""
+    view: str = ""
+    """As `Annotations.view`."""
 
     @property
     def complete(self) -> bool:
@@ -115,14 +128,13 @@ def score(
     known = benchmark.official.get(chosen)
     questions = known.questions if known else len(rows)
     pairs = [(row, replies[row.task_id]) for row in rows if row.task_id in replies]
-    strict = [strict_verdict(row, reply) for row, reply in pairs]
+    judged = judge(benchmark, pairs, seed)
+    strict = judged[0].verdicts
     replied = sum(verdict.status is not Status.ERROR for verdict in strict)
-    suffix = "" if replied == questions == len(rows) else f"[{replied}/{questions}]"
-    judged = [(STRICT, "vt_env.benchmarks.replies", strict)]
-    if benchmark.rule:
-        rule = RULES[benchmark.rule]
-        judged.append((rule.name, rule.source, [official_verdict(row, reply, rule, seed) for row, reply in pairs]))
-    scores = _rule_scores(benchmark, judged, suffix, seed)
+    suffix = coverage(replied, questions, len(rows))
+    scores = _rule_scores(
+        benchmark, judged, f"{benchmark.views.get(annotations.view, benchmark.headline)}{suffix}", seed
+    )
     return Scoreboard(
         benchmark=annotations.benchmark,
         split=chosen,
@@ -130,13 +142,39 @@ def score(
         replied=replied,
         official=scores[1] if len(scores) > 1 else None,
         strict=scores[0],
-        grounded=grounded_scores(
+        view=annotations.view,
+        # Where the spans were handed over, finding them says nothing.
+        grounded=()
+        if annotations.view
+        else grounded_scores(
             strict,
             {row.task_id: reply.viewed for row, reply in pairs},
             {row.task_id: reply.cited for row, reply in pairs},
             seed,
         ),
     )
+
+
+def judge(benchmark: Benchmark, pairs: Sequence[tuple[Row, Reply]], seed: int) -> list[Judged]:
+    """Judge replies under the strict rule and, where the benchmark has one, its official rule."""
+    strict = [strict_verdict(row, reply) for row, reply in pairs]
+    judged = [Judged(STRICT, "vt_env.benchmarks.replies", strict)]
+    if benchmark.rule:
+        rule = RULES[benchmark.rule]
+        official = [official_verdict(row, reply, rule, seed) for row, reply in pairs]
+        judged.append(Judged(rule.name, rule.source, official))
+    return judged
+
+
+def coverage(replied: int, questions: int, rows: int) -> str:
+    """Return what stands behind an official name unless the set is complete, such as `[1497/1549]`.
+
+    Args:
+        replied: Questions with a reply that is no error.
+        questions: Official number of questions.
+        rows: Questions that the annotations have.
+    """
+    return "" if replied == questions == rows else f"[{replied}/{questions}]"
 
 
 def _split(annotations: Annotations, split: str | None) -> str:
@@ -171,14 +209,12 @@ def headline(benchmark: Benchmark, *, standalone: bool = False) -> Aggregate:
     return grouped_standalone if standalone else grouped
 
 
-def _rule_scores(
-    benchmark: Benchmark, judged: Sequence[tuple[str, str, Sequence[Verdict]]], suffix: str, seed: int
-) -> list[RuleScore]:
-    """Score the verdicts of several rules, each given as its name, its source and what it says, over the same draws."""
-    divided = {rule: _divided(benchmark, verdicts) for rule, _, verdicts in judged}
+def _rule_scores(benchmark: Benchmark, judged: Sequence[Judged], name: str, seed: int) -> list[RuleScore]:
+    """Score the verdicts of several rules over the same draws; `name` is that of the overall number."""
+    divided = {it.rule: _divided(benchmark, it.verdicts) for it in judged}
     of_parts = grouped if benchmark.name == "video_mme_v2" else micro
     cases: dict[Case, tuple[Aggregate, Sequence[Verdict]]] = {}
-    for rule, _, verdicts in judged:
+    for rule, verdicts in ((it.rule, it.verdicts) for it in judged):
         cases[rule, _OVERALL, ""] = (headline(benchmark, standalone=rule != STRICT), verdicts)
         if benchmark.name == "video_mme_v2":
             cases[rule, _OTHER, "Avg Acc"] = (micro, verdicts)
@@ -187,19 +223,22 @@ def _rule_scores(
     numbers = numbers_of(cases, seed)
     return [
         RuleScore(
-            rule=rule,
-            source=source,
-            name=f"{benchmark.headline}{suffix}",
-            value=numbers[rule, _OVERALL, ""].value,
-            ci95=numbers[rule, _OVERALL, ""].ci95,
-            counted=numbers[rule, _OVERALL, ""].n,
-            correct=sum(verdict.correct and verdict.counted for verdict in verdicts),
-            guessed=sum(verdict.guessed for verdict in verdicts),
-            status=dict(sorted(Counter(verdict.status for verdict in verdicts).items())),
-            parts={label: {it: numbers[rule, label, it] for it in parts} for label, parts in divided[rule].items()},
-            others={name: number for (of, kind, name), number in numbers.items() if (of, kind) == (rule, _OTHER)},
+            rule=it.rule,
+            source=it.source,
+            name=name,
+            value=numbers[it.rule, _OVERALL, ""].value,
+            ci95=numbers[it.rule, _OVERALL, ""].ci95,
+            counted=numbers[it.rule, _OVERALL, ""].n,
+            correct=sum(verdict.correct and verdict.counted for verdict in it.verdicts),
+            guessed=sum(verdict.guessed for verdict in it.verdicts),
+            status=dict(sorted(Counter(verdict.status for verdict in it.verdicts).items())),
+            parts={
+                label: {part: numbers[it.rule, label, part] for part in some}
+                for label, some in divided[it.rule].items()
+            },
+            others={other: number for (of, kind, other), number in numbers.items() if (of, kind) == (it.rule, _OTHER)},
         )
-        for rule, source, verdicts in judged
+        for it in judged
     ]
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from vt_env.benchmarks.cgbench import CLUES
 from vt_env.benchmarks.fields import letter_at
 from vt_env.benchmarks.media_files import MediaFolder
 from vt_env.benchmarks.rows import Annotations, Row, SubtitleForm
@@ -25,6 +26,8 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
     Open questions are no tasks: an episode ends with a choice. Questions whose gold is hidden or no option are played
     and never scored. All of it but NExT-QA's training split has `train_allowed=False`.
 
+    In the view `clues` items show their clue intervals alone; questions without one cannot be played in it.
+
     Args:
         annotations: The questions.
         split: Keep only this split; `None` keeps all.
@@ -32,7 +35,7 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
 
     Raises:
         ConfigError: There is no such split, or none of its videos is there.
-        DataError: A row cannot be read.
+        DataError: A row cannot be read, or none of the rows has a clue interval where these alone are shown.
     """
     if annotations.broken:
         first, count = annotations.broken[0], len(annotations.broken)
@@ -44,12 +47,14 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
     if not rows:
         splits = sorted({row.split for row in annotations.rows})
         raise ConfigError(f"split={split!r}: {annotations.benchmark} has no choice of it; allowed are {splits}")
+    rows = _with_clues(annotations.benchmark, rows) if annotations.view == CLUES else rows
     folder = media or MediaFolder(annotations.root)
     paths = {row.video_id: folder.video(row.video_names) for row in rows}
     missing = [video_id for video_id, path in paths.items() if path is None]
     if missing:
         _report_missing(annotations, rows, missing, folder.root)
-    return TaskSet(tuple(_task(row, path, folder) for row in rows if (path := paths[row.video_id]) is not None))
+    there = [(row, path) for row in rows if (path := paths[row.video_id]) is not None]
+    return TaskSet(tuple(_task(row, path, folder, annotations.view) for row, path in there))
 
 
 def item_options(row: Row) -> tuple[str, ...]:
@@ -65,7 +70,7 @@ def video_handle(benchmark: str, video_id: str) -> str:
     return hashlib.blake2b(f"{benchmark}/{video_id}".encode(), digest_size=8).hexdigest()
 
 
-def _task(row: Row, path: Path, folder: MediaFolder) -> Task:
+def _task(row: Row, path: Path, folder: MediaFolder, view: str) -> Task:
     handle = video_handle(row.benchmark, row.video_id)
     source = row.subtitles
     subtitles = folder.subtitles(source) if source is not None else None
@@ -82,6 +87,7 @@ def _task(row: Row, path: Path, folder: MediaFolder) -> Task:
         family=next((parts[0] for parts in row.labels.values()), ""),
         split=row.split,
         train_allowed=row.split == "train",
+        shown=_evidence(row) if view == CLUES else (),
     )
     return Task(item, _gold(row), prepare)
 
@@ -89,9 +95,28 @@ def _task(row: Row, path: Path, folder: MediaFolder) -> Task:
 def _gold(row: Row) -> Gold | None:
     if row.answer_idx is None:
         return None
+    return Gold(row.answer_idx, _evidence(row))
+
+
+def _evidence(row: Row) -> tuple[Interval, ...]:
     # What is reversed or empty is no interval; the audit names it.
     usable = ((start_s, end_s) for start_s, end_s in row.evidence if 0 <= start_s < end_s)
-    return Gold(row.answer_idx, tuple(Interval(start_s, end_s) for start_s, end_s in usable))
+    return tuple(Interval(start_s, end_s) for start_s, end_s in usable)
+
+
+def _with_clues(name: str, rows: Sequence[Row]) -> list[Row]:
+    kept = [row for row in rows if _evidence(row)]
+    lacking = [row.question_id for row in rows if not _evidence(row)]
+    if not kept:
+        raise DataError(f"{name}: none of {len(rows)} questions has a clue interval, so there is no clue to show")
+    if lacking:
+        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        warnings.warn(
+            f"{name}: {len(lacking)} of {len(rows)} questions have no clue interval and are left out: "
+            f"{', '.join(lacking[:NAMED])}{more}",
+            stacklevel=5,
+        )
+    return kept
 
 
 def _converted(subtitles: Path, handle: str) -> Path:
