@@ -22,7 +22,7 @@ from experiments.tiny.pictures import SceneSource, random_scene
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool
 from experiments.tiny.probes import SKILLS_FILE, ProbeRun, exact_replies, measure
 from experiments.tiny.processor import build_processor
-from experiments.tiny.skills import GROUPS, SKILLS, TEXTS
+from experiments.tiny.skills import GROUPS, LAST, READING, SKILLS, TEXTS
 from experiments.tiny.tokenizer import build_tokenizer
 from vt_env.tools import tools_for
 
@@ -53,7 +53,8 @@ def test_no_skill_shows_a_tool_or_a_video(skill: str, seed: int):
 
 
 def test_every_skill_is_trained_and_the_first_batches_have_no_pictures():
-    trained = {skill for _, group in (*TEXTS, *GROUPS) for skill in group}
+    trained = {skill for _, group in (*TEXTS, *GROUPS, *READING, *LAST) for skill in group}
+    assert {skill for _, group in LAST for skill in group} == set(SKILLS)
     assert trained == set(SKILLS)
     exchanges = Exchanges(seed=3, batches=4, batch_size=8, groups=TEXTS)
     assert not any(exchanges[number].pictures for number in range(len(exchanges)))
@@ -108,6 +109,8 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_as_its_own_stage_mad
         close=StageConfig(steps=1, batch_size=4, lr=1e-3),
         texts=StageConfig(steps=1, batch_size=4, lr=1e-3),
         skills=StageConfig(steps=2, batch_size=4, lr=1e-3),
+        reading=StageConfig(steps=1, batch_size=4, lr=1e-3),
+        last=StageConfig(steps=1, batch_size=4, lr=1e-3),
         scenes=800,
         workers=0,
     )

@@ -211,6 +211,16 @@ GROUPS: tuple[tuple[float, Group], ...] = (
     (0.05, {"few_clips": 1.0}),
 )
 """After that; each group with its share of the batches."""
+READING: tuple[tuple[float, Group], ...] = ((1.0, {"read": 1.0}),)
+"""Pictures alone."""
+LAST: tuple[tuple[float, Group], ...] = (
+    (0.42, {"verdict": 0.65, "read": 0.2, "named_verdict": 0.15}),
+    (0.30, {"copy": 0.25, "walk": 0.2, "find": 0.45, "repeat": 0.1}),
+    (0.15, {"text_verdict": 0.2, "order": 0.8}),
+    (0.10, {"choose": 0.2, "one_clip": 0.65, "unseen": 0.15}),
+    (0.03, {"few_clips": 1.0}),
+)
+"""In the end, with more of what was learned least."""
 
 
 def random_exchange(
