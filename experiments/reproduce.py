@@ -33,6 +33,8 @@ from vt_env.world.tasks import world_tasks
 BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
+VLLM = ("--model.backend", "vllm")
+"""Several times as fast as transformers where episodes have many turns."""
 GRPO_LENGTHS = ("--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
@@ -136,7 +138,7 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
     """List the phases in order."""
     yield from _data(run)
     for agent in ("random", "blind", "scripted", "base", "oracle"):
-        model = ("--model.path", run.base) if agent in ("blind", "base") else ()
+        model = (*VLLM, "--model.path", run.base) if agent in ("blind", "base") else ()
         yield _evaluation(run, run.out / "eval", agent, agent, *model)
     for seed in range(run.training_seeds):
         yield from _training(run, seed)
@@ -190,7 +192,7 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     for name, words in trainings.items():
         yield command(f"{name} {seed}", *words, "--out", folder / name)
         agent = "sft" if name == "sft-longer" else name.removesuffix("-shaped")
-        model = ("--model.path", folder / name / MODEL_FOLDER)
+        model = (*VLLM, "--model.path", folder / name / MODEL_FOLDER)
         yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
         if name in ("sft", "sft+grpo"):
             sampled = (*model, "--model.temperature", 1.0)
