@@ -48,6 +48,8 @@ class VllmGenerator:
             model=str(model_path),
             dtype="float32" if on_cpu else "auto",
             enforce_eager=on_cpu,
+            # A prompt that is read in parts ends in an error on the CPU where its request has a seed (vLLM 0.32).
+            enable_chunked_prefill=not on_cpu,
             limit_mm_per_prompt={"image": max_images, "video": 0},
             seed=0,
         )
