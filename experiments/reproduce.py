@@ -74,7 +74,7 @@ class Sizes:
 
 PRESETS: Mapping[str, Sizes] = {
     "tiny": Sizes(
-        train=replace(full_world(), videos=120, tasks_per_video=16), test=replace(full_world(), tasks_per_video=8)
+        train=replace(full_world(), videos=120, tasks_per_video=40), test=replace(full_world(), tasks_per_video=8)
     ),
     "smoke": Sizes(
         train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
@@ -163,7 +163,7 @@ def _data(run: ReproduceRun) -> Iterator[Phase]:
         yield Phase(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
     tasks = ("--tasks", worlds / "train")
     for perception, name in (("frames", "synth"), ("captions", "synth-captions")):
-        flags = ("--samples", 1, "--budget", BUDGET, "--perception", perception)
+        flags = ("--samples", 1, "--teacher.persistence", 1.0, "--budget", BUDGET, "--perception", perception)
         yield command(name, "synth", "--out", run.out / name, *tasks, *flags)
     yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES)
 
