@@ -25,6 +25,7 @@ from experiments.story import Phase, PhaseFailed, command, do_all, index_video
 from experiments.synthesize import DATASET_FOLDER
 from experiments.training import MODEL_FOLDER
 from experiments.video_files import run_parallel
+from synth.filters import FilterMode
 from vt_env.errors import ConfigError
 from vt_env.tasks import TaskSet
 from vt_env.world.config import WorldConfig, full_world
@@ -64,6 +65,8 @@ class Sizes:
     """Rollouts a question in the round of rejection sampling."""
     rft_questions: int = 480
     """Questions of that round."""
+    rft_mode: FilterMode = "default"
+    """What of it is kept."""
     rft_steps: int = 120
     """Optimiser steps on what was right."""
     grpo_steps: int = 80
@@ -81,8 +84,10 @@ PRESETS: Mapping[str, Sizes] = {
         test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
         sft_steps=1,
         longer_steps=1,
-        rft_samples=1,
-        rft_questions=2,
+        rft_samples=4,
+        rft_questions=7,
+        # A model after one step gets nothing right by looking.
+        rft_mode="paper",
         rft_steps=1,
         grpo_steps=1,
         grpo_prompts=2,
@@ -177,13 +182,14 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     from_sft = ("--model", folder / "sft" / MODEL_FOLDER, *common)
     shown = ("--trajectories", run.out / "synth" / DATASET_FOLDER)
     updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, *GRPO_LENGTHS, *from_sft)
-    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--steps", sizes.rft_steps, *skills)
+    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--mode", sizes.rft_mode)
+    again = (*rounds, "--steps", sizes.rft_steps, *skills)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
     read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER)
     trainings: Mapping[str, tuple[object, ...]] = {
         "sft": ("sft", *shown, *from_base),
         "sft+grpo": ("grpo", "--budget", BUDGET, *updates),
-        "sft+rft": ("rft", "--budget", BUDGET, *rounds, *from_sft),
+        "sft+rft": ("rft", "--budget", BUDGET, *again, *from_sft),
         "sft-longer": ("sft", *shown, "--steps", sizes.longer_steps, *skills, *from_sft),
         "uniform": ("sft", *answers, *from_base),
         "caption-only": ("sft", *read, *from_base),

@@ -36,7 +36,7 @@ def test_every_command_has_help(name, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evil"], "no command 'evil': allowed are quickstart, doctor"),
+        (["evil"], "no command 'evil': allowed are quickstart, reproduce, doctor"),
         (["eval", "--tasks", "wrld"], "tasks='wrld'"),
         (["eval", "--agent", "sft", "--n", "1", "--tasks", "world"], "agent='sft' needs its checkpoint"),
         (["index", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
