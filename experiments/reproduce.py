@@ -55,7 +55,7 @@ class Sizes:
     """Videos and questions held out; `world_tasks` gives no video to two splits."""
     sft_steps: int = 450
     """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
-    skills_share: float = 0.3
+    skills_share: float = 0.2
     """Share of the base model's skills in SFT, so that it does not forget them."""
     sft_lr: float = 6e-4
     """Higher than the default, for a model that small."""
