@@ -148,7 +148,7 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
     for seed in range(run.training_seeds):
         yield from _training(run, seed)
         # Its own phase, so that a table is there before the next seed is.
-        yield Phase(f"table {seed}", lambda: print(_write_table(run, directory)))
+        yield Phase(f"table {seed}", lambda: _write_table(run, directory) and None)
 
 
 def _data(run: ReproduceRun) -> Iterator[Phase]:
