@@ -34,6 +34,7 @@ from vt_env.world.tasks import world_tasks
 BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
+TABLE_FILE = "table.md"
 VLLM = ("--model.backend", "vllm")
 """Several times as fast as transformers where episodes have many turns."""
 GRPO_LENGTHS = ("--max-completion-length", 1280, "--context-tokens", 1664)
@@ -132,10 +133,11 @@ def main(run: ReproduceRun) -> int:
     try:
         with open_run(run.out, "reproduce", run) as directory:
             do_all(list(plan(run, directory)), directory)
-            print(_write_table(run, directory))
+            _write_table(run, directory)
     except PhaseFailed as failure:
         print(f"vt-env: {failure}", file=sys.stderr)
         return failure.code
+    print((run.out / TABLE_FILE).read_text())
     return 0
 
 
@@ -148,7 +150,7 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
     for seed in range(run.training_seeds):
         yield from _training(run, seed)
         # Its own phase, so that a table is there before the next seed is.
-        yield Phase(f"table {seed}", lambda: _write_table(run, directory) and None)
+        yield Phase(f"table {seed}", lambda: _write_table(run, directory))
 
 
 def _data(run: ReproduceRun) -> Iterator[Phase]:
@@ -222,8 +224,8 @@ def _index(tasks: TaskSet, processes: int) -> None:
     run_parallel(index_video, videos, processes, "index")
 
 
-def _write_table(run: ReproduceRun, directory: Run) -> str:
-    """Write the table of what has been evaluated, and return it."""
+def _write_table(run: ReproduceRun, directory: Run) -> None:
+    """Write the table of what has been evaluated, and its pictures."""
     folders = {SHARED: run.out / "eval"} | {
         seed: run.out / f"seed-{seed}" / "eval" for seed in range(run.training_seeds)
     }
@@ -231,11 +233,9 @@ def _write_table(run: ReproduceRun, directory: Run) -> str:
     ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(_tasks(run, "test")))}
     table = make_table(read_evaluations(folders), ORDER, ceilings, seconds)
     write_json(run.out / "table.json", table.to_json())
-    text = render_table(table)
-    write_text(run.out / "table.md", text)
+    write_text(run.out / TABLE_FILE, render_table(table))
     rows = [it.row for it in table.rows]
     plot_accuracy(rows, 0.25, run.out / "plots" / "accuracy.png")
     plot_groups({row.policy: row.families for row in rows}, 0.25, run.out / "plots" / "families.png")
     if table.calls:
         plot_budget(table.calls, "calls", 0.25, run.out / "plots" / "calls.png")
-    return text
