@@ -2,20 +2,22 @@
 
 Thoughts are short and always of one form, made of steps that a tiny model learns one by one:
 
-    #2 05:10-05:20                      the candidate that is looked at next, copied from where it stands
-    red yes square no 12                what was seen, each word marked against the one that was asked for
-    red yes square yes 31 count 2       the same where things are counted
-    red yes square yes 31 left high     the same where the small print of it is wanted
-    order red square 05:10, blue star 09:40
-    B. blue star                        the option that is taken up next
+    #2 05:10-05:20                           the candidate that is looked at next, copied from where it stands
+    red yes square no 12 look                what was seen, each word marked against the one asked for; the next step
+    red yes square yes 31 count 2 look       the same where things are counted
+    red yes square yes 31 left high small    the same where the small print of it is wanted
+    red yes square yes 31 order red square 05:10, blue star 09:40 then
+    B. blue star                             the option that is taken up next
 
-Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype).
+Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype). The
+next step is a word of its own for the same reason: where the marks were followed by the step itself, a tiny model
+copied and marked without a fault and took the wrong step half of the time (measured).
 """
 
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from vt_env.prompts import option_letter
 from vt_env.timed_text import read_lines
@@ -30,6 +32,39 @@ Kind = tuple[str, str]
 SUBTITLES_TOP_K = 4
 CLIPS_TOP_K = 8
 """Candidates asked for: there are about six scenes of a colour in a video of twenty minutes."""
+
+Step = Literal["look", "then", "small", "order", "answer"]
+"""What comes next: a look at the next candidate, the next option or thing sought, a closer look, the order of what was
+found so far, the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What comes next for one kind of question, by what was seen."""
+
+    found: Step
+    """It is what was asked for."""
+    other_shape: Step
+    """Its colour is right, its shape is not."""
+    other_colour: Step
+    """Its colour is not right."""
+    is_over: Step = "answer"
+    """None of the candidates was right, or the search is given up."""
+
+    def after(self, seen: Kind, asked: Kind) -> Step:
+        """Return the step after something was seen while something was asked for."""
+        if seen == asked:
+            return self.found
+        return self.other_shape if seen[0] == asked[0] else self.other_colour
+
+
+NEEDLE = Steps("answer", "look", "look")
+# Candidates are ranked by colour, so that with another colour there is nothing left to count or to find.
+COUNTING = Steps("look", "look", "answer")
+ORDERING = Steps("order", "look", "look", is_over="then")
+GROUNDING = Steps("answer", "then", "then")
+DETAIL = Steps("small", "look", "look")
+ABSENCE = Steps("then", "look", "answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +97,8 @@ class Scripts:
         """Options that a guess may take."""
         self.note = ""
         """What the next action's thought begins with."""
-        self._goes_on = goes_on
+        self._persists = goes_on
+        self._calls_left = 0
 
     def play(self, question: str) -> Play:
         """Return the script for a question; one without a step for a question of no known form."""
@@ -76,7 +112,7 @@ class Scripts:
         yield from ()
 
     def _needle(self, colour: str, shape: str) -> Play:
-        sight = yield from self._seek((colour, shape))
+        sight = yield from self._seek((colour, shape), NEEDLE)
         if sight:
             yield Answer(sight.words[2], self.note)
 
@@ -99,31 +135,38 @@ class Scripts:
                     yield Answer(sight.words[2], self.note)
 
     def _counting(self, colour: str, shape: str) -> Play:
-        """Look at the candidates until one has another colour, since candidates are ranked by colour."""
-        count = 0
-        found = yield self._retrieval((colour, shape))
-        for line in read_lines(found.text):
-            sight = yield from self._look(line.interval, line.line, (colour, shape))
+        """Look at the candidates until one has another colour."""
+        count, asked = 0, (colour, shape)
+        found = yield self._retrieval(asked)
+        candidates = read_lines(found.text)
+        for line in candidates:
+            sight = yield from self._look(line.interval, line.line, asked)
             if not sight:
                 continue
-            count += sight.kind == (colour, shape)
-            self.note = f"{_marked(sight, (colour, shape))} count {count}"
+            count += sight.kind == asked
             self.possible = (str(max(1, count)),)
-            if sight.words[0] != colour or not self._goes_on():
+            step = self._step(COUNTING, sight, asked, is_last=line is candidates[-1])
+            self.note = f"{_marked(sight, asked)} count {count} {step}"
+            if step == "answer":
                 break
         yield Answer(self.possible[0], self.note)
 
     def _ordering(self, names: str) -> Play:
         """Find things one after the other and keep those found in the order of their times."""
         found: list[tuple[str, str]] = []
-        for colour, shape in re.findall(r"the (\w+) (\w+)", names):
-            sight = yield from self._seek((colour, shape))
-            if not sight:
-                continue
-            found = sorted([*found, (format_time(sight.interval.start_s), f"{colour} {shape}")])
-            self.note += f"\norder {', '.join(f'{name} {start}' for start, name in found)}"
-            in_order = [name for _, name in found]
-            self.possible = tuple(it for it in self.options if _is_in_order(it.split(", "), in_order))
+        sought = re.findall(r"the (\w+) (\w+)", names)
+        for colour, shape in sought:
+            sight = yield from self._seek((colour, shape), ORDERING)
+            if sight:
+                found = sorted([*found, (format_time(sight.interval.start_s), f"{colour} {shape}")])
+                is_last = (colour, shape) == sought[-1] or not self._calls_left
+                self.note += (
+                    f" {', '.join(f'{name} {start}' for start, name in found)} {'answer' if is_last else 'then'}"
+                )
+                in_order = [name for _, name in found]
+                self.possible = tuple(it for it in self.options if _is_in_order(it.split(", "), in_order))
+            if not self._calls_left:
+                break
         if len(found) > 1:
             yield Answer(self.possible[0], self.note)
 
@@ -135,18 +178,20 @@ class Scripts:
             (time,) = read_lines(f"{option} {option}")
             sight = yield from self._look(time.interval, _option_line(idx, option), (colour, shape))
             if sight:
-                self.note = _marked(sight, (colour, shape))
+                step = self._step(GROUNDING, sight, (colour, shape))
+                self.note = f"{_marked(sight, (colour, shape))} {step}"
                 if sight.kind == (colour, shape):
                     yield Answer(option, self.note)
-            if not self._goes_on():
-                return
+                self.possible = self.options[idx + 1 :]
+                if step == "answer":
+                    return
         self._add(_option_line(*last))
         yield Answer(last[1], self.note)
 
     def _detail(self, colour: str, shape: str) -> Play:
         """Find the thing, then look closely at the part of the frame where it is."""
-        sight = yield from self._seek((colour, shape), with_place=True)
-        if not sight or len(sight.words) < 5:
+        sight = yield from self._seek((colour, shape), DETAIL, with_place=True)
+        if not sight or len(sight.words) < 5 or not self._calls_left:
             return
         box = place_box(*sight.words[3:5])
         time_s = float(int(sight.interval.middle_s))
@@ -163,26 +208,42 @@ class Scripts:
             self.possible = (option,)
             self._add(_option_line(idx, option))
             colour, shape = option.split()
-            if not (yield from self._seek((colour, shape), until_other_colour=True)):
+            if not (yield from self._seek((colour, shape), ABSENCE)):
                 yield Answer(option, self.note)
+            self.possible = self.options[idx + 1 :]
+            if not self._calls_left:
+                return
         self._add(_option_line(*last))
         yield Answer(last[1], self.note)
 
     def _seek(
-        self, kind: Kind, *, with_place: bool = False, until_other_colour: bool = False
+        self, asked: Kind, steps: Steps, *, with_place: bool = False
     ) -> Generator[ToolCall, Observation, Sight | None]:
         """Look at what retrieval offers, best first, until it is what is sought."""
-        found = yield self._retrieval(kind)
-        for line in read_lines(found.text):
-            sight = yield from self._look(line.interval, line.line, kind)
+        found = yield self._retrieval(asked)
+        candidates = read_lines(found.text)
+        for line in candidates:
+            sight = yield from self._look(line.interval, line.line, asked)
             if not sight:
                 continue
-            self.note = _marked(sight, kind, with_place=with_place)
-            if sight.kind == kind:
+            step = self._step(steps, sight, asked, is_last=line is candidates[-1])
+            self.note = f"{_marked(sight, asked, with_place=with_place)} {step}"
+            if sight.kind == asked:
                 return sight
-            if (until_other_colour and sight.words[0] != kind[0]) or not self._goes_on():
+            if step != "look":
                 return None
         return None
+
+    def _step(self, steps: Steps, sight: Sight, asked: Kind, *, is_last: bool = False) -> Step:
+        """Return what comes next, given what is left of candidates, calls and persistence."""
+        step = steps.after(sight.kind, asked)
+        if step in ("answer", "order"):
+            return step
+        if not self._calls_left:
+            return "answer"
+        if (step == "look" and is_last) or (sight.kind != asked and not self._persists()):
+            return steps.is_over
+        return step
 
     def _retrieval(self, kind: Kind) -> ToolCall:
         note, self.note = self.note, ""
@@ -198,6 +259,7 @@ class Scripts:
         self._add(line)
         thought, self.note = self.note, ""
         shown = yield ToolCall("caption_zoom", {"start_s": interval.start_s, "end_s": interval.end_s}, thought)
+        self._calls_left = shown.remaining.calls
         captions = [tuple(line.text.split()) for line in read_lines(shown.text)]
         told = [words for words in captions if len(words) >= 3]
         return Sight(interval, max(told, key=lambda words: _matches(words, asked))) if told else None

@@ -22,10 +22,10 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 from transformers.trainer_utils import get_last_checkpoint
 
 from experiments.tiny.batches import ExchangeCollator, Exchanges
+from experiments.tiny.mixtures import DECIDING, GROUPS, LAST, READING, TEXTS, Group
 from experiments.tiny.model import build_model
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool, pool_features
 from experiments.tiny.processor import build_processor
-from experiments.tiny.skills import GROUPS, LAST, READING, TEXTS, Group
 from experiments.tiny.vision import PictureCollator, Pictures, VisionClassifier
 from experiments.training import restore_weights
 
@@ -63,6 +63,8 @@ class PretrainRun:
     captions are exact); alone, .79 are after 200 steps."""
     last: StageConfig = StageConfig(steps=1000, batch_size=32, lr=1e-3)
     """All skills again."""
+    deciding: StageConfig = StageConfig(steps=1500, batch_size=32, lr=1e-3)
+    """Mostly what comes next after what was seen."""
     scenes: int = 16_000
     """Scenes that the stages with pictures draw from; their pictures pass the tower once."""
     seed: int = 1
@@ -73,7 +75,12 @@ class PretrainRun:
     """Processes that paint and tokenise."""
 
 
-LANGUAGE_STAGES: Mapping[str, Sequence[tuple[float, Group]]] = {"skills": GROUPS, "reading": READING, "last": LAST}
+LANGUAGE_STAGES: Mapping[str, Sequence[tuple[float, Group]]] = {
+    "skills": GROUPS,
+    "reading": READING,
+    "last": LAST,
+    "deciding": DECIDING,
+}
 """Stages of the language model with pictures, in order, each with its mixture."""
 
 

@@ -6,7 +6,6 @@ Each phase after the index is a `vt-env` command in a process of its own, so tha
 and started again, the quickstart goes on where it was (`experiments.story`).
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,9 @@ from experiments.models import BASE_MODEL
 from experiments.policies import MODELS
 from experiments.report import ReportRun
 from experiments.report import main as write_report
-from experiments.runs import open_run
-from experiments.story import Phase, PhaseFailed, command, do_all, index_video
+from experiments.story import Phase, StoryRun, command, index_video, tell
 from experiments.video_files import run_parallel
 from experiments.world_command import prepare_task
-from vt_env.errors import ConfigError
 from vt_env.tasks import load_tasks
 
 EVALUATED = ("random", "blind", "uniform", "scripted", "base", "sft", "sft+grpo", "oracle")
@@ -61,17 +58,17 @@ PRESETS: Mapping[str, Sizes] = {
 
 
 @dataclass(frozen=True)
-class QuickstartRun:
+class QuickstartRun(StoryRun):
     """From nothing to a table of results, on the generated world."""
 
     out: Path = Path("runs/quickstart")
     """Folder of all runs; an interrupted quickstart goes on there."""
+    base: str = str(BASE_MODEL)
+    """Checkpoint that training starts from."""
     preset: Literal["default", "smoke"] = "default"
     """Sizes of all phases."""
     seed: int = 0
     """Seed of every phase."""
-    base: str = str(BASE_MODEL)
-    """Checkpoint that training starts from."""
     processes: int = 2
     """Videos written and indexed at once."""
 
@@ -85,16 +82,9 @@ def main(run: QuickstartRun) -> int:
     Raises:
         ConfigError: There is no base model, or the folder belongs to another run.
     """
-    if not Path(run.base).is_dir():
-        raise ConfigError(f"{run.base}: no base model: run vt-env pretrain or give --base")
-    try:
-        with open_run(run.out, "quickstart", run) as directory:
-            do_all(list(plan(run)), directory)
-    except PhaseFailed as failure:
-        print(f"vt-env: {failure}", file=sys.stderr)
-        return failure.code
-    write_report(ReportRun((run.out,)))
-    return 0
+    return tell(
+        "quickstart", run, PRESETS[run.preset], lambda _: plan(run), lambda _: write_report(ReportRun((run.out,)))
+    )
 
 
 def plan(run: QuickstartRun) -> Iterator[Phase]:

@@ -8,7 +8,6 @@ Everything is a `vt-env` command in a process of its own; interrupted and starte
 table is written after every training seed, to `table.md`, `table.json` and `plots/`.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +18,9 @@ from experiments.bench.families import uniform_ceiling
 from experiments.comparison_plots import plot_budget
 from experiments.models import BASE_MODEL
 from experiments.plots import plot_accuracy, plot_groups
-from experiments.runs import HOW_ONLY, Run, open_run, write_json, write_text
+from experiments.runs import HOW_ONLY, Run, write_json, write_text
 from experiments.seed_table import SHARED, make_table, read_evaluations, render_table
-from experiments.story import Phase, PhaseFailed, command, do_all, index_video
+from experiments.story import Phase, StoryRun, command, index_video, tell
 from experiments.synthesize import DATASET_FOLDER
 from experiments.training import MODEL_FOLDER
 from experiments.video_files import run_parallel
@@ -98,17 +97,17 @@ PRESETS: Mapping[str, Sizes] = {
 
 
 @dataclass(frozen=True)
-class ReproduceRun:
+class ReproduceRun(StoryRun):
     """The table of results, from nothing."""
 
     out: Path = Path("runs/reproduce")
     """Folder of all runs; an interrupted reproduction goes on there."""
+    base: str = str(BASE_MODEL)
+    """Checkpoint that training starts from."""
     preset: Literal["tiny", "smoke"] = "tiny"
     """Sizes of all phases."""
     training_seeds: int = field(default=3, metadata=HOW_ONLY)
     """Training runs, seeds 0, 1, ...; a finished reproduction goes on with more of them."""
-    base: str = str(BASE_MODEL)
-    """Checkpoint that training starts from."""
     processes: int = field(default=2, metadata=HOW_ONLY)
     """Videos written and indexed at once."""
 
@@ -128,17 +127,16 @@ def main(run: ReproduceRun) -> int:
     Raises:
         ConfigError: There is no base model, or the folder belongs to another run.
     """
-    if not Path(run.base).is_dir():
-        raise ConfigError(f"{run.base}: no base model: run vt-env pretrain or give --base")
-    try:
-        with open_run(run.out, "reproduce", run) as directory:
-            do_all(list(plan(run, directory)), directory)
-            _write_table(run, directory)
-    except PhaseFailed as failure:
-        print(f"vt-env: {failure}", file=sys.stderr)
-        return failure.code
-    print((run.out / TABLE_FILE).read_text())
-    return 0
+    code = tell(
+        "reproduce",
+        run,
+        PRESETS[run.preset],
+        lambda directory: plan(run, directory),
+        lambda directory: _write_table(run, directory),
+    )
+    if not code:
+        print((run.out / TABLE_FILE).read_text())
+    return code
 
 
 def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:

@@ -97,13 +97,14 @@ class Run:
 
 
 @contextmanager
-def open_run(path: Path, kind: str, config: object) -> Iterator[Run]:
+def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] | None = None) -> Iterator[Run]:
     """Start a run in `path`, or continue the one that lies there.
 
     Args:
         path: The run directory; made if missing.
         kind: What is run: `"eval"`, `"sft"`, `"grpo"`, ... Kept as `run` in `config.json`.
         config: A frozen dataclass; its field `out` says where and is not kept.
+        also: What else decides the run, such as the values behind a preset's name; kept and compared like `config`.
 
     Raises:
         ConfigError: The directory belongs to a run with another configuration, or another process uses it.
@@ -111,7 +112,7 @@ def open_run(path: Path, kind: str, config: object) -> Iterator[Run]:
     """
     path.mkdir(parents=True, exist_ok=True)
     with _lock(path):
-        resolved = {"run": kind, **resolve(config)}
+        resolved = {"run": kind, **resolve(config), **{name: as_json(value) for name, value in (also or {}).items()}}
         if (path / CONFIG).exists():
             _check_same(path, read_json(path / CONFIG), resolved)
         else:

@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from experiments.runs import Run, Stopwatch
+from experiments.runs import Run, Stopwatch, open_run
 from vt_env.config import MediaConfig
+from vt_env.errors import ConfigError
 from vt_env.media.video import VideoLibrary
 from vt_env.types import VideoRef
 
@@ -44,6 +46,46 @@ class PhaseFailed(Exception):
         super().__init__(f"{name} failed, see above; once that is mended, the same command goes on there")
         self.code = code
         """Exit code of the command."""
+
+
+@dataclass(frozen=True)
+class StoryRun:
+    """What every story is told by."""
+
+    out: Path
+    """Folder of all runs; an interrupted story goes on there."""
+    base: str
+    """Checkpoint that training starts from."""
+
+
+def tell(
+    kind: str, run: StoryRun, sizes: object, plan: Callable[[Run], Iterable[Phase]], end: Callable[[Run], None]
+) -> int:
+    """Do what is left to do of a story, a line a phase, and what ends it.
+
+    Args:
+        kind: Name of its command.
+        run: What it is told by.
+        sizes: Behind the name of its preset; kept, so that a story does not go on after they were changed.
+        plan: Lists the phases.
+        end: Writes what comes out, every time.
+
+    Returns:
+        0, or the exit code of the command that failed; what it said stands above.
+
+    Raises:
+        ConfigError: There is no base model, or the folder belongs to another run.
+    """
+    if not Path(run.base).is_dir():
+        raise ConfigError(f"{run.base}: no base model: run vt-env pretrain or give --base")
+    try:
+        with open_run(run.out, kind, run, {"sizes": sizes}) as directory:
+            do_all(list(plan(directory)), directory)
+            end(directory)
+    except PhaseFailed as failure:
+        print(f"vt-env: {failure}", file=sys.stderr)
+        return failure.code
+    return 0
 
 
 def do_all(phases: Sequence[Phase], directory: Run) -> None:

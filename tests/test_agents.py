@@ -39,12 +39,12 @@ NEEDLE_PLAY = """\
 <tool_call>
 {"name": "caption_zoom", "arguments": {"start_s": "05:00", "end_s": "05:10"}}
 </tool_call>
-red yes circle no 12
+red yes circle no 12 look
 #2 05:10-05:20
 <tool_call>
 {"name": "caption_zoom", "arguments": {"start_s": "05:10", "end_s": "05:20"}}
 </tool_call>
-red yes square yes 47
+red yes square yes 47 answer
 <answer>47</answer>"""
 
 
@@ -196,10 +196,10 @@ def test_the_script_counts_until_a_candidate_has_another_colour():
     )
     played = played_about(video, "how many times is the red square shown?", "1", "2", "3")
     assert [line for line in thoughts(played) if "count" in line] == [
-        "red yes square yes 11 count 1",
-        "red yes star no 12 count 1",
-        "red yes square yes 13 count 2",
-        "blue no square yes 14 count 2",
+        "red yes square yes 11 count 1 look",
+        "red yes star no 12 count 1 look",
+        "red yes square yes 13 count 2 look",
+        "blue no square yes 14 count 2 answer",
     ]
     assert played.answer == "2"
 
@@ -216,7 +216,11 @@ def test_the_script_puts_what_it_finds_in_the_order_of_its_times():
     video = Sorted(captions=tuple(SubtitleLine(Interval(*it[:2]), it[2]) for it in told))
     question = "in which order are these shown: the red square, the blue star, the pink cross?"
     played = played_about(video, question, "red square, blue star, pink cross", "blue star, pink cross, red square")
-    assert thoughts(played)[-1] == "order blue star 01:40, pink cross 03:20, red square 06:40"
+    assert [line for line in thoughts(played) if "order" in line] == [
+        "red yes square yes 11 order red square 06:40 then",
+        "blue yes star yes 12 order blue star 01:40, red square 06:40 then",
+        "pink yes cross yes 13 order blue star 01:40, pink cross 03:20, red square 06:40 answer",
+    ]
     assert played.answer == "blue star, pink cross, red square"
 
 
@@ -225,7 +229,7 @@ def test_the_script_looks_at_the_times_that_options_name_and_takes_the_last_unse
     question = "when is the red square shown?"
     played = played_about(video, question, "00:10-00:20", "01:50-02:00", "05:00-05:10")
     assert thoughts(played) == [
-        "A. 00:10-00:20", "red yes star no 11", "B. 01:50-02:00", "blue no square yes 12", "C. 05:00-05:10",
+        "A. 00:10-00:20", "red yes star no 11 then", "B. 01:50-02:00", "blue no square yes 12 then", "C. 05:00-05:10",
     ]  # fmt: skip
     assert (played.answer, played.calls) == ("05:00-05:10", 2)
 
@@ -235,7 +239,7 @@ def test_the_script_looks_closely_where_the_caption_says_the_thing_is():
     caption = Caption(Interval(300, 310), "red square 12 left high", (close_up,))
     video = Unranked(captions=(SubtitleLine(Interval(280, 300), "red circle 12 right low"), caption))
     played = played_about(video, "what is the small number on the red square?", "12", "57")
-    assert "red yes square yes 12 left high" in thoughts(played)
+    assert "red yes square yes 12 left high small" in thoughts(played)
     assert (thoughts(played)[-1], played.answer, played.errors) == ("small 57", "57", ())
 
 
@@ -252,6 +256,36 @@ def test_the_script_guesses_a_question_it_does_not_know_and_one_whose_calls_are_
     spent = run_episode(script(), episode_about(FakeVideo(), config=config))
     assert [played.stop for played in (unknown, spent)] == [StopReason.ANSWERED] * 2
     assert (unknown.calls, spent.calls) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "last", "answers"),
+    [
+        ("what number is beside the red square?", ("11", "12", "13"), "red yes star no 11 answer", {"11", "12", "13"}),
+        ("how many times is the red star shown?", ("1", "2", "3"), "red yes star yes 11 count 1 answer", {"1"}),
+        ("when is the red square shown?", ("00:00-00:10", "05:00-05:10", "01:00-01:10"), "red yes star no 11 answer",
+         {"05:00-05:10", "01:00-01:10"}),
+        ("which of these is never shown?", ("red star", "blue star", "red cross"), "red yes star yes 11 answer",
+         {"blue star", "red cross"}),
+        ("in which order are these shown: the red star, the blue star, the red cross?",
+         ("red star, blue star, red cross", "blue star, red star, red cross"),
+         "red yes star yes 11 order red star 00:00 answer",
+         {"red star, blue star, red cross", "blue star, red star, red cross"}),
+        ("what is the small number on the red star?", ("11", "12"), "red yes star yes 11 answer", {"11", "12"}),
+    ],
+)  # fmt: skip
+def test_what_the_last_call_shows_is_marked_before_the_guess_and_what_it_rules_out_is_not_guessed(
+    question: str, options: tuple[str, ...], last: str, answers: set[str]
+):
+    video = captioned((0, 10, "red star 11"), (100, 110, "blue cross 12"))
+    task, given = fake_task(), set()
+    for seed in range(30):
+        config = replace(CAPTIONS, budget=replace(CAPTIONS.budget, max_calls=1 if "when" in question else 2))
+        item = replace(task.item, question=question, options=options)
+        played = run_episode(script(seed=seed), Episode(item, task.gold, video, config))
+        assert thoughts(played)[-1] == last
+        given.add(played.answer)
+    assert given == answers
 
 
 def test_a_subtitle_shorter_than_a_second_is_read_as_that_second():

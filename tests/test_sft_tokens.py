@@ -32,7 +32,7 @@ TEXTS = (
     '#1\n<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>',
     '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "99:20", "end_s": "99:40"}}\n</tool_call>',
     '<tool_call>\n{"name": "spatial_zoom", "arguments": {"time_s": "05:25", "box": [0, 0, 0.5, 0.5]}}\n</tool_call>',
-    "red yes square yes 47\n<answer>47</answer>",
+    "red yes square yes 47 answer\n<answer>47</answer>",
 )
 
 

@@ -127,7 +127,7 @@ def _speeds(generator: Generator, turns: Sequence[Sequence[TokenSequence]], benc
 
 def _teach(bench: TrainingBench, folder: Path) -> Path:
     out, data = folder / "sft", folder / "synth" / "dataset"
-    _command("sft", "--out", out, "--trajectories", data, "--steps", bench.teaching_steps, "--train.lr", 1e-3)
+    _command("sft", "--out", out, "--trajectories", data, "--steps", bench.teaching_steps, "--lr", 1e-3)
     return out / "model"
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.world_scripts import ABSENCE, COUNTING, DETAIL, GROUNDING, NEEDLE, ORDERING, Steps
 from experiments.tiny.pictures import Picture, SceneSource
 from vt_env.prompts import frame_time, left_text, option_letter, question_text
 from vt_env.types import Interval, Item, Remaining, VideoRef, format_time
 from vt_env.world.captions import small_print_text
 from vt_env.world.questions import needle_text, reference_text, subtitle_text
-from vt_env.world.scene_questions import counting_text, detail_text, grounding_text, ordering_text
+from vt_env.world.scene_questions import ABSENCE_TEXT, counting_text, detail_text, grounding_text, ordering_text
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import ADJECTIVES, COLOURS, NAMES, NOUNS, SHAPES, VERBS
 
@@ -64,7 +65,7 @@ def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Mark colours and shapes of frames against a question, and count or place them where it asks for that."""
+    """Mark frames against a question, count or place what is seen if it asks for that, and say what comes next."""
     return _verdict("verdict", rng, scenes, lengths, as_text=False)
 
 
@@ -74,14 +75,32 @@ def text_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.rand
 
 
 def named_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Mark frames against what is named with each of them."""
-
-    def one() -> Round:
-        colour, shape = _kind(rng)
-        scene = scenes(rng, colour=colour, shape=shape)
-        return Round(f"Asked: {colour} {shape}", note(scene, colour, shape), (Picture(scene),))
-
-    return Exchange("named_verdict", tuple(one() for _ in range(_count(lengths, 6))))
+    """Mark frames against what is named, one thing after the other, and keep the order of those found if asked for."""
+    *kinds, other = _kinds(rng, 4)
+    is_ordered, as_question = bool(rng.random() < 0.5), bool(lengths.random() < 0.5)
+    asked = ordering_text(kinds) if is_ordered else ABSENCE_TEXT
+    names = tuple(" ".join(kind) for kind in (*kinds, other))
+    before = _as_question(asked, names, rng, CALLS) if as_question else asked
+    rounds: list[Round] = []
+    found: list[tuple[str, str]] = []
+    kind, is_new = kinds.pop(0), True
+    for left in _lefts(lengths):
+        scene, when = scenes(rng, colour=kind[0], shape=kind[1]), _random_interval(rng)
+        step = (ORDERING if is_ordered else ABSENCE).after(scene_kind(scene), kind)
+        if step == "order":
+            found = sorted([*found, (format_time(when.start_s), " ".join(kind))])
+            listed = ", ".join(f"{name} {start}" for start, name in found)
+            step = f"order {listed} {'then' if kinds and left else 'answer'}"
+        elif not left:
+            step = "answer"
+        head = f"Asked: {' '.join(kind)}\n" if is_new else ""
+        request = f"{head}{when}\nFrames at {frame_time(when.middle_s)}.\n{_left(left, rng)}"
+        rounds.append(Round(request, f"{note(scene, *kind)} {step}", (Picture(scene),)))
+        is_new = step != "look"
+        if is_new and not kinds:
+            break
+        kind = kinds.pop(0) if is_new else kind
+    return Exchange("named_verdict", (_after(before, rounds[0]), *rounds[1:]), as_question)
 
 
 def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
@@ -136,7 +155,7 @@ def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 def order(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Keep things in the order of their times as they are told one by one, then answer with that order."""
-    kinds = [_kind(rng) for _ in range(3)]
+    kinds = _kinds(rng, 3)
     told = [(format_time(float(rng.integers(3600))), " ".join(kind)) for kind in kinds]
     rounds = []
     for count in range(1, len(told) + 1):
@@ -194,47 +213,15 @@ SKILLS: Mapping[str, Maker] = {
     "unseen": unseen,
 }
 
-Group = Mapping[str, float]
-"""Shares of the skills in batches of exchanges of like length, so that little is padding."""
-
-TEXTS: tuple[tuple[float, Group], ...] = (
-    (0.35, {"repeat": 1.0}),
-    (0.45, {"copy": 0.4, "walk": 0.35, "find": 0.25}),
-    (0.20, {"text_verdict": 0.55, "order": 0.25, "choose": 0.2}),
-)
-"""Before a model is shown a picture."""
-GROUPS: tuple[tuple[float, Group], ...] = (
-    (0.40, {"verdict": 0.6, "read": 0.2, "named_verdict": 0.2}),
-    (0.30, {"copy": 0.3, "walk": 0.35, "find": 0.2, "repeat": 0.15}),
-    (0.12, {"text_verdict": 0.4, "order": 0.6}),
-    (0.13, {"choose": 0.3, "one_clip": 0.5, "unseen": 0.2}),
-    (0.05, {"few_clips": 1.0}),
-)
-"""After that; each group with its share of the batches."""
-READING: tuple[tuple[float, Group], ...] = ((1.0, {"read": 1.0}),)
-"""Pictures alone."""
-LAST: tuple[tuple[float, Group], ...] = (
-    (0.42, {"verdict": 0.65, "read": 0.2, "named_verdict": 0.15}),
-    (0.30, {"copy": 0.25, "walk": 0.2, "find": 0.45, "repeat": 0.1}),
-    (0.15, {"text_verdict": 0.2, "order": 0.8}),
-    (0.10, {"choose": 0.2, "one_clip": 0.65, "unseen": 0.15}),
-    (0.03, {"few_clips": 1.0}),
-)
-"""In the end, with more of what was learned least."""
-
-
-def random_exchange(
-    group: Group, rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator
-) -> Exchange:
-    """Draw a skill of the group by its share and make one exchange of it."""
-    skills, shares = zip(*group.items(), strict=True)
-    return SKILLS[skills[rng.choice(len(skills), p=shares)]](rng, scenes, lengths)
-
-
-def random_group(groups: Sequence[tuple[float, Group]], rng: np.random.Generator) -> Group:
-    """Draw the group of a batch by its share."""
-    shares, drawn = zip(*groups, strict=True)
-    return drawn[rng.choice(len(drawn), p=shares)]
+CALLS = 8
+"""What an episode begins with."""
+MARKED_BY: Mapping[Callable[[str, str], str], Steps] = {
+    needle_text: NEEDLE,
+    counting_text: COUNTING,
+    detail_text: DETAIL,
+    grounding_text: GROUNDING,
+}
+"""Questions that name what is sought, with what comes next."""
 
 
 def caption(picture: Picture) -> str:
@@ -255,6 +242,11 @@ def note(scene: Scene, colour: str, shape: str) -> str:
     return f"{' '.join(marks)} {scene.number}"
 
 
+def scene_kind(scene: Scene) -> tuple[str, str]:
+    """Colour and shape."""
+    return scene.colour, scene.shape
+
+
 def answer(number: int) -> str:
     """The reply that ends an episode."""
     return f"<answer>{number}</answer>"
@@ -265,24 +257,35 @@ def _verdict(
 ) -> Exchange:
     """Rounds of frames or captions, each marked against the question that comes first."""
     colour, shape = _kind(rng)
-    asked = (needle_text, counting_text, detail_text, grounding_text)[rng.integers(4)]
+    asked = list(MARKED_BY)[rng.integers(len(MARKED_BY))]
     is_counted, is_placed = asked is counting_text, asked is detail_text
     as_question = bool(lengths.random() < 0.5)
     options = _options(int(rng.integers(10, 100)), rng)
-    before = _as_question(asked(colour, shape), options, rng) if as_question else asked(colour, shape)
+    before = _as_question(asked(colour, shape), options, rng, CALLS) if as_question else asked(colour, shape)
     rounds: list[Round] = []
     found = 0
-    for left in reversed(range(_count(lengths, 7))):
+    for left in _lefts(lengths):
         scene = scenes(rng, colour=colour, shape=shape, small_print=True if is_placed else None)
         picture = Picture(scene)
-        words = [note(scene, colour, shape)]
-        found += (scene.colour, scene.shape) == (colour, shape)
-        words += [f"count {found}"] * is_counted + list(picture.place) * is_placed
-        remaining = left_text(Remaining(left, left), "captions" if as_text else "frames")
+        found += scene_kind(scene) == (colour, shape)
+        words = [note(scene, colour, shape)] + [f"count {found}"] * is_counted + list(picture.place) * is_placed
+        words.append(MARKED_BY[asked].after(scene_kind(scene), (colour, shape)) if left else "answer")
+        remaining = _left(left, rng, "captions" if as_text else "frames")
         place = [*picture.place] if as_text and scene.detail is not None else []
         shown = f"{_random_interval(rng)} {' '.join([scene.caption, *place])}" if as_text else _frame_text(rng)
         rounds.append(Round(f"{shown}\n{remaining}", " ".join(words), () if as_text else (picture,)))
     return Exchange(skill, (_after(before, rounds[0]), *rounds[1:]), as_question)
+
+
+def _lefts(lengths: np.random.Generator) -> range:
+    """Draw how many calls are left after each round, none after the last in a third of the draws."""
+    rounds = _count(lengths, 7)
+    end = int(lengths.integers(1, 7)) if lengths.random() < 0.67 else 0
+    return range(end + rounds - 1, end - 1, -1)
+
+
+def _left(calls: int, rng: np.random.Generator, perception: str = "frames") -> str:
+    return left_text(Remaining(calls, calls + int(rng.integers(3))), perception)
 
 
 def _after(text: str, first: Round) -> Round:
@@ -294,9 +297,9 @@ def _frame_text(rng: np.random.Generator) -> str:
     return f"Frames at {frame_time(float(rng.integers(3600)))}."
 
 
-def _as_question(asked: str, options: tuple[str, ...], rng: np.random.Generator) -> str:
+def _as_question(asked: str, options: tuple[str, ...], rng: np.random.Generator, calls: int = 0) -> str:
     item = Item("skill", asked, options, VideoRef("skill", ""))
-    return question_text(item, float(rng.integers(1, 3600)), Remaining(0, 0), "frames")
+    return question_text(item, float(rng.integers(1, 3600)), Remaining(calls, calls), "frames")
 
 
 def _options(number: int, rng: np.random.Generator, near: Sequence[int] = ()) -> tuple[str, ...]:
@@ -355,6 +358,12 @@ def _any_question(rng: np.random.Generator) -> str:
 
 def _kind(rng: np.random.Generator) -> tuple[str, str]:
     return _pick(rng, COLOURS), _pick(rng, SHAPES)
+
+
+def _kinds(rng: np.random.Generator, count: int) -> list[tuple[str, str]]:
+    """Draw kinds that are all different."""
+    every = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    return [every[place] for place in rng.choice(len(every), count, replace=False)]
 
 
 def _pick(rng: np.random.Generator, words: Mapping[str, object] | tuple[str, ...]) -> str:
