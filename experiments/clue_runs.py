@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from experiments import runs
-from experiments.models import ModelConfig
+from experiments.models import BASE_MODEL, ModelConfig
+from experiments.policies import MODELS
 from vt_env.benchmarks.cgbench import CLUES
 from vt_env.benchmarks.registry import view_of
 from vt_env.errors import ConfigError
@@ -35,11 +36,13 @@ def clue_run_of(run: RunT, others: Sequence[RunT]) -> RunT | None:
     return found[0] if len(found) == 1 else None
 
 
-def refuse_unless_clues(path: Path) -> None:
-    """Refuse a run directory that was not played from clues alone; replies of another harness are taken at their word.
+def refuse_unless_clues(path: Path, whole: Path) -> None:
+    """Refuse a run directory that was not played from clues alone by the model that played on whole videos.
+
+    Replies of another harness, which are files, are taken at their word.
 
     Raises:
-        ConfigError: It was played on something else, or is no run directory.
+        ConfigError: It was played on something else or by another model, or is no run directory.
     """
     if not path.is_dir():
         return
@@ -48,9 +51,22 @@ def refuse_unless_clues(path: Path) -> None:
     if view_of(tasks) != CLUES:
         remedy = f"evaluate with --tasks {tasks}/{CLUES}"
         raise ConfigError(f"--clues {path}: played on tasks={tasks!r}, which shows whole videos; {remedy}")
+    if whole.is_dir():
+        models = [_model_name(it) for it in (config, runs.read_json(whole / runs.CONFIG))]
+        if models[0] != models[1]:
+            raise ConfigError(
+                f"--clues {path}: played by {models[0]}, {whole} by {models[1]}; "
+                "CRR compares one model with itself, give the clue run of that model"
+            )
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     model = runs.what_only(ModelConfig(), dict(config.get("model", {})))
     model.pop(FRAMES, None)
     return {"agent": config.get("agent"), "split": config.get("split"), "model": model}
+
+
+def _model_name(config: Mapping[str, Any]) -> str:
+    model = config.get("model", {})
+    named = model.get("server", {}).get("model") or model.get("path")
+    return str(named or (BASE_MODEL if config.get("agent") in MODELS else config.get("agent")))

@@ -89,7 +89,7 @@ def main(run: RescoreRun) -> None:
             return
     board = score(annotations, replies, run.split, run.seed)
     if run.clues is not None:
-        refuse_unless_clues(run.clues)
+        refuse_unless_clues(run.clues, run.run)
         board = with_clues(board, annotations, replies, _replies(run, run.clues, annotations), run.seed)
     _write_files(run, annotations, replies, board)
     if run.out is not None:

@@ -209,11 +209,13 @@ def test_two_runs_give_crr_by_rescoring_and_in_a_report(copy: Path, tmp_path: Pa
         ("whole", "whole", "evaluate with --tasks cgbench/clues"),
         ("clues", "clues", "these replies were given from the clues alone"),
         ("whole", "gone", "is this a run directory?"),
+        ("others", "clues", "CRR compares one model with itself"),
     ],
 )
 def test_runs_of_the_wrong_kind_are_refused_in_one_line(copy: Path, tmp_path: Path, capsys, first, second, message):
     for name, tasks in (("whole", "cgbench"), ("clues", "cgbench/clues")):
         evaluate(tmp_path / name, tasks)
+    evaluate(tmp_path / "others", "cgbench", "random")
     (tmp_path / "gone").mkdir()
     capsys.readouterr()
     assert run(["rescore", str(tmp_path / first), "--clues", str(tmp_path / second)]) == 2
