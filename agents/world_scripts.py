@@ -171,22 +171,19 @@ class Scripts:
             yield Answer(self.possible[0], self.note)
 
     def _grounding(self, colour: str, shape: str) -> Play:
-        """Look at the times that the options name."""
-        *looked_at, last = enumerate(self.options)
-        for idx, option in looked_at:
+        """Look at the times that the options name, the last included: an answer that was seen is one to learn from."""
+        for idx, option in enumerate(self.options):
             self.possible = self.options[idx:]
             (time,) = read_lines(f"{option} {option}")
             sight = yield from self._look(time.interval, _option_line(idx, option), (colour, shape))
             if sight:
-                step = self._step(GROUNDING, sight, (colour, shape))
+                step = self._step(GROUNDING, sight, (colour, shape), is_last=option == self.options[-1])
                 self.note = f"{_marked(sight, (colour, shape))} {step}"
                 if sight.kind == (colour, shape):
                     yield Answer(option, self.note)
-                self.possible = self.options[idx + 1 :]
+                self.possible = self.options[idx + 1 :] or self.options
                 if step == "answer":
                     return
-        self._add(_option_line(*last))
-        yield Answer(last[1], self.note)
 
     def _detail(self, colour: str, shape: str) -> Play:
         """Find the thing, then look closely at the part of the frame where it is."""
@@ -241,7 +238,8 @@ class Scripts:
             return step
         if not self._calls_left:
             return "answer"
-        if (step == "look" and is_last) or (sight.kind != asked and not self._persists()):
+        is_wrong = sight.kind != asked
+        if (is_last and (is_wrong or step == "look")) or (is_wrong and not self._persists()):
             return steps.is_over
         return step
 

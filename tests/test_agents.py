@@ -224,14 +224,15 @@ def test_the_script_puts_what_it_finds_in_the_order_of_its_times():
     assert played.answer == "blue star, pink cross, red square"
 
 
-def test_the_script_looks_at_the_times_that_options_name_and_takes_the_last_unseen():
+def test_the_script_looks_at_the_times_that_options_name():
     video = captioned((0, 100, "red star 11"), (100, 200, "blue square 12"), (200, 600, "red square 13"))
     question = "when is the red square shown?"
     played = played_about(video, question, "00:10-00:20", "01:50-02:00", "05:00-05:10")
     assert thoughts(played) == [
         "A. 00:10-00:20", "red yes star no 11 then", "B. 01:50-02:00", "blue no square yes 12 then", "C. 05:00-05:10",
+        "red yes square yes 13 answer",
     ]  # fmt: skip
-    assert (played.answer, played.calls) == ("05:00-05:10", 2)
+    assert (played.answer, played.calls) == ("05:00-05:10", 3)
 
 
 def test_the_script_looks_closely_where_the_caption_says_the_thing_is():
