@@ -177,7 +177,7 @@ class Scripts:
             (time,) = read_lines(f"{option} {option}")
             sight = yield from self._look(time.interval, _option_line(idx, option), (colour, shape))
             if sight:
-                step = self._step(GROUNDING, sight, (colour, shape), is_last=option == self.options[-1])
+                step = self._step(GROUNDING, sight, (colour, shape), is_last=idx == len(self.options) - 1)
                 self.note = f"{_marked(sight, (colour, shape))} {step}"
                 if sight.kind == (colour, shape):
                     yield Answer(option, self.note)

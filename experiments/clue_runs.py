@@ -67,6 +67,9 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _model_name(config: Mapping[str, Any]) -> str:
+    """Name the served model, the checkpoint by where it lies, or the agent that has none."""
     model = config.get("model", {})
-    named = model.get("server", {}).get("model") or model.get("path")
-    return str(named or (BASE_MODEL if config.get("agent") in MODELS else config.get("agent")))
+    if model.get("server", {}).get("model"):
+        return str(model["server"]["model"])
+    path = model.get("path") or (str(BASE_MODEL) if config.get("agent") in MODELS else "")
+    return str(Path(path).resolve() if path and Path(path).is_dir() else path or config.get("agent"))
