@@ -8,6 +8,7 @@ Thoughts are short and always of one form, made of steps that a tiny model learn
     red yes square yes 31 left high small    the same where the small print of it is wanted
     red yes square yes 31 order red square 05:10, blue star 09:40 then
     B. blue star                             the option that is taken up next
+    the red square, the blue star            the thing that is sought next, copied from the question with the one before
 
 Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype). The
 next step is a word of its own for the same reason: where the marks were followed by the step itself, a tiny model
@@ -155,7 +156,9 @@ class Scripts:
         """Find things one after the other and keep those found in the order of their times."""
         found: list[tuple[str, str]] = []
         sought = re.findall(r"the (\w+) (\w+)", names)
-        for colour, shape in sought:
+        for place, (colour, shape) in enumerate(sought):
+            # As the question names it: the thing before it is what a small model finds its place by.
+            self._add(", ".join(f"the {' '.join(kind)}" for kind in sought[max(0, place - 1) : place + 1]))
             sight = yield from self._seek((colour, shape), ORDERING)
             if sight:
                 found = sorted([*found, (format_time(sight.interval.start_s), f"{colour} {shape}")])

@@ -22,7 +22,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 from transformers.trainer_utils import get_last_checkpoint
 
 from experiments.tiny.batches import ExchangeCollator, Exchanges
-from experiments.tiny.mixtures import DECIDING, GROUPS, LAST, READING, TEXTS, Group
+from experiments.tiny.mixtures import DECIDING, GROUPS, LAST, READING, SEEKING, TEXTS, Group
 from experiments.tiny.model import build_model
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool, pool_features
 from experiments.tiny.processor import build_processor
@@ -65,6 +65,8 @@ class PretrainRun:
     """All skills again."""
     deciding: StageConfig = StageConfig(steps=1500, batch_size=32, lr=1e-3)
     """Mostly what comes next after what was seen."""
+    seeking: StageConfig = StageConfig(steps=2000, batch_size=32, lr=1e-3)
+    """Mostly whole searches."""
     scenes: int = 16_000
     """Scenes that the stages with pictures draw from; their pictures pass the tower once."""
     seed: int = 1
@@ -80,6 +82,7 @@ LANGUAGE_STAGES: Mapping[str, Sequence[tuple[float, Group]]] = {
     "reading": READING,
     "last": LAST,
     "deciding": DECIDING,
+    "seeking": SEEKING,
 }
 """Stages of the language model with pictures, in order, each with its mixture."""
 

@@ -7,12 +7,13 @@ import numpy as np
 
 from experiments.sft_data import FRAME_LENGTH, Row, Rows
 from experiments.tiny.batches import Exchanges, messages
+from experiments.tiny.mixtures import SEEKING
 from experiments.tiny.pictures import Picture
 from vt_env.chat import Message
 
 
 class SkillRows:
-    """Exchanges that the base model was trained on, from a seed of their own.
+    """Exchanges as the base model was trained on last, from a seed of their own.
 
     Args:
         seed: Decides all of them.
@@ -20,7 +21,7 @@ class SkillRows:
     """
 
     def __init__(self, seed: int, count: int) -> None:
-        self._exchanges = Exchanges(seed, batches=count, batch_size=1)
+        self._exchanges = Exchanges(seed, batches=count, batch_size=1, groups=SEEKING)
 
     def __len__(self) -> int:
         """Number of rows."""

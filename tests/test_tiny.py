@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from experiments import pretrain
 from experiments.pretrain import PretrainRun, StageConfig
 from experiments.tiny.batches import GRID, IGNORED, ExchangeCollator, Exchanges
-from experiments.tiny.mixtures import DECIDING, GROUPS, LAST, READING, TEXTS
+from experiments.tiny.mixtures import DECIDING, GROUPS, LAST, READING, SEEKING, TEXTS
 from experiments.tiny.model import build_model
 from experiments.tiny.pictures import SceneSource, random_scene
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool
@@ -55,8 +55,8 @@ def test_no_skill_shows_a_tool_or_a_video(skill: str, seed: int):
 
 
 def test_every_skill_is_trained_and_the_first_batches_have_no_pictures():
-    trained = {skill for _, group in (*TEXTS, *GROUPS, *READING, *LAST, *DECIDING) for skill in group}
-    assert {skill for _, group in LAST for skill in group} == set(SKILLS)
+    trained = {skill for _, group in (*TEXTS, *GROUPS, *READING, *LAST, *DECIDING, *SEEKING) for skill in group}
+    assert {skill for _, group in SEEKING for skill in group} == set(SKILLS)
     assert trained == set(SKILLS)
     exchanges = Exchanges(seed=3, batches=4, batch_size=8, groups=TEXTS)
     assert not any(exchanges[number].pictures for number in range(len(exchanges)))

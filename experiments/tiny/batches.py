@@ -8,10 +8,10 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import Qwen2_5_VLProcessor
 
+from experiments.tiny.exchanges import Exchange
 from experiments.tiny.mixtures import GROUPS, Group, random_exchange, random_group
 from experiments.tiny.pictures import Picture, SceneSource, random_scene
 from experiments.tiny.processor import IMAGE_PX, IMAGE_TOKENS, PATCH_PX
-from experiments.tiny.skills import Exchange
 from experiments.tiny.tokenizer import IMAGE_TOKEN
 from vt_env.chat import Message
 from vt_env.prompts import system_text

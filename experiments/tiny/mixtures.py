@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from experiments.tiny.exchanges import Exchange
 from experiments.tiny.pictures import SceneSource
-from experiments.tiny.skills import SKILLS, Exchange
+from experiments.tiny.skills import SKILLS
 
 Group = Mapping[str, float]
 """Shares of the skills in batches of exchanges of like length, so that little is padding."""
@@ -41,7 +42,16 @@ DECIDING: tuple[tuple[float, Group], ...] = (
     (0.12, {"choose": 0.2, "one_clip": 0.65, "unseen": 0.15}),
     (0.03, {"few_clips": 1.0}),
 )
-"""In the end: mostly what comes next after what was seen."""
+"""Mostly what comes next after what was seen."""
+SEEKING: tuple[tuple[float, Group], ...] = (
+    (0.50, {"seek": 1.0}),
+    (0.22, {"verdict": 0.3, "named_verdict": 0.2, "read": 0.5}),
+    (0.10, {"copy": 0.3, "walk": 0.2, "find": 0.4, "repeat": 0.1}),
+    (0.06, {"text_verdict": 0.3, "order": 0.7}),
+    (0.10, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
+    (0.02, {"few_clips": 1.0}),
+)
+"""In the end: mostly whole searches, and again what was learned least."""
 
 
 def random_exchange(
