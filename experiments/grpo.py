@@ -7,6 +7,7 @@ where that is too large the run stops (`vt_env.doors.trl_vllm`).
 """
 
 import os
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from experiments.token_budget import check_frame_size, check_token_budget, measu
 from experiments.training import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
+    draw_tasks,
     load_model,
     lora_config,
     open_training,
@@ -26,6 +28,7 @@ from experiments.training import (
     save_trained,
     train_from_last_checkpoint,
 )
+from experiments.undecided import undecided_tasks
 from vt_env.config import resolve_budget
 from vt_env.doors.trl import (
     CPU_ENGINE_SETTINGS,
@@ -83,7 +86,8 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
     torch.set_num_threads(config.threads)
     clock = PhaseClock()
     tasks = load_tasks(config.tasks, config.split)
-    tasks = tasks if config.limit is None else tasks.head(config.limit)
+    tasks = undecided_tasks(tasks, config.played) if config.played else tasks
+    tasks = draw_tasks(tasks, config.limit, config.seed)
     environment = environment_class(tasks, budget=config.budget, tools=config.tools, media=config.media)
     time_environment(environment, clock)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
@@ -96,7 +100,7 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
             model=model,
             processing_class=processor,
             environment_factory=environment,
-            train_dataset=training_rows(environment),
+            train_dataset=_rows(environment, config.prompts_per_step),
             reward_funcs=reward_functions(config.rewards),
             args=grpo_arguments(config),
             peft_config=lora_config(config),
@@ -108,6 +112,14 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
         drop_rollouts_without_advantage(trainer)
     time_trainer(trainer, clock)
     return trainer, clock
+
+
+def _rows(environment: Any, least: int) -> Any:
+    """Return the rows of all tasks, so many times that a step has as many as it takes: of fewer TRL makes no step."""
+    from datasets import concatenate_datasets
+
+    rows = training_rows(environment)
+    return concatenate_datasets([rows] * ceil(least / len(rows))) if len(rows) < least else rows
 
 
 def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:

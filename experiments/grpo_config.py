@@ -23,7 +23,9 @@ class GRPORun(TrainerConfig):
     model: str = "runs/sft/model"
     """Checkpoint folder or hub name to start from; it must call tools already."""
     limit: int | None = None
-    """Take only the first so many tasks."""
+    """Take only so many tasks, drawn by the seed."""
+    played: Path | None = None
+    """Run directory of `vt-env rft`: take only questions of which some of its rollouts were right and some wrong."""
     budget: str = "default"
     """Preset of the budget."""
     rewards: str = "default"

@@ -2,7 +2,8 @@
 
     world ──► index ──► synth (frames, captions), keys ──┬─► base, random, blind, scripted, oracle
                                                          └─► for each training seed:
-            uniform, caption-only, sft ──► longer sft, sft+rft, sft+grpo (outcome alone, shaped) ──► evaluations
+            sft ──► rollouts ──► sft+rft, sft+grpo on what they left undecided (outcome alone; shaped)
+            longer sft, uniform, caption-only ──► evaluations, each after its training
 
 Everything is a `vt-env` command in a process of its own; interrupted and started again, it goes on where it was. The
 table is written after every training seed, to `table.md`, `table.json` and `plots/`.
@@ -53,7 +54,7 @@ class Sizes:
     """Videos and questions to train on."""
     test: WorldConfig
     """Videos and questions held out; `world_tasks` gives no video to two splits."""
-    sft_steps: int = 900
+    sft_steps: int = 500
     """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
     skills_share: float = 0.2
     """Share of the base model's skills in SFT, so that it does not forget them."""
@@ -63,18 +64,16 @@ class Sizes:
     """More steps of SFT on the same demonstrations, to compare at the cost of GRPO."""
     rft_samples: int = 4
     """Rollouts a question in the round of rejection sampling."""
-    rft_questions: int = 480
-    """Questions of that round."""
+    rft_questions: int = 800
+    """Questions of that round; those that it leaves undecided are GRPO's."""
     rft_mode: FilterMode = "default"
     """What of it is kept."""
     rft_steps: int = 120
     """Optimiser steps on what was right."""
-    grpo_steps: int = 80
+    grpo_steps: int = 100
     """Updates of GRPO."""
     grpo_prompts: int = 6
     """Questions an update."""
-    grpo_temperature: float = 0.8
-    """Of rollouts. Below 1, since a policy after 450 steps of SFT failed .23 of its calls when sampled at 1."""
 
 
 PRESETS: Mapping[str, Sizes] = {
@@ -183,16 +182,16 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     from_base = ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *skills, *common)
     from_sft = ("--model", folder / "sft" / MODEL_FOLDER, *common)
     shown = ("--trajectories", run.out / "synth" / DATASET_FOLDER)
-    heat = ("--temperature", sizes.grpo_temperature)
-    updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, *heat, *GRPO_LENGTHS, *from_sft)
+    played = ("--played", folder / "sft+rft", "--prompts-per-step", sizes.grpo_prompts)
+    updates = ("--steps", sizes.grpo_steps, *played, *GRPO_LENGTHS, *from_sft)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--mode", sizes.rft_mode)
     again = (*rounds, "--steps", sizes.rft_steps, *skills)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
     read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER)
     trainings: Mapping[str, tuple[object, ...]] = {
         "sft": ("sft", *shown, *from_base),
-        "sft+grpo": ("grpo", "--budget", BUDGET, *updates),
         "sft+rft": ("rft", "--budget", BUDGET, *again, *from_sft),
+        "sft+grpo": ("grpo", "--budget", BUDGET, *updates),
         "sft-longer": ("sft", *shown, "--steps", sizes.longer_steps, *skills, *from_sft),
         "uniform": ("sft", *answers, *from_base),
         "caption-only": ("sft", *read, *from_base),

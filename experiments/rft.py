@@ -22,7 +22,7 @@ from experiments.runs import JOURNAL, Run, resolve
 from experiments.self_play import Seat, SelfPlay
 from experiments.sft import SFTSettings, train
 from experiments.synthesize import DATASET_FOLDER
-from experiments.training import MODEL_FOLDER, open_training, process_count
+from experiments.training import MODEL_FOLDER, draw_tasks, open_training, process_count
 from synth.dataset import DataCard, count_families, write_dataset
 from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
 from synth.ground import Grounded, ground
@@ -48,7 +48,7 @@ class RFTRun(SFTSettings):
     model: str = "runs/sft/model"
     """Checkpoint folder or hub name: who plays, and where training starts."""
     limit: int | None = None
-    """Take only the first so many tasks."""
+    """Take only so many tasks, drawn by the seed."""
     samples: int = 8
     """Rollouts a question."""
     keep: int = 4
@@ -119,7 +119,7 @@ def main(config: RFTRun) -> Path:
 def _write_dataset(run: Run, config: RFTRun, dataset: Path) -> None:
     tasks = load_tasks(config.tasks, config.split)
     refuse_training(tasks)
-    tasks = tasks if config.limit is None else tasks.head(config.limit)
+    tasks = draw_tasks(tasks, config.limit, config.seed)
     library = VideoLibrary(config.media)
     rollouts = _sample(run, config, tasks, library)
     filtered = filter_trajectories(rollouts, config.mode, np.random.default_rng(config.seed))

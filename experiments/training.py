@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from experiments.runs import Run, open_run
 from vt_env.config import MediaConfig
 from vt_env.doors.trl import prepare_processor
 from vt_env.errors import ConfigError
+from vt_env.tasks import TaskSet
 
 MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
 """Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""
@@ -74,6 +77,11 @@ def is_first_process() -> bool:
 def process_count() -> int:
     """Count the processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def draw_tasks(tasks: TaskSet, limit: int | None, seed: int) -> TaskSet:
+    """Draw so many tasks, all of them in their order without a limit; the first ones would be of a few videos alone."""
+    return tasks if limit is None else tasks.shuffle(np.random.default_rng(seed)).head(limit)
 
 
 @contextmanager
