@@ -1,11 +1,11 @@
 """Train the tiny base model: `vt-env pretrain --out runs/base`.
 
     vision tower with classification heads, on frames, then on closer looks ─┐
-    language model on texts alone ───────────────────────────────────────────┴──► language model, the tower frozen: on
-                                                            all skills, on reading pictures alone, on all skills again
+    language model on texts alone ───────────────────────────────────────────┴──► language model, the tower frozen: all
+                               skills, reading pictures alone, all skills again, what comes next, whole searches
 
-Under two hours on two CPU cores; the result ships in `experiments/tiny/base`. It resumes where it was interrupted, and
-each stage depends on the seed and on the stages before it alone.
+About three hours on two CPU cores, as the sum of its stages; the result ships in `experiments/tiny/base`. It resumes
+where it was interrupted, and each stage depends on the seed and on the stages before it alone.
 """
 
 import os
@@ -65,7 +65,7 @@ class PretrainRun:
     """All skills again."""
     deciding: StageConfig = StageConfig(steps=1500, batch_size=32, lr=1e-3)
     """Mostly what comes next after what was seen."""
-    seeking: StageConfig = StageConfig(steps=1500, batch_size=32, lr=1e-3)
+    seeking: StageConfig = StageConfig(steps=1000, batch_size=32, lr=1e-3)
     """Mostly whole searches."""
     scenes: int = 16_000
     """Scenes that the stages with pictures draw from; their pictures pass the tower once."""
