@@ -65,7 +65,7 @@ class PretrainRun:
     """All skills again."""
     deciding: StageConfig = StageConfig(steps=1500, batch_size=32, lr=1e-3)
     """Mostly what comes next after what was seen."""
-    seeking: StageConfig = StageConfig(steps=1000, batch_size=32, lr=1e-3)
+    seeking: StageConfig = StageConfig(steps=900, batch_size=16, lr=1e-3)
     """Mostly whole searches."""
     scenes: int = 16_000
     """Scenes that the stages with pictures draw from; their pictures pass the tower once."""

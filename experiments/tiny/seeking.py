@@ -40,15 +40,15 @@ SHARES: Mapping[str, float] = {
 """What is asked, those more often in which more than one thing is sought or looked at."""
 CAPTIONS_SHARE = 0.2
 """Share of the searches in captions."""
-NEAR = 5
-"""Other scenes of the colour that is sought, below this number."""
+NEAR, FAR = 4, 3
+"""Other scenes of the colour that is sought, and scenes of other colours, on a list: fewer than this."""
 
 
 def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Go from candidate to candidate, from option to option and from thing to thing until there is an answer."""
     family = str(lengths.choice(list(SHARES), p=list(SHARES.values())))
     perception = "captions" if lengths.random() < CAPTIONS_SHARE else "frames"
-    calls = CALLS if lengths.random() < 0.6 else int(lengths.integers(3, CALLS))
+    calls = int(lengths.integers(4, CALLS + 1))
     search, agent = _Search(family, rng, scenes), ScriptedAgent(rng)
     left = Remaining(calls, spare_frames(calls, rng))
     item = Item("skill", search.question, search.options, VideoRef("skill", ""))
@@ -142,7 +142,7 @@ class _Search:
         """Rank times as a retrieval by colour does: those of the colour first, the right ones anywhere among them."""
         near = [self._put(self._other(kind, is_near=True)) for _ in range(int(self._rng.integers(NEAR)))]
         of_colour = [*self._places.get(kind, ()), *near]
-        far = [self._put(self._other(kind, is_near=False)) for _ in range(int(self._rng.integers(1, 4)))]
+        far = [self._put(self._other(kind, is_near=False)) for _ in range(int(self._rng.integers(1, FAR)))]
         ranked = [*(of_colour[i] for i in self._rng.permutation(len(of_colour))), *far]
         scores = sorted(self._rng.uniform(0.1, 1, len(ranked)), reverse=True)
         return [ScoredInterval(when, float(score)) for when, score in zip(ranked, scores, strict=True)]
