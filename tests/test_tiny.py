@@ -1,6 +1,7 @@
 """The tiny base model: what it is taught, what it is not, and that its training runs and resumes."""
 
 import json
+import re
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from agents.base import read_opening
 from experiments import pretrain
 from experiments.pretrain import PretrainRun, StageConfig
 from experiments.tiny.batches import GRID, IGNORED, ExchangeCollator, Exchanges
@@ -26,6 +28,7 @@ from experiments.tiny.probes import SKILLS_FILE, ProbeRun, exact_replies, measur
 from experiments.tiny.processor import build_processor
 from experiments.tiny.skills import SKILLS
 from experiments.tiny.tokenizer import build_tokenizer
+from vt_env.actions import parse_action
 from vt_env.tools import tools_for
 
 pytestmark = pytest.mark.train
@@ -52,6 +55,20 @@ def test_no_skill_shows_a_tool_or_a_video(skill: str, seed: int):
     told = " ".join(it.request + it.reply for it in exchange.rounds)
     assert not any(tool.name in told for tool in (*tools_for("frames"), *tools_for("captions")))
     assert "tool" not in told and len(exchange.pictures) <= 8
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32))
+def test_a_search_copies_what_it_looks_at_and_ends_with_an_option(seed: int):
+    exchange = SKILLS["seek"](*source(seed))
+    opening = read_opening(exchange.rounds[0].request)
+    told = ""
+    for it in exchange.rounds:
+        told += f"{it.request}\n"
+        looked_at = re.findall(r"^#\d [\d:-]+$", it.reply, re.MULTILINE)
+        assert all(f"{line} " in told for line in looked_at)
+    assert parse_action(exchange.rounds[-1].reply).text in opening.options
+    assert "answer>" not in "".join(it.reply for it in exchange.rounds[:-1])
 
 
 def test_every_skill_is_trained_and_the_first_batches_have_no_pictures():
