@@ -50,4 +50,4 @@ class ScriptedAgent:
 
     def _guess(self) -> Answer:
         possible = self._scripts.possible
-        return Answer(possible[int(self._rng.integers(len(possible)))], self._scripts.note)
+        return self._scripts.take(possible[int(self._rng.integers(len(possible)))])

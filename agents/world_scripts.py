@@ -7,12 +7,14 @@ Thoughts are short and always of one form, made of steps that a tiny model learn
     red yes square yes 31 count 2 look       the same where things are counted
     red yes square yes 31 left high small    the same where the small print of it is wanted
     red yes square yes 31 order red square 05:10, blue star 09:40 then
-    B. blue star                             the option that is taken up next
+    B. blue star                             the option that is taken up next, or answered
     the red square, the blue star            the thing that is sought next, copied from the question with the one before
 
 Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype). The
 next step is a word of its own for the same reason: where the marks were followed by the step itself, a tiny model
-copied and marked without a fault and took the wrong step half of the time (measured).
+copied and marked without a fault and took the wrong step half of the time (measured). And an option is written as the
+line of its letter before it is answered: without that line a tiny model's answers named no option where it had misread
+a digit, or joined the first word of one option with the second of another (a quarter of all episodes).
 """
 
 import re
@@ -20,7 +22,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vt_env.prompts import option_letter
+from vt_env.prompts import option_line
 from vt_env.timed_text import read_lines
 from vt_env.types import Answer, Box, Interval, Observation, ToolCall, format_time
 from vt_env.world.render import place_box
@@ -109,13 +111,19 @@ class Scripts:
                 return script(self, *match.groups())
         return self._unknown()
 
+    def take(self, option: str) -> Answer:
+        """Answer with an option, its line written first; with what is no option as it is."""
+        if option in self.options:
+            self._add(option_line(self.options.index(option), option))
+        return Answer(option, self.note)
+
     def _unknown(self) -> Play:
         yield from ()
 
     def _needle(self, colour: str, shape: str) -> Play:
         sight = yield from self._seek((colour, shape), NEEDLE)
         if sight:
-            yield Answer(sight.words[2], self.note)
+            yield self.take(sight.words[2])
 
     def _subtitle(self, name: str) -> Play:
         """Find the line that speaks the code."""
@@ -123,7 +131,8 @@ class Scripts:
         for line in read_lines(found.text):
             spoken = re.search(rf"\bthe code of {name} is (\d+)", line.text)
             if spoken:
-                yield Answer(spoken[1], line.line)
+                self.note = line.line
+                yield self.take(spoken[1])
 
     def _reference(self, name: str) -> Play:
         """Find the line that speaks the name and look at the screen at that time."""
@@ -133,7 +142,7 @@ class Scripts:
                 sight = yield from self._look(line.interval, line.line)
                 if sight:
                     self.note = " ".join(sight.words[:3])
-                    yield Answer(sight.words[2], self.note)
+                    yield self.take(sight.words[2])
 
     def _counting(self, colour: str, shape: str) -> Play:
         """Look at the candidates until one has another colour."""
@@ -150,7 +159,7 @@ class Scripts:
             self.note = f"{_marked(sight, asked)} count {count} {step}"
             if step == "answer":
                 break
-        yield Answer(self.possible[0], self.note)
+        yield self.take(self.possible[0])
 
     def _ordering(self, names: str) -> Play:
         """Find things one after the other and keep those found in the order of their times."""
@@ -170,20 +179,20 @@ class Scripts:
                 self.possible = tuple(it for it in self.options if _is_in_order(it.split(", "), in_order))
             if not self._calls_left:
                 break
-        if len(found) > 1:
-            yield Answer(self.possible[0], self.note)
+        if len(found) == len(sought):
+            yield self.take(self.possible[0])
 
     def _grounding(self, colour: str, shape: str) -> Play:
         """Look at the times that the options name, the last included: an answer that was seen is one to learn from."""
         for idx, option in enumerate(self.options):
             self.possible = self.options[idx:]
             (time,) = read_lines(f"{option} {option}")
-            sight = yield from self._look(time.interval, _option_line(idx, option), (colour, shape))
+            sight = yield from self._look(time.interval, option_line(idx, option), (colour, shape))
             if sight:
                 step = self._step(GROUNDING, sight, (colour, shape), is_last=idx == len(self.options) - 1)
                 self.note = f"{_marked(sight, (colour, shape))} {step}"
                 if sight.kind == (colour, shape):
-                    yield Answer(option, self.note)
+                    yield self.take(option)
                 self.possible = self.options[idx + 1 :] or self.options
                 if step == "answer":
                     return
@@ -199,22 +208,21 @@ class Scripts:
         small = re.search(r"\bsmall (\d+)", shown.text)
         if small:
             self.note = small[0]
-            yield Answer(small[1], self.note)
+            yield self.take(small[1])
 
     def _absence(self) -> Play:
         """Look for one option after the other; the first that is not found is the absent one."""
-        *sought, last = enumerate(self.options)
-        for idx, option in sought:
+        *sought, last = self.options
+        for idx, option in enumerate(sought):
             self.possible = (option,)
-            self._add(_option_line(idx, option))
+            self._add(option_line(idx, option))
             colour, shape = option.split()
             if not (yield from self._seek((colour, shape), ABSENCE)):
-                yield Answer(option, self.note)
+                yield self.take(option)
             self.possible = self.options[idx + 1 :]
             if not self._calls_left:
                 return
-        self._add(_option_line(*last))
-        yield Answer(last[1], self.note)
+        yield self.take(last)
 
     def _seek(
         self, asked: Kind, steps: Steps, *, with_place: bool = False
@@ -288,10 +296,6 @@ def _marked(sight: Sight, asked: Kind, *, with_place: bool = False) -> str:
 
 def _matches(words: Sequence[str], asked: Sequence[str]) -> int:
     return sum(word == wanted for word, wanted in zip(words, asked, strict=False))
-
-
-def _option_line(idx: int, option: str) -> str:
-    return f"{option_letter(idx)}. {option}"
 
 
 def _is_in_order(names: Sequence[str], known: Sequence[str]) -> bool:

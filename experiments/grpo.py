@@ -7,7 +7,6 @@ where that is too large the run stops (`vt_env.doors.trl_vllm`).
 """
 
 import os
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from experiments.undecided import undecided_tasks
 from vt_env.config import resolve_budget
 from vt_env.doors.trl import (
     CPU_ENGINE_SETTINGS,
+    cut_passes_to_length,
     drop_rollouts_without_advantage,
     engine_settings,
     environment_class,
@@ -100,7 +100,7 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
             model=model,
             processing_class=processor,
             environment_factory=environment,
-            train_dataset=_rows(environment, config.prompts_per_step),
+            train_dataset=training_rows(environment, config.prompts_per_step),
             reward_funcs=reward_functions(config.rewards),
             args=grpo_arguments(config),
             peft_config=lora_config(config),
@@ -110,16 +110,9 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
     run_tools_side_by_side(trainer, config.tool_threads)
     if config.drop_groups:
         drop_rollouts_without_advantage(trainer)
+    cut_passes_to_length(trainer)
     time_trainer(trainer, clock)
     return trainer, clock
-
-
-def _rows(environment: Any, least: int) -> Any:
-    """Return the rows of all tasks, so many times that a step has as many as it takes: of fewer TRL makes no step."""
-    from datasets import concatenate_datasets
-
-    rows = training_rows(environment)
-    return concatenate_datasets([rows] * ceil(least / len(rows))) if len(rows) < least else rows
 
 
 def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:

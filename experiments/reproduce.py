@@ -17,7 +17,7 @@ from typing import Literal
 from experiments.answer_key import TRAJECTORIES_FILE
 from experiments.bench.families import uniform_ceiling
 from experiments.comparison_plots import plot_budget
-from experiments.models import BASE_MODEL
+from experiments.models import BASE_MODEL, Backend
 from experiments.plots import plot_accuracy, plot_groups
 from experiments.runs import HOW_ONLY, Run, write_json, write_text
 from experiments.seed_table import SHARED, make_table, read_evaluations, render_table
@@ -35,8 +35,6 @@ BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
-VLLM = ("--model.backend", "vllm")
-"""Several times as fast as transformers where episodes have many turns."""
 GRPO_LENGTHS = ("--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
@@ -74,6 +72,9 @@ class Sizes:
     """Updates of GRPO."""
     grpo_prompts: int = 6
     """Questions an update."""
+    backend: Backend = "vllm"
+    """What evaluations generate with: vLLM is several times as fast where episodes are many and long, and takes a
+    minute to start."""
 
 
 PRESETS: Mapping[str, Sizes] = {
@@ -92,6 +93,7 @@ PRESETS: Mapping[str, Sizes] = {
         rft_steps=1,
         grpo_steps=1,
         grpo_prompts=2,
+        backend="transformers",
     ),
 }
 """`tiny` is the README's table; `smoke` only shows that the parts fit together."""
@@ -144,7 +146,7 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
     """List the phases in order."""
     yield from _data(run)
     for agent in ("random", "blind", "scripted", "base", "oracle"):
-        model = (*VLLM, "--model.path", run.base) if agent in ("blind", "base") else ()
+        model = _generation(run, run.base) if agent in ("blind", "base") else ()
         yield _evaluation(run, run.out / "eval", agent, agent, *model)
     for seed in range(run.training_seeds):
         yield from _training(run, seed)
@@ -200,7 +202,7 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     for name, words in trainings.items():
         yield command(f"{name} {seed}", *words, "--out", folder / name)
         agent = "sft" if name == "sft-longer" else name.removesuffix("-shaped")
-        model = (*VLLM, "--model.path", folder / name / MODEL_FOLDER)
+        model = _generation(run, folder / name / MODEL_FOLDER)
         yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
         if name in ("sft", "sft+grpo"):
             sampled = (*model, "--model.temperature", 1.0)
@@ -211,6 +213,10 @@ def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: 
     tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET)
     label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
     return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)
+
+
+def _generation(run: ReproduceRun, model: object) -> tuple[object, ...]:
+    return ("--model.backend", PRESETS[run.preset].backend, "--model.path", model)
 
 
 def _tasks(run: ReproduceRun, split: str) -> TaskSet:

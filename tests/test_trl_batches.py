@@ -1,10 +1,10 @@
-"""Rollouts without advantage are left out of an update, with their pixels, and nothing else is."""
+"""Rollouts without advantage are left out of an update, with their pixels, and so is padding; nothing else is."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vt_env.doors.trl_batches import rows_to_keep, select_rows
+from vt_env.doors.trl_batches import by_length, rows_to_keep, select_rows
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(1, 6))
@@ -34,3 +34,65 @@ def test_pixels_go_with_their_rows():
     assert taken["pixel_values"].flatten().tolist() == list(range(4, 28))
     assert taken["num_items_in_batch"] == 7
     assert select_rows(batch, range(4))["pixel_values"].equal(batch["pixel_values"])
+
+
+def rollouts(lengths, masked=()):
+    """A batch of rollouts after prompts of two tokens; every one of three or more shows an image last."""
+    torch = pytest.importorskip("torch")
+    width = max(lengths)
+    ids = torch.zeros(len(lengths), width, dtype=torch.long)
+    prompts = torch.zeros(len(lengths), 4, dtype=torch.long)
+    kinds = torch.zeros(len(lengths), 4 + width, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.arange(1, length + 1) + 10 * row
+        prompts[row, 2:] = 7
+        kinds[row, 4 + length - 1] = length > 2
+    mask = (ids != 0).long()
+    mask[list(masked)] = 0
+    pictures = [int(length > 2) for length in lengths]
+    return {
+        "prompt_ids": prompts,
+        "prompt_mask": (prompts != 0).long(),
+        "completion_ids": ids,
+        "completion_mask": mask,
+        "old_per_token_logps": -ids.float(),
+        "importance_sampling_ratio": torch.ones(len(lengths), 1),
+        "mm_token_type_ids": kinds,
+        "advantages": torch.arange(len(lengths)).float(),
+        "num_items_in_batch": torch.tensor(9),
+        "num_images": pictures,
+        "image_grid_thw": torch.ones(sum(pictures), 3, dtype=torch.long),
+        "pixel_values": torch.tensor([[float(row)] for row, shown in enumerate(pictures) if shown]),
+    }
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(1, 3))
+def test_passes_hold_rollouts_of_like_length_and_nothing_but_padding_is_cut(lengths: list[int], passes: int):
+    pytest.importorskip("trl")
+    lengths = lengths * passes
+    size = len(lengths) // passes
+    parts = [select_rows(rollouts(lengths), range(at, at + size)) for at in range(0, len(lengths), size)]
+    made = by_length(parts)
+    longest = [max(sorted(lengths)[at : at + size]) for at in range(0, len(lengths), size)]
+    assert [it["completion_ids"].size(1) for it in made] == longest
+    rows = {}
+    for part in made:
+        pixels = iter(part["pixel_values"].flatten().tolist())
+        for row in range(size):
+            whose, ids = int(part["advantages"][row]), part["completion_ids"][row]
+            rows[whose] = ids[ids > 0].tolist()
+            assert part["old_per_token_logps"][row].tolist() == (-ids.float()).tolist()
+            assert part["prompt_ids"][row].tolist() == [7, 7]
+            shown = [int(whose)] if part["num_images"][row] else []
+            assert [next(pixels) for _ in shown] == shown
+            kinds = part["mm_token_type_ids"][row]
+            assert kinds.size(0) == part["prompt_ids"].size(1) + ids.size(0) and int(kinds.sum()) == len(shown)
+    assert rows == {row: [10 * row + at for at in range(1, length + 1)] for row, length in enumerate(lengths)}
+
+
+def test_a_masked_rollout_keeps_the_places_of_its_images():
+    pytest.importorskip("trl")
+    (part,) = by_length([rollouts([2, 5], masked=[1])])
+    assert part["completion_ids"].size(1) == 5 and int(part["mm_token_type_ids"].sum()) == 1
+    (part,) = by_length([rollouts([2], masked=[0])])
+    assert part["completion_ids"].size(1) == 1

@@ -211,6 +211,14 @@ def test_rows_name_tasks_and_do_not_depend_on_answers():
     assert rows["prompt"][0] == [{"role": "system", "content": system_text()}, {"role": "user", "content": ""}]
 
 
+def test_rows_come_again_where_a_step_takes_more_of_them():
+    pytest.importorskip("datasets")
+    environment = environment_class(fake_tasks(), library=LIBRARY)
+    once, more = training_rows(environment), training_rows(environment, len(fake_tasks()) + 1)
+    assert more["task_id"] == [*once["task_id"], *once["task_id"]]
+    assert list(more["seed"]) == list(range(2 * len(once)))
+
+
 def test_tasks_without_an_answer_are_refused():
     with pytest.raises(ConfigError, match="'fake/0' has no answer"):
         environment_class(TaskSet((replace(fake_task(), gold=None),)), library=LIBRARY)

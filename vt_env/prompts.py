@@ -27,9 +27,14 @@ def option_letter(option_idx: int) -> str:
     return chr(ord("A") + option_idx)
 
 
+def option_line(option_idx: int, option: str) -> str:
+    """Return the line that shows an option."""
+    return f"{option_letter(option_idx)}. {option}"
+
+
 def question_text(item: Item, duration_s: float, remaining: Remaining, perception: str) -> str:
     """Render the first observation: question, lettered options, length of the video, budget."""
-    options = "".join(f"{option_letter(idx)}. {option}\n" for idx, option in enumerate(item.options))
+    options = "".join(f"{option_line(idx, option)}\n" for idx, option in enumerate(item.options))
     left = left_text(remaining, perception)
     return as_plain_text(f"Question: {item.question}\n{options}Video {format_time(duration_s)} long. {left}")
 

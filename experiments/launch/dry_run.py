@@ -29,6 +29,7 @@ from experiments.training import is_first_process, load_model, lora_config, proc
 from vt_env.actions import parse_action
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.doors.trl import (
+    cut_passes_to_length,
     drop_rollouts_without_advantage,
     environment_class,
     patch_vllm_colocate,
@@ -172,6 +173,7 @@ def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
     patch_vllm_colocate(trainer)
     run_tools_side_by_side(trainer, config.tool_threads)
     drop_rollouts_without_advantage(trainer)
+    cut_passes_to_length(trainer)
     _write_replies(trainer)
     return trainer, config
 

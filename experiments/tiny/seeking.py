@@ -106,14 +106,15 @@ class _Search:
             return clips, clips, ()
         if call.name == "spatial_zoom":
             scene, time_s = self._last, float(str(call.arguments["time_s"]))
-            return small_print_text(scene.detail or 0), f"Crop at {frame_time(time_s)}.", (Picture(scene, True),)
+            told = f"{self._caption}\n{self._when} {small_print_text(scene.detail or 0)}"
+            return told, f"Crop at {frame_time(time_s)}.", (Picture(scene, True),)
         start_s, end_s = (float(str(call.arguments[name])) for name in ("start_s", "end_s"))
-        when = Interval(start_s, end_s)
+        self._when = when = Interval(start_s, end_s)
         self._last = scene = self._found[when]
         picture = Picture(scene)
         place = () if scene.detail is None else picture.place
-        caption = f"{when} {' '.join([scene.caption, *place])}"
-        return caption, f"Frames at {frame_time(when.middle_s)}.", (picture,)
+        self._caption = f"{when} {' '.join([scene.caption, *place])}"
+        return self._caption, f"Frames at {frame_time(when.middle_s)}.", (picture,)
 
     def _ask(self, family: str) -> tuple[str, tuple[str, ...]]:
         """Word the question, and its options."""

@@ -13,13 +13,14 @@ Imports no deep learning library before it is used.
 """
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vt_env import prompts
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.doors.trl_batches import drop_rollouts_without_advantage
+from vt_env.doors.trl_batches import cut_passes_to_length, drop_rollouts_without_advantage
 from vt_env.doors.trl_processor import prepare_processor
 from vt_env.doors.trl_rollout import Content, FinishedRollout, Message, Rollout
 from vt_env.doors.trl_tools import run_tools_side_by_side
@@ -37,6 +38,7 @@ from vt_env.types import StopReason
 __all__ = [
     "CPU_ENGINE_SETTINGS",
     "TrlEnvironment",
+    "cut_passes_to_length",
     "drop_rollouts_without_advantage",
     "engine_settings",
     "environment_class",
@@ -122,17 +124,22 @@ def environment_class(
     )
 
 
-def training_rows(environment: type[TrlEnvironment]) -> Any:
+def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
     """Return a `datasets.Dataset` with a row a task: `prompt`, `task_id`, `seed`; no answer in any of them.
 
     The prompt is the system turn and an empty user turn, which `reset` fills. Nothing in an episode is random; `seed`
     numbers the rows.
+
+    Args:
+        environment: Class with the tasks.
+        least: All tasks come again until there are so many rows: with fewer than a step takes, TRL makes no step.
     """
     from datasets import Dataset
 
     tasks: TaskSet = environment._tasks  # pyright: ignore[reportPrivateUsage]  public members would be tools
     prompt = [{"role": "system", "content": prompts.system_text()}, {"role": "user", "content": ""}]
-    rows = [{"prompt": prompt, "task_id": task.item.task_id, "seed": seed} for seed, task in enumerate(tasks)]
+    numbered = enumerate(task for _ in range(ceil(least / len(tasks))) for task in tasks)
+    rows = [{"prompt": prompt, "task_id": task.item.task_id, "seed": seed} for seed, task in numbered]
     return Dataset.from_list(rows)
 
 

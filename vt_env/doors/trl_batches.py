@@ -1,9 +1,12 @@
-"""Leaves out of an update what cannot teach: rollouts whose advantage is zero.
+"""Leaves out of an update what cannot teach: rollouts whose advantage is zero, and padding.
 
 Where all rewards of a group are equal its advantages are zero, and so is that of a rollout whose video could not be
 read. TRL (1.16) counts them (`frac_reward_zero_std`) and trains on them all the same: their gradient is zero, but their
 forward and backward passes cost as much as any, and their tokens dilute the losses that average over tokens. Dropping
 them is half of DAPO's dynamic sampling (arXiv 2503.14476); sampling anew until the batch is full is not done here.
+
+Every pass of an update is as wide as the longest rollout of its step, since TRL pads before it splits. Episodes of
+two turns and of ten stand side by side here, so passes take rollouts of like length and are cut to their longest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +14,13 @@ from typing import Any
 
 DROPPED = "episode/dropped"
 """Metric: share of a step's rollouts that its update left out."""
+OF_PROMPT = ("prompt_ids", "prompt_mask")
+OF_COMPLETION = (
+    "completion_ids", "completion_mask", "tool_mask", "old_per_token_logps", "sampling_per_token_logps",
+    "ref_per_token_logps", "importance_sampling_ratio",
+)  # fmt: skip
+OF_BOTH = ("token_type_ids", "mm_token_type_ids")
+"""What TRL's batches hold a token, of the prompt, padded on the left, of the completion, on the right, and of both."""
 
 
 def drop_rollouts_without_advantage(trainer: Any) -> None:
@@ -38,6 +48,54 @@ def drop_rollouts_without_advantage(trainer: Any) -> None:
     trainer._generate_and_score_completions = generate_and_drop
 
 
+def cut_passes_to_length(trainer: Any) -> None:
+    """Let passes of an update hold rollouts of like length, cut to the longest of them; to be called before `train`.
+
+    The gradient is that of TRL's order where a step is one update: it is a sum over all passes.
+
+    Args:
+        trainer: A `trl.GRPOTrainer`.
+    """
+    prepare: Callable[[Any], dict[str, Any]] = trainer._prepare_inputs
+
+    def prepare_and_cut(rows: Any) -> dict[str, Any]:
+        before = trainer._buffered_inputs
+        inputs = prepare(rows)
+        if trainer._buffered_inputs is before:
+            return inputs
+        trainer._buffered_inputs = by_length(trainer._buffered_inputs)
+        return trainer._buffered_inputs[trainer._step % trainer.args.steps_per_generation]
+
+    trainer._prepare_inputs = prepare_and_cut
+
+
+def by_length(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Share the rows of all passes out anew, the shortest to the first, and cut each pass to its longest row."""
+    from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
+
+    by_rows = [split_pixel_values_by_grid(dict(it)) for it in passes]
+    joined = {name: _join([it[name] for it in by_rows]) for name in by_rows[0]}
+    rows = _used(joined).sum(1).argsort(stable=True).tolist()
+    ordered = {name: _take(value, rows) for name, value in joined.items()}
+    return [cut(unsplit_pixel_values_by_grid(it)) for it in split_tensor_dict(ordered, len(passes))]
+
+
+def cut(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Cut the columns of a batch that hold nothing but padding."""
+    used, width = _used(batch).any(0).nonzero().flatten(), batch["prompt_ids"].size(1)
+    # One column of the completion stays, whatever it holds, as does that of a ratio of a whole rollout.
+    first, end = int(used[0]), max(int(used[-1]), width) + 1
+    columns = {
+        **dict.fromkeys(OF_PROMPT, slice(first, None)),
+        **dict.fromkeys(OF_COMPLETION, slice(end - width)),
+        **dict.fromkeys(OF_BOTH, slice(first, end)),
+    }
+    return {
+        name: value[:, columns[name]] if name in columns and value is not None else value
+        for name, value in batch.items()
+    }
+
+
 def rows_to_keep(teaching: Sequence[bool], passes: int) -> list[int]:
     """Return the rows that teach, filled up with others to a multiple of `passes`, at least one each.
 
@@ -57,6 +115,29 @@ def select_rows(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]
     return unsplit_pixel_values_by_grid(
         {name: _take(value, rows) for name, value in split_pixel_values_by_grid(dict(batch)).items()}
     )
+
+
+def _used(batch: Mapping[str, Any]) -> Any:
+    """Tell which columns of which rows are no padding, prompt and completion joined: bool[B, T].
+
+    A rollout that is masked whole keeps the columns of its images, or there would be more pixels than places for them.
+    """
+    import torch
+
+    used = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1).bool()
+    kinds = batch.get("mm_token_type_ids")
+    return used if kinds is None else used | kinds.bool()
+
+
+def _join(parts: Sequence[Any]) -> Any:
+    first = parts[0]
+    if isinstance(first, list):
+        return [it for part in parts for it in part]
+    if first is None or first.ndim == 0:
+        return first
+    import torch
+
+    return torch.cat(list(parts))
 
 
 def _take(value: Any, rows: Sequence[int]) -> Any:
