@@ -7,14 +7,15 @@ Thoughts are short and always of one form, made of steps that a tiny model learn
     red yes square yes 31 count 2 look       the same where things are counted
     red yes square yes 31 left high small    the same where the small print of it is wanted
     red yes square yes 31 order red square 05:10, blue star 09:40 then
-    B. blue star                             the option that is taken up next, or answered
+    B. blue star                             the option that is taken up next, or answered where no number is seen
     the red square, the blue star            the thing that is sought next, copied from the question with the one before
 
 Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype). The
 next step is a word of its own for the same reason: where the marks were followed by the step itself, a tiny model
-copied and marked without a fault and took the wrong step half of the time (measured). And an option is written as the
-line of its letter before it is answered: without that line a tiny model's answers named no option where it had misread
-a digit, or joined the first word of one option with the second of another (a quarter of all episodes).
+copied and marked without a fault and took the wrong step half of the time (measured). An option that was taken up by its
+letter, or is guessed, is written as the line of that letter before it is answered: without that line a tiny model joined
+the first word of one option with the second of another (seen in failed episodes). A number that was seen is answered as
+it was noted: to find its letter is what a tiny model did not learn (measured).
 """
 
 import re
@@ -112,7 +113,7 @@ class Scripts:
         return self._unknown()
 
     def take(self, option: str) -> Answer:
-        """Answer with an option, its line written first; with what is no option as it is."""
+        """Answer with an option by its letter: its line is written first. What is no option is answered as it is."""
         if option in self.options:
             self._add(option_line(self.options.index(option), option))
         return Answer(option, self.note)
@@ -123,7 +124,7 @@ class Scripts:
     def _needle(self, colour: str, shape: str) -> Play:
         sight = yield from self._seek((colour, shape), NEEDLE)
         if sight:
-            yield self.take(sight.words[2])
+            yield Answer(sight.words[2], self.note)
 
     def _subtitle(self, name: str) -> Play:
         """Find the line that speaks the code."""
@@ -131,8 +132,7 @@ class Scripts:
         for line in read_lines(found.text):
             spoken = re.search(rf"\bthe code of {name} is (\d+)", line.text)
             if spoken:
-                self.note = line.line
-                yield self.take(spoken[1])
+                yield Answer(spoken[1], line.line)
 
     def _reference(self, name: str) -> Play:
         """Find the line that speaks the name and look at the screen at that time."""
@@ -142,7 +142,7 @@ class Scripts:
                 sight = yield from self._look(line.interval, line.line)
                 if sight:
                     self.note = " ".join(sight.words[:3])
-                    yield self.take(sight.words[2])
+                    yield Answer(sight.words[2], self.note)
 
     def _counting(self, colour: str, shape: str) -> Play:
         """Look at the candidates until one has another colour."""
@@ -159,7 +159,7 @@ class Scripts:
             self.note = f"{_marked(sight, asked)} count {count} {step}"
             if step == "answer":
                 break
-        yield self.take(self.possible[0])
+        yield Answer(self.possible[0], self.note)
 
     def _ordering(self, names: str) -> Play:
         """Find things one after the other and keep those found in the order of their times."""
@@ -180,7 +180,7 @@ class Scripts:
             if not self._calls_left:
                 break
         if len(found) == len(sought):
-            yield self.take(self.possible[0])
+            yield Answer(self.possible[0], self.note)
 
     def _grounding(self, colour: str, shape: str) -> Play:
         """Look at the times that the options name, the last included: an answer that was seen is one to learn from."""
@@ -208,7 +208,7 @@ class Scripts:
         small = re.search(r"\bsmall (\d+)", shown.text)
         if small:
             self.note = small[0]
-            yield self.take(small[1])
+            yield Answer(small[1], self.note)
 
     def _absence(self) -> Play:
         """Look for one option after the other; the first that is not found is the absent one."""

@@ -45,7 +45,6 @@ red yes circle no 12 look
 {"name": "caption_zoom", "arguments": {"start_s": "05:10", "end_s": "05:20"}}
 </tool_call>
 red yes square yes 47 answer
-B. 47
 <answer>47</answer>"""
 
 
@@ -168,7 +167,7 @@ def test_the_script_answers_from_the_subtitle_that_gives_the_code():
         SubtitleLine(Interval(190, 194), "the code of delta is 31"),
     )
     played = run_episode(script(), episode_about(captioned(lines=lines), "what is the code of delta?"))
-    assert played.turns[-1].text == "03:10-03:14 the code of delta is 31\nC. 31\n<answer>31</answer>"
+    assert played.turns[-1].text == "03:10-03:14 the code of delta is 31\n<answer>31</answer>"
 
 
 def test_the_script_looks_at_the_screen_when_the_name_is_said():
@@ -242,8 +241,7 @@ def test_the_script_looks_closely_where_the_caption_says_the_thing_is():
     video = Unranked(captions=(SubtitleLine(Interval(280, 300), "red circle 12 right low"), caption))
     played = played_about(video, "what is the small number on the red square?", "12", "57")
     assert "red yes square yes 12 left high small" in thoughts(played)
-    assert thoughts(played)[-2:] == ["small 57", "B. 57"]
-    assert (played.answer, played.errors) == ("57", ())
+    assert (thoughts(played)[-1], played.answer, played.errors) == ("small 57", "57", ())
 
 
 def test_the_script_takes_the_first_option_that_it_does_not_find():
@@ -286,7 +284,8 @@ def test_what_the_last_call_shows_is_marked_before_the_guess_and_what_it_rules_o
         config = replace(CAPTIONS, budget=replace(CAPTIONS.budget, max_calls=1 if "when" in question else 2))
         item = replace(task.item, question=question, options=options)
         played = run_episode(script(seed=seed), Episode(item, task.gold, video, config))
-        assert thoughts(played)[-2:] == [last, f"{'ABC'[options.index(played.answer)]}. {played.answer}"]
+        guess = [] if "count" in last else [f"{'ABC'[options.index(played.answer)]}. {played.answer}"]
+        assert thoughts(played)[-1 - len(guess) :] == [last, *guess]
         given.add(played.answer)
     assert given == answers
 

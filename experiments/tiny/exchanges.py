@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.tiny.pictures import Picture, SceneSource
-from vt_env.prompts import left_text, option_line, question_text
+from vt_env.prompts import left_text, question_text
 from vt_env.types import Interval, Item, Remaining, VideoRef
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
@@ -45,9 +45,9 @@ CALLS = 8
 """What an episode begins with."""
 
 
-def answer(option: object, options: Sequence[str]) -> str:
-    """The reply that ends an episode: the line of the option, then the option."""
-    return f"{option_line(options.index(str(option)), str(option))}\n<answer>{option}</answer>"
+def answer(option: object) -> str:
+    """The reply that ends an episode."""
+    return f"<answer>{option}</answer>"
 
 
 def whole_question(asked: str, options: tuple[str, ...], rng: np.random.Generator, calls: int = 0) -> str:

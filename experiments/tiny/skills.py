@@ -29,7 +29,7 @@ from experiments.tiny.exchanges import (
 from experiments.tiny.pictures import Picture, SceneSource
 from experiments.tiny.seeking import seek
 from experiments.tiny.verdicts import named_verdict, text_verdict, verdict
-from vt_env.prompts import option_letter, option_line
+from vt_env.prompts import option_letter
 from vt_env.types import format_time
 from vt_env.world.captions import small_print_text
 from vt_env.world.questions import needle_text, reference_text, subtitle_text
@@ -51,9 +51,8 @@ def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Answer with the option that a note names."""
     scene = scenes(rng)
-    options = number_options(scene.number, rng)
-    request = whole_question(needle_text(scene.colour, scene.shape), options, rng)
-    seen = Round(f"{request}\nNote: {scene.caption}", answer(scene.number, options))
+    request = whole_question(needle_text(scene.colour, scene.shape), number_options(scene.number, rng), rng)
+    seen = Round(f"{request}\nNote: {scene.caption}", answer(scene.number))
     return Exchange("choose", (seen,), as_question=True)
 
 
@@ -100,7 +99,7 @@ def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def order(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Keep things in the order of their times as they are told one by one."""
+    """Keep things in the order of their times as they are told one by one, then answer with that order."""
     kinds = random_kinds(rng, 3)
     told = [(format_time(float(rng.integers(3600))), " ".join(kind)) for kind in kinds]
     rounds = []
@@ -108,6 +107,7 @@ def order(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gene
         time, name = told[count - 1]
         in_order = sorted(told[:count])
         rounds.append(Round(f"{name} {time}", f"order {', '.join(f'{it} {at}' for at, it in in_order)}"))
+    rounds.append(Round("Answer now.", f"<answer>{', '.join(it for _, it in sorted(told))}</answer>"))
     return Exchange("order", (with_text_before(ordering_text(kinds), rounds[0]), *rounds[1:]))
 
 
@@ -120,8 +120,8 @@ def one_clip(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.G
         asked = detail_text(scene.colour, scene.shape)
     else:
         asked = needle_text(scene.colour, scene.shape) if rng.random() < 0.5 else reference_text(pick(rng, NAMES))
-    options = number_options(number, rng)
-    seen = Round(whole_question(asked, options, rng), answer(number, options), (Picture(scene, is_close),))
+    request = whole_question(asked, number_options(number, rng), rng)
+    seen = Round(request, answer(number), (Picture(scene, is_close),))
     return Exchange("one_clip", (seen,), as_question=True)
 
 
@@ -130,18 +130,16 @@ def few_clips(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.
     shown = [scenes(rng) for _ in range(int(lengths.integers(2, 9)))]
     scene = shown[rng.integers(len(shown))]
     near = [other.number for other in shown if other is not scene]
-    options = number_options(scene.number, rng, near)
-    request = whole_question(needle_text(scene.colour, scene.shape), options, rng)
-    seen = Round(request, answer(scene.number, options), tuple(map(Picture, shown)))
+    request = whole_question(needle_text(scene.colour, scene.shape), number_options(scene.number, rng, near), rng)
+    seen = Round(request, answer(scene.number), tuple(map(Picture, shown)))
     return Exchange("few_clips", (seen,), as_question=True)
 
 
 def unseen(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Answer in the right form where nothing was shown; the reply can only be a guess."""
     number = int(rng.integers(10, 100))
-    options = number_options(number, rng)
-    guess = Round(whole_question(_any_question(rng), options, rng), answer(number, options))
-    return Exchange("unseen", (guess,), as_question=True)
+    request = whole_question(_any_question(rng), number_options(number, rng), rng)
+    return Exchange("unseen", (Round(request, answer(number)),), as_question=True)
 
 
 SKILLS: Mapping[str, Maker] = {
@@ -189,7 +187,7 @@ def _any_line(rank: int, rng: np.random.Generator) -> str:
     if kind == 0:
         return f"#{rank} {random_interval(rng)}"
     if kind == 1:
-        return option_line(rank - 1, " ".join(random_kind(rng)))
+        return f"{option_letter(rank - 1)}. {' '.join(random_kind(rng))}"
     return f"{random_interval(rng)} {_spoken(pick(rng, NAMES), rng)}"
 
 
