@@ -12,10 +12,10 @@ Thoughts are short and always of one form, made of steps that a tiny model learn
 
 Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype). The
 next step is a word of its own for the same reason: where the marks were followed by the step itself, a tiny model
-copied and marked without a fault and took the wrong step half of the time (measured). An option that was taken up by its
-letter, or is guessed, is written as the line of that letter before it is answered: without that line a tiny model joined
-the first word of one option with the second of another (seen in failed episodes). A number that was seen is answered as
-it was noted: to find its letter is what a tiny model did not learn (measured).
+copied and marked without a fault and took the wrong step half of the time (measured). An option that was taken up by
+its letter, or is guessed, is written as the line of that letter before it is answered: without that line a tiny model
+joined the first word of one option with the second of another (seen in failed episodes). A number that was seen is
+answered as it was noted: to find its letter is what a tiny model did not learn (measured).
 """
 
 import re

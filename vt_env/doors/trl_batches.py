@@ -10,7 +10,7 @@ two turns and of ten stand side by side here, so passes take rollouts of like le
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 DROPPED = "episode/dropped"
 """Metric: share of a step's rollouts that its update left out."""
@@ -77,7 +77,8 @@ def by_length(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     joined = {name: _join([it[name] for it in by_rows]) for name in by_rows[0]}
     rows = _used(joined).sum(1).argsort(stable=True).tolist()
     ordered = {name: _take(value, rows) for name, value in joined.items()}
-    return [cut(unsplit_pixel_values_by_grid(it)) for it in split_tensor_dict(ordered, len(passes))]
+    parts = cast("list[Any]", split_tensor_dict(ordered, len(passes)))
+    return [cut(unsplit_pixel_values_by_grid(it)) for it in parts]
 
 
 def cut(batch: Mapping[str, Any]) -> dict[str, Any]:
