@@ -1,10 +1,12 @@
 """Rollouts without advantage are left out of an update, with their pixels, and so is padding; nothing else is."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vt_env.doors.trl_batches import by_length, rows_to_keep, select_rows
+from vt_env.doors.trl_batches import by_length, cut_passes_to_length, rows_to_keep, select_rows
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(1, 6))
@@ -96,3 +98,25 @@ def test_a_masked_rollout_keeps_the_places_of_its_images():
     assert part["completion_ids"].size(1) == 5 and int(part["mm_token_type_ids"].sum()) == 1
     (part,) = by_length([rollouts([2], masked=[0])])
     assert part["completion_ids"].size(1) == 1
+
+
+@pytest.mark.parametrize(("loss_type", "order"), [("dapo", [1, 3, 0, 2]), ("bnpo", [0, 1, 2, 3])])
+def test_rollouts_stay_in_their_pass_where_the_loss_is_a_mean_over_it(loss_type, order):
+    pytest.importorskip("trl")
+    batch = rollouts([4, 1, 5, 2])
+    trainer = SimpleNamespace(
+        _buffered_inputs=None, _step=0, args=SimpleNamespace(loss_type=loss_type, steps_per_generation=2)
+    )
+
+    def prepare(rows):
+        if trainer._buffered_inputs is None:
+            trainer._buffered_inputs = [select_rows(batch, at) for at in ([0, 1], [2, 3])]
+        return trainer._buffered_inputs[trainer._step]
+
+    trainer._prepare_inputs = prepare
+    cut_passes_to_length(trainer)
+    made = []
+    for trainer._step in range(2):
+        made.append(trainer._prepare_inputs([]))
+    assert [int(row) for part in made for row in part["advantages"]] == order
+    assert [part["completion_ids"].size(1) for part in made] == ([2, 5] if loss_type == "dapo" else [4, 5])

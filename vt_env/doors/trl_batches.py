@@ -51,7 +51,8 @@ def drop_rollouts_without_advantage(trainer: Any) -> None:
 def cut_passes_to_length(trainer: Any) -> None:
     """Let passes of an update hold rollouts of like length, cut to the longest of them; to be called before `train`.
 
-    The gradient is that of TRL's order where a step is one update: it is a sum over all passes.
+    The gradient is that of TRL's order where a step is one update: it is a sum over all passes. The loss `bnpo` alone
+    averages over the tokens of each pass, so its passes keep their rollouts and are only cut.
 
     Args:
         trainer: A `trl.GRPOTrainer`.
@@ -63,7 +64,9 @@ def cut_passes_to_length(trainer: Any) -> None:
         inputs = prepare(rows)
         if trainer._buffered_inputs is before:
             return inputs
-        trainer._buffered_inputs = by_length(trainer._buffered_inputs)
+        passes = trainer._buffered_inputs
+        is_mean_of_pass = trainer.args.loss_type == "bnpo"
+        trainer._buffered_inputs = [cut(it) for it in passes] if is_mean_of_pass else by_length(passes)
         return trainer._buffered_inputs[trainer._step % trainer.args.steps_per_generation]
 
     trainer._prepare_inputs = prepare_and_cut
