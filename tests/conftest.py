@@ -1,6 +1,20 @@
 """Settings of all tests: property tests have no deadline, since how long an example takes says nothing about it."""
 
+from collections.abc import Hashable
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+LONGEST = "test_reproduce.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it in the end."""
+
+    def place(item: pytest.Item) -> Hashable:
+        return item.path.name != LONGEST, item.get_closest_marker("train") is None
+
+    items.sort(key=place)
