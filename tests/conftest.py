@@ -1,6 +1,7 @@
-"""Settings of all tests: property tests have no deadline, since how long an example takes says nothing about it."""
+"""Settings of all tests, and their order.
 
-from collections.abc import Hashable
+Property tests have no deadline, since how long an example takes says nothing about it.
+"""
 
 import pytest
 from hypothesis import settings
@@ -14,7 +15,7 @@ LONGEST = "test_reproduce.py"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it in the end."""
 
-    def place(item: pytest.Item) -> Hashable:
+    def place(item: pytest.Item) -> tuple[bool, bool]:
         return item.path.name != LONGEST, item.get_closest_marker("train") is None
 
     items.sort(key=place)
