@@ -1,13 +1,17 @@
 """Settings of all tests, and their order.
 
-Property tests have no deadline, since how long an example takes says nothing about it.
+Property tests have no deadline, since how long an example takes says nothing about it. Environments in processes of
+their own are forked from a process without threads: by then that of the tests has many, whose locks a fork would keep.
 """
+
+import multiprocessing
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+multiprocessing.set_forkserver_preload(["pytest", "vt_env.testing"])
 
 LONGEST = "test_reproduce.py"
 

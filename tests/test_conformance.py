@@ -43,7 +43,8 @@ def vector(
     factories = [lambda: make(env_id)] * count
     if kind == "sync":
         return SyncVectorEnv(factories, autoreset_mode=mode)
-    return AsyncVectorEnv(factories, shared_memory="Numeric" in env_id, autoreset_mode=mode)
+    shared = "Numeric" in env_id
+    return AsyncVectorEnv(factories, shared_memory=shared, context="forkserver", autoreset_mode=mode)
 
 
 @all_kinds

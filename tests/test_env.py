@@ -246,7 +246,7 @@ def test_vector_environments_play_as_single_ones_do(kind: str):
     if kind == "sync":
         envs = SyncVectorEnv([make_fake, make_fake])
     else:
-        envs = AsyncVectorEnv([make_fake, make_fake], shared_memory=False)
+        envs = AsyncVectorEnv([make_fake, make_fake], shared_memory=False, context="forkserver")
     try:
         observation, _ = envs.reset(seed=[1, 2])
         expected = [make_fake().reset(seed=seed)[0] for seed in (1, 2)]
