@@ -50,4 +50,5 @@ class ScriptedAgent:
 
     def _guess(self) -> Answer:
         possible = self._scripts.possible
-        return self._scripts.take(possible[int(self._rng.integers(len(possible)))])
+        option = possible[int(self._rng.integers(len(possible)))]
+        return self._scripts.take(option) if len(possible) == 1 else self._scripts.name(option)

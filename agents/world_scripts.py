@@ -3,19 +3,20 @@
 Thoughts are short and always of one form, made of steps that a tiny model learns one by one:
 
     #2 05:10-05:20                           the candidate that is looked at next, copied from where it stands
-    red yes square no 12 look                what was seen, each word marked against the one asked for; the next step
-    red yes square yes 31 count 2 look       the same where things are counted
-    red yes square yes 31 left high small    the same where the small print of it is wanted
-    red yes square yes 31 order red square 05:10, blue star 09:40 then
+    red circle near 12 look                  what was seen, marked against what is asked for, its number; the next step
+    red square yes 31 count 2 look           the same where things are counted
+    red square yes 31 left high small 05:15  the same where the small print of it is wanted, with the time of the frame
+    red square yes 31 order red square 05:10, blue star 09:40 then
     B. blue star                             the option that is taken up next, or answered where no number is seen
     the red square, the blue star            the thing that is sought next, copied from the question with the one before
 
-Single-word matches are what a small model learns; one verdict at the end it does not (measured in a prototype). The
-next step is a word of its own for the same reason: where the marks were followed by the step itself, a tiny model
-copied and marked without a fault and took the wrong step half of the time (measured). An option that was taken up by
-its letter, or is guessed, is written as the line of that letter before it is answered: without that line a tiny model
-joined the first word of one option with the second of another (seen in failed episodes). A number that was seen is
-answered as it was noted: to find its letter is what a tiny model did not learn (measured).
+What is seen is written before it is marked, so that the mark is a match of one name with another. The next step is a
+word of its own for the same reason: where the mark was followed by the step itself, a tiny model copied and marked
+without a fault and took the wrong step half of the time (measured). An option that was taken up by
+its letter is written as the line of that letter before it is answered: without that line a tiny model joined the first
+word of one option with the second of another (seen in failed episodes). A guess is a letter and nothing else, and so is
+an order. A number that was seen is answered as it was noted: to find its letter is what a tiny model did not learn
+(measured).
 """
 
 import re
@@ -23,9 +24,9 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vt_env.prompts import option_line
+from vt_env.prompts import option_letter, option_line
 from vt_env.timed_text import read_lines
-from vt_env.types import Answer, Box, Interval, Observation, ToolCall, format_time
+from vt_env.types import Answer, Interval, Observation, ToolCall, format_time
 from vt_env.world.render import place_box
 
 Play = Generator[ToolCall | Answer, Observation, None]
@@ -57,9 +58,7 @@ class Steps:
 
     def after(self, seen: Kind, asked: Kind) -> Step:
         """Return the step after something was seen while something was asked for."""
-        if seen == asked:
-            return self.found
-        return self.other_shape if seen[0] == asked[0] else self.other_colour
+        return {"yes": self.found, "near": self.other_shape, "no": self.other_colour}[mark(seen, asked)]
 
 
 NEEDLE = Steps("answer", "look", "look")
@@ -113,10 +112,19 @@ class Scripts:
         return self._unknown()
 
     def take(self, option: str) -> Answer:
-        """Answer with an option by its letter: its line is written first. What is no option is answered as it is."""
+        """Answer with an option that is known: its line is written first; an order is its letter alone.
+
+        What is no option is answered as it is.
+        """
+        if ", " in option:
+            return self.name(option)
         if option in self.options:
             self._add(option_line(self.options.index(option), option))
         return Answer(option, self.note)
+
+    def name(self, option: str) -> Answer:
+        """Answer with the letter of an option alone: a tiny model copied no line of three names (1 of 60)."""
+        return Answer(option_letter(self.options.index(option)), self.note)
 
     def _unknown(self) -> Play:
         yield from ()
@@ -166,8 +174,7 @@ class Scripts:
         found: list[tuple[str, str]] = []
         sought = re.findall(r"the (\w+) (\w+)", names)
         for place, (colour, shape) in enumerate(sought):
-            # As the question names it: the thing before it is what a small model finds its place by.
-            self._add(", ".join(f"the {' '.join(kind)}" for kind in sought[max(0, place - 1) : place + 1]))
+            self._add(sought_text(sought, place))
             sight = yield from self._seek((colour, shape), ORDERING)
             if sight:
                 found = sorted([*found, (format_time(sight.interval.start_s), f"{colour} {shape}")])
@@ -180,7 +187,7 @@ class Scripts:
             if not self._calls_left:
                 break
         if len(found) == len(sought):
-            yield Answer(self.possible[0], self.note)
+            yield self.take(self.possible[0])
 
     def _grounding(self, colour: str, shape: str) -> Play:
         """Look at the times that the options name, the last included: an answer that was seen is one to learn from."""
@@ -202,9 +209,10 @@ class Scripts:
         sight = yield from self._seek((colour, shape), DETAIL, with_place=True)
         if not sight or len(sight.words) < 5 or not self._calls_left:
             return
-        box = place_box(*sight.words[3:5])
         time_s = float(int(sight.interval.middle_s))
-        shown = yield ToolCall("spatial_zoom", {"time_s": time_s, "box": _sides(box)}, self.note)
+        # The time that stands under the frame: where it was not written first, a tiny model looked at other times.
+        self.note += f" {format_time(time_s)}"
+        shown = yield ToolCall("spatial_zoom", {"time_s": time_s, "box": place_sides(*sight.words[3:5])}, self.note)
         small = re.search(r"\bsmall (\d+)", shown.text)
         if small:
             self.note = small[0]
@@ -288,10 +296,16 @@ class Scripts:
     }
 
 
+def mark(seen: Kind, asked: Kind) -> Literal["yes", "near", "no"]:
+    """Say whether a thing is the one asked for, or of its colour at least, as what is retrieved for it mostly is."""
+    if seen == asked:
+        return "yes"
+    return "near" if seen[0] == asked[0] else "no"
+
+
 def _marked(sight: Sight, asked: Kind, *, with_place: bool = False) -> str:
-    """Mark each word seen with yes or no against the word asked for: `red yes circle no 12`."""
-    marks = [f"{word} {'yes' if word == wanted else 'no'}" for word, wanted in zip(sight.words, asked, strict=False)]
-    return " ".join([*marks, *sight.words[2 : 5 if with_place else 3]])
+    """Write what was seen with its mark and its number, and where it is if that matters: `red circle near 12`."""
+    return " ".join([*sight.kind, mark(sight.kind, asked), *sight.words[2 : 5 if with_place else 3]])
 
 
 def _matches(words: Sequence[str], asked: Sequence[str]) -> int:
@@ -303,5 +317,12 @@ def _is_in_order(names: Sequence[str], known: Sequence[str]) -> bool:
     return places == sorted(places)
 
 
-def _sides(box: Box) -> list[float]:
+def sought_text(sought: Sequence[Kind], place: int) -> str:
+    """Name what is sought next as the question does; the one before it is what a small model finds its place by."""
+    return ", ".join(f"the {' '.join(kind)}" for kind in sought[max(0, place - 1) : place + 1])
+
+
+def place_sides(side: str, height: str) -> list[float]:
+    """Return the box of a closer look at a place, as a call has it."""
+    box = place_box(side, height)
     return [box.left, box.top, box.right, box.bottom]

@@ -52,10 +52,12 @@ class Sizes:
     """Videos and questions to train on."""
     test: WorldConfig
     """Videos and questions held out; `world_tasks` gives no video to two splits."""
-    sft_steps: int = 500
+    sft_steps: int = 700
     """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
-    skills_share: float = 0.2
+    skills_share: float = 0.25
     """Share of the base model's skills in SFT, so that it does not forget them."""
+    sft_weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How often trajectories of a question family come, where not once: filtering leaves families uneven."""
     sft_lr: float = 1e-3
     """Higher than the default, for a model that small."""
     longer_steps: int = 200
@@ -79,7 +81,16 @@ class Sizes:
 
 PRESETS: Mapping[str, Sizes] = {
     "tiny": Sizes(
-        train=replace(full_world(), videos=120, tasks_per_video=40), test=replace(full_world(), tasks_per_video=8)
+        train=replace(full_world(), videos=120, tasks_per_video=40),
+        test=replace(full_world(), tasks_per_video=8),
+        sft_weights={
+            "absence": 3,
+            "ordering": 2,
+            "counting": 2,
+            "detail": 1.5,
+            "grounding": 0.5,
+            "subtitle": 0.5,
+        },
     ),
     "smoke": Sizes(
         train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
@@ -183,13 +194,15 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     skills = ("--skills-share", sizes.skills_share)
     from_base = ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *skills, *common)
     from_sft = ("--model", folder / "sft" / MODEL_FOLDER, *common)
-    shown = ("--trajectories", run.out / "synth" / DATASET_FOLDER)
+    weights = [word for item in sizes.sft_weights.items() for word in item]
+    evened = ("--weights", *weights) if weights else ()
+    shown = ("--trajectories", run.out / "synth" / DATASET_FOLDER, *evened)
     played = ("--played", folder / "sft+rft", "--prompts-per-step", sizes.grpo_prompts)
     updates = ("--steps", sizes.grpo_steps, *played, *GRPO_LENGTHS, *from_sft)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--mode", sizes.rft_mode)
     again = (*rounds, "--steps", sizes.rft_steps, *skills)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
-    read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER)
+    read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER, *evened)
     trainings: Mapping[str, tuple[object, ...]] = {
         "sft": ("sft", *shown, *from_base),
         "sft+rft": ("rft", "--budget", BUDGET, *again, *from_sft),

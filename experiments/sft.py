@@ -6,7 +6,7 @@ unbroken run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,8 @@ import torch
 from experiments.callbacks import add_callbacks, check_trackers, trackers_of
 from experiments.policies import BASE_MODEL
 from experiments.runs import Run
-from experiments.sft_data import ConversationCollator, Rows, TrajectoryRows, load_trajectories
-from experiments.sft_mixture import MixedRows, SkillRows, order_of_rows
+from experiments.sft_data import ConversationCollator, TrajectoryRows, load_trajectories
+from experiments.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
 from experiments.token_budget import check_frame_size
 from experiments.training import (
     CHECKPOINTS_FOLDER,
@@ -49,6 +49,9 @@ class SFTSettings(TrainerConfig):
     skills_share: float = 0.0
     """Share of the rows that are skills of the tiny base model, never the same twice, 0 to below 1; for the tiny model
     alone."""
+    weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How often a pass holds each trajectory of a question family, by its name: `ordering 4 subtitle 0.3`; once where
+    the family is not named. Filtering leaves few trajectories of families that the teacher mostly fails."""
     epochs: float = 1.0
     """Passes over the trajectories."""
     steps: int | None = None
@@ -68,6 +71,9 @@ class SFTSettings(TrainerConfig):
         super().__post_init__()
         if not 0 <= self.skills_share < 1:
             raise ConfigError(f"skills_share={self.skills_share}: need 0 to below 1")
+        for family, weight in self.weights.items():
+            if weight < 0:
+                raise ConfigError(f"weights {family}={weight}: need 0 or more")
         if self.batch_size < 1 or self.accumulation < 1 or self.epochs <= 0:
             raise ConfigError(
                 f"batch_size={self.batch_size}, accumulation={self.accumulation}, epochs={self.epochs}: need 1 or more "
@@ -154,7 +160,7 @@ def _learned(config: SFTSettings, trajectories: Path) -> TrajectoryRows:
     """Return the rows that trajectories are.
 
     Raises:
-        DataError: None of them ends in an answer, or none of the answers is right.
+        DataError: None of them ends in an answer, none of the answers is right, or a weight is of no family.
     """
     read = list(load_trajectories(trajectories))
     learned = TrajectoryRows(read, load_tasks(config.tasks, config.split), VideoLibrary(config.media), config.tools)
@@ -167,18 +173,19 @@ def _learned(config: SFTSettings, trajectories: Path) -> TrajectoryRows:
             f"{trajectories}: all {len(learned)} answers are wrong, so there is nothing to learn; write others with "
             "vt-env synth, with a better teacher or more --samples"
         )
+    learned.weights(config.weights)
     return learned
 
 
-def _passes(config: SFTSettings, trajectories: int) -> float:
-    """Tell how often every trajectory is seen."""
+def _passes(config: SFTSettings, rows_a_pass: float) -> float:
+    """Tell how often a trajectory of weight 1 is seen."""
     if config.steps is None:
         return config.epochs
     rows_a_step = config.batch_size * config.accumulation * process_count()
-    return config.steps * rows_a_step * (1 - config.skills_share) / trajectories
+    return config.steps * rows_a_step * (1 - config.skills_share) / rows_a_pass
 
 
-def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Rows, out: Path) -> Any:
+def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: TrajectoryRows, out: Path) -> Any:
     """Build the trainer of rows that are to be learned, mixed with skills.
 
     Args:
@@ -187,6 +194,9 @@ def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Rows
         processor: Its processor.
         learned: Conversations to learn from.
         out: The run directory.
+
+    Raises:
+        DataError: `config.weights` names a family that no trajectory is of, or leaves nothing.
     """
     from datasets import Dataset
     from trl import SFTTrainer
@@ -194,17 +204,21 @@ def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Rows
     collate = ConversationCollator(
         processor, config.max_length or model.config.get_text_config().max_position_embeddings
     )
-    passes = _passes(config, len(learned))
+    rng = np.random.default_rng(config.seed)
+    weights = learned.weights(config.weights)
+    passes = _passes(config, sum(weights))
     # Trajectories come again in every pass; skills are made anew, since a few of them would be learned by heart.
-    repeats = ceil(passes)
-    skills = round(repeats * len(learned) * config.skills_share / (1 - config.skills_share))
-    rows = MixedRows(*[learned] * repeats, SkillRows(config.seed, skills))
-    order = order_of_rows(rows.lengths(), config.batch_size, np.random.default_rng(config.seed))
+    repeated = RepeatedRows(learned, [weight * ceil(passes) for weight in weights], rng)
+    if not len(repeated):
+        raise DataError(f"weights {dict(config.weights)}: they leave none of {len(learned)} trajectories; raise them")
+    skills = round(len(repeated) * config.skills_share / (1 - config.skills_share))
+    rows = MixedRows(repeated, SkillRows(config.seed, skills))
+    order = order_of_rows(rows.lengths(), config.batch_size, rng)
     # The table holds numbers alone: rows are built when a batch needs them.
     table = Dataset.from_dict({"number": order})
     return SFTTrainer(
         model=model,
-        args=_arguments(config, out, passes / repeats),
+        args=_arguments(config, out, passes / ceil(passes)),
         train_dataset=table,
         data_collator=lambda examples: collate([rows[example["number"]] for example in examples]),
         processing_class=processor,

@@ -7,7 +7,7 @@ to the wrong side.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,6 +116,21 @@ class TrajectoryRows:
         answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
         schemas = tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
         return Row((*conversation.messages(system_text()), answer), schemas)
+
+    def weights(self, of_families: Mapping[str, float]) -> list[float]:
+        """Return the weight of each row by its question family, 1 where that is not named.
+
+        Raises:
+            DataError: No row is of a family that is named, or all weights are 0.
+        """
+        families = sorted({it.family or "(not named)" for it in self._trajectories})
+        for family in of_families:
+            if family not in families:
+                raise DataError(f"weights {family!r}: no trajectory is of that family; give of {', '.join(families)}")
+        weights = [of_families.get(it.family, 1.0) for it in self._trajectories]
+        if not any(weights):
+            raise DataError("the weights of all trajectories are 0: give one family a weight above 0")
+        return weights
 
     def lengths(self) -> list[int]:
         """Say roughly how long each row is, in characters."""

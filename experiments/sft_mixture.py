@@ -7,13 +7,13 @@ import numpy as np
 
 from experiments.sft_data import FRAME_LENGTH, Row, Rows
 from experiments.tiny.batches import Exchanges, messages
-from experiments.tiny.mixtures import SEEKING
+from experiments.tiny.mixtures import REHEARSED
 from experiments.tiny.pictures import Picture
 from vt_env.chat import Message
 
 
 class SkillRows:
-    """Exchanges as the base model was trained on last, from a seed of their own.
+    """Exchanges of the base model's skills, from a seed of their own.
 
     Args:
         seed: Decides all of them.
@@ -21,7 +21,7 @@ class SkillRows:
     """
 
     def __init__(self, seed: int, count: int) -> None:
-        self._exchanges = Exchanges(seed, batches=count, batch_size=1, groups=SEEKING)
+        self._exchanges = Exchanges(seed, batches=count, batch_size=1, groups=REHEARSED)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -51,6 +51,35 @@ def _painted(message: Message, pictures: Iterator[Picture]) -> Message:
         **message,
         "content": [{**it, "image": next(pictures).paint()} if it["type"] == "image" else it for it in content],
     }
+
+
+class RepeatedRows:
+    """Rows that come several times each.
+
+    Args:
+        rows: What comes.
+        times: How often each of them, 0 or more; of 2.3 the third time is drawn.
+        rng: Draws whether what is less than once more comes.
+    """
+
+    def __init__(self, rows: Rows, times: Sequence[float], rng: np.random.Generator) -> None:
+        whole = np.floor(times)
+        drawn = rng.random(len(whole)) < np.asarray(times) - whole
+        self._rows = rows
+        self._numbers: list[int] = np.repeat(np.arange(len(rows)), (whole + drawn).astype(int)).tolist()
+
+    def __len__(self) -> int:
+        """Number of rows, each counted as often as it comes."""
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> Row:
+        """Build a row."""
+        return self._rows[self._numbers[number]]
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        lengths = self._rows.lengths()
+        return [lengths[number] for number in self._numbers]
 
 
 class MixedRows:

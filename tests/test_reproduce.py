@@ -12,7 +12,7 @@ import pytest
 from experiments.answer_key import answer_all
 from experiments.episode_facts import EpisodeFacts, facts_of
 from experiments.policies import BASE_MODEL
-from experiments.reproduce import ORDER, ReproduceRun, plan
+from experiments.reproduce import ORDER, PRESETS, ReproduceRun, plan
 from experiments.runs import open_run
 from experiments.seed_table import SHARED, make_table, render_table
 from tests.test_metrics import episode
@@ -39,6 +39,10 @@ def test_every_policy_of_the_table_is_evaluated_with_every_seed(tmp_path):
         wanted = [f"eval {label}"] if name in shared else [f"eval {label} {seed}" for seed in (0, 1)]
         assert set(wanted) <= set(names)
     assert names.index("table 0") < names.index("sft 1")
+
+
+def test_families_that_are_weighed_are_asked():
+    assert all(set(sizes.sft_weights) <= set(ALL_FAMILIES) for sizes in PRESETS.values())
 
 
 def test_seeds_are_averaged_and_shown_one_by_one():

@@ -1,5 +1,7 @@
 """What SFT trains on is, token by token and mask by mask, what GRPO would have sampled and trained on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ TEXTS = (
     '#1\n<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>',
     '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "99:20", "end_s": "99:40"}}\n</tool_call>',
     '<tool_call>\n{"name": "spatial_zoom", "arguments": {"time_s": "05:25", "box": [0, 0, 0.5, 0.5]}}\n</tool_call>',
-    "red yes square yes 47 answer\n<answer>47</answer>",
+    "red square yes 47 answer\n<answer>47</answer>",
 )
 
 
@@ -155,18 +157,30 @@ def test_rows_of_unequal_length_with_and_without_pictures_share_a_batch(processo
     }
     plain = Row((question, {"role": "assistant", "content": "red"}))
     text_only = Row(
-        ({"role": "user", "content": [{"type": "text", "text": "Copy #1"}]}, {"role": "assistant", "content": "#1"})
+        (
+            {"role": "user", "content": [{"type": "text", "text": "Copy #1 red"}]},
+            {"role": "assistant", "content": "#1 red"},
+        )
     )
     batch = ConversationCollator(processor)([plain, text_only, TrajectoryRows([play()], TASKS, LIBRARY)[0]])
     lengths = batch["attention_mask"].sum(dim=1).tolist()
     assert batch["input_ids"].shape == (3, max(lengths)) and lengths[1] < lengths[0] < lengths[2]
-    assert [int((row != IGNORED).sum()) for row in batch["labels"][:2]] == [2, 3]
+    assert [int((row != IGNORED).sum()) for row in batch["labels"][:2]] == [2, 4]
     assert len(batch["image_grid_thw"]) == 4 and batch["mm_token_type_ids"].sum(dim=1).tolist() == [16, 0, 48]
 
 
 def test_trajectories_without_an_answer_or_with_a_malformed_turn_are_left_out():
     rows = TrajectoryRows([play(), play(texts=TEXTS[:2]), play(texts=("what?", *TEXTS))], TASKS, LIBRARY)
     assert (len(rows), rows.left_out) == (1, 2) and rows.lengths()[0] > 100
+
+
+def test_rows_weigh_what_their_family_does_and_a_family_that_is_not_there_is_refused():
+    rows = TrajectoryRows([replace(play(), family="needle"), replace(play(), family="absence")], TASKS, LIBRARY)
+    assert rows.weights({}) == [1, 1] and rows.weights({"absence": 3}) == [1, 3]
+    with pytest.raises(DataError, match="'order': no trajectory is of that family; give of absence, needle"):
+        rows.weights({"order": 2})
+    with pytest.raises(DataError, match="give one family a weight above 0"):
+        rows.weights({"absence": 0, "needle": 0})
 
 
 def test_frames_of_another_size_are_refused_and_say_which_size_is_needed():

@@ -40,7 +40,7 @@ def play_briefly() -> Trajectory:
     episode = Episode(task.item, task.gold, SEEN_BRIEFLY, CAPTIONS)
     episode.start()
     episode.apply(ToolCall("caption_zoom", {"start_s": 320.0, "end_s": 330.0}))
-    episode.apply(Answer("47", "red yes square yes 47"))
+    episode.apply(Answer("47", "red square yes 47"))
     return record_episode(episode)
 
 

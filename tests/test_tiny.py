@@ -20,15 +20,17 @@ from agents.base import read_opening
 from experiments import pretrain
 from experiments.pretrain import PretrainRun, StageConfig
 from experiments.tiny.batches import GRID, IGNORED, ExchangeCollator, Exchanges
-from experiments.tiny.mixtures import DECIDING, GROUPS, LAST, READING, SEEKING, TEXTS
+from experiments.tiny.mixtures import GROUPS, READING, SEEKING, TEXTS
 from experiments.tiny.model import build_model
+from experiments.tiny.muon import MuonAdamW, orthogonal
 from experiments.tiny.pictures import SceneSource, random_scene
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool
 from experiments.tiny.probes import SKILLS_FILE, ProbeRun, exact_replies, measure
 from experiments.tiny.processor import build_processor
 from experiments.tiny.skills import SKILLS
-from experiments.tiny.tokenizer import build_tokenizer
+from experiments.tiny.tokenizer import TOKENIZER_SIZE, build_tokenizer
 from vt_env.actions import parse_action
+from vt_env.scoring import AnswerStatus, read_answer
 from vt_env.tools import tools_for
 
 pytestmark = pytest.mark.train
@@ -67,12 +69,14 @@ def test_a_search_copies_what_it_looks_at_and_ends_with_an_option(seed: int):
         told += f"{it.request}\n"
         looked_at = re.findall(r"^#\d [\d:-]+$", it.reply, re.MULTILINE)
         assert all(f"{line} " in told for line in looked_at)
-    assert parse_action(exchange.rounds[-1].reply).text in opening.options
+        looked_closely_at = re.findall(r" small ([\d:]+)$", it.reply, re.MULTILINE)
+        assert all(f"Frames at {time}." in it.request for time in looked_closely_at)
+    assert read_answer(parse_action(exchange.rounds[-1].reply).text, opening.options).status is AnswerStatus.MATCHED
     assert "answer>" not in "".join(it.reply for it in exchange.rounds[:-1])
 
 
 def test_every_skill_is_trained_and_the_first_batches_have_no_pictures():
-    trained = {skill for _, group in (*TEXTS, *GROUPS, *READING, *LAST, *DECIDING, *SEEKING) for skill in group}
+    trained = {skill for _, group in (*TEXTS, *GROUPS, *READING, *SEEKING) for skill in group}
     assert {skill for _, group in SEEKING for skill in group} == set(SKILLS)
     assert trained == set(SKILLS)
     exchanges = Exchanges(seed=3, batches=4, batch_size=8, groups=TEXTS)
@@ -105,13 +109,21 @@ def test_features_of_a_pool_are_those_of_its_pictures():
     assert torch.allclose(expected, found, atol=1e-5)
 
 
+def test_names_begin_as_the_sum_of_their_words():
+    tokenizer = build_processor().tokenizer
+    model = build_model(tokenizer, seed=0)
+    name, colour, shape = tokenizer.convert_tokens_to_ids(["red square", "red", "square"])
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        assert torch.allclose(layer.weight[name] * 2**0.5, layer.weight[colour] + layer.weight[shape])
+
+
 def test_a_reply_counts_as_exact_where_each_of_its_tokens_is_the_likeliest():
     processor = build_processor()
     batch = ExchangeCollator(processor)([SKILLS["walk"](*source(1)) for _ in range(3)])
 
     class Parrot:
         def __call__(self, input_ids, **_):
-            logits = torch.nn.functional.one_hot(input_ids.roll(-1, 1), 600).float()
+            logits = torch.nn.functional.one_hot(input_ids.roll(-1, 1), TOKENIZER_SIZE).float()
             logits[1, :, 7] = 2.0
             return SimpleNamespace(logits=logits)
 
@@ -129,14 +141,18 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_as_its_own_stage_mad
     class Killed(Exception):
         pass
 
-    def kill(*arguments: object) -> None:
-        raise Killed
+    collators = [PooledCollator] * 2
+
+    def kill(*arguments: object) -> PooledCollator:
+        if not collators:
+            raise Killed
+        return collators.pop()(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(pretrain, "PooledCollator", kill)
         with pytest.raises(Killed):
             pretrain.main(run)
-    stages = [tmp_path / f"{name}.safetensors" for name in ("vision", "close", "texts")]
+    stages = [tmp_path / f"{name}.safetensors" for name in ("vision", "close", "matching", "texts")]
     written = [path.stat().st_mtime_ns for path in stages]
     folder = pretrain.main(run)
     assert [path.stat().st_mtime_ns for path in stages] == written
@@ -144,6 +160,35 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_as_its_own_stage_mad
     weights = load_file(folder / "model.safetensors")
     assert tower
     assert all(torch.equal(weights[name.replace("tower", "visual", 1)], value) for name, value in tower.items())
+
+
+def test_matrices_are_stepped_as_by_muon_of_torch_and_the_rest_as_by_adamw_also_after_a_resume(monkeypatch):
+    # Torch's own orthogonalises in bfloat16; all else is to be equal.
+    monkeypatch.setattr("torch.optim._muon._zeropower_via_newtonschulz", lambda matrix, *_: orthogonal(matrix))
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(8, 24), torch.nn.Linear(8, 24)
+    theirs.load_state_dict(ours.state_dict())
+    shared = {"betas": (0.9, 0.98), "weight_decay": 0.01}
+    both = MuonAdamW(ours, 0.01, **shared)
+    muon = torch.optim.Muon([theirs.weight], lr=0.02, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW([theirs.bias], lr=0.01, **shared)
+    for _ in range(4):
+        inputs = torch.randn(16, 8)
+        for model, optimizers in ((ours, [both]), (theirs, [muon, adamw])):
+            model(inputs).tanh().sum().backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            model.zero_grad()
+        resumed = MuonAdamW(ours, 0.01, **shared)
+        resumed.load_state_dict(both.state_dict())
+        both = resumed
+    assert torch.equal(ours.weight, theirs.weight) and torch.equal(ours.bias, theirs.bias)
+
+
+def test_orthogonal_steps_have_singular_values_near_one():
+    turned = orthogonal(torch.randn(24, 8, generator=torch.Generator().manual_seed(1)))
+    values = torch.linalg.svdvals(turned)
+    assert 0.6 < values.min() <= values.max() < 1.3
 
 
 @pytest.mark.skipif(not BASE.is_dir(), reason="the base model is not there")

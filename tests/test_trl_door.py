@@ -123,7 +123,7 @@ def test_after_the_last_call_the_result_says_so_and_a_later_answer_comes_too_lat
 @pytest.mark.parametrize(
     ("last", "reward", "counts"),
     [
-        ("red yes square yes\n<answer>47</answer>", 1, (0, 0)),
+        ("red square yes\n<answer>47</answer>", 1, (0, 0)),
         ("<answer>B</answer>", 1, (0, 0)),
         ("<answer>12</answer>", 0, (0, 0)),
         ("<answer>purple</answer>", 0, (0, 1)),

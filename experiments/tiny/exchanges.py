@@ -78,6 +78,13 @@ def number_options(number: int, rng: np.random.Generator, near: Sequence[int] = 
     return tuple(str(options[i]) for i in rng.permutation(4))
 
 
+def order_options(in_order: Sequence[Kind], rng: np.random.Generator) -> tuple[str, ...]:
+    """Word four orders of things as options, the right one first."""
+    others = [tuple(in_order[i] for i in rng.permutation(len(in_order))) for _ in range(40)]
+    orders = list(dict.fromkeys([tuple(in_order), *others]))[:4]
+    return tuple(", ".join(map(" ".join, order)) for order in orders)
+
+
 def random_count(lengths: np.random.Generator, most: int) -> int:
     """Draw a length from 1 to `most`, small ones more often."""
     return int(lengths.integers(1, lengths.integers(2, most + 2)))

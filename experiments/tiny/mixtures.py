@@ -11,47 +11,50 @@ from experiments.tiny.skills import SKILLS
 Group = Mapping[str, float]
 """Shares of the skills in batches of exchanges of like length, so that little is padding."""
 
+MATCHING: tuple[tuple[float, Group], ...] = ((1.0, {"match": 1.0}),)
+"""At first: whether one name is another."""
 TEXTS: tuple[tuple[float, Group], ...] = (
-    (0.35, {"repeat": 1.0}),
-    (0.45, {"copy": 0.4, "walk": 0.35, "find": 0.25}),
-    (0.20, {"text_verdict": 0.55, "order": 0.25, "choose": 0.2}),
+    (0.26, {"repeat": 1.0}),
+    (0.36, {"copy": 0.4, "walk": 0.35, "find": 0.2, "box": 0.05}),
+    (0.24, {"text_verdict": 0.8, "match": 0.2}),
+    (0.14, {"order": 0.55, "choose": 0.45}),
 )
 """Before a model is shown a picture."""
-GROUPS: tuple[tuple[float, Group], ...] = (
-    (0.40, {"verdict": 0.6, "read": 0.2, "named_verdict": 0.2}),
-    (0.30, {"copy": 0.3, "walk": 0.35, "find": 0.2, "repeat": 0.15}),
-    (0.12, {"text_verdict": 0.4, "order": 0.6}),
-    (0.13, {"choose": 0.3, "one_clip": 0.5, "unseen": 0.2}),
-    (0.05, {"few_clips": 1.0}),
+MARKING: tuple[tuple[float, Group], ...] = (
+    (0.30, {"match": 1.0}),
+    (0.50, {"text_verdict": 1.0}),
+    (0.20, {"copy": 0.3, "walk": 0.25, "find": 0.25, "order": 0.2}),
 )
-"""After that; each group with its share of the batches."""
+"""Marks again, once lists can be copied."""
 READING: tuple[tuple[float, Group], ...] = ((1.0, {"read": 1.0}),)
-"""Pictures alone."""
-LAST: tuple[tuple[float, Group], ...] = (
-    (0.42, {"verdict": 0.65, "read": 0.2, "named_verdict": 0.15}),
-    (0.30, {"copy": 0.25, "walk": 0.2, "find": 0.45, "repeat": 0.1}),
-    (0.15, {"text_verdict": 0.2, "order": 0.8}),
-    (0.10, {"choose": 0.2, "one_clip": 0.65, "unseen": 0.15}),
+"""Pictures alone, as soon as there are any."""
+GROUPS: tuple[tuple[float, Group], ...] = (
+    (0.46, {"verdict": 0.5, "named_verdict": 0.3, "read": 0.2}),
+    (0.24, {"copy": 0.3, "walk": 0.25, "find": 0.3, "repeat": 0.1, "box": 0.05}),
+    (0.13, {"text_verdict": 0.45, "order": 0.55}),
+    (0.03, {"match": 1.0}),
+    (0.11, {"choose": 0.25, "one_clip": 0.6, "unseen": 0.15}),
     (0.03, {"few_clips": 1.0}),
 )
-"""With more of what was learned least."""
-DECIDING: tuple[tuple[float, Group], ...] = (
-    (0.55, {"verdict": 0.55, "named_verdict": 0.35, "read": 0.1}),
-    (0.16, {"copy": 0.3, "walk": 0.3, "find": 0.3, "repeat": 0.1}),
-    (0.14, {"text_verdict": 0.5, "order": 0.5}),
-    (0.12, {"choose": 0.2, "one_clip": 0.65, "unseen": 0.15}),
-    (0.03, {"few_clips": 1.0}),
-)
-"""Mostly what comes next after what was seen."""
+"""All skills but whole searches; each group with its share of the batches."""
 SEEKING: tuple[tuple[float, Group], ...] = (
     (0.50, {"seek": 1.0}),
     (0.22, {"verdict": 0.3, "named_verdict": 0.2, "read": 0.5}),
-    (0.10, {"copy": 0.3, "walk": 0.2, "find": 0.4, "repeat": 0.1}),
+    (0.10, {"copy": 0.3, "walk": 0.2, "find": 0.3, "repeat": 0.1, "box": 0.1}),
     (0.06, {"text_verdict": 0.3, "order": 0.7}),
-    (0.10, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
+    (0.01, {"match": 1.0}),
+    (0.09, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
     (0.02, {"few_clips": 1.0}),
 )
-"""In the end: mostly whole searches, and again what was learned least."""
+"""In the end: half of it whole searches, and again what was learned least."""
+REHEARSED: tuple[tuple[float, Group], ...] = (
+    (0.40, {"seek": 1.0}),
+    (0.36, {"read": 0.8, "verdict": 0.1, "named_verdict": 0.1}),
+    (0.09, {"copy": 0.4, "walk": 0.2, "find": 0.3, "box": 0.1}),
+    (0.05, {"text_verdict": 0.3, "order": 0.7}),
+    (0.10, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
+)
+"""While demonstrations are learned: what they hold little of, above all small print that is always new."""
 
 
 def random_exchange(

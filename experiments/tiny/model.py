@@ -4,7 +4,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from experiments.tiny.processor import MERGE, PATCH_PX
-from experiments.tiny.tokenizer import IMAGE_TOKEN, TOKENIZER_SIZE
+from experiments.tiny.tokenizer import IMAGE_TOKEN, THINGS, TOKENIZER_SIZE
 
 TEXT_WIDTH = 192
 VISION_WIDTH = 96
@@ -62,6 +62,17 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2_5_VLForC
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(build_config(tokenizer))
+    _name_by_words(model, tokenizer)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model.float()
+
+
+@torch.no_grad()
+def _name_by_words(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let a name begin as the sum of its words, so that names of one colour are alike before anything is learned."""
+    ids = tokenizer.convert_tokens_to_ids
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        rows: torch.Tensor = layer.weight
+        for colour, shape in THINGS:
+            rows[ids(f"{colour} {shape}")] = (rows[ids(colour)] + rows[ids(shape)]) / 2**0.5

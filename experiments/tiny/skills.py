@@ -8,16 +8,19 @@ or two lines; several rounds about one list make one reading of it pay several t
 What is noted about a frame has the form of `agents.world_scripts`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from agents.world_scripts import place_sides, sought_text
 from experiments.tiny.exchanges import (
     Exchange,
     Maker,
     Round,
     answer,
     number_options,
+    order_options,
     pick,
     random_count,
     random_interval,
@@ -28,13 +31,13 @@ from experiments.tiny.exchanges import (
 )
 from experiments.tiny.pictures import Picture, SceneSource
 from experiments.tiny.seeking import seek
-from experiments.tiny.verdicts import named_verdict, text_verdict, verdict
+from experiments.tiny.verdicts import match, named_verdict, text_verdict, verdict
 from vt_env.prompts import option_letter
 from vt_env.types import format_time
 from vt_env.world.captions import small_print_text
 from vt_env.world.questions import needle_text, reference_text, subtitle_text
 from vt_env.world.scene_questions import counting_text, detail_text, grounding_text, ordering_text
-from vt_env.world.vocabulary import ADJECTIVES, NAMES, NOUNS, VERBS
+from vt_env.world.vocabulary import ADJECTIVES, HEIGHTS, NAMES, NOUNS, SIDES, VERBS
 
 
 def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
@@ -76,12 +79,24 @@ def copy(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Go through a list line by line, from anywhere on."""
+    """Go through a list line by line, from anywhere on, or through the things that a question names."""
+    if rng.random() < 0.2:
+        return _walk_through_question(rng)
     heads, lines = _list(rng, lengths)
     start = int(rng.integers(len(lines))) if rng.random() < 0.3 else 0
     first = Round(f"Copy {heads[start]}", lines[start])
     others = [Round("Next", line) for line in lines[start + 1 :]]
     return Exchange("walk", (with_text_before(_shown(lines, rng), first), *others))
+
+
+def box(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Give the fractions of a frame that a closer look at a place takes."""
+
+    def one() -> Round:
+        side, height = pick(rng, SIDES), pick(rng, HEIGHTS)
+        return Round(f"Crop {side} {height}", json.dumps(place_sides(side, height)))
+
+    return Exchange("box", tuple(one() for _ in range(random_count(lengths, 6))))
 
 
 def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
@@ -147,6 +162,7 @@ SKILLS: Mapping[str, Maker] = {
     "verdict": verdict,
     "text_verdict": text_verdict,
     "named_verdict": named_verdict,
+    "match": match,
     "seek": seek,
     "choose": choose,
     "repeat": repeat,
@@ -157,23 +173,41 @@ SKILLS: Mapping[str, Maker] = {
     "one_clip": one_clip,
     "few_clips": few_clips,
     "unseen": unseen,
+    "box": box,
 }
 
 
 def caption(picture: Picture) -> str:
-    """Say what a picture shows."""
+    """Say what a picture shows, and where; whether there is small print, a frame of this size does not show."""
     scene = picture.scene
-    return small_print_text(scene.detail) if picture.is_close and scene.detail else scene.caption
+    return (
+        small_print_text(scene.detail)
+        if picture.is_close and scene.detail
+        else " ".join([scene.caption, *picture.place])
+    )
 
 
 def _list(rng: np.random.Generator, lengths: np.random.Generator) -> tuple[list[str], list[str]]:
     """Draw a list to copy from: how its lines are named, and the lines."""
     if rng.random() < 0.3:
         heads = [f"{option_letter(idx)}." for idx in range(4)]
-        texts = [str(random_interval(rng)) if rng.random() < 0.5 else " ".join(random_kind(rng)) for _ in heads]
+        texts = _options(rng, len(heads))
         return heads, [f"{head} {text}" for head, text in zip(heads, texts, strict=True)]
     heads = [f"#{rank}" for rank in range(1, 1 + random_count(lengths, 8))]
     return heads, [f"{head} {random_interval(rng)}" for head in heads]
+
+
+def _options(rng: np.random.Generator, count: int) -> list[str]:
+    """Draw orders of the same three things, or times and things."""
+    if rng.random() < 0.3:
+        return list(order_options(random_kinds(rng, 3), rng))
+    return [str(random_interval(rng)) if rng.random() < 0.5 else " ".join(random_kind(rng)) for _ in range(count)]
+
+
+def _walk_through_question(rng: np.random.Generator) -> Exchange:
+    kinds = random_kinds(rng, 3)
+    first, *others = [Round("Next", sought_text(kinds, place)) for place in range(len(kinds))]
+    return Exchange("walk", (with_text_before(ordering_text(kinds), first), *others))
 
 
 def _shown(lines: Sequence[str], rng: np.random.Generator) -> str:

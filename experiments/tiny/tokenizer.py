@@ -1,7 +1,9 @@
 """The tiny model's tokenizer: bytes, plus one token for each word of the world and each piece of a tool call.
 
 Three choices decided whether small models learned to copy (measured in a prototype): two-digit numbers are one token,
-a word is the same token wherever it stands, and the space is a token of its own. Any text survives a round trip.
+a word is the same token wherever it stands, and the space is a token of its own. A colour with its shape is one token
+as well, so that a name is copied whole: a model whose names were two joined the halves of two names. Any text survives
+a round trip.
 """
 
 import re
@@ -10,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from trl.chat_template_utils import qwen3_template
 
-from vt_env.prompts import system_text
+from vt_env.prompts import option_letter, system_text
 from vt_env.tools import tools_for
 from vt_env.world.vocabulary import ADJECTIVES, COLOURS, HEIGHTS, NAMES, NOUNS, SHAPES, SIDES, VERBS
 
@@ -25,10 +27,12 @@ SENTENCES = (
     "how many times is the shown", "in which order are these shown", "when is the shown",
     "what is the small number on the", "which of these is never shown",
     "nobody knows the code of", "look at now", "Question", "Video long Left calls frames Answer now",
-    "Frames at Crop at No match subtitles Nothing to see Error Malformed Tools yes no none count order",
+    "Frames at Crop at No match subtitles Nothing to see Error Malformed Tools yes near no none count order",
     "user assistant system tool", "Seen Asked Copy Find What is shown Is it Note Next Go on",
 )  # fmt: skip
-TOKENIZER_SIZE = 576
+THINGS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
+"""What a name can be of: colour and shape."""
+TOKENIZER_SIZE = 704
 """Rows of the embedding: the vocabulary, padded to a multiple of 64."""
 
 CHAT_TEMPLATE = (
@@ -99,7 +103,10 @@ def _pieces() -> list[str]:
     parameters = {parameter.name for tool in tools for parameter in tool.parameters}
     keys = {f'"{name}": "' for name in parameters} | {f'"{name}": ' for name in parameters}
     words = re.findall(r"[A-Za-z]+", " ".join((system_text(), *SENTENCES)))
-    numbers = {f"{n:02d}" for n in range(100)}
+    numbers = {f"{n:02d}" for n in range(100)} | {f"{n:02d}:" for n in range(60)}
+    labels = {f"#{rank}" for rank in range(1, 10)} | {f"{option_letter(idx)}." for idx in range(4)}
+    things = {" ".join(thing) for thing in THINGS}
     world = {*COLOURS, *SHAPES, *SIDES, *HEIGHTS, *NAMES, *ADJECTIVES, *NOUNS, *VERBS}
-    pieces = {*MARKS, *JSON_PIECES, *keys, *(tool.name for tool in tools), *parameters, *words, *numbers, *world}
+    names = {tool.name for tool in tools} | parameters
+    pieces = {*MARKS, *JSON_PIECES, *keys, *names, *words, *numbers, *labels, *things, *world}
     return sorted(piece for piece in pieces if len(piece) > 1)
