@@ -69,7 +69,7 @@ class Sizes:
     rft_mode: FilterMode = "default"
     """What of it is kept."""
     rft_steps: int = 120
-    """Optimiser steps on what was right."""
+    """Optimiser steps on what was right; 0 to sample alone, for GRPO."""
     grpo_steps: int = 100
     """Updates of GRPO."""
     grpo_prompts: int = 6
@@ -97,11 +97,11 @@ PRESETS: Mapping[str, Sizes] = {
         test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
         sft_steps=1,
         longer_steps=1,
-        rft_samples=4,
+        rft_samples=8,
         rft_questions=7,
-        # A model after one step gets nothing right by looking.
+        # A model after one step writes no call that can be read, and what holds a malformed turn is not learned from.
         rft_mode="paper",
-        rft_steps=1,
+        rft_steps=0,
         grpo_steps=1,
         grpo_prompts=2,
         backend="transformers",
@@ -200,7 +200,7 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     played = ("--played", folder / "sft+rft", "--prompts-per-step", sizes.grpo_prompts)
     updates = ("--steps", sizes.grpo_steps, *played, *GRPO_LENGTHS, *from_sft)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--mode", sizes.rft_mode)
-    again = (*rounds, "--steps", sizes.rft_steps, *skills)
+    again = (*rounds, *(("--steps", sizes.rft_steps, *skills) if sizes.rft_steps else ("--only-sample",)))
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
     read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER, *evened)
     trainings: Mapping[str, tuple[object, ...]] = {
@@ -214,6 +214,8 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     }
     for name, words in trainings.items():
         yield command(f"{name} {seed}", *words, "--out", folder / name)
+        if name == "sft+rft" and not sizes.rft_steps:
+            continue
         agent = "sft" if name == "sft-longer" else name.removesuffix("-shaped")
         model = _generation(run, folder / name / MODEL_FOLDER)
         yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)

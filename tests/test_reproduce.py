@@ -29,7 +29,7 @@ def seed_facts(seed: int, right: str) -> list[EpisodeFacts]:
 
 
 def test_every_policy_of_the_table_is_evaluated_with_every_seed(tmp_path):
-    run = ReproduceRun(out=tmp_path, preset="smoke", training_seeds=2)
+    run = ReproduceRun(out=tmp_path, preset="tiny", training_seeds=2)
     with open_run(tmp_path, "reproduce", run) as directory:
         names = [phase.name for phase in plan(run, directory)]
     assert len(names) == len(set(names))
@@ -79,7 +79,8 @@ def test_the_table_is_made_from_nothing_at_toy_size(tmp_path):
     environment = {**os.environ, "VT_ENV_CACHE": os.environ.get("VT_ENV_CACHE", str(tmp_path / "cache"))}
     subprocess.run([*command, "--out", str(tmp_path)], cwd=HERE, env=environment, check=True)
     table = json.loads((tmp_path / "table.json").read_text())
-    assert [it["row"]["policy"] for it in table["rows"]] == list(ORDER)
+    # What this toy samples cannot be learned from: that round is run by the tests of GRPO and rejection sampling.
+    assert [it["row"]["policy"] for it in table["rows"]] == [name for name in ORDER if name != "sft+rft"]
     assert {it["row"]["n"] for it in table["rows"]} == {3}
     assert table["rows"][-1]["row"]["accuracy"] == 1.0
     assert set(table["rows"][-1]["row"]["families"]) <= set(ALL_FAMILIES)
