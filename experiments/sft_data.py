@@ -124,9 +124,10 @@ class TrajectoryRows:
             DataError: No row is of a family that is named, or all weights are 0.
         """
         families = sorted({it.family or "(not named)" for it in self._trajectories})
+        allowed = ", ".join(families)
         for family in of_families:
             if family not in families:
-                raise DataError(f"weights {family!r}: no trajectory is of that family; give of {', '.join(families)}")
+                raise DataError(f"weights {family!r}: no trajectory is of that family; give one of {allowed}")
         weights = [of_families.get(it.family, 1.0) for it in self._trajectories]
         if not any(weights):
             raise DataError("the weights of all trajectories are 0: give one family a weight above 0")

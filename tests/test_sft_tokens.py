@@ -177,7 +177,7 @@ def test_trajectories_without_an_answer_or_with_a_malformed_turn_are_left_out():
 def test_rows_weigh_what_their_family_does_and_a_family_that_is_not_there_is_refused():
     rows = TrajectoryRows([replace(play(), family="needle"), replace(play(), family="absence")], TASKS, LIBRARY)
     assert rows.weights({}) == [1, 1] and rows.weights({"absence": 3}) == [1, 3]
-    with pytest.raises(DataError, match="'order': no trajectory is of that family; give of absence, needle"):
+    with pytest.raises(DataError, match="'order': no trajectory is of that family; give one of absence, needle"):
         rows.weights({"order": 2})
     with pytest.raises(DataError, match="give one family a weight above 0"):
         rows.weights({"absence": 0, "needle": 0})
