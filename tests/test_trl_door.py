@@ -2,13 +2,14 @@
 
 import inspect
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vt_env.config import RewardConfig
 from vt_env.doors.trl import environment_class, reward_functions, training_rows
-from vt_env.doors.trl_vllm import allow_batches_without_images, collapse_runs
+from vt_env.doors.trl_vllm import allow_batches_without_images, collapse_runs, patch_vllm_colocate
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.prompts import OVER, system_text
@@ -301,3 +302,18 @@ def test_a_batch_without_pictures_is_scored_like_one_that_never_had_any():
             model(input_ids=ids, **empty)
         allow_batches_without_images(model)
         assert torch.equal(model(input_ids=ids, **empty).logits, plain)
+
+
+def test_the_reference_model_of_a_divergence_takes_a_batch_without_pictures_too():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    from experiments.tiny.model import build_model
+    from experiments.tiny.processor import build_processor
+
+    tokenizer = build_processor().tokenizer
+    trainer = SimpleNamespace(model=build_model(tokenizer, seed=0), ref_model=build_model(tokenizer, seed=0))
+    patch_vllm_colocate(trainer)
+    empty = {"pixel_values": torch.zeros(0, 1176), "image_grid_thw": torch.zeros(0, 3, dtype=torch.long)}
+    with torch.inference_mode():
+        for model in (trainer.model, trainer.ref_model):
+            model(input_ids=torch.arange(20, 30)[None], **empty)

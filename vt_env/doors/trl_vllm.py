@@ -89,7 +89,9 @@ def patch_vllm_colocate(trainer: Any) -> None:
         ConfigError: The trainer's vLLM cannot be reached or understood.
         SamplingMismatch: The sampler still reads other prompts than those that are trained on.
     """
-    allow_batches_without_images(trainer.model)
+    for model in (trainer.model, getattr(trainer, "ref_model", None)):
+        if model is not None:
+            allow_batches_without_images(model)
     if not getattr(trainer, "use_vllm", False):
         return
     generation, is_inside = getattr(trainer, "vllm_generation", None), trainer.vllm_mode == "colocate"
