@@ -1,9 +1,13 @@
 """The README's table of results from scratch: `vt-env reproduce --preset tiny --training-seeds 3`.
 
-    world ──► index ──► synth (frames, captions), keys ──┬─► base, random, blind, scripted, oracle
-                                                         └─► for each training seed:
-            sft ──► rollouts ──► sft+rft, sft+grpo on what they left undecided (outcome alone; shaped)
-            longer sft, uniform, caption-only ──► evaluations, each after its training
+    world ──► index ──► synth (attempts; best; captions), keys ──┬─► base, random, blind, scripted, oracle
+                                                                 └─► for each training seed:
+            sft (attempts) ──► sft+rft, sft+grpo (outcome alone; shaped), sft-best (best)
+            uniform (keys), caption-only (captions) ──► evaluations, each after its training
+
+`sft` imitates every attempt, right or wrong, of a teacher that mostly gives up after a wrong candidate; so there is
+something that reward can find. `sft-best` goes on from there on right attempts of a teacher that never gives up, at the
+cost of GRPO. Both are our choice.
 
 Everything is a `vt-env` command in a process of its own; interrupted and started again, it goes on where it was. The
 table is written after every training seed, to `table.md`, `table.json` and `plots/`.
@@ -19,13 +23,13 @@ from experiments.bench.families import uniform_ceiling
 from experiments.comparison_plots import plot_budget
 from experiments.models import BASE_MODEL, Backend
 from experiments.plots import plot_accuracy, plot_groups
+from experiments.quickstart import UPDATES
 from experiments.runs import HOW_ONLY, Run, write_json, write_text
 from experiments.seed_table import SHARED, make_table, read_evaluations, render_table
 from experiments.story import Phase, StoryRun, command, index_video, tell
 from experiments.synthesize import DATASET_FOLDER
 from experiments.training import MODEL_FOLDER
 from experiments.video_files import run_parallel
-from synth.filters import FilterMode
 from vt_env.errors import ConfigError
 from vt_env.tasks import TaskSet
 from vt_env.world.config import WorldConfig, full_world
@@ -35,10 +39,10 @@ BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
-GRPO_LENGTHS = ("--max-completion-length", 1280, "--context-tokens", 1664)
+GRPO_SETTINGS = (*UPDATES, "--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
-    "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-longer", "sft+rft", "sft+grpo",
+    "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-best", "sft+rft", "sft+grpo",
     "sft+grpo shaped", "sft sampled", "sft+grpo sampled", "oracle",
 )  # fmt: skip
 """Policies in the order of the table."""
@@ -52,28 +56,36 @@ class Sizes:
     """Videos and questions to train on."""
     test: WorldConfig
     """Videos and questions held out; `world_tasks` gives no video to two splits."""
+    persistence: float = 0.4
+    """Chance that the teacher of `sft` goes on after a wrong candidate."""
     sft_steps: int = 700
     """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
     skills_share: float = 0.25
     """Share of the base model's skills in SFT, so that it does not forget them."""
     sft_weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How often trajectories of a question family come, where not once: filtering leaves families uneven."""
+    """How often attempts at a question family come, where not once: the world has few questions of some."""
+    best_weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    """The same of the best demonstrations, of which the filter leaves few of some families."""
     sft_lr: float = 1e-3
     """Higher than the default, for a model that small."""
-    longer_steps: int = 200
-    """More steps of SFT on the same demonstrations, to compare at the cost of GRPO."""
+    best_steps: int = 500
+    """Optimiser steps from `sft` on, on the best demonstrations, to compare at the cost of GRPO."""
+    best_lr: float = 7e-4
+    """Learning rate of that, peak."""
     rft_samples: int = 4
     """Rollouts a question in the round of rejection sampling."""
     rft_questions: int = 800
-    """Questions of that round; those that it leaves undecided are GRPO's."""
-    rft_mode: FilterMode = "default"
-    """What of it is kept."""
+    """Questions of that round."""
     rft_steps: int = 120
-    """Optimiser steps on what was right; 0 to sample alone, for GRPO."""
-    grpo_steps: int = 100
+    """Optimiser steps on what was right; 0 to leave the round out."""
+    rft_lr: float = 3e-4
+    """Learning rate of that round, peak."""
+    grpo_steps: int = 80
     """Updates of GRPO."""
     grpo_prompts: int = 6
     """Questions an update."""
+    max_new_tokens: int = 128
+    """Length at which a reply is cut off in evaluations."""
     backend: Backend = "vllm"
     """What evaluations generate with: vLLM is several times as fast where episodes are many and long, and takes a
     minute to start."""
@@ -81,14 +93,23 @@ class Sizes:
 
 PRESETS: Mapping[str, Sizes] = {
     "tiny": Sizes(
-        train=replace(full_world(), videos=120, tasks_per_video=40),
+        train=replace(full_world(), videos=120, tasks_per_video=80),
         test=replace(full_world(), tasks_per_video=8),
         sft_weights={
+            "absence": 1.5,
+            "counting": 1.5,
+            "reference": 1.3,
+            "detail": 1.2,
+            "needle": 0.6,
+            "grounding": 0.5,
+            "subtitle": 0.5,
+        },
+        best_weights={
             "absence": 3,
             "ordering": 2,
             "counting": 2,
-            "detail": 1.5,
             "grounding": 0.5,
+            "needle": 0.5,
             "subtitle": 0.5,
         },
     ),
@@ -96,14 +117,13 @@ PRESETS: Mapping[str, Sizes] = {
         train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
         test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
         sft_steps=1,
-        longer_steps=1,
-        rft_samples=8,
-        rft_questions=7,
+        best_steps=1,
         # A model after one step writes no call that can be read, and what holds a malformed turn is not learned from.
-        rft_mode="paper",
         rft_steps=0,
         grpo_steps=1,
         grpo_prompts=2,
+        # Nothing that a model says after one step is worth waiting for.
+        max_new_tokens=8,
         backend="transformers",
     ),
 }
@@ -181,9 +201,14 @@ def _data(run: ReproduceRun) -> Iterator[Phase]:
         yield command(f"world {split}", "world", "--out", worlds / split, *flags)
         yield Phase(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
     tasks = ("--tasks", worlds / "train")
-    for perception, name in (("frames", "synth"), ("captions", "synth-captions")):
-        flags = ("--samples", 1, "--teacher.persistence", 1.0, "--budget", BUDGET, "--perception", perception)
-        yield command(name, "synth", "--out", run.out / name, *tasks, *flags)
+    demonstrations: Mapping[str, tuple[object, ...]] = {
+        # The paper's filter keeps an attempt at every question, right or wrong.
+        "synth": ("--teacher.persistence", sizes.persistence, "--mode", "paper", "--perception", "frames"),
+        "synth-best": ("--teacher.persistence", 1.0, "--perception", "frames"),
+        "synth-captions": ("--teacher.persistence", 1.0, "--perception", "captions"),
+    }
+    for name, flags in demonstrations.items():
+        yield command(name, "synth", "--out", run.out / name, *tasks, "--samples", 1, "--budget", BUDGET, *flags)
     yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES)
 
 
@@ -194,34 +219,37 @@ def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
     skills = ("--skills-share", sizes.skills_share)
     from_base = ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *skills, *common)
     from_sft = ("--model", folder / "sft" / MODEL_FOLDER, *common)
-    weights = [word for item in sizes.sft_weights.items() for word in item]
-    evened = ("--weights", *weights) if weights else ()
-    shown = ("--trajectories", run.out / "synth" / DATASET_FOLDER, *evened)
-    played = ("--played", folder / "sft+rft", "--prompts-per-step", sizes.grpo_prompts)
-    updates = ("--steps", sizes.grpo_steps, *played, *GRPO_LENGTHS, *from_sft)
-    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--mode", sizes.rft_mode)
-    again = (*rounds, *(("--steps", sizes.rft_steps, *skills) if sizes.rft_steps else ("--only-sample",)))
+    attempts = _trajectories(run, "synth", sizes.sft_weights)
+    best = _trajectories(run, "synth-best", sizes.best_weights)
+    updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, *GRPO_SETTINGS, *from_sft)
+    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples)
+    again = (*rounds, "--steps", sizes.rft_steps, "--lr", sizes.rft_lr, *skills)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
-    read = ("--trajectories", run.out / "synth-captions" / DATASET_FOLDER, *evened)
-    trainings: Mapping[str, tuple[object, ...]] = {
-        "sft": ("sft", *shown, *from_base),
+    read = _trajectories(run, "synth-captions", sizes.best_weights)
+    trainings: dict[str, tuple[object, ...]] = {
+        "sft": ("sft", *attempts, *from_base),
         "sft+rft": ("rft", "--budget", BUDGET, *again, *from_sft),
         "sft+grpo": ("grpo", "--budget", BUDGET, *updates),
-        "sft-longer": ("sft", *shown, "--steps", sizes.longer_steps, *skills, *from_sft),
+        "sft-best": ("sft", *best, "--steps", sizes.best_steps, "--lr", sizes.best_lr, *skills, *from_sft),
         "uniform": ("sft", *answers, *from_base),
         "caption-only": ("sft", *read, *from_base),
         "sft+grpo-shaped": ("grpo", "--budget", BUDGET, "--rewards", "shaped", *updates),
     }
+    if not sizes.rft_steps:
+        del trainings["sft+rft"]
     for name, words in trainings.items():
         yield command(f"{name} {seed}", *words, "--out", folder / name)
-        if name == "sft+rft" and not sizes.rft_steps:
-            continue
-        agent = "sft" if name == "sft-longer" else name.removesuffix("-shaped")
+        agent = name.removesuffix("-best").removesuffix("-shaped")
         model = _generation(run, folder / name / MODEL_FOLDER)
         yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
         if name in ("sft", "sft+grpo"):
             sampled = (*model, "--model.temperature", 1.0)
             yield _evaluation(run, folder / "eval", f"{name}-sampled", agent, *sampled, seed=seed)
+
+
+def _trajectories(run: ReproduceRun, name: str, weights: Mapping[str, float]) -> tuple[object, ...]:
+    words = [word for item in weights.items() for word in item]
+    return ("--trajectories", run.out / name / DATASET_FOLDER, *(("--weights", *words) if words else ()))
 
 
 def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Phase:
@@ -231,7 +259,9 @@ def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: 
 
 
 def _generation(run: ReproduceRun, model: object) -> tuple[object, ...]:
-    return ("--model.backend", PRESETS[run.preset].backend, "--model.path", model)
+    sizes = PRESETS[run.preset]
+    length = ("--model.max-new-tokens", sizes.max_new_tokens)
+    return ("--model.backend", sizes.backend, *length, "--model.path", model)
 
 
 def _tasks(run: ReproduceRun, split: str) -> TaskSet:

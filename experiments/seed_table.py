@@ -21,7 +21,7 @@ SHARED = -1
 """Stands for the seed of a policy that is not trained."""
 PAIRS = (
     ("sft+grpo", "sft"),
-    ("sft+grpo", "sft-longer"),
+    ("sft+grpo", "sft-best"),
     ("sft+grpo", "sft+rft"),
     ("sft+rft", "sft"),
     ("sft+grpo", "uniform"),
@@ -33,7 +33,7 @@ PAIRS = (
 """What is compared, where both were run: what was trained further against what it was trained from."""
 
 
-CALLING = ("scripted", "sft", "sft-longer", "sft+rft", "sft+grpo")
+CALLING = ("scripted", "sft", "sft-best", "sft+rft", "sft+grpo")
 """Policies whose accuracy is drawn against their calls."""
 
 
