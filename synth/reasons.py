@@ -110,8 +110,11 @@ def caption_leak(trajectory: Trajectory, evidence: Evidence) -> str | None:
     """A thought names what nothing has shown: a number from 10 on, a quotation, or a name.
 
     Literal: what it names must stand in the question, its options, an earlier result, or the turn's own call. Names are
-    capitalised words inside a sentence; times are not judged. It misses a paraphrase and every common word.
+    capitalised words inside a sentence; times are not judged. It misses a paraphrase and every common word. Where
+    frames were shown nothing is judged, since what they show stands in no text.
     """
+    if trajectory.frames:
+        return None
     shown = "\n".join((trajectory.prompt_text, trajectory.question, *trajectory.options))
     for number, turn in enumerate(trajectory.turns):
         known = f"{shown}\n{turn.text.partition('<tool_call>')[2]}"

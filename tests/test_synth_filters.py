@@ -8,7 +8,7 @@ import pytest
 
 from synth.filters import ALL_REASONS, filter_trajectories
 from vt_env.trajectory import CallRecord, Trajectory, TurnRecord
-from vt_env.types import Interval, Remaining, StopReason
+from vt_env.types import FrameRef, Interval, Remaining, StopReason
 
 LOOK = TurnRecord("look", CallRecord("caption_zoom", {"start_s": 1.0}), "red square 47", viewed=(Interval(1, 2),))
 OTHER_LOOK = replace(LOOK, call=CallRecord("caption_zoom", {"start_s": 50.0}), viewed=(Interval(50, 51),))
@@ -170,6 +170,12 @@ def test_a_thought_may_name_what_was_shown_counts_and_times(thought: str):
 def test_a_number_a_quotation_or_a_name_out_of_nowhere_is_a_leak(thought: str):
     (found,) = run([attempt("a", LOOK, thinking(thought, OTHER_LOOK), ANSWER)]).rejected
     assert found.reason == "caption_leak" and found.detail.startswith("turn 2 names ")
+
+
+def test_a_number_that_was_read_from_a_frame_is_no_leak():
+    seen = replace(LOOK, observation_text="Frame at 00:01.", frames=(FrameRef("v", 1.0, None, 112),))
+    read = attempt("a", seen, thinking("red square 31 look", OTHER_LOOK), ANSWER)
+    assert run([replace(read, perception="frames")]).rejected == ()
 
 
 @pytest.mark.parametrize("claim", ["It must be 47.", "I know: the answer is A", "Answer: option A, surely"])
