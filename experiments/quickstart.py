@@ -55,7 +55,7 @@ PRESETS: Mapping[str, Sizes] = {
     "default": Sizes(train_tasks=600, skills_share=0.3, sft_steps=450, grpo_steps=50, grpo_prompts=6, test_tasks=120),
     "smoke": Sizes(train_tasks=3, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
 }
-"""`default` fits into 20 minutes on two cores; `smoke` only shows that the parts fit together."""
+"""`default` takes 22 minutes on two cores; `smoke` only shows that the parts fit together."""
 
 
 @dataclass(frozen=True)
