@@ -113,10 +113,50 @@ def test_rollouts_stay_in_their_pass_where_the_loss_is_a_mean_over_it(loss_type,
             trainer._buffered_inputs = [select_rows(batch, at) for at in ([0, 1], [2, 3])]
         return trainer._buffered_inputs[trainer._step]
 
-    trainer._prepare_inputs = prepare
+    trainer._prepare_inputs, trainer._get_per_token_logps_and_entropies = prepare, None
     cut_passes_to_length(trainer)
     made = []
     for trainer._step in range(2):
         made.append(trainer._prepare_inputs([]))
     assert [int(row) for part in made for row in part["advantages"]] == order
     assert [part["completion_ids"].size(1) for part in made] == ([2, 5] if loss_type == "dapo" else [4, 5])
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=7), st.integers(1, 3))
+def test_samples_are_scored_in_passes_of_like_length_each_with_its_pixels(lengths: list[int], size: int):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    batch, widths = rollouts(lengths), []
+
+    def score(model, ids, mask, width, batch_size=None, num_images=None, pixel_values=None, image_grid_thw=None, **_):
+        widths.append(width)
+        assert (mask[:, -width:] == (ids[:, -width:] != 0)).all() and len(ids) <= size
+        shown = iter(pixel_values.flatten().tolist())
+        marks = torch.tensor([next(shown) if images else 0.0 for images in num_images])
+        assert len(image_grid_thw) == sum(num_images) and next(shown, None) is None
+        return -(ids[:, -width:] + 100 * marks[:, None]) * mask[:, -width:], None, None
+
+    trainer = SimpleNamespace(_prepare_inputs=None, _get_per_token_logps_and_entropies=score)
+    cut_passes_to_length(trainer)
+    names = ("mm_token_type_ids", "num_images", "image_grid_thw", "pixel_values")
+    ids, mask = (torch.cat([batch[f"prompt_{it}"], batch[f"completion_{it}"]], dim=1) for it in ("ids", "mask"))
+    with torch.no_grad():
+        scores, *rest = trainer._get_per_token_logps_and_entropies(
+            None, ids, mask, max(lengths), batch_size=size, num_tiles=None, **{name: batch[name] for name in names}
+        )
+    rows = torch.tensor([float(row) if length > 2 else 0.0 for row, length in enumerate(lengths)])
+    wanted = -(batch["completion_ids"] + 100 * rows[:, None]) * batch["completion_mask"]
+    assert scores.tolist() == wanted.tolist() and rest == [None, None]
+    assert widths == [max(sorted(lengths)[at : at + size]) for at in range(0, len(lengths), size)]
+
+
+def test_passes_with_a_gradient_are_scored_as_they_come():
+    torch = pytest.importorskip("torch")
+    called = []
+    trainer = SimpleNamespace(
+        _prepare_inputs=None, _get_per_token_logps_and_entropies=lambda *it, **_: called.append(it)
+    )
+    cut_passes_to_length(trainer)
+    rows = torch.ones(2, 5)
+    trainer._get_per_token_logps_and_entropies("model", rows, rows, 3, compute_entropy=True)
+    assert called == [("model", rows, rows, 3, None)]

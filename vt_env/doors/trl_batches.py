@@ -5,12 +5,12 @@ read. TRL (1.16) counts them (`frac_reward_zero_std`) and trains on them all the
 forward and backward passes cost as much as any, and their tokens dilute the losses that average over tokens. Dropping
 them is half of DAPO's dynamic sampling (arXiv 2503.14476); sampling anew until the batch is full is not done here.
 
-Every pass of an update is as wide as the longest rollout of its step, since TRL pads before it splits. Episodes of
-two turns and of ten stand side by side here, so passes take rollouts of like length and are cut to their longest.
+Every pass is as wide as the longest rollout of its step, since TRL pads before it splits. Episodes of two turns and of
+ten stand side by side here, so passes take rollouts of like length and are cut to their longest.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 DROPPED = "episode/dropped"
 """Metric: share of a step's rollouts that its update left out."""
@@ -49,9 +49,10 @@ def drop_rollouts_without_advantage(trainer: Any) -> None:
 
 
 def cut_passes_to_length(trainer: Any) -> None:
-    """Let passes of an update hold rollouts of like length, cut to the longest of them; to be called before `train`.
+    """Let passes hold rollouts of like length, cut to the longest of them; to be called before `train`.
 
-    The gradient is that of TRL's order where a step is one update: it is a sum over all passes. The loss `bnpo` alone
+    Those are the passes of an update, and those before it in which the model and the reference score the samples. The
+    gradient is that of TRL's order where a step is one update: it is a sum over all passes. The loss `bnpo` alone
     averages over the tokens of each pass, so its passes keep their rollouts and are only cut.
 
     Args:
@@ -70,18 +71,42 @@ def cut_passes_to_length(trainer: Any) -> None:
         return trainer._buffered_inputs[trainer._step % trainer.args.steps_per_generation]
 
     trainer._prepare_inputs = prepare_and_cut
+    _score_by_length(trainer)
+
+
+def _score_by_length(trainer: Any) -> None:
+    """Let passes hold rollouts of like length that score samples without a gradient, for the model and the reference.
+
+    The score of a column that is cut is 0.
+    """
+    score: Callable[..., tuple[Any, Any, Any]] = trainer._get_per_token_logps_and_entropies
+
+    def score_cut(model: Any, ids: Any, mask: Any, width: int, batch_size: int | None = None, **inputs: Any) -> Any:
+        import torch
+
+        # Entropies and the loss of experts are asked for with a gradient alone.
+        if torch.is_grad_enabled() or inputs.get("compute_entropy") or inputs.get("compute_aux_loss"):
+            return score(model, ids, mask, width, batch_size, **inputs)
+        scores = None
+        for part in _passes_to_score(ids, mask, width, batch_size or len(ids), inputs):
+            rows, prompt, completion = (part.pop(name) for name in ("rows", "prompt_ids", "completion_ids"))
+            masks = torch.cat([part.pop("prompt_mask"), part.pop("completion_mask")], dim=1)
+            length = completion.size(1)
+            scored = score(model, torch.cat([prompt, completion], dim=1), masks, length, **part)[0]
+            scores = scored.new_zeros(len(ids), width) if scores is None else scores
+            scores[rows, :length] = scored
+        return scores, None, None
+
+    trainer._get_per_token_logps_and_entropies = score_cut
 
 
 def by_length(passes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Share the rows of all passes out anew, the shortest to the first, and cut each pass to its longest row."""
-    from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
+    from trl.trainer.utils import split_pixel_values_by_grid
 
     by_rows = [split_pixel_values_by_grid(dict(it)) for it in passes]
     joined = {name: _join([it[name] for it in by_rows]) for name in by_rows[0]}
-    rows = _used(joined).sum(1).argsort(stable=True).tolist()
-    ordered = {name: _take(value, rows) for name, value in joined.items()}
-    parts = cast("list[Any]", split_tensor_dict(ordered, len(passes)))
-    return [cut(unsplit_pixel_values_by_grid(it)) for it in parts]
+    return _share_out(joined, len(joined["prompt_ids"]) // len(passes))
 
 
 def cut(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +144,32 @@ def select_rows(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]
     return unsplit_pixel_values_by_grid(
         {name: _take(value, rows) for name, value in split_pixel_values_by_grid(dict(batch)).items()}
     )
+
+
+def _passes_to_score(ids: Any, mask: Any, width: int, size: int, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Make passes of `size` rows, with the number of each, from what TRL scores, whose last `width` columns count."""
+    import torch
+    from trl.trainer.utils import split_pixel_values_by_grid
+
+    batch = {
+        "rows": torch.arange(len(ids)),
+        "prompt_ids": ids[:, :-width],
+        "prompt_mask": mask[:, :-width],
+        "completion_ids": ids[:, -width:],
+        "completion_mask": mask[:, -width:],
+        **{name: value for name, value in inputs.items() if value is not None},
+    }
+    return _share_out(split_pixel_values_by_grid(batch), size)
+
+
+def _share_out(by_rows: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
+    """Make passes of `size` rows, the shortest first, from a batch whose pixels are split by row."""
+    from trl.trainer.utils import unsplit_pixel_values_by_grid
+
+    order = _used(by_rows).sum(1).argsort(stable=True).tolist()
+    chunks = [order[at : at + size] for at in range(0, len(order), size)]
+    parts = [{name: _take(value, rows) for name, value in by_rows.items()} for rows in chunks]
+    return [cut(unsplit_pixel_values_by_grid(it)) for it in parts]
 
 
 def _used(batch: Mapping[str, Any]) -> Any:
