@@ -122,7 +122,8 @@ def _write_dataset(run: Run, config: RFTRun, dataset: Path) -> None:
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = VideoLibrary(config.media)
     rollouts = _sample(run, config, tasks, library)
-    filtered = filter_trajectories(rollouts, config.mode, np.random.default_rng(config.seed))
+    evidence = {task.item.task_id: task.gold.evidence for task in tasks if task.gold is not None}
+    filtered = filter_trajectories(rollouts, config.mode, np.random.default_rng(config.seed), evidence)
     grounded = _ground(filtered.kept, config, tasks, library)
     same = [it.trajectory for it in grounded if it.reason(config.mode) is None]
     kept = at_most(same, config.keep)
