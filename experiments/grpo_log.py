@@ -51,6 +51,7 @@ def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORu
     return {
         "step": step,
         "reward": logs["reward"],
+        "families": _under("families/", logs),
         "terms": _under("terms/", logs),
         "episode": _under("episode/", logs),
         "logp_difference": logs["sampling/sampling_logp_difference/mean"],

@@ -181,6 +181,18 @@ def test_an_unreadable_video_is_masked_and_counted_and_leaves_the_others_alone()
     assert completions[0][1]["content"] == OVER and bad.subtitle_retrieval(query="code") == OVER
     values, logged = paid([bad, good], completions)
     assert values == [None, 1] and logged["episode/invalid"] == 0.5 and logged["terms/accuracy"] == 1
+    assert logged["families/needle"] == 1
+
+
+def test_what_each_family_was_paid_is_logged_once_a_rollout():
+    environments, paid_once = [started() for _ in range(3)], []
+    (function,) = reward_functions()
+    function(
+        completions=[[said(f"<answer>{answer}</answer>")] for answer in (47, 12, 47)],
+        environments=environments,
+        log_metric=lambda name, value: paid_once.append((name, value)),
+    )
+    assert [it for it in paid_once if it[0].startswith("families/")] == [("families/needle", it) for it in (1, 0, 1)]
 
 
 def test_a_video_that_cannot_be_opened_is_masked_too():

@@ -146,8 +146,9 @@ def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
 def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunction]:
     """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays as `vt_env.reward` says.
 
-    Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`. A rollout whose video
-    cannot be read gets `None`, which TRL masks, and is counted under `episode/invalid`.
+    Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`, and what was paid for
+    questions of each family under `families/`. A rollout whose video cannot be read gets `None`, which TRL masks, and
+    is counted under `episode/invalid`.
 
     Args:
         rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
@@ -167,6 +168,10 @@ def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunc
         results = [None if rollout is None else score(rollout.episode, config) for rollout in rollouts]
         for name, value in _metrics(rollouts, results).items():
             log_metric(name, value)
+        for rollout, result in zip(rollouts, results, strict=True):
+            if rollout is not None and result is not None and rollout.episode.item.family:
+                # TRL averages what one name is given more than once.
+                log_metric(f"families/{rollout.episode.item.family}", result.total)
         return [None if result is None else result.total for result in results]
 
     return [episode_reward]
