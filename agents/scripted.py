@@ -20,8 +20,7 @@ class ScriptedAgent:
 
         Args:
             rng: Decides when to give up, and every guess.
-            persistence: Chance, drawn once an episode, to go on after every wrong candidate; otherwise the script gives up
-                at the first and guesses.
+            persistence: Chance to go on after a wrong candidate; otherwise the script gives up and guesses.
 
         Raises:
             ValueError: `persistence` lies outside `[0, 1]`.
@@ -34,8 +33,7 @@ class ScriptedAgent:
     def reset(self, observation: Observation) -> None:
         """Choose the script for the question; a question of no known form is guessed at once."""
         opening = read_opening(observation.text)
-        persists = bool(self._rng.random() < self._persistence)
-        self._scripts = Scripts(opening.options, persists=persists)
+        self._scripts = Scripts(opening.options, lambda: self._rng.random() < self._persistence)
         self._play: Play = self._scripts.play(opening.question)
         self._started = False
 

@@ -88,19 +88,19 @@ class Sight:
 class Scripts:
     """The scripts of one episode, with what they have found out so far."""
 
-    def __init__(self, options: Sequence[str], *, persists: bool) -> None:
+    def __init__(self, options: Sequence[str], goes_on: Callable[[], bool]) -> None:
         """Begin without knowing anything.
 
         Args:
             options: Those of the question.
-            persists: Whether to go on after a wrong candidate.
+            goes_on: Asked after each wrong candidate whether to go on.
         """
         self.options = tuple(options)
         self.possible: tuple[str, ...] = self.options
         """Options that a guess may take."""
         self.note = ""
         """What the next action's thought begins with."""
-        self._persists = persists
+        self._persists = goes_on
         self._calls_left = 0
 
     def play(self, question: str) -> Play:
@@ -258,7 +258,7 @@ class Scripts:
         if not self._calls_left:
             return "answer"
         is_wrong = sight.kind != asked
-        if (is_last and (is_wrong or step == "look")) or (is_wrong and not self._persists):
+        if (is_last and (is_wrong or step == "look")) or (is_wrong and not self._persists()):
             return steps.is_over
         return step
 

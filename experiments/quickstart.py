@@ -29,8 +29,8 @@ SFT_LR = 1e-3
 UPDATES = ("--lr", 1.5e-4, "--beta", 0.04)
 """Of GRPO; without divergence (and at 2e-4, on other questions) a model that small forgot how to copy times."""
 TEACHER = ("--teacher.persistence", 0.4, "--mode", "paper", "--samples", 1)
-"""It gives up at the first wrong candidate six times of ten and else never, and all its attempts are imitated, right or
-wrong: so there is something that reward can find."""
+"""It mostly gives up after a wrong candidate, and all its attempts are imitated, right or wrong: so there is something
+that reward can find."""
 
 
 @dataclass(frozen=True)

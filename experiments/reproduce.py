@@ -5,9 +5,9 @@
             sft (attempts) ──► sft+rft, sft+grpo (outcome alone; shaped), sft-best (best)
             uniform (keys), caption-only (captions) ──► evaluations, each after its training
 
-`sft` imitates every attempt, right or wrong, of a teacher that gives up at the first wrong candidate six times of ten
-and else never; so there is something that reward can find. `sft-best` goes on from there on right attempts of a teacher
-that never gives up, at the cost of GRPO. Both are our choice.
+`sft` imitates every attempt, right or wrong, of a teacher that mostly gives up after a wrong candidate; so there is
+something that reward can find. `sft-best` goes on from there on right attempts of a teacher that never gives up, at the
+cost of GRPO. Both are our choice.
 
 Everything is a `vt-env` command in a process of its own; interrupted and started again, it goes on where it was. The
 table is written after every training seed, to `table.md`, `table.json` and `plots/`.
@@ -57,7 +57,7 @@ class Sizes:
     test: WorldConfig
     """Videos and questions held out; `world_tasks` gives no video to two splits."""
     persistence: float = 0.4
-    """Chance that an attempt of the teacher of `sft` goes on after every wrong candidate."""
+    """Chance that the teacher of `sft` goes on after a wrong candidate."""
     sft_steps: int = 700
     """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
     skills_share: float = 0.25

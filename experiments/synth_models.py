@@ -34,8 +34,7 @@ class TeacherConfig:
     """`scripted` plays the generated world and needs no model; `server` asks any OpenAI-compatible server, with native
     tool calls; `vllm` runs a checkpoint in this process."""
     persistence: float = 0.8
-    """Of the script: chance that an attempt goes on after every wrong candidate; otherwise it gives up at the first.
-    Below 1, so that attempts at a question differ."""
+    """Of the script: chance to go on after a wrong candidate. Below 1, so that attempts at a question differ."""
     model: str = ""
     """Of `vllm`: a checkpoint folder or hub name."""
     server: ServerConfig = field(default_factory=ServerConfig)

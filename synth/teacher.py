@@ -74,8 +74,7 @@ class ScriptedTeacher:
     """The script for the embedded world; needs no model."""
 
     persistence: float = 0.8
-    """Chance that an attempt goes on after every wrong candidate; otherwise it gives up at the first. Below 1, so that
-    attempts at the same question differ."""
+    """Chance to go on after a wrong candidate. Below 1, so that attempts at the same question differ."""
 
     @property
     def name(self) -> str:

@@ -161,15 +161,6 @@ def test_a_script_without_persistence_guesses_after_one_wrong_candidate():
     assert {played.answer for played in plays} == set("ABCD"[: len(fake_task().item.options)])
 
 
-def test_a_script_with_some_persistence_gives_up_at_the_first_wrong_candidate_or_never():
-    wrong = [(100 * number, 100 * number + 50, f"red circle 1{number}") for number in range(3)]
-    video = captioned(*wrong, (500, 510, "red square 47"))
-    plays = [run_episode(script(0.5, seed), episode_about(video)) for seed in range(40)]
-    patient = [played for played in plays if len(played.viewed) > 1]
-    assert 10 < len(patient) < 30
-    assert all(played.correct for played in patient) and len({played.viewed for played in patient}) == 1
-
-
 def test_the_script_answers_from_the_subtitle_that_gives_the_code():
     lines = (
         SubtitleLine(Interval(10, 14), "nobody knows the code of delta"),
