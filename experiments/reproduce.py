@@ -5,9 +5,9 @@
             sft (attempts) ──► sft+rft, sft+grpo (outcome alone; shaped), sft-best (best)
             uniform (keys), caption-only (captions) ──► evaluations, each after its training
 
-`sft` imitates every attempt, right or wrong, of a teacher that gives up after every other wrong candidate; so there is
-something that reward can find. `sft-best` goes on from there on right attempts of a teacher that never gives up, at the
-cost of GRPO. Both are our choice.
+`sft` imitates every attempt, right or wrong, of a teacher that gives up after a wrong candidate half of the time; so
+there is something that reward can find. `sft-best` goes on from there on right attempts of a teacher that never gives
+up, at the cost of GRPO. Both are our choice.
 
 Everything is a `vt-env` command in a process of its own; interrupted and started again, it goes on where it was. The
 table is written after every training seed, to `table.md`, `table.json` and `plots/`.
