@@ -1,9 +1,11 @@
 """The README's table of results from scratch: `vt-env reproduce --preset tiny --training-seeds 3`.
 
-    world ──► index ──► synth (attempts; best; captions), keys ──┬─► base, random, blind, scripted, oracle
-                                                                 └─► for each training seed:
-            sft (attempts) ──► sft+rft, sft+grpo (outcome alone; shaped), sft-best (best)
-            uniform (keys), caption-only (captions) ──► evaluations, each after its training
+    world ──► index ──► synth (attempts; best; captions), keys
+      ├─► base, random, blind, scripted, oracle
+      ├─► for each training seed: sft (attempts) ──► sft+rft, sft+grpo (outcome alone)
+      └─► at seed 0, to compare with: sft ──► sft-best (best), sft+grpo shaped; uniform (keys), caption-only (captions)
+
+Each training is followed by its evaluation, greedy; of `sft` and `sft+grpo` also sampled as in GRPO.
 
 `sft` imitates every attempt, right or wrong, of a teacher that gives up after a wrong candidate half of the time; so
 there is something that reward can find. `sft-best` goes on from there on right attempts of a teacher that never gives
@@ -39,14 +41,20 @@ BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
-GRPO_SETTINGS = (*UPDATES, "--temperature", 0.6, "--max-completion-length", 1280, "--context-tokens", 1664)
-"""At a temperature of 1 a model that small misreads far more than at 0.6, so that going on pays less (measured). Room
-for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
+TEMPERATURE = 0.6
+"""Of GRPO, and of sampled evaluations. At 1 a model that small misreads far more, so that going on pays less
+(measured)."""
+GRPO_SETTINGS = (*UPDATES, "--temperature", TEMPERATURE, "--max-completion-length", 1280, "--context-tokens", 1664)
+"""Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
     "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-best", "sft+rft", "sft+grpo",
     "sft+grpo shaped", "sft sampled", "sft+grpo sampled", "oracle",
 )  # fmt: skip
 """Policies in the order of the table."""
+SAMPLED = ("sft", "sft+grpo")
+"""Policies that are also evaluated as GRPO samples."""
+YARDSTICK_SEED = 0
+"""Of what the others are compared with, which takes longer than all else of a seed."""
 
 
 @dataclass(frozen=True)
@@ -180,10 +188,11 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
     for agent in ("random", "blind", "scripted", "base", "oracle"):
         model = _generation(run, run.base) if agent in ("blind", "base") else ()
         yield _evaluation(run, run.out / "eval", agent, agent, *model)
+    # A table at times, so that one is there before everything is.
     for seed in range(run.training_seeds):
-        yield from _training(run, seed)
-        # Its own phase, so that a table is there before the next seed is.
+        yield from _trained(run, seed, _core(run, seed))
         yield Phase(f"table {seed}", lambda: _write_table(run, directory))
+    yield from _trained(run, YARDSTICK_SEED, _yardsticks(run, YARDSTICK_SEED))
 
 
 def _data(run: ReproduceRun) -> Iterator[Phase]:
@@ -213,38 +222,67 @@ def _data(run: ReproduceRun) -> Iterator[Phase]:
     yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES)
 
 
-def _training(run: ReproduceRun, seed: int) -> Iterator[Phase]:
-    """Train and evaluate everything that depends on the training seed."""
-    sizes, folder = PRESETS[run.preset], run.out / f"seed-{seed}"
-    common = ("--tasks", run.out / "world" / "train", "--seed", seed)
-    skills = ("--skills-share", sizes.skills_share)
-    from_base = ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *skills, *common)
-    from_sft = ("--model", folder / "sft" / MODEL_FOLDER, *common)
+def _core(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
+    """List the trainings of every training seed, as words of a command by policy."""
+    sizes = PRESETS[run.preset]
     attempts = _trajectories(run, "synth", sizes.sft_weights)
-    best = _trajectories(run, "synth-best", sizes.best_weights)
-    updates = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts, *GRPO_SETTINGS, *from_sft)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples)
-    again = (*rounds, "--steps", sizes.rft_steps, "--lr", sizes.rft_lr, *skills)
+    again = (*rounds, "--steps", sizes.rft_steps, "--lr", sizes.rft_lr, *_skills(run))
+    trainings: dict[str, tuple[object, ...]] = {"sft": ("sft", *attempts, *_from_base(run))}
+    if sizes.rft_steps:
+        trainings["sft+rft"] = ("rft", "--budget", BUDGET, *again, *_from_sft(run, seed))
+    trainings["sft+grpo"] = ("grpo", *_updates(run, seed))
+    return trainings
+
+
+def _yardsticks(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
+    """List the trainings that the others are compared with."""
+    sizes = PRESETS[run.preset]
+    best = (*_trajectories(run, "synth-best", sizes.best_weights), "--steps", sizes.best_steps, "--lr", sizes.best_lr)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
     read = _trajectories(run, "synth-captions", sizes.best_weights)
-    trainings: dict[str, tuple[object, ...]] = {
-        "sft": ("sft", *attempts, *from_base),
-        "sft+rft": ("rft", "--budget", BUDGET, *again, *from_sft),
-        "sft+grpo": ("grpo", "--budget", BUDGET, *updates),
-        "sft-best": ("sft", *best, "--steps", sizes.best_steps, "--lr", sizes.best_lr, *skills, *from_sft),
-        "uniform": ("sft", *answers, *from_base),
-        "caption-only": ("sft", *read, *from_base),
-        "sft+grpo-shaped": ("grpo", "--budget", BUDGET, "--rewards", "shaped", *updates),
+    return {
+        "sft-best": ("sft", *best, *_skills(run), *_from_sft(run, seed)),
+        "uniform": ("sft", *answers, *_from_base(run)),
+        "caption-only": ("sft", *read, *_from_base(run)),
+        "sft+grpo-shaped": ("grpo", "--rewards", "shaped", *_updates(run, seed)),
     }
-    if not sizes.rft_steps:
-        del trainings["sft+rft"]
+
+
+def _skills(run: ReproduceRun) -> tuple[object, ...]:
+    return ("--skills-share", PRESETS[run.preset].skills_share)
+
+
+def _from_base(run: ReproduceRun) -> tuple[object, ...]:
+    sizes = PRESETS[run.preset]
+    return ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *_skills(run))
+
+
+def _from_sft(run: ReproduceRun, seed: int) -> tuple[object, ...]:
+    return ("--model", _folder(run, seed) / "sft" / MODEL_FOLDER)
+
+
+def _updates(run: ReproduceRun, seed: int) -> tuple[object, ...]:
+    sizes = PRESETS[run.preset]
+    size = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts)
+    return ("--budget", BUDGET, *size, *GRPO_SETTINGS, *_from_sft(run, seed))
+
+
+def _folder(run: ReproduceRun, seed: int) -> Path:
+    return run.out / f"seed-{seed}"
+
+
+def _trained(run: ReproduceRun, seed: int, trainings: Mapping[str, tuple[object, ...]]) -> Iterator[Phase]:
+    """Train each and evaluate it."""
+    folder = _folder(run, seed)
     for name, words in trainings.items():
-        yield command(f"{name} {seed}", *words, "--out", folder / name)
+        tasks = ("--tasks", run.out / "world" / "train", "--seed", seed)
+        yield command(f"{name} {seed}", *words, *tasks, "--out", folder / name)
         agent = name.removesuffix("-best").removesuffix("-shaped")
         model = _generation(run, folder / name / MODEL_FOLDER)
         yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
-        if name in ("sft", "sft+grpo"):
-            sampled = (*model, "--model.temperature", 1.0)
+        if name in SAMPLED:
+            sampled = (*model, "--model.temperature", TEMPERATURE)
             yield _evaluation(run, folder / "eval", f"{name}-sampled", agent, *sampled, seed=seed)
 
 
@@ -278,9 +316,7 @@ def _index(tasks: TaskSet, processes: int) -> None:
 
 def _write_table(run: ReproduceRun, directory: Run) -> None:
     """Write the table of what has been evaluated, and its pictures."""
-    folders = {SHARED: run.out / "eval"} | {
-        seed: run.out / f"seed-{seed}" / "eval" for seed in range(run.training_seeds)
-    }
+    folders = {SHARED: run.out / "eval"} | {seed: _folder(run, seed) / "eval" for seed in range(run.training_seeds)}
     seconds = {line["phase"]: line["seconds"] for line in directory.metrics() if line.get("event") == "done"}
     ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(_tasks(run, "test")))}
     table = make_table(read_evaluations(folders), ORDER, ceilings, seconds)

@@ -28,17 +28,19 @@ def seed_facts(seed: int, right: str) -> list[EpisodeFacts]:
     return [replace(facts_of(it), sample=seed) for it in episodes]
 
 
-def test_every_policy_of_the_table_is_evaluated_with_every_seed(tmp_path):
+def test_every_policy_of_the_table_is_evaluated_and_those_in_question_with_every_seed(tmp_path):
     run = ReproduceRun(out=tmp_path, preset="tiny", training_seeds=2)
     with open_run(tmp_path, "reproduce", run) as directory:
         names = [phase.name for phase in plan(run, directory)]
     assert len(names) == len(set(names))
     shared = {"random", "blind", "scripted", "base", "oracle"}
+    in_question = {"sft", "sft sampled", "sft+rft", "sft+grpo", "sft+grpo sampled"}
+    wanted: set[str] = set()
     for name in ORDER:
-        label = name.replace(" ", "-")
-        wanted = [f"eval {label}"] if name in shared else [f"eval {label} {seed}" for seed in (0, 1)]
-        assert set(wanted) <= set(names)
-    assert names.index("table 0") < names.index("sft 1")
+        seeds = [""] if name in shared else [" 0", " 1"] if name in in_question else [" 0"]
+        wanted |= {f"eval {name.replace(' ', '-')}{seed}" for seed in seeds}
+    assert {name for name in names if name.startswith("eval ")} == wanted
+    assert names.index("table 0") < names.index("sft 1") < names.index("table 1") < names.index("sft-best 0")
 
 
 def test_families_that_are_weighed_are_asked():
