@@ -20,8 +20,8 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from experiments.tiny.batches import Exchanges
-from experiments.tiny.mixtures import GROUPS, MARKING, MATCHING, READING, SEEKING, TEXTS, Group
+from experiments.tiny.batches import ExchangeCollator, Exchanges
+from experiments.tiny.mixtures import GROUPS, MARKING, MATCHING, READING, SEEKING, SIGHT, TEXTS, Group
 from experiments.tiny.model import build_model
 from experiments.tiny.muon import MuonAdamW
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool, pool_features
@@ -69,6 +69,9 @@ class PretrainRun:
     """The same on all skills but whole searches."""
     seeking: StageConfig = StageConfig(steps=900, batch_size=16, lr=1e-3)
     """Mostly whole searches."""
+    sight: StageConfig = StageConfig(steps=1300, batch_size=32, lr=7e-4)
+    """Language model and vision tower together, on new pictures, nearly half of it closer looks: the pool's
+    pictures come again and again, and the tower was taught for heads that are gone."""
     scenes: int = 16_000
     """Scenes that the stages with pictures draw from; their pictures pass the tower once."""
     seed: int = 1
@@ -100,9 +103,10 @@ def main(run: PretrainRun) -> Path:
     for name in LANGUAGE_STAGES:
         start = partial(_train_language, run, name, processor, weights, close)
         weights = _stage_file(run, name, start, processor)
-    model = build_model(processor.tokenizer, run.seed)
     assert weights is not None
-    model.load_state_dict(load_file(weights))
+    sight = _stage_file(run, "sight", partial(_train_sight, run, processor, weights), processor)
+    model = build_model(processor.tokenizer, run.seed)
+    model.load_state_dict(load_file(sight))
     folder = run.out / "model"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -167,6 +171,17 @@ def _train_language(
     exchanges = Exchanges(seed, stage.steps, stage.batch_size, LANGUAGE_STAGES[name], pool)
     _train(run, name, stage, model, exchanges, PooledCollator(processor, pool))
     model.model.visual = tower
+    return model
+
+
+def _train_sight(
+    run: PretrainRun, processor: Qwen2_5_VLProcessor, before: Path, model: Qwen2_5_VLForConditionalGeneration
+) -> nn.Module:
+    """Train everything."""
+    model.load_state_dict(load_file(before))
+    seed = run.seed + 1 + len(LANGUAGE_STAGES)
+    exchanges = Exchanges(seed, run.sight.steps, run.sight.batch_size, SIGHT)
+    _train(run, "sight", run.sight, model, exchanges, ExchangeCollator(processor))
     return model
 
 

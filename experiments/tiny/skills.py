@@ -51,6 +51,16 @@ def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
     return Exchange("read", tuple(one() for _ in range(random_count(lengths, 6))))
 
 
+def look(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Say what closer looks show."""
+
+    def one() -> Round:
+        picture = Picture(scenes(rng, small_print=True), is_close=True)
+        return Round("What is shown?", caption(picture), (picture,))
+
+    return Exchange("look", tuple(one() for _ in range(random_count(lengths, 6))))
+
+
 def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Answer with the option that a note names."""
     scene = scenes(rng)
@@ -159,6 +169,7 @@ def unseen(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gen
 
 SKILLS: Mapping[str, Maker] = {
     "read": read,
+    "look": look,
     "verdict": verdict,
     "text_verdict": text_verdict,
     "named_verdict": named_verdict,
