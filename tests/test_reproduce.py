@@ -12,7 +12,8 @@ import pytest
 from experiments.answer_key import answer_all
 from experiments.episode_facts import EpisodeFacts, facts_of
 from experiments.policies import BASE_MODEL
-from experiments.reproduce import ORDER, PRESETS, ReproduceRun, plan
+from experiments.reproduce import ORDER, ReproduceRun, plan
+from experiments.reproduce_sizes import PRESETS
 from experiments.runs import open_run
 from experiments.seed_table import SHARED, make_table, render_table
 from tests.test_metrics import episode
