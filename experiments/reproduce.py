@@ -42,8 +42,8 @@ BUDGET = "tiny"
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
 TEMPERATURE = 0.6
-"""Of GRPO, and of sampled evaluations. At 1 a model that small misreads far more, so that going on pays less
-(measured)."""
+"""Of GRPO, of rejection sampling and of sampled evaluations. At 1 a model that small misreads far more, so that going on
+pays less (measured)."""
 GRPO_SETTINGS = (*UPDATES, "--temperature", TEMPERATURE, "--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
@@ -144,7 +144,7 @@ def _core(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
     """List the trainings of every training seed, as words of a command by policy."""
     sizes = PRESETS[run.preset]
     attempts = _trajectories(run, "synth", sizes.sft_weights)
-    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples)
+    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--temperature", TEMPERATURE)
     again = (*rounds, "--steps", sizes.rft_steps, "--lr", sizes.rft_lr, *_skills(run))
     trainings: dict[str, tuple[object, ...]] = {"sft": ("sft", *attempts, *_from_base(run))}
     if sizes.rft_steps:

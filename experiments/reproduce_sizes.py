@@ -31,10 +31,10 @@ class Sizes:
     """Optimiser steps from `sft` on, on the best demonstrations, to compare at the cost of GRPO."""
     best_lr: float = 7e-4
     """Learning rate of that, peak."""
-    rft_samples: int = 4
-    """Rollouts a question in the round of rejection sampling."""
-    rft_questions: int = 800
-    """Questions of that round."""
+    rft_samples: int = 8
+    """Rollouts a question in the round of rejection sampling: a group of GRPO."""
+    rft_questions: int = 600
+    """Questions of that round: as many as in all updates of GRPO."""
     rft_steps: int = 120
     """Optimiser steps on what was right; 0 to leave the round out."""
     rft_lr: float = 3e-4
