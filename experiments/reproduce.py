@@ -42,8 +42,8 @@ BUDGET = "tiny"
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
 TEMPERATURE = 0.6
-"""Of GRPO, of rejection sampling and of sampled evaluations. At 1 a model that small misreads far more, so that going on
-pays less (measured)."""
+"""Of GRPO, of rejection sampling and of sampled evaluations. At 1 a model that small misreads far more, so that going
+on pays less (measured)."""
 GRPO_SETTINGS = (*UPDATES, "--temperature", TEMPERATURE, "--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
