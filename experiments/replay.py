@@ -3,13 +3,14 @@
 Every action of the journal is applied once more, on fresh episodes of the same tasks. No model is asked, so what is
 tested is everything but the model: tasks, decoding, retrieval, sampling of frames, wording, scoring. Each observation
 must come out byte for byte, frames included; the first thing that does not is named. What a clock measured is not
-compared.
+compared. `--boards FOLDER` draws the episodes as they are played, one picture each.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import tyro
 from tqdm import tqdm
@@ -23,9 +24,10 @@ from experiments.origins import annotation_hash, prompt_id, sampler
 from experiments.policies import Layout, layout_of
 from experiments.runs import CONFIG, PROVENANCE, read_json
 from experiments.text_models import TextConfig
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, suggest
 from vt_env.media.video import VideoLibrary
 from vt_env.sources import Library
+from vt_env.storyboard import draw_storyboard
 from vt_env.tasks import Task, TaskSet, load_tasks
 from vt_env.trajectory import Trajectory, TurnRecord
 
@@ -45,6 +47,10 @@ class ReplayRun:
     """Where the tasks are now, if not where they were."""
     limit: int | None = None
     """Replay only so many episodes."""
+    task_ids: tuple[str, ...] = ()
+    """Replay only the episodes of these tasks."""
+    boards: Path | None = None
+    """Draw each episode as a picture into this folder: the question, and what was thought, done and seen."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,7 @@ def main(run: ReplayRun) -> int:
         GateConfig(**config["gate"]),
         is_excerpt=tasks.is_excerpt,
     )
-    episodes = read_journal(run.run)[: run.limit]
-    if not episodes:
-        raise ConfigError(f"{run.run}: its journal holds no episode")
+    episodes = _chosen(run)
     for line in changed_origins(read_json(run.run / PROVENANCE), tasks, layout):
         print(line)
     found = 0
@@ -96,7 +100,7 @@ def main(run: ReplayRun) -> int:
         # Summaries come from the cache; one that is not there any more is asked for again.
         text_models = TextConfig(**config.get("text", {})).open()
         library = VideoLibrary(layout.config.media, text_models=text_models)
-        for difference in differences(episodes, tasks, layout, library):
+        for difference in differences(episodes, tasks, layout, library, run.boards):
             progress.update()
             if difference is not None:
                 found += 1
@@ -105,34 +109,70 @@ def main(run: ReplayRun) -> int:
     if found:
         print(f"{found} of {len(episodes)} episodes came out otherwise; the first difference is above")
         return 1
-    print(f"{len(episodes)} episodes, {observations} observations: every one came out the same, byte for byte")
+    played = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}, {observations} observations"
+    print(f"{played}: every one came out the same, byte for byte")
     return 0
 
 
+def _chosen(run: ReplayRun) -> list[Trajectory]:
+    """Read the episodes that are to be replayed."""
+    episodes = read_journal(run.run)
+    known = {episode.task_id for episode in episodes}
+    for task_id in run.task_ids:
+        if task_id not in known:
+            raise ConfigError(f"--task-ids {task_id}: {run.run} has no episode of it{suggest(task_id, known)}")
+    chosen = [episode for episode in episodes if not run.task_ids or episode.task_id in run.task_ids][: run.limit]
+    if not chosen:
+        raise ConfigError(f"{run.run}: its journal holds no episode")
+    return chosen
+
+
 def differences(
-    episodes: list[Trajectory], tasks: TaskSet, layout: Layout, library: Library | None = None
+    episodes: list[Trajectory],
+    tasks: TaskSet,
+    layout: Layout,
+    library: Library | None = None,
+    boards: Path | None = None,
 ) -> Iterator[Difference | None]:
-    """Replay episodes one by one; `None` stands for one that came out the same."""
+    """Replay episodes one by one; `None` stands for one that came out the same.
+
+    Args:
+        episodes: As they were recorded.
+        tasks: What they were played on.
+        layout: What their policy was given.
+        library: Opens their videos.
+        boards: Folder that a picture of each is drawn into.
+    """
     opened = library or VideoLibrary(layout.config.media)
     known = {task.item.task_id: task for task in tasks}
     for episode in episodes:
         task = known.get(episode.task_id)
         if task is None:
             yield Difference(episode.task_id, episode.sample, "task", "there", "gone from the task set")
-        else:
-            yield first_difference(episode, replay(episode, task, layout, opened))
+            continue
+        game = _played_again(episode, task, layout, opened)
+        if boards is not None and isinstance(game, Game):
+            boards.mkdir(parents=True, exist_ok=True)
+            # An id of somebody's own may hold what no file name can.
+            draw_storyboard(game.episode).save(boards / f"{quote(episode.task_id, safe='')}-{episode.sample}.png")
+        yield first_difference(episode, game.record() if isinstance(game, Game) else game)
 
 
 def replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> Trajectory:
     """Apply the actions of a record to a fresh episode of its task."""
+    game = _played_again(recorded, task, layout, library)
+    return game.record() if isinstance(game, Game) else game
+
+
+def _played_again(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> Game | Trajectory:
+    """Apply the actions; a record instead of a game says why there was none."""
     build = episode_builder(task, layout, library)
     game = open_game(0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None)
-    if not isinstance(game, Game):
-        return game
-    for turn in recorded.turns:
-        if not game.goes_on(Reply(turn.text, turn.reply, turn.gate)):
-            break
-    return game.record()
+    if isinstance(game, Game):
+        for turn in recorded.turns:
+            if not game.goes_on(Reply(turn.text, turn.reply, turn.gate)):
+                break
+    return game
 
 
 def first_difference(recorded: Trajectory, replayed: Trajectory) -> Difference | None:

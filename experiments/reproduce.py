@@ -16,16 +16,17 @@ table is written after every training seed, to `table.md`, `table.json` and `plo
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from experiments.answer_key import TRAJECTORIES_FILE
 from experiments.bench.families import uniform_ceiling
 from experiments.comparison_plots import plot_budget
-from experiments.models import BASE_MODEL, Backend
+from experiments.models import BASE_MODEL
 from experiments.plots import plot_accuracy, plot_groups
 from experiments.quickstart import UPDATES
+from experiments.reproduce_sizes import PRESETS
 from experiments.runs import HOW_ONLY, Run, write_json, write_text
 from experiments.seed_table import SHARED, make_table, read_evaluations, render_table
 from experiments.story import Phase, StoryRun, command, index_video, tell
@@ -34,7 +35,6 @@ from experiments.training import MODEL_FOLDER
 from experiments.video_files import run_parallel
 from vt_env.errors import ConfigError
 from vt_env.tasks import TaskSet
-from vt_env.world.config import WorldConfig, full_world
 from vt_env.world.tasks import world_tasks
 
 BUDGET = "tiny"
@@ -42,8 +42,8 @@ BUDGET = "tiny"
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
 TEMPERATURE = 0.6
-"""Of GRPO, and of sampled evaluations. At 1 a model that small misreads far more, so that going on pays less
-(measured)."""
+"""Of GRPO, of rejection sampling and of sampled evaluations. At 1 a model that small misreads far more, so that going
+on pays less (measured)."""
 GRPO_SETTINGS = (*UPDATES, "--temperature", TEMPERATURE, "--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
@@ -55,88 +55,6 @@ SAMPLED = ("sft", "sft+grpo")
 """Policies that are also evaluated as GRPO samples."""
 YARDSTICK_SEED = 0
 """Of what the others are compared with, which takes longer than all else of a seed."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How large each phase is."""
-
-    train: WorldConfig
-    """Videos and questions to train on."""
-    test: WorldConfig
-    """Videos and questions held out; `world_tasks` gives no video to two splits."""
-    persistence: float = 0.5
-    """Chance that the teacher of `sft` goes on after a wrong candidate."""
-    sft_steps: int = 700
-    """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
-    skills_share: float = 0.25
-    """Share of the base model's skills in SFT, so that it does not forget them."""
-    sft_weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How often attempts at a question family come, where not once: the world has few questions of some."""
-    best_weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """The same of the best demonstrations, of which the filter leaves few of some families."""
-    sft_lr: float = 1e-3
-    """Higher than the default, for a model that small."""
-    best_steps: int = 500
-    """Optimiser steps from `sft` on, on the best demonstrations, to compare at the cost of GRPO."""
-    best_lr: float = 7e-4
-    """Learning rate of that, peak."""
-    rft_samples: int = 4
-    """Rollouts a question in the round of rejection sampling."""
-    rft_questions: int = 800
-    """Questions of that round."""
-    rft_steps: int = 120
-    """Optimiser steps on what was right; 0 to leave the round out."""
-    rft_lr: float = 3e-4
-    """Learning rate of that round, peak."""
-    grpo_steps: int = 100
-    """Updates of GRPO."""
-    grpo_prompts: int = 6
-    """Questions an update."""
-    max_new_tokens: int = 128
-    """Length at which a reply is cut off in evaluations."""
-    backend: Backend = "vllm"
-    """What evaluations generate with: vLLM is several times as fast where episodes are many and long, and takes a
-    minute to start."""
-
-
-PRESETS: Mapping[str, Sizes] = {
-    "tiny": Sizes(
-        train=replace(full_world(), videos=120, tasks_per_video=80),
-        test=replace(full_world(), tasks_per_video=8),
-        sft_weights={
-            "absence": 1.5,
-            "counting": 1.5,
-            "reference": 1.3,
-            "detail": 1.2,
-            "needle": 0.6,
-            "grounding": 0.5,
-            "subtitle": 0.5,
-        },
-        best_weights={
-            "absence": 3,
-            "ordering": 2,
-            "counting": 2,
-            "grounding": 0.5,
-            "needle": 0.5,
-            "subtitle": 0.5,
-        },
-    ),
-    "smoke": Sizes(
-        train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
-        test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
-        sft_steps=1,
-        best_steps=1,
-        # A model after one step writes no call that can be read, and what holds a malformed turn is not learned from.
-        rft_steps=0,
-        grpo_steps=1,
-        grpo_prompts=2,
-        # Nothing that a model says after one step is worth waiting for.
-        max_new_tokens=8,
-        backend="transformers",
-    ),
-}
-"""`tiny` is the README's table; `smoke` only shows that the parts fit together."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +144,7 @@ def _core(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
     """List the trainings of every training seed, as words of a command by policy."""
     sizes = PRESETS[run.preset]
     attempts = _trajectories(run, "synth", sizes.sft_weights)
-    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples)
+    rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--temperature", TEMPERATURE)
     again = (*rounds, "--steps", sizes.rft_steps, "--lr", sizes.rft_lr, *_skills(run))
     trainings: dict[str, tuple[object, ...]] = {"sft": ("sft", *attempts, *_from_base(run))}
     if sizes.rft_steps:

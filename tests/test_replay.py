@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from small_world import SmallWorld, small_world
 
 from experiments.cli import run as command
@@ -117,6 +118,18 @@ def test_the_command_says_that_all_came_out_the_same_or_names_the_first_differen
     said = capsys.readouterr()
     assert "1 of 3 episodes came out otherwise" in said.out
     assert f"{lines[1]['task_id']} (sample 0), turn 1, observation_text" in said.err + said.out
+
+
+def test_episodes_are_drawn_and_chosen_by_their_tasks(run_folder, tmp_path, capsys):
+    first, second, _ = read_journal(run_folder)
+    boards = tmp_path / "boards"
+    chosen = ["replay", str(run_folder), "--boards", str(boards), "--task-ids"]
+    assert command([*chosen, second.task_id]) == 0
+    assert "1 episode," in capsys.readouterr().out
+    (board,) = boards.iterdir()
+    assert board.name == f"{second.task_id}-0.png" and Image.open(board).width == 960
+    assert command([*chosen, first.task_id, "task-7"]) == 2
+    assert "--task-ids task-7" in capsys.readouterr().err
 
 
 def test_every_record_names_an_origin_and_the_origin_says_what_replaying_needs(run_folder):

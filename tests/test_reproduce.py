@@ -11,8 +11,10 @@ import pytest
 
 from experiments.answer_key import answer_all
 from experiments.episode_facts import EpisodeFacts, facts_of
+from experiments.grpo_config import GRPORun
 from experiments.policies import BASE_MODEL
-from experiments.reproduce import ORDER, PRESETS, ReproduceRun, plan
+from experiments.reproduce import ORDER, ReproduceRun, plan
+from experiments.reproduce_sizes import PRESETS
 from experiments.runs import open_run
 from experiments.seed_table import SHARED, make_table, render_table
 from tests.test_metrics import episode
@@ -46,6 +48,12 @@ def test_every_policy_of_the_table_is_evaluated_and_those_in_question_with_every
 def test_families_that_are_weighed_are_asked():
     for sizes in PRESETS.values():
         assert {*sizes.sft_weights, *sizes.best_weights} <= set(ALL_FAMILIES)
+
+
+def test_rejection_sampling_may_play_as_many_questions_as_often_as_grpo():
+    sizes = PRESETS["tiny"]
+    assert sizes.rft_questions == sizes.grpo_steps * sizes.grpo_prompts
+    assert sizes.rft_samples == GRPORun().group_size
 
 
 def test_seeds_are_averaged_and_shown_one_by_one():

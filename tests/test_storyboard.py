@@ -38,6 +38,24 @@ def test_a_board_grows_with_the_episode_and_shows_the_pixels_of_its_frames():
     assert pure > 0.8 * 8 * 96 * 96 and not np.isin(np.asarray(empty), (0, 255)).all(axis=2).any()
 
 
+def test_the_bar_is_dark_where_frames_were_seen_and_light_where_text_was_read():
+    episode = started(BudgetConfig(max_calls=4, max_frames=16))
+    episode.apply(LOOK)
+    episode.apply(ToolCall("subtitle_zoom", {"start_s": 0.0, "end_s": 60.0}))
+    pixels = np.asarray(draw_storyboard(episode))
+    dark, light = (np.argwhere((pixels == rgb).all(axis=2)) for rgb in ((31, 95, 168), (169, 196, 228)))
+    # 936 pixels of bar for 600 seconds.
+    assert (dark[:, 1].min(), dark[:, 1].max()) == (12 + 320 * 936 // 600, 12 + 340 * 936 // 600)
+    assert (light[:, 1].min(), light[:, 1].max()) == (12, 12 + 60 * 936 // 600)
+
+
+def test_what_was_thought_stands_above_the_action():
+    bare, thinking = (started(BudgetConfig(max_calls=4, max_frames=16)) for _ in range(2))
+    bare.apply(parse_action("<answer>47</answer>"))
+    thinking.apply(parse_action("square yes 47\n<answer>47</answer>"))
+    assert draw_storyboard(thinking).height - draw_storyboard(bare).height == 18
+
+
 @pytest.mark.parametrize("text", ["?" * 5000, "河内 🦜\n" * 40, "", "<answer>naïve</answer>"])
 def test_whatever_a_policy_writes_can_be_drawn(text: str):
     episode = started(paper_budget())
