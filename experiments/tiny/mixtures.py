@@ -50,9 +50,10 @@ SEEKING: tuple[tuple[float, Group], ...] = (
 SIGHT: tuple[tuple[float, Group], ...] = (
     (0.45, {"look": 1.0}),
     (0.15, {"read": 1.0}),
-    (0.22, {"seek": 1.0}),
-    (0.10, {"verdict": 0.4, "named_verdict": 0.3, "one_clip": 0.3}),
-    (0.08, {"copy": 0.5, "walk": 0.2, "find": 0.15, "order": 0.15}),
+    (0.20, {"seek": 1.0}),
+    (0.09, {"verdict": 0.4, "named_verdict": 0.3, "one_clip": 0.3}),
+    (0.09, {"copy": 0.4, "walk": 0.2, "repeat": 0.1, "find": 0.1, "order": 0.1, "box": 0.1}),
+    (0.02, {"match": 0.5, "choose": 0.5}),
 )
 """With the vision tower, for small print: nearly half of it closer looks, all pictures new."""
 REHEARSED: tuple[tuple[float, Group], ...] = (
