@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         command = " ".join(["vt-env", *map(quote, arguments)])
-        print(f"\nvt-env: interrupted; what is finished is kept, and this goes on: {command}", file=sys.stderr)
+        print(f"\nvt-env: interrupted; what is finished is kept; run again: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 

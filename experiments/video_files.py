@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes:
 def workers(
     processes: int, prepare: Callable[[Any], object] | None = None, given: object = None
 ) -> Iterator[ProcessPoolExecutor]:
-    """Start worker processes; where the block fails, what they have not begun is dropped.
+    """Start worker processes; where the block fails or is interrupted, they are ended.
 
     Args:
         processes: How many.
@@ -101,7 +102,14 @@ def workers(
     try:
         yield executor
     except BaseException:
-        executor.shutdown(wait=False, cancel_futures=True)
+        try:
+            executor.shutdown(wait=False, cancel_futures=True)
+            # The executor's thread forgets what was cancelled, and would stumble over it if workers were gone before.
+            time.sleep(0.2)
+        finally:
+            # Where they are left to finish, a second Ctrl-C makes them and this process wait for each other.
+            for process in active_children():
+                process.terminate()
         raise
     executor.shutdown()
 
