@@ -2,8 +2,9 @@
 
     vision tower with classification heads, on frames, then on closer looks ──► language model, the tower frozen:
                                     matching names, all texts, marks, reading pictures alone, all skills, whole searches
+                                ──► both together: closer looks and whole searches, on pictures that are always new
 
-Some two and a half hours on two CPU cores, as the sum of its stages; the result ships in `experiments/tiny/base`. It
+Some three hours on two CPU cores, as the sum of its stages; the result ships in `experiments/tiny/base`. It
 resumes where it was interrupted, and each stage depends on the seed and on the stages before it alone.
 """
 

@@ -25,7 +25,7 @@ from experiments.bench.families import uniform_ceiling
 from experiments.comparison_plots import plot_budget
 from experiments.models import BASE_MODEL
 from experiments.plots import plot_accuracy, plot_groups
-from experiments.quickstart import UPDATES
+from experiments.quickstart import TEMPERATURE, UPDATES
 from experiments.reproduce_sizes import PRESETS
 from experiments.runs import HOW_ONLY, Run, write_json, write_text
 from experiments.seed_table import SHARED, make_table, read_evaluations, render_table
@@ -41,10 +41,7 @@ BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
-TEMPERATURE = 0.6
-"""Of GRPO, of rejection sampling and of sampled evaluations. At 1 a model that small misreads far more, so that going
-on pays less (measured)."""
-GRPO_SETTINGS = (*UPDATES, "--temperature", TEMPERATURE, "--max-completion-length", 1280, "--context-tokens", 1664)
+GRPO_SETTINGS = (*UPDATES, "--max-completion-length", 1280, "--context-tokens", 1664)
 """Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
 ORDER = (
     "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-best", "sft+rft", "sft+grpo",
