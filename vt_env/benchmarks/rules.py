@@ -15,7 +15,8 @@ Written anew from the behaviour of the sources; nothing of them is copied.
 | `longvideobench@official` | lmms-eval 03a5823f, `longvideobench/utils.py` | first capital A-E, else a guess |
 
 EgoSchema and NExT-GQA have no rule: their scripts take positions and parse no text. Newer lmms-eval (00a12d40) has
-another `mcq_extract`, which abstains where this one guesses; it is not reproduced here.
+another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 does as c228e273
+and 03a5823f do (compared on 20,000 replies each).
 """
 
 import json
