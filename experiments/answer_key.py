@@ -7,14 +7,15 @@ none`), and nothing to explore. Whether frames spread evenly are enough can then
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.rollout import run_episode
+from experiments.library_config import LibraryConfig
 from experiments.runs import open_run
 from vt_env.actions import render_action
 from vt_env.benchmarks.guard import refuse_training
-from vt_env.config import BudgetConfig, EnvConfig, MediaConfig
+from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.env import make_episode
 from vt_env.errors import ConfigError
 from vt_env.media.video import VideoLibrary
@@ -26,7 +27,7 @@ TRAJECTORIES_FILE = "trajectories.jsonl"
 
 
 @dataclass(frozen=True)
-class KeyRun:
+class KeyRun(LibraryConfig):
     """Which questions are answered, and what stands beside them."""
 
     out: Path = Path("runs/key")
@@ -39,10 +40,9 @@ class KeyRun:
     """Take only the first so many tasks."""
     frames: int = 8
     """Frames spread over the video and shown with the question; 0 for the question alone."""
-    media: MediaConfig = field(default_factory=MediaConfig)
-    """How the videos are stored."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.frames < 0 or (self.limit is not None and self.limit < 1):
             raise ConfigError(f"frames={self.frames}, limit={self.limit}: need 0 or more, and 1 or more")
 
@@ -61,7 +61,7 @@ def main(config: KeyRun) -> Path:
     refuse_training(tasks)
     chosen = list(tasks if config.limit is None else tasks.head(config.limit))
     with open_run(config.out, "key", config) as run:
-        answered = list(answer_all(chosen, VideoLibrary(config.media), config.frames))
+        answered = list(answer_all(chosen, config.open_library(), config.frames))
         write_trajectories(config.out / TRAJECTORIES_FILE, answered)
         run.metric({"event": "written", "trajectories": len(answered)})
     print(f"{len(answered)} answers in {config.out / TRAJECTORIES_FILE}")

@@ -10,29 +10,29 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
 
 from agents.gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
+from experiments.library_config import LibraryConfig
 from experiments.metrics import PolicyRow, policy_row
 from experiments.models import ModelConfig
-from experiments.origins import evaluation_origin, refuse_changed, text_origin
-from experiments.policies import Layout, Policy, Seat, build_policy
+from experiments.origins import evaluation_origin, refuse_changed, search_origin
+from experiments.policies import Layout, Policy, Seat, Setting, build_policy
 from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run
-from experiments.text_models import TextConfig
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
-from vt_env.media.video import VideoLibrary
 from vt_env.sources import Library
 from vt_env.tasks import Task, load_tasks
 from vt_env.trajectory import Trajectory, read_trajectories
 
 
 @dataclass(frozen=True)
-class EvalRun:
+class EvalRun(LibraryConfig):
     """One policy on the first tasks of a split."""
 
     agent: str = "random"
@@ -50,7 +50,9 @@ class EvalRun:
     seed: int = 0
     """Seed of the policy. Tasks are always the first of the split, so that policies can be compared."""
     budget: str = "default"
-    """Preset of what an episode may spend."""
+    """What an episode may spend: a preset, with changes if need be (`paper,max_calls=16,max_frames=128`)."""
+    tools: Literal["default", "paper"] = "default"
+    """The tools offered, to policies that have any."""
     batch: int = field(default=32, metadata=HOW_ONLY)
     """Episodes played at once, and requests under way at once where a server plays."""
     limits: EpisodeLimits = field(default_factory=EpisodeLimits)
@@ -59,10 +61,9 @@ class EvalRun:
     """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
-    text: TextConfig = field(default_factory=TextConfig)
-    """What subtitles are searched and summed up with."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("n", "samples", "batch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
@@ -96,14 +97,13 @@ def evaluate(run: EvalRun) -> PolicyRow:
         ]
         left = [seat for seat in seats if (seat.task.item.task_id, seat.sample) not in done]
         if left:
-            is_excerpt = tasks.is_excerpt
-            policy = build_policy(run.agent, run.model, run.budget, run.gate, run.batch, is_excerpt=is_excerpt)
+            library = run.open_library()
+            setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt)
+            policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
-                text_models = run.text.open()
-                entry = {**evaluation_origin(policy, tasks, run.seed), "text_models": text_origin(text_models)}
+                entry = {**evaluation_origin(policy, tasks, run.seed), **search_origin(library)}
                 refuse_changed(directory.path, {episode.provenance for episode in journal}, entry)
                 origin = directory.origin(entry)
-                library = VideoLibrary(policy.layout.config.media, text_models=text_models)
                 episodes = play(policy, left, library, run, origin)
                 write_down(episodes, directory, run, len(seats), len(done))
         return policy_row(run.agent, read_journal(directory.path))

@@ -88,7 +88,10 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
     tasks = load_tasks(config.tasks, config.split)
     tasks = undecided_tasks(tasks, config.played) if config.played else tasks
     tasks = draw_tasks(tasks, config.limit, config.seed)
-    environment = environment_class(tasks, budget=config.budget, tools=config.tools, media=config.media)
+    library = config.open_library()
+    environment = environment_class(
+        tasks, budget=config.budget, tools=config.tools, media=config.media, library=library
+    )
     time_environment(environment, clock)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
     check_fit(config, environment, processor)

@@ -27,7 +27,7 @@ class GRPORun(TrainerConfig):
     played: Path | None = None
     """Run directory of `vt-env rft`: take only questions of which some of its rollouts were right and some wrong."""
     budget: str = "default"
-    """Preset of the budget."""
+    """Preset of the budget, with changes if need be (`default,max_calls=16`)."""
     rewards: str = "default"
     """Preset of the rewards."""
     steps: int = 60
@@ -124,6 +124,7 @@ _LARGE = GRPORun(
     tools="paper",
     budget="paper",
     media=MediaConfig(frame_px=448),
+    encoder="google/siglip-base-patch16-224",
     steps=500,
     prompts_per_step=6,
     group_size=8,
@@ -152,4 +153,5 @@ PRESETS: Mapping[str, GRPORun] = {
 }
 """All but `tiny` are our choice and were never run at their size: `experiments/launch/README.md`. The models named are
 those before SFT; `--model runs/sft/model` starts from one after it. 48 rollouts a step share out over 1, 2, 3, 4, 6 or
-8 processes; frames of 448 pixels are whole patches of both families."""
+8 processes; frames of 448 pixels are whole patches of both families. Clips are searched by SigLIP, since the paper's
+LanguageBind is no class of transformers; `vt-env index` with the same flags is best run before."""

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,14 +19,12 @@ import tyro
 from tqdm import tqdm
 
 from experiments.clip_check import check_clips
+from experiments.library_config import LibraryConfig
 from experiments.runs import Stopwatch, write_json
-from experiments.text_models import TextConfig
 from experiments.video_files import find_videos, video_ref, workers
-from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.asr import has_audio
 from vt_env.media.cache import Progress, cache_root, content_hash
-from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
 from vt_env.media.subtitles import load_subtitles
 from vt_env.media.upkeep import Limits, collect, find_faults
 from vt_env.media.video import Video, VideoLibrary
@@ -36,23 +34,15 @@ MANIFEST_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class IndexRun:
+class IndexRun(LibraryConfig):
     """Store frames, index clips and read subtitles, once a video; look after what is stored."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Video files, folders that hold some or are pictures, JSONL files whose rows name a `video`."""
-    asr: bool = False
-    """Transcribe the audio of videos without subtitles (extra asr)."""
-    asr_model: str | None = None
-    """With --asr: a folder with a faster-whisper model, or a name that faster-whisper knows; by default the shipped
-    one."""
     workers: int = 0
     """Videos indexed side by side, each in a process of its own; 0 means as many as there are cores."""
     manifest: Path | None = None
     """JSON file to write: every video with its state, and for missing or undecodable ones why."""
-    encoder: str = "colours"
-    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
-    the small one of the generated world, once experiments.tiny.dual_encoder has trained it."""
     check: bool = False
     """Plant queries whose answers are known, and fail if retrieval finds them hardly more often than chance."""
     verify: bool = False
@@ -63,18 +53,13 @@ class IndexRun:
     """With --gc: delete what was used longest ago until this much is left, in gigabytes of 10^9 bytes."""
     max_age_days: float | None = None
     """With --gc: delete what has not been used for this many days."""
-    media: MediaConfig = field(default_factory=MediaConfig)
-    """How frames are stored and clips are cut."""
-    text: TextConfig = field(default_factory=TextConfig)
-    """What subtitles are searched and summed up with."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.paths or self.verify or self.gc):
             raise ConfigError("nothing to do: name videos or folders, or ask for --verify or --gc")
         if (self.max_gb is not None or self.max_age_days is not None) and not self.gc:
             raise ConfigError("--max-gb and --max-age-days limit what --gc leaves: add --gc")
-        if self.asr_model is not None and not self.asr:
-            raise ConfigError("--asr-model names the model of --asr: add --asr")
         if self.workers < 0 or (self.max_gb or 0) < 0 or (self.max_age_days or 0) < 0:
             raise ConfigError("--workers, --max-gb and --max-age-days must not be negative")
 
@@ -111,32 +96,10 @@ def main(run: IndexRun) -> int:
         _write_manifest(run, results)
     if len(results) > 1:
         print(f"{len(results) - len(bad)} of {len(results)} videos are indexed")
-    is_weak = run.check and not check_clips([Path(it.path) for it in results if it.status == "indexed"], library(run))
+    is_weak = run.check and not check_clips(
+        [Path(it.path) for it in results if it.status == "indexed"], run.open_library()
+    )
     return 2 if bad or is_weak else 0
-
-
-def library(run: IndexRun) -> VideoLibrary:
-    """Open the library that a run asks for.
-
-    Raises:
-        ConfigError: The encoder cannot be loaded, or an extra is not installed.
-    """
-    transcribe = (run.asr_model or True) if run.asr else False
-    encoder, models = make_encoder(run.encoder), run.text.open()
-    return VideoLibrary(run.media, encoder=encoder, text_models=models, transcribe=transcribe)
-
-
-def make_encoder(name: str) -> ClipEncoder:
-    """Make a clip encoder by its name on the command line.
-
-    Raises:
-        ConfigError: The checkpoint cannot be loaded.
-    """
-    if name == "colours":
-        return ColourNameEncoder()
-    from vt_env.doors.clip_models import ClipModelEncoder
-
-    return ClipModelEncoder(name)
 
 
 def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[Indexed]:
@@ -154,7 +117,7 @@ def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[Indexed]:
     if count > 1:
         done = _side_by_side(run, there, count)
     else:
-        opened = library(run) if there else None
+        opened = run.open_library() if there else None
         done = (index_one(path, opened) for path in there if opened is not None)
     for result in missing:
         yield _told(result)
@@ -238,7 +201,7 @@ _library: VideoLibrary | None = None
 
 def _open_library(run: IndexRun) -> None:
     global _library
-    _library = library(run)
+    _library = run.open_library()
 
 
 def _index_in_worker(path: Path) -> Indexed:

@@ -10,6 +10,7 @@ import tyro
 from agents.base import BatchPolicy
 from experiments.provenance import package_version
 from experiments.runs import HOW_ONLY
+from experiments.token_budget import check_frame_size
 from vt_env.errors import ConfigError
 from vt_env.fingerprint import fingerprint
 from vt_env.media.cache import content_hash
@@ -72,6 +73,14 @@ class Model(Protocol):
     origin: Mapping[str, Any]
     """What provenance says of it: model and engine."""
 
+    def check_frames(self, frame_px: int) -> None:
+        """Refuse stored frames that the model would be shown in another size.
+
+        Raises:
+            ConfigError: It would.
+        """
+        ...
+
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
         """Make the policy of many episodes, one seed each."""
         ...
@@ -100,6 +109,10 @@ class LocalModel:
                 "max_new_tokens": config.max_new_tokens,
             },
         }
+
+    def check_frames(self, frame_px: int) -> None:
+        """Refuse frames that do not fit the patches; see `experiments.token_budget.check_frame_size`."""
+        check_frame_size(self._processor, frame_px)
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
         """Make the policy of many episodes."""
@@ -150,6 +163,9 @@ class ServedModel:
                 "max_new_tokens": config.max_new_tokens,
             },
         }
+
+    def check_frames(self, frame_px: int) -> None:
+        """Take any: what the server makes of a picture, it does not tell."""
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
         """Make the policy of many episodes."""

@@ -12,7 +12,7 @@ from vt_env import prompts
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError
 from vt_env.fingerprint import fingerprint
-from vt_env.media.video import TextModels
+from vt_env.media.video import VideoLibrary
 from vt_env.tasks import Task
 from vt_env.tool import Tool
 from vt_env.types import Item, Remaining, VideoRef
@@ -46,13 +46,14 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
     }
 
 
-def text_origin(models: TextModels) -> dict[str, str | None]:
-    """Name the models that subtitles are searched and summed up with; `None` where there is none."""
-    encoder, summariser = models.encoder, models.summariser
-    return {
+def search_origin(library: VideoLibrary) -> dict[str, Any]:
+    """Name what clips and subtitles are searched with, and what sums subtitles up; `None` where there is none."""
+    encoder, summariser = library.text_models.encoder, library.text_models.summariser
+    models = {
         "encoder": None if encoder is None else encoder.key,
         "summariser": None if summariser is None else summariser.key,
     }
+    return {"clip_encoder": library.encoder.key, "text_models": models}
 
 
 def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
@@ -80,7 +81,8 @@ def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None
 
 
 def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
-    found = {name: origin[name] for name in ("annotation_hash", "prompt_id", "shown", "text_models") if name in origin}
+    named = ("annotation_hash", "prompt_id", "shown", "clip_encoder", "text_models")
+    found = {name: origin[name] for name in named if name in origin}
     hashes = {"sampler hash": origin.get("sampler", {}).get("hash"), "model hash": origin.get("model", {}).get("hash")}
     return found | {name: value for name, value in hashes.items() if value is not None}
 

@@ -8,7 +8,7 @@ Beside the transcript it writes pictures: each look at its native size, and a st
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -17,11 +17,11 @@ from agents.base import BatchPolicy, Conversation, ask
 from agents.gate import GateConfig
 from agents.human import HumanAgent
 from agents.rollout import AgentBatch
+from experiments.library_config import LibraryConfig
 from experiments.models import ModelConfig
 from experiments.pictures import draw_look
-from experiments.policies import Layout, Policy, Seat, build_policy
+from experiments.policies import Layout, Policy, Seat, Setting, build_policy
 from experiments.runs import write_text
-from experiments.text_models import TextConfig
 from experiments.video_files import VIDEO_SUFFIXES, video_ref
 from vt_env.actions import parse_action
 from vt_env.config import resolve_budget
@@ -29,7 +29,6 @@ from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
 from vt_env.media.decode import VideoFile
-from vt_env.media.video import VideoLibrary
 from vt_env.storyboard import draw_storyboard, transcript
 from vt_env.tasks import Task, load_tasks
 from vt_env.tools import tools_for
@@ -38,7 +37,7 @@ from vt_env.types import Item
 
 
 @dataclass(frozen=True)
-class PlayRun:
+class PlayRun(LibraryConfig):
     """One episode, with pictures written beside it."""
 
     target: Annotated[str, tyro.conf.Positional]
@@ -55,18 +54,16 @@ class PlayRun:
     """Which split of the tasks."""
     seed: int = 0
     """Chooses the task, and is the seed of the policy."""
-    asr: bool = False
-    """Transcribe the audio of a video without subtitles (extra asr)."""
     budget: str = "default"
-    """Preset of what the episode may spend."""
+    """What the episode may spend: a preset, with changes if need be (`default,max_calls=16`)."""
+    tools: Literal["default", "paper"] = "default"
+    """The tools offered."""
     out: Path = Path("runs/play")
     """Folder for pictures, transcript and trajectory; what an earlier episode wrote there is replaced."""
     gate: GateConfig = field(default_factory=GateConfig)
     """The confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model, for policies that are one."""
-    text: TextConfig = field(default_factory=TextConfig)
-    """What subtitles are searched and summed up with."""
 
 
 def main(run: PlayRun) -> None:
@@ -76,9 +73,9 @@ def main(run: PlayRun) -> None:
         ConfigError: The target cannot be played.
         DataError: The video cannot be read.
     """
-    task, policy = choose_task(run), _policy(run)
+    task, library = choose_task(run), run.open_library()
+    policy = _policy(run)
     layout = policy.layout
-    library = VideoLibrary(layout.config.media, text_models=run.text.open(), transcribe=run.asr)
     config = layout.config_for(library.open(task.item.video).duration_s)
     episode = make_episode(task, library, config, layout.tools)
     run.out.mkdir(parents=True, exist_ok=True)
@@ -115,8 +112,8 @@ def choose_task(run: PlayRun) -> Task:
 
 def _policy(run: PlayRun) -> Policy:
     if run.agent != "hand":
-        return build_policy(run.agent, run.model, run.budget, run.gate)
-    layout = Layout("frames", tools_for("frames"), resolve_budget(run.budget))
+        return build_policy(run.agent, run.model, Setting(run.budget, run.tools, run.media), run.gate)
+    layout = Layout("frames", tools_for("frames", run.tools), resolve_budget(run.budget), media=run.media)
     return Policy(run.agent, layout, lambda seats: AgentBatch([HumanAgent(layout.tools, input)]))
 
 

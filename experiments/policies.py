@@ -37,11 +37,11 @@ from agents.subtitle_agent import SubtitleAgent
 from experiments.models import BASE_MODEL, Model, ModelConfig, Schedule, load_model
 from experiments.own_agents import is_own, load_class, make_agent
 from vt_env.benchmarks.cgbench import CLUE_FRAMES
-from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
 from vt_env.tasks import Task
 from vt_env.tool import Tool
-from vt_env.tools import tools_for
+from vt_env.tools import ToolChoice, tools_for
 
 POLICIES = (
     "random", "constant", "blind", "uniform", "retrieval-only", "scripted", "subtitles", "caption-only", "always-tools",
@@ -69,6 +69,20 @@ class Seat:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What all policies of an evaluation have in common; each takes its own part of it, its `Layout`."""
+
+    budget: str | BudgetConfig = "default"
+    """What an episode may spend."""
+    tools: ToolChoice = "default"
+    """Tools of the episode, for policies that have any."""
+    media: MediaConfig = field(default_factory=MediaConfig)
+    """How the videos are stored."""
+    is_excerpt: bool = False
+    """Whether the tasks show parts of their videos alone; the frames are then those of `uniform`."""
+
+
+@dataclass(frozen=True)
 class Layout:
     """What the episodes of a policy are like, known before any model is loaded."""
 
@@ -77,11 +91,12 @@ class Layout:
     """Tools of the episode; what of them a model is told is the policy's business."""
     budget: BudgetConfig
     is_gated: bool = False
+    media: MediaConfig = field(default_factory=MediaConfig)
 
     @property
     def config(self) -> EnvConfig:
         """Everything about an episode but its task; for a gated policy before the gate divides the budget."""
-        return EnvConfig(self.perception, self.budget)
+        return EnvConfig(self.perception, self.budget, media=self.media)
 
     def config_for(self, duration_s: float) -> EnvConfig:
         """Everything about an episode of a video of this length."""
@@ -103,64 +118,54 @@ class Policy:
     """Lets go of servers."""
 
 
-def layout_of(
-    name: str,
-    model: ModelConfig,
-    budget: str | BudgetConfig,
-    gate: GateConfig | None = None,
-    *,
-    is_excerpt: bool = False,
-) -> Layout:
+def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate: GateConfig | None = None) -> Layout:
     """Say what a policy's episodes are like.
 
     Args:
         name: One of `POLICIES`, or a class of the user's own.
         model: How many frames `uniform` is shown.
-        budget: What an episode may spend.
+        setting: What all policies have in common.
         gate: The gate, for `gated`.
-        is_excerpt: Whether the tasks show parts of their videos alone; the frames are then those of `uniform`.
 
     Raises:
         ConfigError: There is no such policy or budget, or it cannot play tasks that show parts of their videos alone.
     """
-    if is_excerpt:
-        return _excerpt_layout(name, layout_of(name, model, budget, gate), model)
+    if setting.is_excerpt:
+        return _excerpt_layout(name, layout_of(name, model, replace(setting, is_excerpt=False), gate), model)
+    budget = resolve_budget(setting.budget)
     if is_own(name):
         perception = getattr(load_class(name), "perception", "frames")
-        return Layout(perception, tools_for(perception), resolve_budget(budget))
+        return Layout(perception, tools_for(perception, setting.tools), budget, media=setting.media)
     if name not in POLICIES:
         own = "or module:Class or file.py:Class of your own"
         raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}, {own}{suggest(name, POLICIES)}")
     if name == "gated":
-        return _gated_layout((gate or GateConfig()).agent, model, budget)
+        return _gated_layout((gate or GateConfig()).agent, model, setting)
     perception = "captions" if name in CAPTIONS else "frames"
-    tools = () if name in ("blind", "uniform") else tools_for(perception)
-    return Layout(perception, tools, _budget(name, model, resolve_budget(budget)))
+    tools = () if name in ("blind", "uniform") else tools_for(perception, setting.tools)
+    return Layout(perception, tools, _budget(name, model, budget), media=setting.media)
 
 
 def build_policy(
     name: str,
     model: ModelConfig,
-    budget: str | BudgetConfig,
+    setting: Setting = Setting(),
     gate: GateConfig | None = None,
     concurrency: int = 8,
-    *,
-    is_excerpt: bool = False,
 ) -> Policy:
     """Build a policy by its name; a language model is loaded here.
 
     Args:
         name: One of `POLICIES`, or a class of the user's own.
         model: The language model, for policies that are one.
-        budget: What an episode may spend.
+        setting: What all policies have in common.
         gate: The gate, for `gated`.
         concurrency: Requests under way at once, where a server plays.
-        is_excerpt: As `layout_of`.
 
     Raises:
-        ConfigError: As `layout_of`, or its checkpoint or server is missing.
+        ConfigError: As `layout_of`, its checkpoint or server is missing, or frames do not fit the model.
     """
-    layout = layout_of(name, model, budget, gate, is_excerpt=is_excerpt)
+    layout = layout_of(name, model, setting, gate)
     if is_own(name):
         return Policy(name, layout, _agents(name, layout), "threads")
     if name not in MODELS:
@@ -168,14 +173,16 @@ def build_policy(
     chosen = gate or GateConfig()
     inner = chosen.agent if name == "gated" else name
     loaded = load_model(model, _checkpoint(inner, model), concurrency)
+    if layout.perception == "frames":
+        loaded.check_frames(layout.media.frame_px)
     players = _gated(chosen, layout, loaded) if name == "gated" else _model_players(name, layout, loaded)
     return Policy(name, layout, players, loaded.schedule, loaded.origin, loaded.close)
 
 
-def _gated_layout(inner: str, model: ModelConfig, budget: str | BudgetConfig) -> Layout:
+def _gated_layout(inner: str, model: ModelConfig, setting: Setting) -> Layout:
     if inner == "gated" or inner in ONE_TURN:
         raise ConfigError(f"gate.agent={inner!r}: need a policy that plays on with tools, such as 'full' or 'sft'")
-    layout = layout_of(inner, model, budget)
+    layout = layout_of(inner, model, setting)
     if layout.perception != "frames":
         raise ConfigError(f"gate.agent={inner!r} reads captions: the gate answers from frames; take another policy")
     return replace(layout, is_gated=True)

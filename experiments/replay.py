@@ -7,7 +7,7 @@ compared. `--boards FOLDER` draws the episodes as they are played, one picture e
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -19,11 +19,13 @@ from agents.base import Reply
 from agents.game import Game, Start, open_game
 from agents.gate import GateConfig
 from experiments.evaluate import episode_builder, read_journal
+from experiments.library_config import LibraryConfig
 from experiments.models import ModelConfig
 from experiments.origins import annotation_hash, prompt_id, sampler
-from experiments.policies import Layout, layout_of
+from experiments.policies import Layout, Setting, layout_of
 from experiments.runs import CONFIG, PROVENANCE, read_json
 from experiments.text_models import TextConfig
+from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, suggest
 from vt_env.media.video import VideoLibrary
 from vt_env.sources import Library
@@ -85,22 +87,17 @@ def main(run: ReplayRun) -> int:
     if config.get("run") != "eval":
         raise ConfigError(f"{run.run} is a run of {config.get('run')!r}: only evaluations ('eval') are replayed")
     tasks = load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"])
-    layout = layout_of(
-        config["agent"],
-        ModelConfig(uniform_frames=config["model"]["uniform_frames"]),
-        config["budget"],
-        GateConfig(**config["gate"]),
-        is_excerpt=tasks.is_excerpt,
-    )
+    played = library_of(config)
+    setting = Setting(config["budget"], config.get("tools", "default"), played.media, tasks.is_excerpt)
+    model = ModelConfig(uniform_frames=config["model"]["uniform_frames"])
+    layout = layout_of(config["agent"], model, setting, GateConfig(**config["gate"]))
     episodes = _chosen(run)
     for line in changed_origins(read_json(run.run / PROVENANCE), tasks, layout):
         print(line)
     found = 0
     with tqdm(desc="replay", total=len(episodes), unit="episode") as progress:
         # Summaries come from the cache; one that is not there any more is asked for again.
-        text_models = TextConfig(**config.get("text", {})).open()
-        library = VideoLibrary(layout.config.media, text_models=text_models)
-        for difference in differences(episodes, tasks, layout, library, run.boards):
+        for difference in differences(episodes, tasks, layout, played.open_library(), run.boards):
             progress.update()
             if difference is not None:
                 found += 1
@@ -109,9 +106,16 @@ def main(run: ReplayRun) -> int:
     if found:
         print(f"{found} of {len(episodes)} episodes came out otherwise; the first difference is above")
         return 1
-    played = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}, {observations} observations"
-    print(f"{played}: every one came out the same, byte for byte")
+    what = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}, {observations} observations"
+    print(f"{what}: every one came out the same, byte for byte")
     return 0
+
+
+def library_of(config: Mapping[str, Any]) -> LibraryConfig:
+    """Read from the configuration of an evaluation what its videos were opened with."""
+    kinds = {"media": MediaConfig, "text": TextConfig}
+    given = {it.name: config[it.name] for it in fields(LibraryConfig) if it.name in config}
+    return LibraryConfig(**{name: kinds[name](**value) if name in kinds else value for name, value in given.items()})
 
 
 def _chosen(run: ReplayRun) -> list[Trajectory]:

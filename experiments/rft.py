@@ -30,7 +30,6 @@ from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import EnvConfig, resolve_budget
 from vt_env.env import make_episode
 from vt_env.errors import ConfigError, DataError
-from vt_env.media.video import VideoLibrary
 from vt_env.sources import Library
 from vt_env.tasks import TaskSet, load_tasks
 from vt_env.tools import tools_for
@@ -58,7 +57,7 @@ class RFTRun(SFTSettings):
     perception: Literal["frames", "captions"] = "frames"
     """What the policy sees while it samples; what it did with captions is replayed with frames."""
     budget: str = "default"
-    """Preset of the budget."""
+    """Preset of the budget, with changes if need be (`default,max_calls=16`)."""
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int = 128
@@ -120,7 +119,7 @@ def _write_dataset(run: Run, config: RFTRun, dataset: Path) -> None:
     tasks = load_tasks(config.tasks, config.split)
     refuse_training(tasks)
     tasks = draw_tasks(tasks, config.limit, config.seed)
-    library = VideoLibrary(config.media)
+    library = config.open_library()
     rollouts = _sample(run, config, tasks, library)
     evidence = {task.item.task_id: task.gold.evidence for task in tasks if task.gold is not None}
     filtered = filter_trajectories(rollouts, config.mode, np.random.default_rng(config.seed), evidence)

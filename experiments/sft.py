@@ -33,7 +33,6 @@ from experiments.training import (
 )
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
-from vt_env.media.video import VideoLibrary
 from vt_env.tasks import load_tasks
 
 SHOWN = {"loss": "loss", "accuracy": "mean_token_accuracy"}
@@ -163,7 +162,7 @@ def _learned(config: SFTSettings, trajectories: Path) -> TrajectoryRows:
         DataError: None of them ends in an answer, none of the answers is right, or a weight is of no family.
     """
     read = list(load_trajectories(trajectories))
-    learned = TrajectoryRows(read, load_tasks(config.tasks, config.split), VideoLibrary(config.media), config.tools)
+    learned = TrajectoryRows(read, load_tasks(config.tasks, config.split), config.open_library(), config.tools)
     if not len(learned):
         raise DataError(
             f"{trajectories}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth"

@@ -16,6 +16,7 @@ import tyro
 from tqdm import tqdm
 
 from agents.openai_server import ServerConfig
+from experiments.library_config import LibraryConfig
 from experiments.runs import JOURNAL, Run, open_run, write_text
 from experiments.synth_card import Outcome, make_card, tables
 from experiments.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
@@ -29,7 +30,7 @@ from synth.intake import Intake, refuse_empty, take_in
 from synth.leakage import find_leakage
 from synth.pictures import describe_pictures
 from vt_env.benchmarks.guard import refuse_training
-from vt_env.config import EnvConfig, MediaConfig, resolve_budget
+from vt_env.config import EnvConfig, resolve_budget
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError, DataError
@@ -43,7 +44,7 @@ DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_vi
 
 
 @dataclass(frozen=True)
-class SynthRun:
+class SynthRun(LibraryConfig):
     """How trajectories are made."""
 
     out: Path = Path("runs/synth")
@@ -71,18 +72,17 @@ class SynthRun:
     tools: Literal["default", "paper"] = "default"
     """The tools offered."""
     budget: str = "default"
-    """Preset of the budget, for captions and frames alike."""
+    """Preset of the budget, with changes if need be (`default,max_calls=16`), for captions and frames alike."""
     perception: Literal["frames", "captions"] = "frames"
     """What the data set shows: the frames of the replay, or the captions that the teacher read, for a policy that reads
     captions too."""
     export: tuple[ExportFormat, ...] = ()
     """Write the data set for other trainers too."""
-    media: MediaConfig = field(default_factory=MediaConfig)
-    """How the videos are stored; what is trained must see frames of the same size."""
     evaluation_tasks: bool = False
     """Take tasks of a benchmark's evaluation split too. A model that is trained on them has no number there."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.samples < 1 or (self.limit is not None and self.limit < 1):
             raise ConfigError(f"samples={self.samples}, limit={self.limit}: need 1 or more")
         if self.mode not in MODES:
@@ -116,7 +116,7 @@ def main(config: SynthRun) -> Path:
     tasks = {task.item.task_id: task for task in chosen}
     with open_run(config.out, "synth", _identity(config)) as run, ExitStack() as stack:
         models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
-        work = _Work(run, config, tasks, VideoLibrary(config.media), models)
+        work = _Work(run, config, tasks, config.open_library(), models)
         outcome = _ground(work, _play(work))
         card = _write(work, outcome, intake)
     print(card.markdown().partition("\nSettings")[0])

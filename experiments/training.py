@@ -9,14 +9,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from experiments.library_config import LibraryConfig
 from experiments.runs import Run, open_run
-from vt_env.config import MediaConfig
 from vt_env.doors.trl import prepare_processor
 from vt_env.errors import ConfigError
 from vt_env.tasks import TaskSet
@@ -28,7 +28,7 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
+class TrainerConfig(LibraryConfig):
     """What every training is told."""
 
     model: str
@@ -39,8 +39,6 @@ class TrainerConfig:
     """Split of the tasks. What is trained on must not be evaluated on."""
     tools: Literal["default", "paper", "none"] = "default"
     """The tools that the model is offered; `none` for one that answers at once."""
-    media: MediaConfig = field(default_factory=MediaConfig)
-    """How the videos are stored."""
     lr: float
     """Peak learning rate."""
     max_grad_norm: float = 1.0
@@ -61,6 +59,7 @@ class TrainerConfig:
     """Where curves go besides `metrics.jsonl`; without a value nowhere."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.lora is not None and self.lora < 1:
             raise ConfigError(f"lora={self.lora}: need a rank of 1 or more, or none at all")
         if self.lora is None and self.lora_alpha is not None:

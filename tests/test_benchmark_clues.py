@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from experiments.cli import run
 from experiments.evaluate import read_journal
 from experiments.models import ModelConfig
-from experiments.policies import layout_of
+from experiments.policies import Setting, layout_of
 from tests.videos import VideoSpec, write_video
 from vt_env.benchmarks.board_text import latex_table, plain
 from vt_env.benchmarks.clues import with_clues
@@ -155,14 +155,14 @@ def test_views_that_are_not_there_are_refused(copy: Path, tmp_path: Path):
 @pytest.mark.parametrize("agent", ["full", "retrieval-only", "blind", "oracle", "random", "caption-only", "gated"])
 def test_agents_that_look_with_tools_are_refused(agent):
     with pytest.raises(ConfigError, match="without a tool; allowed are uniform, constant, or module:Class"):
-        layout_of(agent, ModelConfig(), "default", is_excerpt=True)
+        layout_of(agent, ModelConfig(), Setting(is_excerpt=True))
 
 
 def test_more_frames_than_clue_acc_takes_are_refused():
-    layout = layout_of("uniform", ModelConfig(uniform_frames=32), "default", is_excerpt=True)
+    layout = layout_of("uniform", ModelConfig(uniform_frames=32), Setting(is_excerpt=True))
     assert (layout.tools, layout.budget.global_frames) == ((), 32)
     with pytest.raises(ConfigError, match=r"model\.uniform_frames=33: .*need 1 to 32 frames"):
-        layout_of("uniform", ModelConfig(uniform_frames=33), "default", is_excerpt=True)
+        layout_of("uniform", ModelConfig(uniform_frames=33), Setting(is_excerpt=True))
 
 
 def evaluate(out: Path, tasks: str, agent: str = "constant", *flags: str) -> Path:

@@ -118,6 +118,21 @@ def test_observations_carry_frames_text_and_budget():
     assert observation["remaining"] == {"calls": 7, "frames": 14}
 
 
+def test_a_budget_is_a_preset_with_changes():
+    env = make(budget="default,max_calls=3,max_frames=5")
+    observation, _ = env.reset(seed=0)
+    assert observation["remaining"] == {"calls": 3, "frames": 5}
+    for budget, reason in {
+        "defualt": "allowed are default, paper, tiny, with changes .*; did you mean 'default'",
+        "tiny,max_cals=3": "no field 'max_cals'; allowed are max_calls, .*; did you mean 'max_calls'",
+        "tiny,max_calls=few": "max_calls is 'few'; need a whole number",
+        "tiny,max_calls": "max_calls is ''; need a whole number",
+        "tiny,max_calls=0": "max_calls=0: need 1 or more",
+    }.items():
+        with pytest.raises(ConfigError, match=reason):
+            make(budget=budget)
+
+
 def test_an_answer_ends_an_episode_and_so_does_calling_on_without_calls():
     env = make(budget=BudgetConfig(max_calls=1, max_frames=8))
     env.reset(seed=0)

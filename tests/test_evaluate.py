@@ -12,13 +12,22 @@ from pathlib import Path
 import pytest
 
 from experiments import evaluate as evaluation
+from experiments.answer_key import KeyRun
 from experiments.cli import run as command
 from experiments.evaluate import EvalRun, evaluate, play, read_journal
+from experiments.grpo_config import GRPORun
+from experiments.index_command import IndexRun
+from experiments.library_config import LibraryConfig
 from experiments.models import ModelConfig
+from experiments.play import PlayRun
 from experiments.policies import Seat, build_policy
+from experiments.rft import RFTRun
 from experiments.runs import JOURNAL, PROVENANCE, read_json
+from experiments.sft import SFTRun
+from experiments.synthesize import SynthRun
 from experiments.text_models import ServedWriter
 from tests.videos import VideoSpec, write_video
+from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.trajectory import Trajectory
@@ -79,6 +88,25 @@ def test_another_agent_is_refused_in_the_same_directory(folder, tmp_path):
         evaluate(run_of(folder, tmp_path, n=1, agent="oracle"))
 
 
+def test_frames_tools_search_and_budget_are_those_that_a_run_names_and_a_replay_knows_them(folder, tmp_path, capsys):
+    choices = {"tools": "paper", "budget": "default,max_calls=2,frames_per_zoom=1", "encoder": "world"}
+    evaluate(run_of(folder, tmp_path, agent="random", media=MediaConfig(frame_px=56), **choices))
+    episodes = read_journal(tmp_path)
+    assert {frame.frame_px for it in episodes for frame in it.frames} == {56}
+    assert max(it.calls for it in episodes) == 2
+    assert {len(turn.frames) for it in episodes for turn in it.turns} == {0, 1}
+    (origin,) = read_json(tmp_path / PROVENANCE)["origins"].values()
+    assert origin["clip_encoder"].startswith("transformers-")
+    assert origin["sampler"]["media"]["frame_px"] == 56
+    assert command(["replay", str(tmp_path)]) == 0
+    assert "byte for byte" in capsys.readouterr().out
+
+
+def test_every_command_that_opens_videos_is_told_how_they_are_stored_and_searched():
+    runs = (IndexRun, EvalRun, PlayRun, SynthRun, KeyRun, SFTRun, RFTRun, GRPORun)
+    assert [it.__name__ for it in runs if not issubclass(it, LibraryConfig)] == []
+
+
 @pytest.mark.parametrize("kept_lines", [0, 4, 11])
 def test_a_torn_journal_goes_on_to_what_an_undisturbed_run_writes(folder, tmp_path, kept_lines):
     evaluate(run_of(folder, tmp_path / "whole", agent="random"))
@@ -111,7 +139,7 @@ def test_a_killed_process_loses_no_finished_episode_and_repeats_none(folder, tmp
 
 
 def test_a_video_that_cannot_be_opened_is_an_error_and_no_wrong_answer(tmp_path):
-    policy = build_policy("oracle", ModelConfig(), "default")
+    policy = build_policy("oracle", ModelConfig())
     lost = fake_task(task_id="lost")
     lost = replace(lost, item=replace(lost.item, video=VideoRef("elsewhere", "elsewhere.mp4")))
     seats = [Seat(task, 0) for task in (fake_task(task_id="first"), lost, fake_task(task_id="last"))]
@@ -121,14 +149,14 @@ def test_a_video_that_cannot_be_opened_is_an_error_and_no_wrong_answer(tmp_path)
 
 
 def test_a_video_that_breaks_in_the_middle_is_an_error_too(tmp_path):
-    policy = build_policy("oracle", ModelConfig(), "default")
+    policy = build_policy("oracle", ModelConfig())
     library = FakeLibrary((FakeVideo(broken_from_s=300.0),))
     (episode,) = play(policy, [Seat(fake_task(), 0)], library, EvalRun(agent="oracle"))
     assert episode.correct is None and "nothing can be decoded" in episode.invalid
 
 
 def test_a_task_without_a_key_has_no_oracle(tmp_path):
-    policy = build_policy("oracle", ModelConfig(), "default")
+    policy = build_policy("oracle", ModelConfig())
     with pytest.raises(ConfigError, match="no oracle"):
         list(play(policy, [Seat(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle")))
 
@@ -141,9 +169,9 @@ def test_random_answers_do_not_depend_on_the_batch(folder, tmp_path):
 
 def test_policies_that_are_not_there_are_refused_in_one_line():
     with pytest.raises(ConfigError, match="did you mean 'random'"):
-        build_policy("randon", ModelConfig(), "default")
+        build_policy("randon", ModelConfig())
     with pytest.raises(ConfigError, match=r"agent='sft' needs its checkpoint: give --model\.path"):
-        build_policy("sft", ModelConfig(), "default")
+        build_policy("sft", ModelConfig())
 
 
 SUMMARY_AGENT = """

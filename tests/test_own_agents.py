@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_an_agent_from_a_file_is_given_its_seed_and_the_tools_of_its_perception(file):
-    layout = layout_of(f"{file}:Hasty", ModelConfig(), "default")
+    layout = layout_of(f"{file}:Hasty", ModelConfig())
     assert layout.perception == "captions" and "caption_zoom" in [tool.name for tool in layout.tools]
     first, again, other = (make_agent(load_class(f"{file}:Hasty"), seed, layout.tools) for seed in (1, 1, 2))
     assert first.rng.integers(1000) == again.rng.integers(1000) != other.rng.integers(1000)
@@ -80,12 +80,12 @@ def test_an_agent_from_a_module_plays_a_run(tmp_path, monkeypatch):
 )
 def test_what_is_no_agent_is_refused_in_one_line(file, name, message):
     with pytest.raises(ConfigError, match=message) as refusal:
-        layout_of(name.format(file=file), ModelConfig(), "default")
+        layout_of(name.format(file=file), ModelConfig())
     assert "\n" not in str(refusal.value)
 
 
 def test_a_constructor_that_wants_more_is_refused_with_what_it_may_want(file):
-    policy = build_policy(f"{file}:Greedy", ModelConfig(), "default")
+    policy = build_policy(f"{file}:Greedy", ModelConfig())
     players = policy.players([Seat(fake_task(), 0)])
     from agents.base import Conversation
 

@@ -7,7 +7,7 @@ import pytest
 from experiments.evaluate import EvalRun, play
 from experiments.metrics import policy_row
 from experiments.models import ModelConfig
-from experiments.policies import Seat, build_policy
+from experiments.policies import Seat, Setting, build_policy
 from vt_env.testing import FakeLibrary, fake_task
 from vt_env.types import StopReason
 
@@ -28,7 +28,7 @@ def model(tmp_path_factory) -> ModelConfig:
 
 def played_by(name, model, count=2, **choices):
     run = EvalRun(agent=name, model=model, **choices)
-    policy = build_policy(name, model, "default", run.gate)
+    policy = build_policy(name, model, Setting(), run.gate)
     seats = [Seat(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
     return policy, sorted(play(policy, seats, FakeLibrary(), run), key=lambda it: it.task_id)
 
@@ -63,8 +63,18 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     from vt_env.errors import ConfigError
 
     with pytest.raises(ConfigError, match="no checkpoint with a processor") as refusal:
-        build_policy("sft", ModelConfig(path=str(tmp_path)), "default")
+        build_policy("sft", ModelConfig(path=str(tmp_path)))
     assert "\n" not in str(refusal.value)
+
+
+def test_frames_that_a_model_would_see_in_another_size_are_refused_and_captions_are_not(model):
+    from vt_env.config import MediaConfig
+    from vt_env.errors import ConfigError
+
+    odd = Setting(media=MediaConfig(frame_px=64))
+    with pytest.raises(ConfigError, match="frame_px=64: this model's image processor makes"):
+        build_policy("full", model, odd)
+    assert build_policy("caption-only", model, odd).layout.media.frame_px == 64
 
 
 @pytest.mark.parametrize(
@@ -96,4 +106,4 @@ def test_the_gate_cannot_stand_before_itself_or_before_what_has_one_turn(model):
 
     for agent, reason in (("gated", "need a policy that plays on"), ("caption-only", "reads captions")):
         with pytest.raises(ConfigError, match=reason):
-            build_policy("gated", model, "default", GateConfig(agent=agent))
+            build_policy("gated", model, Setting(), GateConfig(agent=agent))

@@ -7,12 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from experiments.cli import COMMANDS
+from experiments.cli import COMMANDS, run
+from vt_env.config import paper_budget, resolve_budget
 from vt_env.tasks import load_tasks
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +72,23 @@ def test_the_video_commands_of_the_readme_run_as_printed(tmp_path):
 
 
 def test_every_bash_block_is_run_or_says_where():
-    assert [block.mark.split(":")[0] for block in blocks("bash")] == ["run by hand", "test command", "run by the tests"]
+    assert [block.mark.split(":")[0] for block in blocks("bash")] == [
+        *("run by hand", "test command", "run by the tests"),
+        "not run",
+    ]
+
+
+def test_the_flags_of_commands_that_are_not_run_are_flags(monkeypatch):
+    (commands,) = blocks("bash", "not run")
+    seen = []
+    for line in commands.text.splitlines():
+        program, name, *_ = arguments = shlex.split(line)
+        assert program == "vt-env"
+        monkeypatch.setattr(f"{COMMANDS[name].module}.main", seen.append)
+        assert run(arguments[1:]) == 0
+    index, evaluation = seen
+    assert (index.media, index.encoder) == (evaluation.media, evaluation.encoder)
+    assert resolve_budget(evaluation.budget) == replace(paper_budget(), max_calls=12)
 
 
 def test_commands_that_the_readme_names_exist():

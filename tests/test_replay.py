@@ -11,7 +11,7 @@ from small_world import SmallWorld, small_world
 from experiments.cli import run as command
 from experiments.evaluate import EvalRun, evaluate, play, read_journal
 from experiments.models import ModelConfig
-from experiments.policies import Policy, Seat, build_policy
+from experiments.policies import Policy, Seat, Setting, build_policy
 from experiments.replay import changed_origins, differences, first_difference, replay
 from experiments.runs import JOURNAL, PROVENANCE, read_json
 from vt_env.tasks import TaskSet
@@ -32,7 +32,7 @@ class Faded(FakeVideo):
 
 def played(agent: str, tasks: TaskSet, library) -> tuple[Policy, list[Trajectory]]:
     run = EvalRun(agent=agent)
-    policy = build_policy(agent, ModelConfig(), "default")
+    policy = build_policy(agent, ModelConfig())
     seats = [Seat(task, seed) for seed, task in enumerate(tasks)]
     return policy, list(play(policy, seats, library, run))
 
@@ -141,15 +141,15 @@ def test_every_record_names_an_origin_and_the_origin_says_what_replaying_needs(r
 
 def test_other_annotations_wording_or_budgets_are_noted():
     tasks = fake_tasks(2)
-    layout = build_policy("random", ModelConfig(), "default").layout
+    layout = build_policy("random", ModelConfig()).layout
     from experiments.origins import evaluation_origin
 
-    origin = evaluation_origin(build_policy("random", ModelConfig(), "default"), tasks, seed=0)
+    origin = evaluation_origin(build_policy("random", ModelConfig()), tasks, seed=0)
     assert changed_origins({"origins": {"a": origin}}, tasks, layout) == []
     changed = TaskSet(tuple(replace(task, gold=None) for task in tasks))
     (note,) = changed_origins({"origins": {"a": origin}}, changed, layout)
     assert note.startswith("note: annotation_hash was ")
-    larger = build_policy("random", ModelConfig(), "paper").layout
+    larger = build_policy("random", ModelConfig(), Setting("paper")).layout
     assert [it.split()[1] for it in changed_origins({"origins": {"a": origin}}, tasks, larger)] == ["sampler"]
 
 

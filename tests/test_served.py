@@ -11,7 +11,7 @@ from agents.testing import Body, FakeChatServer, Wire, completion, native_call
 from experiments.cli import run as command
 from experiments.evaluate import EvalRun, evaluate, play, read_journal
 from experiments.models import ModelConfig, ServerFlags
-from experiments.policies import Seat, build_policy
+from experiments.policies import Seat, Setting, build_policy
 from experiments.runs import JOURNAL
 from vt_env.config import default_budget
 from vt_env.errors import ConfigError
@@ -47,7 +47,7 @@ def model_at(server: FakeChatServer, **flags) -> ModelConfig:
 
 def played_at(server: FakeChatServer, agent: str = "full", count: int = 1, **flags) -> list[Trajectory]:
     run = EvalRun(agent=agent, model=model_at(server, **flags), batch=4)
-    policy = build_policy(agent, run.model, default_budget(), run.gate, run.batch)
+    policy = build_policy(agent, run.model, Setting(default_budget()), run.gate, run.batch)
     try:
         seats = [Seat(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
         return sorted(play(policy, seats, FakeLibrary(), run), key=lambda it: it.task_id)
@@ -131,7 +131,7 @@ def test_a_request_that_the_server_refuses_spoils_its_own_episode_only():
 
     with FakeChatServer(answer) as server:
         run = EvalRun(agent="full", model=model_at(server), batch=2)
-        policy = build_policy("full", run.model, "default")
+        policy = build_policy("full", run.model)
         marked = fake_task(task_id="b")
         marked = replace(marked, item=replace(marked.item, question="mark?"))
         seats = [Seat(it, 0) for it in (fake_task(task_id="a"), marked, fake_task(task_id="c"))]
@@ -206,6 +206,6 @@ def test_requests_of_different_episodes_are_under_way_at_once(tasks, tmp_path):
 
 def test_a_server_that_is_not_there_or_serves_another_model_is_refused_before_anything_is_played():
     with pytest.raises(ConfigError, match="cannot be reached"):
-        build_policy("full", ModelConfig(backend="openai", server=ServerFlags("http://127.0.0.1:1/v1")), "default")
+        build_policy("full", ModelConfig(backend="openai", server=ServerFlags("http://127.0.0.1:1/v1")))
     with FakeChatServer(looks_then_answers) as server, pytest.raises(ConfigError, match=r"serves fake: give one"):
-        build_policy("full", model_at(server, model="other"), "default")
+        build_policy("full", model_at(server, model="other"))

@@ -17,7 +17,7 @@ from agents.openai_server import ServerConfig
 from experiments.bench.vllm_server import MODEL, serving
 from experiments.evaluate import EvalRun, play
 from experiments.models import BASE_MODEL, ModelConfig, ServerFlags
-from experiments.policies import Seat, build_policy
+from experiments.policies import Seat, Setting, build_policy
 from synth.captioners import Captioner
 from synth.generate import generate, plan_attempts
 from synth.teacher import BatchChatTeacher, ChatTeacher
@@ -135,7 +135,7 @@ def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIC
     library, seats = FakeLibrary((FakeVideo(frame_px=112),)), [Seat(task, 0) for task in fake_tasks(2)]
 
     def played(model: ModelConfig) -> list[Trajectory]:
-        policy = build_policy(agent, model, default_budget())
+        policy = build_policy(agent, model, Setting(default_budget()))
         try:
             return sorted(play(policy, seats, library, EvalRun(agent=agent)), key=lambda it: it.task_id)
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.testing import Body, FakeChatServer, Wire, completion
-from experiments.index_command import IndexRun, library
+from experiments.index_command import IndexRun
 from experiments.text_models import TextConfig
 from vt_env.errors import ConfigError
 from vt_env.types import VideoRef
@@ -24,7 +24,7 @@ def test_a_served_model_sums_subtitles_up_once(tmp_path: Path, monkeypatch: pyte
 
     with FakeChatServer(answer) as server:
         run = IndexRun((Path(NASA.path),), text=TextConfig(summaries_model="fake", summaries_url=server.base_url))
-        for opened in (library(run), pickle.loads(pickle.dumps(library(run)))):
+        for opened in (run.open_library(), pickle.loads(pickle.dumps(run.open_library()))):
             assert opened.open(NASA).subtitles.written_summary("the cleanroom") == "In Maryland, at 00:08."
         assert len(server.requests) == 1
 
@@ -34,7 +34,7 @@ def test_a_server_that_fails_is_one_line_and_no_summary(tmp_path: Path, monkeypa
     with FakeChatServer(lambda body: completion("cut", finish="length")) as server:
         run = IndexRun((Path(NASA.path),), text=TextConfig(summaries_model="fake", summaries_url=server.base_url))
         with pytest.raises(ConfigError, match=r"no summary .*start the server, or leave out") as caught:
-            library(run).open(NASA).subtitles.written_summary("the cleanroom")
+            run.open_library().open(NASA).subtitles.written_summary("the cleanroom")
     assert "\n" not in str(caught.value) and not list((tmp_path / "summaries").glob("*.txt"))
 
 

@@ -133,9 +133,11 @@ def test_a_reply_counts_as_exact_where_each_of_its_tokens_is_the_likeliest():
     assert exact == [True] * replies[0] + [False] * replies[1] + [True] * replies[2]
 
 
-def test_training_resumes_where_it_was_and_leaves_the_tower_alone_between_its_stages_and_the_last(tmp_path, monkeypatch):
+def test_training_resumes_where_it_was_and_leaves_the_tower_alone_but_in_its_stages_and_the_last(tmp_path, monkeypatch):
     stages = [it.name for it in fields(PretrainRun) if isinstance(it.default, StageConfig)]
-    tiny = {name: StageConfig(2 if name in ("vision", "skills", "sight") else 1, batch_size=4, lr=1e-3) for name in stages}
+    tiny = {
+        name: StageConfig(2 if name in ("vision", "skills", "sight") else 1, batch_size=4, lr=1e-3) for name in stages
+    }
     run = PretrainRun(out=tmp_path, scenes=800, workers=0, **tiny)
 
     class Killed(Exception):

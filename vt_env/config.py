@@ -1,9 +1,9 @@
 """Frozen configurations, handed over whole. Presets are functions; `"default"` and `"paper"` name them everywhere."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, suggest
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,28 @@ BUDGETS: Mapping[str, Callable[[], BudgetConfig]] = {
 def resolve_budget(budget: "str | BudgetConfig") -> BudgetConfig:
     """Turn a preset name into its config; a config is returned as it is.
 
+    Args:
+        budget: A name of `BUDGETS`, also with changes (`"paper,max_calls=16,max_frames=128"`), or a config.
+
     Raises:
-        ConfigError: There is no preset of that name.
+        ConfigError: There is no preset or field of that name, or a change is impossible.
     """
     if isinstance(budget, BudgetConfig):
         return budget
-    if budget not in BUDGETS:
-        raise ConfigError(f"budget={budget!r}: allowed are {sorted(BUDGETS)} or a BudgetConfig")
-    return BUDGETS[budget]()
+    name, *changes = budget.split(",")
+    if name not in BUDGETS:
+        raise ConfigError(
+            f"budget={budget!r}: allowed are {', '.join(BUDGETS)}, with changes if need be "
+            f"(default,max_calls=16){suggest(name, BUDGETS)}"
+        )
+    return replace(BUDGETS[name](), **dict(_budget_change(budget, it) for it in changes))
+
+
+def _budget_change(budget: str, change: str) -> tuple[str, int]:
+    known = [it.name for it in fields(BudgetConfig)]
+    name, _, value = change.partition("=")
+    if name not in known:
+        raise ConfigError(f"budget={budget!r}: no field {name!r}; allowed are {', '.join(known)}{suggest(name, known)}")
+    if not value.isdecimal():
+        raise ConfigError(f"budget={budget!r}: {name} is {value!r}; need a whole number, such as {name}=16")
+    return name, int(value)

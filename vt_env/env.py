@@ -80,7 +80,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             tasks: As `vt_env.load_tasks`, or a task set.
             split: As `vt_env.load_tasks`; not used for a task set.
             perception: `"frames"` or `"captions"`: what looking returns.
-            budget: A preset (`"default"`, `"paper"`, `"tiny"`) or a config.
+            budget: A preset (`"default"`, `"paper"`, `"tiny"`), also with changes (`"tiny,max_calls=4"`), or a config.
             rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
             tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
             media: How videos are stored; `None` takes the defaults.

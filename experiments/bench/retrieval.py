@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.index_command import make_encoder
+from experiments.library_config import make_encoder
 from experiments.provenance import machine, package_version
 from experiments.runs import write_json
 from vt_env.config import MediaConfig

@@ -87,7 +87,7 @@ def environment_class(
         tasks: As `vt_env.load_tasks`, or a task set.
         split: As `vt_env.load_tasks`; not used for a task set.
         perception: `"frames"` or `"captions"`: what looking returns.
-        budget: A preset (`"default"`, `"paper"`) or a config.
+        budget: A preset (`"default"`, `"paper"`), also with changes (`"default,max_calls=4"`), or a config.
         tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
         media: How videos are stored; `None` takes the defaults.
         library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.

@@ -1,0 +1,54 @@
+"""How a command opens videos: what is stored of them, and what they are searched with."""
+
+from dataclasses import dataclass, field
+
+from experiments.text_models import TextConfig
+from vt_env.config import MediaConfig
+from vt_env.errors import ConfigError
+from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
+from vt_env.media.video import VideoLibrary
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryConfig:
+    """What every command that opens videos is told. Videos that were indexed with the same are not indexed again."""
+
+    media: MediaConfig = field(default_factory=MediaConfig)
+    """How frames are stored and clips are cut; a model must see frames of the size that it was trained with."""
+    encoder: str = "colours"
+    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
+    the small one of the generated world, once experiments.tiny.dual_encoder has trained it."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """What subtitles are searched and summed up with."""
+    asr: bool = False
+    """Transcribe the audio of videos without subtitles, once a video (extra asr)."""
+    asr_model: str | None = None
+    """With --asr: a folder with a faster-whisper model, or a name that faster-whisper knows; by default the shipped
+    one."""
+
+    def __post_init__(self) -> None:
+        if self.asr_model is not None and not self.asr:
+            raise ConfigError("--asr-model names the model of --asr: add --asr")
+
+    def open_library(self) -> VideoLibrary:
+        """Open the library that a run asks for.
+
+        Raises:
+            ConfigError: The encoder cannot be loaded, or an extra is not installed.
+        """
+        encoder, models = make_encoder(self.encoder), self.text.open()
+        transcribe = (self.asr_model or True) if self.asr else False
+        return VideoLibrary(self.media, encoder=encoder, text_models=models, transcribe=transcribe)
+
+
+def make_encoder(name: str) -> ClipEncoder:
+    """Make a clip encoder by its name on the command line.
+
+    Raises:
+        ConfigError: The checkpoint cannot be loaded.
+    """
+    if name == "colours":
+        return ColourNameEncoder()
+    from vt_env.doors.clip_models import ClipModelEncoder
+
+    return ClipModelEncoder(name)
