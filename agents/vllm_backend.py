@@ -5,6 +5,7 @@ On the CPU it runs in fp32 with 1 GiB of cache; a GPU build takes the checkpoint
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,18 @@ CPU_SETTINGS = {
 """Read by vLLM when it is imported; what is set in the environment already wins."""
 
 
+@dataclass(frozen=True)
+class EngineLimits:
+    """What an engine must hold, and what it may take for that."""
+
+    max_images: int = 64
+    """Images in one conversation."""
+    context_tokens: int | None = None
+    """Longest conversation; `None` takes what the checkpoint can, which may not fit into a GPU."""
+    tensor_parallel: int = 1
+    """GPUs that the model is spread over."""
+
+
 class VllmGenerator:
     """A vision-language checkpoint behind `vllm.LLM`.
 
@@ -27,7 +40,7 @@ class VllmGenerator:
         processor: Its processor, for the end-of-turn token.
         max_new_tokens: Length at which a reply is cut off.
         temperature: 0 takes the likeliest token.
-        max_images: Images one sequence may hold.
+        limits: What the engine must hold.
     """
 
     def __init__(
@@ -36,7 +49,7 @@ class VllmGenerator:
         processor: Any,
         max_new_tokens: int,
         temperature: float = 0.0,
-        max_images: int = 64,
+        limits: EngineLimits = EngineLimits(),
     ) -> None:
         for name, value in CPU_SETTINGS.items():
             os.environ.setdefault(name, value)
@@ -50,7 +63,9 @@ class VllmGenerator:
             enforce_eager=on_cpu,
             # A prompt that is read in parts ends in an error on the CPU where its request has a seed (vLLM 0.32).
             enable_chunked_prefill=not on_cpu,
-            limit_mm_per_prompt={"image": max_images, "video": 0},
+            limit_mm_per_prompt={"image": limits.max_images, "video": 0},
+            max_model_len=limits.context_tokens,
+            tensor_parallel_size=limits.tensor_parallel,
             seed=0,
         )
         config = self._engine.model_config

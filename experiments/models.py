@@ -60,10 +60,21 @@ class ModelConfig:
     """0 takes the likeliest token."""
     max_new_tokens: int = 128
     """Length at which a reply is cut off."""
+    context_tokens: int | None = None
+    """Longest conversation of `vllm`; by default what the checkpoint can, which may not fit into a GPU."""
+    tensor_parallel: int = 1
+    """GPUs that `vllm` spreads the model over."""
     uniform_frames: int = 8
     """Frames that `uniform` is shown."""
     server: ServerFlags = field(default_factory=ServerFlags)
     """The server, for the backend `openai`."""
+
+    def __post_init__(self) -> None:
+        if self.tensor_parallel < 1 or (self.context_tokens is not None and self.context_tokens < 1):
+            raise ConfigError(
+                f"model.tensor_parallel={self.tensor_parallel}, model.context_tokens={self.context_tokens}: need 1 or "
+                "more of each"
+            )
 
 
 class Model(Protocol):
@@ -93,9 +104,9 @@ class Model(Protocol):
 class LocalModel:
     """A checkpoint in this process."""
 
-    def __init__(self, path: str, config: ModelConfig) -> None:
+    def __init__(self, path: str, config: ModelConfig, max_images: int) -> None:
         self._processor = _processor(path)
-        self._generator = _generator(path, self._processor, config)
+        self._generator = _generator(path, self._processor, config, max_images)
         # Transformers reads every prompt anew and pads a batch to its longest; vLLM does neither.
         self.schedule: Schedule = "rounds" if config.backend == "vllm" else "batches"
         engine = "vllm" if config.backend == "vllm" else "transformers"
@@ -107,6 +118,7 @@ class LocalModel:
                 "torch": package_version("torch"),
                 "temperature": config.temperature,
                 "max_new_tokens": config.max_new_tokens,
+                "context_tokens": self._generator.context_tokens,
             },
         }
 
@@ -180,18 +192,19 @@ class ServedModel:
         self.client.close()
 
 
-def load_model(config: ModelConfig, path: str, concurrency: int) -> Model:
+def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int) -> Model:
     """Load a checkpoint, or connect to a server.
 
     Args:
         config: Backend and sampling.
         path: The checkpoint; not used for a server.
         concurrency: Requests under way at once, for a server.
+        max_images: Images in one conversation, for an engine in this process.
 
     Raises:
         ConfigError: There is no checkpoint, or the server does not serve.
     """
-    return ServedModel(config, concurrency) if config.backend == "openai" else LocalModel(path, config)
+    return ServedModel(config, concurrency) if config.backend == "openai" else LocalModel(path, config, max_images)
 
 
 def _served_name(served: Sequence[str], flags: ServerFlags) -> str:
@@ -238,12 +251,13 @@ def _processor(path: str) -> Any:
         ) from error
 
 
-def _generator(path: str, processor: Any, config: ModelConfig) -> Any:
+def _generator(path: str, processor: Any, config: ModelConfig, max_images: int) -> Any:
     # One of two heavy libraries, and only where a language model plays.
     if config.backend == "vllm":
-        from agents.vllm_backend import VllmGenerator
+        from agents.vllm_backend import EngineLimits, VllmGenerator
 
-        return VllmGenerator(path, processor, config.max_new_tokens, config.temperature)
+        limits = EngineLimits(max_images, config.context_tokens, config.tensor_parallel)
+        return VllmGenerator(path, processor, config.max_new_tokens, config.temperature, limits)
     from agents.hf_backend import TransformersGenerator
 
     return TransformersGenerator(path, processor, config.max_new_tokens, config.temperature)

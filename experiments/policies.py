@@ -172,7 +172,7 @@ def build_policy(
         return Policy(name, layout, _agents(name, layout))
     chosen = gate or GateConfig()
     inner = chosen.agent if name == "gated" else name
-    loaded = load_model(model, _checkpoint(inner, model), concurrency)
+    loaded = load_model(model, _checkpoint(inner, model), concurrency, layout.budget.max_frames)
     if layout.perception == "frames":
         loaded.check_frames(layout.media.frame_px)
     players = _gated(chosen, layout, loaded) if name == "gated" else _model_players(name, layout, loaded)

@@ -137,9 +137,10 @@ def _processor(path: str) -> Any:
 
 def _generator(config: SamplingConfig, processor: Any) -> Generator:
     if config.backend == "vllm":
-        from agents.vllm_backend import VllmGenerator
+        from agents.vllm_backend import EngineLimits, VllmGenerator
 
-        return VllmGenerator(config.model, processor, config.max_new_tokens, config.temperature)
+        limits = EngineLimits(max_images=resolve_budget(config.budget).max_frames)
+        return VllmGenerator(config.model, processor, config.max_new_tokens, config.temperature, limits)
     from agents.hf_backend import TransformersGenerator
 
     return TransformersGenerator(config.model, processor, config.max_new_tokens, config.temperature)

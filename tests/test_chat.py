@@ -175,13 +175,15 @@ def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it
 def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, checkpoint):
     pytest.importorskip("vllm")
     from agents.hf_backend import TransformersGenerator
-    from agents.vllm_backend import VllmGenerator
+    from agents.vllm_backend import EngineLimits, VllmGenerator
 
     conversations = [Conversation(n, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
     sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
     seeds = [0] * len(sequences)
     expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
-    got = VllmGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
+    engine = VllmGenerator(checkpoint, processor, max_new_tokens=12, limits=EngineLimits(3, context_tokens=1024))
+    assert engine.context_tokens == 1024
+    got = engine.generate(sequences, seeds)
     assert [it.ids for it in got] == [it.ids for it in expected]
     for one, other in zip(got, expected, strict=True):
         np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-3)
