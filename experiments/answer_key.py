@@ -1,27 +1,37 @@
 """Questions answered at once with the key: what a policy without tools is trained on.
 
     vt-env key --tasks world/all --frames 8 --out runs/uniform-data
+    vt-env key --tasks world/all --looks retrieval --budget tiny --out runs/direct-data
 
-The counterpart of `vt-env synth` for `uniform` and `blind`: the same questions, the same trainer (`vt-env sft --tools
-none`), and nothing to explore. Whether frames spread evenly are enough can then be told from what was not learned.
+The counterpart of `vt-env synth` for `uniform`, `blind`, `retrieval-only` and the first stage of the confidence gate:
+the same questions, the same trainer, and nothing to explore. Each stands there as the policy is shown it, with no call
+left. Whether such frames are enough can then be told from what was not learned; learned beside searches (`vt-env sft
+--trajectories A B`) they make a model that answers both ways.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from agents.rollout import run_episode
+from tqdm import tqdm
+
+from agents.direct import OneTurnPolicy, RetrievedClips
+from agents.gate import gate_looks
+from agents.rollout import AgentBatch, run_many
 from experiments.library_config import LibraryConfig
 from experiments.runs import open_run
 from vt_env.actions import render_action
 from vt_env.benchmarks.guard import refuse_training
-from vt_env.config import BudgetConfig, EnvConfig
+from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
 from vt_env.env import make_episode
 from vt_env.errors import ConfigError
-from vt_env.media.video import VideoLibrary
+from vt_env.prompts import left_text
+from vt_env.sources import Library
 from vt_env.tasks import Task, load_tasks
+from vt_env.tools import tools_for
 from vt_env.trajectory import Trajectory, write_trajectories
-from vt_env.types import Answer, Observation
+from vt_env.types import Answer, Observation, Remaining
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
 
@@ -38,13 +48,18 @@ class KeyRun(LibraryConfig):
     """Split of the tasks. What is trained on must not be evaluated on."""
     limit: int | None = None
     """Take only the first so many tasks."""
+    looks: Literal["uniform", "retrieval"] = "uniform"
+    """What is shown with the question: frames spread over the video, or the clips that retrieval finds for it."""
     frames: int = 8
-    """Frames spread over the video and shown with the question; 0 for the question alone."""
+    """With `uniform`: how many frames; 0 for the question alone."""
+    budget: str = "default"
+    """With `retrieval`: the budget whose first stage is shown, as of the agents `gated` and `retrieval-only`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.frames < 0 or (self.limit is not None and self.limit < 1):
             raise ConfigError(f"frames={self.frames}, limit={self.limit}: need 0 or more, and 1 or more")
+        resolve_budget(self.budget)
 
 
 def main(config: KeyRun) -> Path:
@@ -61,25 +76,57 @@ def main(config: KeyRun) -> Path:
     refuse_training(tasks)
     chosen = list(tasks if config.limit is None else tasks.head(config.limit))
     with open_run(config.out, "key", config) as run:
-        answered = list(answer_all(chosen, config.open_library(), config.frames))
+        answered = list(answer_all(chosen, config.open_library(), *budget_and_looks(config)))
         write_trajectories(config.out / TRAJECTORIES_FILE, answered)
         run.metric({"event": "written", "trajectories": len(answered)})
     print(f"{len(answered)} answers in {config.out / TRAJECTORIES_FILE}")
     return config.out
 
 
-def answer_all(tasks: Sequence[Task], library: VideoLibrary, frames: int) -> Iterator[Trajectory]:
-    """Answer each question at once, with so many frames of the video beside it.
+def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | None]:
+    """Say what `answer_all` needs for what a run shows."""
+    if config.looks == "uniform":
+        return spread_frames(config.frames), None
+    budget = resolve_budget(config.budget)
+    looks = gate_looks(budget)
+    return replace(budget, max_calls=looks.calls, global_frames=0), looks
+
+
+def spread_frames(count: int) -> BudgetConfig:
+    """Make the budget of an episode that shows so many frames with its question."""
+    return BudgetConfig(max_calls=1, max_frames=count + 1, frames_per_zoom=1, global_frames=count)
+
+
+def answer_all(
+    tasks: Sequence[Task], library: Library, budget: BudgetConfig, looks: RetrievedClips | None = None
+) -> Iterator[Trajectory]:
+    """Answer each question at once, beside what is shown of the video.
+
+    Args:
+        tasks: The questions.
+        library: Opens their videos.
+        budget: Frames that are shown with the question, and what looks may spend.
+        looks: What is looked at before the answer.
 
     Raises:
         ConfigError: A task has no answer key.
     """
-    budget = BudgetConfig(max_calls=1, max_frames=frames + 1, frames_per_zoom=1, global_frames=frames)
-    for task in tasks:
+    tools = () if looks is None else tools_for("frames")
+    for task in tqdm(tasks, "answers", disable=None):
         if task.gold is None:
             raise ConfigError(f"{task.item.task_id}: its answer is not known; take tasks with answers")
         agent = KnowsTheAnswer(task.item.options[task.gold.answer_idx])
-        yield run_episode(agent, make_episode(task, library, EnvConfig("frames", budget), ()), policy_name="key")
+        episode = make_episode(task, library, EnvConfig("frames", budget), tools)
+        (played,) = run_many(OneTurnPolicy(AgentBatch([agent]), looks), [episode], policy_name="key")
+        yield at_once(played)
+
+
+def at_once(played: Trajectory) -> Trajectory:
+    """Put what was looked at before the answer beside the question, as `agents.direct.seen_so_far` shows it."""
+    seen = {ref.time_s: ref for ref in played.frames}
+    text = played.prompt_text.rpartition("Left: ")[0] + left_text(Remaining(0, 0), played.perception)
+    frames = tuple(seen[time_s] for time_s in sorted(seen))
+    return replace(played, prompt_text=text, prompt_frames=frames, prompt_frames_hash="", turns=played.turns[-1:])
 
 
 class KnowsTheAnswer:

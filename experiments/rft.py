@@ -111,7 +111,7 @@ def main(config: RFTRun) -> Path:
             # The sampler's memory is needed now.
             gc.collect()
         if not config.only_sample and not (config.out / MODEL_FOLDER).exists():
-            train(config, dataset, config.out, run)
+            train(config, (dataset,), config.out, run)
     return config.out
 
 

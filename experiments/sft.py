@@ -5,8 +5,9 @@ the tiny base model's own skills. Interrupted, it goes on from its last checkpoi
 unbroken run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -88,8 +89,9 @@ class SFTRun(SFTSettings):
     """Where the other settings come from, unless they are given: `experiments.sft.PRESETS`."""
     out: Path = Path("runs/sft")
     """Run directory; the model lands in its `model` folder, and an interrupted run goes on there."""
-    trajectories: Path = Path("runs/synth/dataset")
-    """Folder of a data set, or a JSONL file. `tasks` are those it was made from, which know where the videos lie."""
+    trajectories: tuple[Path, ...] = (Path("runs/synth/dataset"),)
+    """Folders of data sets, or JSONL files, taken together. `tasks` are those they were made from, which know where the
+    videos lie."""
 
 
 PRESETS: Mapping[str, SFTRun] = {
@@ -132,12 +134,12 @@ def main(config: SFTRun) -> Path:
     return config.out
 
 
-def train(config: SFTSettings, trajectories: Path, out: Path, run: Run | None) -> None:
+def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run | None) -> None:
     """Train in an open run directory, from its last checkpoint if there is one, and save the model.
 
     Args:
         config: How.
-        trajectories: Folder of a data set, or a JSONL file.
+        trajectories: Folders of data sets, or JSONL files.
         out: The run directory.
         run: Where metrics go; `None` in all processes but the first.
     """
@@ -155,21 +157,20 @@ def train(config: SFTSettings, trajectories: Path, out: Path, run: Run | None) -
     save_trained(trainer, config, out)
 
 
-def _learned(config: SFTSettings, trajectories: Path) -> TrajectoryRows:
+def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRows:
     """Return the rows that trajectories are.
 
     Raises:
         DataError: None of them ends in an answer, none of the answers is right, or a weight is of no family.
     """
-    read = list(load_trajectories(trajectories))
+    named = ", ".join(map(str, trajectories))
+    read = list(chain.from_iterable(map(load_trajectories, trajectories)))
     learned = TrajectoryRows(read, load_tasks(config.tasks, config.split), config.open_library(), config.tools)
     if not len(learned):
-        raise DataError(
-            f"{trajectories}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth"
-        )
+        raise DataError(f"{named}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth")
     if not learned.right:
         raise DataError(
-            f"{trajectories}: all {len(learned)} answers are wrong, so there is nothing to learn; write others with "
+            f"{named}: all {len(learned)} answers are wrong, so there is nothing to learn; write others with "
             "vt-env synth, with a better teacher or more --samples"
         )
     learned.weights(config.weights)

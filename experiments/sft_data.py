@@ -19,12 +19,12 @@ from agents.base import Conversation, Message
 from agents.chat import ChatTokens, images_of
 from synth.dataset import read_dataset
 from vt_env.errors import DataError
-from vt_env.prompts import system_text
+from vt_env.prompts import left_text, system_text
 from vt_env.sources import Library
 from vt_env.tasks import TaskSet
 from vt_env.tools import ToolChoice, tools_for
 from vt_env.trajectory import Trajectory, read_trajectories
-from vt_env.types import FrameBatch, FrameRef, Observation, StopReason
+from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReason
 
 IGNORED = -100
 """Label of a token that is not trained on."""
@@ -114,8 +114,7 @@ class TrajectoryRows:
         ]
         conversation = Conversation(0, [opening, *results], [turn.text for turn in turns])
         answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
-        schemas = tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
-        return Row((*conversation.messages(system_text()), answer), schemas)
+        return Row((*conversation.messages(system_text()), answer), self._schemas(trajectory))
 
     def weights(self, of_families: Mapping[str, float]) -> list[float]:
         """Return the weight of each row by its question family, 1 where that is not named.
@@ -141,6 +140,12 @@ class TrajectoryRows:
             + FRAME_LENGTH * len(it.frames)
             for it in self._trajectories
         ]
+
+    def _schemas(self, trajectory: Trajectory) -> tuple[dict[str, Any], ...]:
+        # Who must answer at once is offered no tool: `agents.direct.OneTurnPolicy`, and the confidence gate at first.
+        if trajectory.prompt_text.endswith(left_text(Remaining(0, 0), trajectory.perception)):
+            return ()
+        return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
 
     def _frames(self, trajectory: Trajectory, refs: Sequence[FrameRef]) -> FrameBatch | None:
         if not refs:

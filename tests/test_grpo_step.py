@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 def taught(folder):
     run = SFTRun(
         out=folder / "sft",
-        trajectories=folder / "trajectories.jsonl",
+        trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
         steps=160,

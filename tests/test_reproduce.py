@@ -1,4 +1,4 @@
-"""The table of results: every policy is planned, seeds are told apart, and one without tools gets data of its own."""
+"""The table of results: every policy is planned, and seeds are told apart."""
 
 import json
 import os
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments.answer_key import answer_all
 from experiments.episode_facts import EpisodeFacts, facts_of
 from experiments.grpo_config import GRPORun
 from experiments.policies import BASE_MODEL
@@ -18,7 +17,6 @@ from experiments.reproduce_sizes import PRESETS
 from experiments.runs import open_run
 from experiments.seed_table import SHARED, make_table, render_table
 from tests.test_metrics import episode
-from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.world.families import ALL_FAMILIES
 
 HERE = Path(__file__).parents[1]
@@ -73,14 +71,6 @@ def test_seeds_are_averaged_and_shown_one_by_one():
     assert {seed: row.difference for seed, row in pair.by_seed.items()} == {0: 0.5, 1: 0.25}
     text = render_table(table)
     assert "| sft | 0.38 |" in text and "| 0.25, 0.50 |" in text and "8 frames would reach 0.50" in text
-
-
-def test_a_policy_without_tools_is_taught_the_answer_beside_its_frames():
-    library = FakeLibrary((FakeVideo(frame_px=112),))
-    tasks = list(fake_tasks())
-    for task, answered in zip(tasks, answer_all(tasks, library, frames=4), strict=True):
-        assert answered.correct and len(answered.turns) == 1 and len(answered.prompt_frames) == 4
-        assert answered.turns[0].text == f"<answer>{task.item.options[task.gold.answer_idx]}</answer>"
 
 
 @pytest.mark.train

@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     write_training_folder(folder)
     return SFTRun(
         out=folder / "unbroken",
-        trajectories=folder / "trajectories.jsonl",
+        trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
         skills_share=0.3,

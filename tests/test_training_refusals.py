@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 def sft_run(folder, **changes) -> SFTRun:
     run = SFTRun(
         out=folder / "sft",
-        trajectories=folder / "trajectories.jsonl",
+        trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
         steps=3,
@@ -65,7 +65,7 @@ def test_a_data_set_of_wrong_answers_is_refused(folder):
 def test_an_empty_data_set_is_refused(folder, tmp_path):
     (tmp_path / "none.jsonl").write_text("")
     with pytest.raises(DataError) as error:
-        sft(sft_run(folder, out=tmp_path / "run", trajectories=tmp_path / "none.jsonl"))
+        sft(sft_run(folder, out=tmp_path / "run", trajectories=(tmp_path / "none.jsonl",)))
     assert "of 0 trajectories none ends in an answer" in one_line(error)
 
 
