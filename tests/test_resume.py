@@ -42,9 +42,9 @@ def run(tmp_path_factory):
 
 
 def flags(run: SFTRun) -> list[str]:
-    given = ("out", "trajectories", "model", "tasks", "skills_share", "steps", "batch_size", "accumulation")
-    given += ("save_steps", "threads")
-    return [word for name in given for word in (f"--{name.replace('_', '-')}", str(getattr(run, name)))]
+    given = ("out", "model", "tasks", "skills_share", "steps", "batch_size", "accumulation", "save_steps", "threads")
+    words = [word for name in given for word in (f"--{name.replace('_', '-')}", str(getattr(run, name)))]
+    return [*words, "--trajectories", *map(str, run.trajectories)]
 
 
 def kill_while_it_saves(run: SFTRun, step: int) -> None:
