@@ -6,6 +6,8 @@ for success, 1 for a failure of ours or of the machine, 2 for what the caller ca
 """
 
 import importlib
+import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,7 +72,16 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        try:
+            code = run(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _has_lost_its_reader():
+            raise
+        code = EXIT_FAILED
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -102,6 +113,18 @@ def run(arguments: Sequence[str]) -> int:
         command = " ".join(["vt-env", *map(quote, arguments)])
         print(f"\nvt-env: interrupted; what is finished is kept; run again: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _has_lost_its_reader() -> bool:
+    """Tell whether nobody reads standard output any more, as after `| head`; if so, let the rest of it go nowhere."""
+    output = sys.stdout.fileno()
+    watched = select.poll()
+    watched.register(output, 0)
+    if not any(event & select.POLLERR for _, event in watched.poll(0)):
+        return False
+    # Python flushes once more at exit, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def usage() -> str:

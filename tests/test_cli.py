@@ -1,5 +1,6 @@
 """The command line answers in one line what the caller can mend, and help waits for no library it does not need."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,12 @@ def test_what_the_caller_can_mend_is_one_line_and_exit_code_2(arguments, message
     assert run(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("vt-env: ") and message in error and error.count("\n") == 1
+
+
+def test_a_reader_that_leaves_early_is_no_failure_to_complain_of():
+    piped = f"{shlex.quote(sys.executable)} -m experiments.cli eval --help | true"
+    done = subprocess.run(piped, shell=True, cwd=HERE, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
 
 
 def test_a_misspelt_flag_is_answered_by_the_nearest_one(capsys):
