@@ -8,6 +8,7 @@ for success, 1 for a failure of ours or of the machine, 2 for what the caller ca
 import importlib
 import os
 import select
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,6 +82,9 @@ def main() -> None:
         if not _has_lost_its_reader():
             raise
         code = EXIT_FAILED
+    if code == EXIT_INTERRUPTED:
+        # `uv run` passes a Ctrl-C on that the process has had already; a second one ends it, whatever it waits for.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
     sys.exit(code)
 
 
