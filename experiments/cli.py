@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
+from types import FrameType
 from typing import Any
 
 from vt_env.errors import ConfigError, VtEnvError, suggest
@@ -83,8 +84,8 @@ def main() -> None:
             raise
         code = EXIT_FAILED
     if code == EXIT_INTERRUPTED:
-        # `uv run` passes a Ctrl-C on that the process has had already; a second one ends it, whatever it waits for.
-        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+        # `uv run` passes on a Ctrl-C that this process has had already; only one more ends it while it cleans up.
+        signal.signal(signal.SIGINT, _overlook_one)
     sys.exit(code)
 
 
@@ -117,6 +118,10 @@ def run(arguments: Sequence[str]) -> int:
         command = " ".join(["vt-env", *map(quote, arguments)])
         print(f"\nvt-env: interrupted; what is finished is kept; run again: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _overlook_one(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _has_lost_its_reader() -> bool:
