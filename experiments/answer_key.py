@@ -6,7 +6,7 @@
 The counterpart of `vt-env synth` for `uniform`, `blind`, `retrieval-only` and the first stage of the confidence gate:
 the same questions, the same trainer, and nothing to explore. Each stands there as the policy is shown it, with no call
 left. Whether such frames are enough can then be told from what was not learned; learned beside searches (`vt-env sft
---trajectories A B`) they make a model that answers both ways.
+--trajectories A B`) they are meant for a model that answers both ways.
 """
 
 from collections.abc import Iterator, Sequence
