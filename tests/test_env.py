@@ -198,6 +198,15 @@ def test_a_broken_video_is_an_error_and_not_a_reward():
     assert env.episode is not None and env.episode.invalid is not None
 
 
+def test_a_reset_that_fails_leaves_no_episode_to_go_on_with():
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(ConfigError):
+        env.reset(options={"task_id": "none"})
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(Answer("47"))
+
+
 def test_wrong_arguments_are_refused_when_the_environment_is_made():
     for wrong in (
         {"perception": "ears"},
@@ -210,6 +219,16 @@ def test_wrong_arguments_are_refused_when_the_environment_is_made():
     ):
         with pytest.raises(ConfigError):
             make(**wrong)
+    for kind, wrong in (
+        (MediaConfig, {"frame_px": 0}),
+        (MediaConfig, {"frame_px": -28}),
+        (MediaConfig, {"frame_rate_hz": float("nan")}),
+        (MediaConfig, {"clip_s": float("inf")}),
+        (BudgetConfig, {"max_calls": 2.5}),
+        (BudgetConfig, {"max_frames": True}),
+    ):
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))}="):
+            kind(**wrong)
 
 
 def test_stepping_before_the_first_reset_is_refused():

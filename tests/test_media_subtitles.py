@@ -95,7 +95,15 @@ def test_subtitles_in_their_many_habits(text: str, expected: list[tuple[float, f
 
 @pytest.mark.parametrize(
     "timing",
-    ["00:02,000 --> 00:01,000", "00:02,000 --> 00:02,000", "00:02,000 --> soon", "-00:01,000 --> 00:02,000", "-->"],
+    [
+        "00:02,000 --> 00:01,000",
+        "00:02,000 --> 00:02,000",
+        "00:02,000 --> soon",
+        "-00:01,000 --> 00:02,000",
+        "-->",
+        "9" * 5000 + ":00:01 --> 00:02",
+        "00:01 --> " + "9" * 400 + ":00:02",
+    ],
 )
 def test_lines_with_broken_times_are_left_out_and_counted(timing: str, tmp_path: Path) -> None:
     (tmp_path / "some.srt").write_text(f"1\n{timing}\nbroken\n\n2\n00:00:03,000 --> 00:00:04,000\ngood\n")
@@ -241,6 +249,12 @@ def test_a_broken_caption_is_refused_with_its_line(row: str, tmp_path: Path) -> 
     with pytest.raises(DataError, match=r"c\.jsonl, line 2: ") as caught:
         load_captions(tmp_path / "c.jsonl")
     assert "\n" not in str(caught.value)
+
+
+def test_a_captions_file_without_captions_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text("\n")
+    with pytest.raises(DataError, match=r"c\.jsonl: no captions in it"):
+        load_captions(tmp_path / "c.jsonl")
 
 
 class Topics:

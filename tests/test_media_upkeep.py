@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from videos import VideoSpec, read_index, write_video
 
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
+from vt_env.media import decoded
 from vt_env.media.cache import build_once
 from vt_env.media.sealed import read_sealed, seal, unseal, write_sealed
 from vt_env.media.store import build_store
@@ -185,6 +187,18 @@ def test_what_a_killed_builder_left_goes_and_what_a_live_one_writes_stays(tmp_pa
 
     build_once(tmp_path / "stores" / "alive", build)
     assert sorted(it.name for it in (tmp_path / "stores").iterdir()) == ["alive", "alive.lock"]
+
+
+def test_a_decoded_frame_that_is_being_written_stays_and_one_that_was_left_half_written_goes(cache: Path) -> None:
+    half = cache / "frames" / "half.building"
+    half.write_bytes(bytes(1000))
+    collecting = Thread(target=collect, args=(cache, NOTHING_MORE, 0.0))
+    with decoded.locked_total(cache / "frames"):
+        collecting.start()
+        collecting.join(0.2)
+        assert half.exists()
+    collecting.join()
+    assert not half.exists()
 
 
 def test_decoded_frames_are_the_same_whether_they_were_kept_or_not(media: Path, tmp_path: Path) -> None:

@@ -73,6 +73,21 @@ def test_a_file_that_has_changed_is_opened_anew(library: VideoLibrary, tmp_path:
     assert library.open(ref).duration_s == pytest.approx(5)
 
 
+@pytest.mark.parametrize("kind", ["subtitles", "captions"])
+def test_subtitles_and_captions_that_have_changed_are_read_anew(
+    library: VideoLibrary, tmp_path: Path, kind: str
+) -> None:
+    write_video(tmp_path / "v.mp4", VideoSpec(frames=20))
+    beside = tmp_path / "beside"
+    ref = VideoRef("v", str(tmp_path / "v.mp4"), **{f"{kind}_path": str(beside)})
+    for text in ("old words", "new words in place of them"):
+        cue = f"1\n00:00:00,000 --> 00:00:01,000\n{text}\n"
+        caption = json.dumps({"start_s": 0, "end_s": 1, "text": text})
+        beside.write_text(cue if kind == "subtitles" else caption)
+        video = library.open(ref)
+        assert [it.text for it in (video.subtitles.lines if kind == "subtitles" else video.captions or ())] == [text]
+
+
 def test_only_so_many_videos_are_kept_open(ref: VideoRef, tmp_path: Path) -> None:
     library = VideoLibrary(MediaConfig(), tmp_path, max_open=2)
     refs = [replace(ref, handle=handle) for handle in "abc"]

@@ -10,7 +10,7 @@ from vt_env.episode import Episode
 from vt_env.errors import ConfigError
 from vt_env.reward import TERMS, FinishedEpisode, resolve_rewards
 from vt_env.testing import FakeVideo, fake_task
-from vt_env.types import Action, Answer, ToolCall
+from vt_env.types import Action, Answer, Interval, SubtitleLine, ToolCall
 
 SMALL = BudgetConfig(max_calls=3, max_frames=5, frames_per_zoom=2)
 LOOK = ToolCall("frame_zoom", {"start_s": "05:20", "end_s": "05:40"})
@@ -41,6 +41,30 @@ def test_viewing_everything_earns_little_evidence_and_viewing_twice_counts_once(
     assert terms_of(LOOK, LOOK, Answer("47"))["evidence"] == pytest.approx(20 / 26)
     inside = ToolCall("frame_zoom", {"start_s": "05:25", "end_s": "05:30"})
     assert terms_of(LOOK, inside, Answer("47"))["evidence"] == pytest.approx(20 / 26)
+
+
+def test_reading_subtitles_where_nobody_speaks_is_no_evidence():
+    silent = ToolCall("subtitle_zoom", {"start_s": "05:20", "end_s": "05:46"})
+    assert terms_of(silent, Answer("47"))["evidence"] == 0
+    task = fake_task()
+    video = FakeVideo(subtitle_lines=(SubtitleLine(Interval(310, 330), "a red square"),))
+    episode = Episode(task.item, task.gold, video, EnvConfig(budget=SMALL))
+    episode.start()
+    episode.apply(silent)
+    # What was said about 320 to 330 counts, what was said before was not asked for.
+    assert [turn.viewed for turn in episode.turns] == [(Interval(320, 330),)]
+
+
+def test_frames_are_dear_as_shares_of_those_that_could_be_asked_for():
+    # A budget of 32 global frames for a video that has 10: they are shown, and cost nothing.
+    task, budget = fake_task(), BudgetConfig(max_calls=3, max_frames=40, frames_per_zoom=8, global_frames=32)
+    episode = Episode(task.item, task.gold, FakeVideo(duration_s=10.0), EnvConfig(budget=budget))
+    episode.start()
+    shown = len(episode.prompt_frames)
+    episode.apply(ToolCall("frame_zoom", {"start_s": "00:00", "end_s": "00:10"}))
+    episode.apply(Answer("47"))
+    asked = len(episode.turns[0].frames)
+    assert shown == 10 and episode.reward_terms()["frame_cost"] == pytest.approx(-asked / (40 - shown))
 
 
 def answered_early(finished: FinishedEpisode) -> float:

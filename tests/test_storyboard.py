@@ -41,12 +41,12 @@ def test_a_board_grows_with_the_episode_and_shows_the_pixels_of_its_frames():
 def test_the_bar_is_dark_where_frames_were_seen_and_light_where_text_was_read():
     episode = started(BudgetConfig(max_calls=4, max_frames=16))
     episode.apply(LOOK)
-    episode.apply(ToolCall("subtitle_zoom", {"start_s": 0.0, "end_s": 60.0}))
+    episode.apply(ToolCall("subtitle_zoom", {"start_s": 0.0, "end_s": 192.0}))
     pixels = np.asarray(draw_storyboard(episode))
     dark, light = (np.argwhere((pixels == rgb).all(axis=2)) for rgb in ((31, 95, 168), (169, 196, 228)))
     # 936 pixels of bar for 600 seconds.
     assert (dark[:, 1].min(), dark[:, 1].max()) == (12 + 320 * 936 // 600, 12 + 340 * 936 // 600)
-    assert (light[:, 1].min(), light[:, 1].max()) == (12, 12 + 60 * 936 // 600)
+    assert (light[:, 1].min(), light[:, 1].max()) == (12 + 190 * 936 // 600, 12 + 192 * 936 // 600)
 
 
 def test_what_was_thought_stands_above_the_action():
@@ -70,3 +70,12 @@ def test_the_transcript_holds_every_action_and_observation():
     text = transcript(episode)
     assert text.startswith("Question: ") and text.endswith("> <answer>47</answer>\nThe episode is over.")
     assert all(turn.observation_text in text for turn in episode.turns)
+
+
+def test_a_board_of_fixed_size_shows_what_was_done_however_many_frames_come_with_the_question():
+    episode = started(paper_budget())
+    boards = [draw_storyboard(episode, (960, 720))]
+    for action in (LOOK, Answer("47")):
+        episode.apply(action)
+        boards.append(draw_storyboard(episode, (960, 720)))
+    assert len({board.tobytes() for board in boards}) == 3

@@ -1,5 +1,6 @@
 """Tasks from a user's own file: three fields are enough, and every mistake names its line and its remedy."""
 
+import codecs
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,10 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
         ({**ROW, "answer": 1.0}, "need 0 to 3"),
         ({**ROW, "answer": "Paris"}, "answer='Paris'; need 0 to 3"),
         ({**ROW, "answer": 1, "evidence": [[5, 4]]}, r"need \[\[start_s, end_s\], ...\]"),
+        ({**ROW, "answer": 1, "evidence": [[0, 10**400]]}, r"need \[\[start_s, end_s\], ...\]"),
+        ({**ROW, "video": "あ" * 100}, "File name too long"),
+        ({**ROW, "question": "half a \ud83d"}, "question: not valid Unicode"),
+        ({**ROW, "options": ["Oslo", "\ud83d"]}, "options: not valid Unicode"),
         ({**ROW, "answer": 1, "evidence": [5]}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": "here"}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": [[1, 2]], "evidence_boxes": [[0, 0, 1]]}, "evidence_boxes=.*one for each"),
@@ -150,6 +155,18 @@ def test_a_mistake_names_the_file_the_line_and_the_remedy(tmp_path: Path, row: d
     with pytest.raises(DataError, match=message) as error:
         load_tasks(path)
     assert str(error.value).startswith(f"{path}:3: ") and "\n" not in str(error.value) and len(str(error.value)) < 400
+
+
+def test_nothing_known_may_be_written_as_null_and_editors_may_mark_the_file(tmp_path: Path):
+    path = write(tmp_path, {**ROW, "answer": 1, "evidence": None, "evidence_boxes": None})
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    (task,) = load_tasks(path)
+    assert task.gold == Gold(1, ())
+
+
+def test_more_options_than_letters_are_refused_by_the_record_itself():
+    with pytest.raises(ValueError, match="need 2 to 26, all different"):
+        replaced(options=tuple(map(str, range(27))))
 
 
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path):
@@ -226,7 +243,6 @@ def test_a_sound_set_has_no_findings():
         (replaced(Gold(-1)), "fake/0: answer_idx=-1; need 0 to 3"),
         (replaced(options=("Oslo", "oslo.", "Lima")), "fake/0: option "),
         (replaced(options=("Oslo!", "?")), "fake/0: option '?' is not read as itself"),
-        (replaced(options=tuple(map(str, range(27)))), "fake/0: 27 options; at most 26 can be lettered"),
         (replaced(Gold(0, (Interval(1, 2),), (Box(0, 0, 1, 1),) * 2)), "fake/0: 2 boxes for 1 evidence intervals"),
         (replaced(Gold(0, (Interval(1, 2), Interval(500, 602)))), "fake/0: evidence 08:20-10:02 ends after the video"),
         (replaced(Gold(0, (Interval(590, 600.4),))), ""),

@@ -15,6 +15,7 @@ from vt_env.arguments import check_arguments
 from vt_env.errors import ConfigError, ToolError
 from vt_env.tool import Tool, ToolFunction
 from vt_env.tools import DEFAULT_TOOLS, PAPER_TOOLS, Playing, frame_zoom, tools_for
+from vt_env.types import Interval
 
 ALL_TOOLS = {tool.name: tool for perception in ("frames", "captions") for tool in tools_for(perception)}
 DURATION_S = 600.4
@@ -200,6 +201,7 @@ def test_functions_alone_are_added_to_the_default_and_names_choose():
     assert [tool.name for tool in tools_for("frames", ["frame_zoom", brightness])] == ["frame_zoom", "brightness"]
     assert tools_for("frames", [Tool.of(brightness), "paper"])[0].name == "brightness"
     assert [tool.name for tool in tools_for("captions", "caption_zoom")] == ["caption_zoom"]
+    assert tools_for("frames", brightness) == tools_for("frames", [brightness])
 
 
 @pytest.mark.parametrize(
@@ -209,6 +211,7 @@ def test_functions_alone_are_added_to_the_default_and_names_choose():
         (["caption_zoom"], "needs perception='captions'"),
         (["frame_zoom", "default"], "names must differ"),
         ([frame_zoom], "names must differ"),
+        ([], "'none' offers no tool"),
     ],
 )
 def test_tools_that_cannot_be_offered_are_refused(tools: list[Any], message: str):
@@ -273,7 +276,15 @@ def test_an_end_just_past_the_video_is_its_end_since_mm_ss_is_rounded():
         check("frame_zoom", {"start_s": "09:50", "end_s": "10:02"})
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [("05:40", "05:20"), (5, 5), (600.3, 600.2)])
+@pytest.mark.parametrize("copied", ["03:10", 190, 190.0])
+def test_an_interval_shorter_than_a_second_is_found_by_the_times_that_are_shown(copied: object):
+    shown = str(Interval(190.2, 190.9))
+    assert shown == "03:10-03:10"
+    checked = check("frame_zoom", {"start_s": copied, "end_s": copied})
+    assert (checked["start_s"], checked["end_s"]) == (190, 191)
+
+
+@pytest.mark.parametrize(("start_s", "end_s"), [("05:40", "05:20"), (5.5, 5.5), (600.3, 600.2)])
 def test_a_reversed_or_empty_interval_is_refused_with_the_duration(start_s: object, end_s: object):
     with pytest.raises(ToolError, match=r"is not before end_s=.*the video is 10:00 long; give the earlier time first"):
         check("frame_zoom", {"start_s": start_s, "end_s": end_s})

@@ -170,3 +170,26 @@ def test_what_is_filmed_changes_with_every_action():
         pictures.append(env.render())
     assert all(isinstance(it, np.ndarray) and it.dtype == np.uint8 for it in pictures)
     assert not np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
+
+
+def test_an_episode_that_is_cut_off_counts_as_wrong():
+    env = TaskCurriculum(make(max_episode_steps=1), [lambda item: True] * 2, promote_at=1.0, window=1)
+    env.reset(seed=0)
+    assert env.step(LOOK)[3] and env.stage == 0
+
+
+def test_a_budget_that_does_not_fit_is_refused_before_it_is_played():
+    with pytest.raises(ConfigError, match=r"budget.max_calls=4: need 1 or less"):
+        BudgetCurriculum(make(budget=TIGHT), [TIGHT, WIDE])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_policy_that_has_diverged_is_recorded_and_drawn(tmp_path: Path, value: float):
+    path = tmp_path / "episodes.jsonl"
+    env = EpisodeStatistics(RecordTrajectories(make(render_mode="ansi"), path))
+    env.reset(seed=0)
+    *_, info = env.step((3, {"start_fraction": np.array(value), "end_fraction": np.array(0.5)}))
+    assert info["error"] == "malformed" and "frame_zoom" in str(env.render())
+    env.step(Answer("47"))
+    (trajectory,) = read(path)
+    assert trajectory.correct and trajectory.turns[0].error == "malformed"

@@ -22,6 +22,8 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
+_SHOWN_CHARS = 200
+"""What is kept of arguments that cannot be written."""
 _FORM = '<tool_call>{"name": ..., "arguments": {...}}</tool_call> or <answer>the option</answer>'
 
 
@@ -60,6 +62,16 @@ def render_action(action: Action) -> str:
     # Other parsers look for the closing tag first; an escaped "<" hides one inside a query from them.
     text = json.dumps(call, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return f"{thought}<tool_call>\n{text}\n</tool_call>"
+
+
+def as_written(action: Action) -> Action:
+    """Return the action, or what a text of it is read as where it is a call that no JSON holds: malformed.
+
+    Not a number, bytes, arrays: so whatever is played can be recorded and read back, whichever door it came through.
+    """
+    if not isinstance(action, ToolCall) or all(map(_is_written, action.arguments, action.arguments.values())):
+        return action
+    return parse_action(f"<tool_call>\n{action.name}({str(dict(action.arguments))[:_SHOWN_CHARS]})\n</tool_call>")
 
 
 def normalise_name(name: str) -> str:
@@ -139,6 +151,13 @@ def _write(name: str, value: object) -> object:
         return value
     mark = format_time(value)
     return mark if parse_time(mark) == value else value
+
+
+def _is_written(name: object, value: object) -> bool:
+    parts = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+    return isinstance(name, str) and all(
+        math.isfinite(it) if isinstance(it, float) else it is None or isinstance(it, str | int) for it in parts
+    )
 
 
 def _finite(text: str) -> float:

@@ -112,6 +112,9 @@ def _check_times(checked: dict[str, object], names: Iterable[str], duration_s: f
             raise ToolError(f"{name}={_time(time_s)}: {long}; give a time inside it")
     if "start_s" in checked and "end_s" in checked:
         start_s, end_s = cast("float", checked["start_s"]), cast("float", checked["end_s"])
+        if start_s == end_s and start_s == int(start_s):
+            # What is shorter than a second is shown as 03:10-03:10, and so it is copied.
+            checked["end_s"] = end_s = min(start_s + 1, duration_s)
         # Below a millisecond, rounding would decide which moments lie inside the interval.
         if end_s - start_s < _SHORTEST_S:
             got = f"start_s={_time(start_s)} is not before end_s={_time(end_s)}"

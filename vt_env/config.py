@@ -1,5 +1,6 @@
 """Frozen configurations, handed over whole. Presets are functions; `"default"` and `"paper"` name them everywhere."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
@@ -22,6 +23,10 @@ class BudgetConfig:
     """Largest `top_k` of a retrieval."""
 
     def __post_init__(self) -> None:
+        for it in fields(self):
+            value: object = getattr(self, it.name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"budget.{it.name}={value!r}: need a whole number")
         for name in ("max_calls", "frames_per_zoom", "top_k_max"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"budget.{name}={getattr(self, name)}: need 1 or more")
@@ -54,12 +59,13 @@ class MediaConfig:
     """Length of the clips that retrieval ranks (10 s in the paper)."""
 
     def __post_init__(self) -> None:
-        if self.frame_px % 28 and self.frame_px % 32:
+        if self.frame_px < 1 or (self.frame_px % 28 and self.frame_px % 32):
             raise ConfigError(
                 f"media.frame_px={self.frame_px}: need a multiple of 28 (Qwen2.5-VL) or 32 (Qwen3-VL), such as 112"
             )
-        if self.frame_rate_hz <= 0 or self.clip_s <= 0:
-            raise ConfigError(f"media.frame_rate_hz={self.frame_rate_hz}, clip_s={self.clip_s}: both must be above 0")
+        if not all(0 < it < math.inf for it in (self.frame_rate_hz, self.clip_s)):
+            got = f"media.frame_rate_hz={self.frame_rate_hz}, clip_s={self.clip_s}"
+            raise ConfigError(f"{got}: both must be above 0 and finite")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.video.VideoLibrary`.
-            cache_dir: Where stored videos and indices lie; `None` takes the default.
+            cache_dir: Where stored videos and indices lie; `None` takes the default. Generated videos and subtitles
+                that were converted lie in the default cache, which `$VT_ENV_CACHE` moves.
             render_mode: `"ansi"` (a transcript), `"rgb_array"` (a storyboard) or `None`.
 
         Raises:
@@ -126,8 +127,10 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             DataError: The video cannot be read.
         """
         super().reset(seed=seed)
+        # Whoever goes on after a reset that failed must not play the episode before.
+        self.episode = None
         chosen = dict(options or {})
-        budget = self._choose_budget(chosen.pop("budget", self.config.budget))
+        budget = self.choose_budget(chosen.pop("budget", self.config.budget))
         task = self._choose_task(chosen)
         self.episode = make_episode(task, self._library, replace(self.config, budget=budget), self.tools)
         return self._element(self.episode, self.episode.start()), self._info(self.episode, None)
@@ -169,6 +172,21 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             return transcript(episode)
         return np.array(draw_storyboard(episode, STORYBOARD_PX))
 
+    def choose_budget(self, budget: str | BudgetConfig) -> BudgetConfig:
+        """Return the budget that a reset option names.
+
+        Raises:
+            ConfigError: There is no such budget, or it is larger than the environment's own.
+        """
+        chosen, own = resolve_budget(budget), self.config.budget
+        for name in ("max_calls", "max_frames", "top_k_max"):
+            if getattr(chosen, name) > getattr(own, name):
+                got = f"reset option budget.{name}={getattr(chosen, name)}"
+                raise ConfigError(
+                    f"{got}: need {getattr(own, name)} or less; make the environment with a larger budget"
+                )
+        return chosen
+
     def _choose_task(self, options: Mapping[str, Any]) -> Task:
         unknown = sorted(map(str, set(options) - {"task_id"}))
         if unknown:
@@ -181,16 +199,6 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         if self.episode is None:
             raise gym.error.ResetNeeded("no episode yet: call reset first")
         return self.episode
-
-    def _choose_budget(self, budget: str | BudgetConfig) -> BudgetConfig:
-        chosen, own = resolve_budget(budget), self.config.budget
-        for name in ("max_calls", "max_frames", "top_k_max"):
-            if getattr(chosen, name) > getattr(own, name):
-                got = f"reset option budget.{name}={getattr(chosen, name)}"
-                raise ConfigError(
-                    f"{got}: need {getattr(own, name)} or less; make the environment with a larger budget"
-                )
-        return chosen
 
     def _spaces(self) -> tuple[Space[Any], Space[Any]]:
         """Build the action space and the observation space; called once, when all else is set."""

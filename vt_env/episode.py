@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from vt_env import prompts
+from vt_env.actions import as_written
 from vt_env.arguments import check_arguments, show
 from vt_env.config import EnvConfig
 from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
@@ -117,12 +118,15 @@ class Episode:
     def apply(self, action: Action) -> Outcome:
         """Apply one action. Every action except an answer costs one call, failed and malformed ones included.
 
+        A call with arguments that cannot be written as JSON, such as not-a-number, is malformed.
+
         Raises:
             EpisodeOver: The episode has ended or was not started.
             DataError: The video cannot be read; the episode is then over and invalid.
         """
         if not self._is_started or self.stop is not None or self.invalid is not None:
             raise EpisodeOver("this episode is not running; build a fresh one and start it")
+        action = as_written(action)
         with self._invalid_on_failure():
             if isinstance(action, Answer):
                 return self._end(action, StopReason.ANSWERED, None)

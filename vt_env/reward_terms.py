@@ -104,10 +104,11 @@ def cost(finished: FinishedEpisode) -> float:
 def frame_cost(finished: FinishedEpisode) -> float:
     """Return minus the share of frames spent of those that could be asked for, -1 to 0.
 
-    The global frames of the budget are shown to everyone and cost nothing.
+    Frames that were shown with the question are shown to everyone and cost nothing. There can be fewer of them than the
+    budget's global frames, where a video is short.
     """
-    budget = finished.budget
-    return finished.remaining.frames / (budget.max_frames - budget.global_frames) - 1.0
+    spent = sum(len(turn.frames) for turn in finished.turns)
+    return 0.0 - spent / (spent + finished.remaining.frames) if spent else 0.0
 
 
 def redundancy(finished: FinishedEpisode) -> float:

@@ -21,6 +21,8 @@ _CHARS_PER_PX = 1 / 7
 _TEXT_SHARE = 0.42
 """Share of the width that is left to the text of a turn with pictures, which stand beside it."""
 _MAX_LINES = 8
+_HEAD_ROWS = 2
+"""Rows of pictures beside the question in a picture of fixed size, so that turns have room."""
 _PAPER, _INK, _FAINT, _RED = "#fbfaf6", "#1c1c1c", "#767676", "#b3261e"
 _BAR, _READ, _SEEN = "#e6e2d6", "#a9c4e4", "#1f5fa8"
 
@@ -56,7 +58,7 @@ def draw_storyboard(episode: Episode, size_px: tuple[int, int] | None = None) ->
         DataError: A frame cannot be decoded again.
     """
     width_px = 960 if size_px is None else size_px[0]
-    head = _Block((), _wrapped(episode.prompt_text, width_px, bool(episode.prompt_frames)), episode.prompt_frames, _INK)
+    head = _head_block(episode, width_px, None if size_px is None else _HEAD_ROWS * _per_row(width_px))
     turns = [_turn_block(number, turn, width_px) for number, turn in enumerate(episode.turns, start=1)]
     bar_px = _LINE_PX + _TIMELINE_PX + _MARGIN_PX
     height_px = sum(_height_px(block, width_px) for block in [head, *turns]) + bar_px + 2 * _MARGIN_PX
@@ -73,6 +75,14 @@ def draw_storyboard(episode: Episode, size_px: tuple[int, int] | None = None) ->
         _draw(board, block, top_px, episode)
         top_px += _height_px(block, width_px)
     return board
+
+
+def _head_block(episode: Episode, width_px: int, most: int | None) -> _Block:
+    frames, text = episode.prompt_frames, episode.prompt_text
+    if most is not None and len(frames) > most:
+        text = f"{text}\nDrawn: {most} of {len(frames)} frames."
+        frames = tuple(frames[number * len(frames) // most] for number in range(most))
+    return _Block((), _wrapped(text, width_px, bool(frames)), frames, _INK)
 
 
 def _turn_block(number: int, turn: Turn, width_px: int) -> _Block:

@@ -1,6 +1,5 @@
 """A task and a set of them: views that are sets again, and the checks that a set is fit to be used."""
 
-import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from vt_env.scoring import plain_text, read_answer
 from vt_env.sources import Library
 from vt_env.types import Item, VideoRef
 
-MAX_OPTIONS = len(string.ascii_uppercase)
-"""Options are lettered."""
 ROUNDING_S = 1.0
 """How far evidence may reach past the end of its video: annotations are rounded."""
 
@@ -180,8 +177,6 @@ def _task_findings(task: Task) -> list[str]:
         for idx, option in enumerate(options)
         if read_answer(option, options).option_idx != idx or not plain_text(option) or alike[plain_text(option)] > 1
     ]
-    if len(options) > MAX_OPTIONS:
-        found.append(f"{len(options)} options; at most {MAX_OPTIONS} can be lettered")
     if gold is None:
         return found
     if not 0 <= gold.answer_idx < len(options):

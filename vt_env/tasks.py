@@ -23,8 +23,8 @@ from typing import Any, cast
 from vt_env.errors import ConfigError, DataError, suggest
 from vt_env.gold import Gold
 from vt_env.scoring import read_answer
-from vt_env.task_set import MAX_OPTIONS, Task, TaskSet
-from vt_env.types import Box, Interval, Item, VideoRef
+from vt_env.task_set import Task, TaskSet
+from vt_env.types import MAX_OPTIONS, Box, Interval, Item, VideoRef
 
 __all__ = ["TASKS_FILE", "LineDefect", "Task", "TaskSet", "TaskSource", "load_tasks", "scan_tasks"]
 
@@ -145,7 +145,7 @@ def scan_tasks(path: str | Path) -> tuple[TaskSet, tuple[LineDefect, ...]]:
     defects: list[LineDefect] = []
     try:
         # Not `splitlines`: it also splits at characters that JSON allows inside texts.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as reason:
         raise DataError(f"{path}: not UTF-8 ({reason.reason} at byte {reason.start}); save it as UTF-8") from reason
     for number, line in enumerate(lines, start=1):
@@ -197,6 +197,7 @@ def _read_task(row: Mapping[str, Any], folder: Path) -> Task:
         options = _read_options(row["options"])
     with _reading("question"):
         question = _text(row, "question")
+        _check_unicode("question", question)
     with _reading("video"):
         video = _read_video(row, folder)
     with _reading("row"):
@@ -239,9 +240,17 @@ def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
     return text
 
 
+def _check_unicode(name: str, *texts: str) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as reason:
+        raise ValueError(f"{name}: not valid Unicode (half a character, {reason.object[reason.start]!r})") from reason
+
+
 def _read_options(options: object) -> tuple[str, ...]:
     rows = cast("list[object]", options) if isinstance(options, list) else []
     texts = tuple(" ".join(option.split()) for option in rows if isinstance(option, str))
+    _check_unicode("options", *texts)
     if len(texts) < len(rows) or not 2 <= len(texts) <= MAX_OPTIONS or not all(texts):
         raise ValueError(f"options={str(options)[:80]}; need a list of 2 to {MAX_OPTIONS} texts")
     for idx, text in enumerate(texts):
@@ -251,8 +260,8 @@ def _read_options(options: object) -> tuple[str, ...]:
 
 
 def _read_gold(row: Mapping[str, Any], options: tuple[str, ...]) -> Gold | None:
-    evidence = _read_evidence(row.get("evidence", []))
-    boxes = _read_boxes(row.get("evidence_boxes", []), len(evidence))
+    evidence = _read_evidence(row.get("evidence") or [])
+    boxes = _read_boxes(row.get("evidence_boxes") or [], len(evidence))
     answer = row.get("answer")
     if answer is None:
         return None
@@ -265,7 +274,7 @@ def _read_gold(row: Mapping[str, Any], options: tuple[str, ...]) -> Gold | None:
 def _read_evidence(evidence: object) -> tuple[Interval, ...]:
     try:
         return tuple(Interval(float(start_s), float(end_s)) for start_s, end_s in cast("list[list[float]]", evidence))
-    except (TypeError, ValueError) as reason:
+    except (OverflowError, TypeError, ValueError) as reason:
         raise ValueError(
             f"evidence={str(evidence)[:80]}; need [[start_s, end_s], ...] with start before end"
         ) from reason
@@ -276,7 +285,7 @@ def _read_boxes(boxes: object, needed: int) -> tuple[Box, ...]:
         read = tuple(Box(*map(float, box)) for box in cast("list[list[float]]", boxes))
         if len(read) not in (0, needed):
             raise ValueError
-    except (TypeError, ValueError) as reason:
+    except (OverflowError, TypeError, ValueError) as reason:
         raise ValueError(
             f"evidence_boxes={str(boxes)[:80]}; need [[left, top, right, bottom], ...] in fractions of the frame, one "
             "for each interval of evidence"
@@ -302,9 +311,13 @@ def _existing(folder: Path, name: str, role: str) -> Path:
     if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
         remedy = "link it there, or give its full path"
         raise ValueError(f"{role} {name!r} leads out of the folder of this file; {remedy}")
-    path = (folder / name).resolve()
-    # A video may be a folder of pictures.
-    if not path.is_file() and not (role == "video" and path.is_dir()):
+    try:
+        path = (folder / name).resolve()
+        # A video may be a folder of pictures.
+        exists = path.is_file() or (role == "video" and path.is_dir())
+    except OSError as reason:
+        raise ValueError(f"{role} {name[:80]!r}: {reason.strerror}") from reason
+    if not exists:
         raise ValueError(f"{role} {name!r} does not exist; paths are relative to this file")
     return path
 

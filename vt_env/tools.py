@@ -21,8 +21,8 @@ from vt_env.types import Box, Interval, Item, Remaining, View
 SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
 
-ToolChoice = str | Sequence[str | Tool | ToolFunction]
-"""A mode (`"default"`, `"paper"`, `"none"`), or names of tools, modes, tools and functions; functions alone are added
+ToolChoice = str | Tool | ToolFunction | Sequence[str | Tool | ToolFunction]
+"""A mode (`"default"`, `"paper"`, `"none"`), a name, tool or function, or several of these; functions alone are added
 to `"default"`."""
 
 
@@ -89,7 +89,9 @@ def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:
         end_s: End of the interval, mm:ss.
     """
     interval = Interval(start_s, end_s)
-    return View(prompts.subtitles_text(episode.video.subtitles.within(interval)), viewed=(interval,))
+    lines = episode.video.subtitles.within(interval)
+    # Silence is no evidence: of the interval, only what was spoken about counts as viewed.
+    return View(prompts.subtitles_text(lines), viewed=tuple(line.interval.clipped(interval) for line in lines))
 
 
 def frame_zoom(episode: Playing, start_s: float, end_s: float) -> View:
@@ -154,7 +156,9 @@ def tools_for(perception: str, tools: ToolChoice = "default") -> tuple[Tool, ...
     Raises:
         ConfigError: There is no such tool or mode, it needs the other perception, or two tools share a name.
     """
-    chosen: list[str | Tool | ToolFunction] = [tools] if isinstance(tools, str) else list(tools)
+    chosen = [tools] if isinstance(tools, str) or not isinstance(tools, Sequence) else list(tools)
+    if not chosen:
+        raise ConfigError("tools=[]: need a name or more; 'none' offers no tool")
     if not any(isinstance(it, str) for it in chosen):
         chosen = ["default", *chosen]
     offered = [tool for it in chosen for tool in _offered(perception, it)]

@@ -7,6 +7,7 @@ one attempt at one item; its record is a *trajectory*.
 
 import math
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_OPTIONS = len(string.ascii_uppercase)
+"""Options are lettered."""
 _TIME_MARK = re.compile(r"^(?:(\d{1,3}):)?(\d{1,6}):(\d{1,2}(?:\.\d{1,6})?)$")
 """Digits are bounded since `int` raises on thousands of them, and a model may write any text."""
 
@@ -49,6 +52,14 @@ class Interval:
     def contains(self, time_s: float) -> bool:
         """Tell whether `time_s` lies in `[start_s, end_s)`."""
         return self.start_s <= time_s < self.end_s
+
+    def clipped(self, other: "Interval") -> "Interval":
+        """Return the part that lies inside `other`.
+
+        Raises:
+            ValueError: The two share no time.
+        """
+        return Interval(max(self.start_s, other.start_s), min(self.end_s, other.end_s))
 
     def overlap_s(self, other: "Interval") -> float:
         """Seconds shared with `other`; 0 where the two only touch."""
@@ -195,7 +206,7 @@ class Item:
     """Names the task in files and reports. Never shown to a model, since ids often name the kind of task."""
     question: str
     options: tuple[str, ...]
-    """At least two texts, all different."""
+    """2 to `MAX_OPTIONS` texts, all different."""
     video: VideoRef
     family: str = ""
     """Kind of question, for reports only; never shown to a model."""
@@ -207,8 +218,10 @@ class Item:
     it. For conditions that measure something else than searching, such as CG-Bench's clue-acc."""
 
     def __post_init__(self) -> None:
-        if len(self.options) < 2 or len(set(self.options)) < len(self.options):
-            raise ValueError(f"{self.task_id}: options {list(self.options)}: need two or more, all different")
+        count = len(self.options)
+        if not 2 <= count <= MAX_OPTIONS or len(set(self.options)) < count:
+            got = f"{self.task_id}: options {str(list(self.options))[:80]}"
+            raise ValueError(f"{got}: need 2 to {MAX_OPTIONS}, all different")
 
 
 class StopReason(StrEnum):

@@ -15,7 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorEnv
 
 from vt_env.actions import render_action
-from vt_env.config import BudgetConfig, resolve_budget
+from vt_env.config import BudgetConfig
 from vt_env.env import EpisodeEnv
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError, DataError
@@ -149,7 +149,8 @@ class Curriculum(gym.Wrapper[ElementT, StepT, ElementT, StepT]):
     """Plays one stage until it is mastered, then the next; the last one stays. What a stage is, subclasses say.
 
     A stage counts as mastered once the share of right answers among the latest `window` episodes of it is `promote_at`
-    or more; a task without an answer key counts as wrong. Our choice; the paper trains without a curriculum.
+    or more; a task without an answer key and an episode that is cut off count as wrong. Our choice; the paper trains
+    without a curriculum.
     """
 
     def __init__(self, env: gym.Env[ElementT, StepT], stages: int, promote_at: float, window: int) -> None:
@@ -178,7 +179,8 @@ class Curriculum(gym.Wrapper[ElementT, StepT, ElementT, StepT]):
         """Apply one action; where the episode ends, count it."""
         element, reward, terminated, truncated, info = super().step(action)
         if terminated or truncated:
-            self._count(bool(info["correct"]))
+            # A cut from outside leaves no verdict.
+            self._count(bool(info.get("correct")))
         return element, float(reward), terminated, truncated, info
 
     def _count(self, right: bool) -> None:
@@ -211,11 +213,11 @@ class BudgetCurriculum(Curriculum[ElementT, StepT], RecordConstructorArgs):
             window: As `Curriculum`.
 
         Raises:
-            ConfigError: As `Curriculum`, or there is no such budget.
+            ConfigError: As `Curriculum`, there is no such budget, or it is larger than the environment's own.
         """
         RecordConstructorArgs.__init__(self, budgets=budgets, promote_at=promote_at, window=window)
         super().__init__(env, len(budgets), promote_at, window)
-        self._budgets = [resolve_budget(budget) for budget in budgets]
+        self._budgets = [self._base.choose_budget(budget) for budget in budgets]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

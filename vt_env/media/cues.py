@@ -10,7 +10,7 @@ from typing import Any
 
 from vt_env.types import Interval, SubtitleLine, parse_time
 
-_CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,3})?)"
+_CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,3})?)"
 _TIMING = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?$")
 # `<i>`, `</font>`, `<c.yellow>`, `<v Anna>` and `<00:01.500>`, and the `{\an8}` of Advanced SubStation.
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}")

@@ -34,7 +34,7 @@ TOTAL_FILE = "total_bytes"
 
 _ROOM = 0.9
 """Share of the limit that is left filled when room is made, so that room is not made for every frame."""
-_CANNOT_KEEP = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_CANNOT_KEEP = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)

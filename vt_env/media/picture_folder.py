@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vt_env.errors import DataError
-from vt_env.media.container import Timeline
+from vt_env.media.container import MAX_DURATION_S, Timeline
 from vt_env.media.players import Pixels, fit_square, pad_square
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -68,6 +68,10 @@ def read_folder(folder: Path) -> tuple[tuple[int, int], Timeline]:
     if len(times_s) != len(pictures) or not (np.diff(ticks) > 0).all():
         raise DataError(
             f"{folder / TIMES_FILE}: need {len(pictures)} increasing times, one a picture, and a later end_s"
+        )
+    if ticks[-1] - ticks[0] > MAX_DURATION_S / float(_TICK_S):
+        raise DataError(
+            f"{folder / TIMES_FILE}: its times span over {MAX_DURATION_S / 3600:.0f} hours; none is so long"
         )
     keyframes = np.stack([ticks[:-1], ticks[:-1]], axis=1)
     return _read(pictures[0]).size, Timeline(_TICK_S, ticks[:-1], int(ticks[-1]), keyframes)

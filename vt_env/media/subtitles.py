@@ -143,6 +143,8 @@ def load_captions(path: Path) -> TimedLines:
         except (ValueError, KeyError, TypeError) as error:
             need = '{"start_s": 0.0, "end_s": 1.0, "text": "…"}'
             raise DataError(f"{path}, line {number}: {error}; need {need}") from error
+    if not captions:
+        raise DataError(f"{path}: no captions in it; write them, or leave the file out of the task")
     return TimedLines(captions)
 
 

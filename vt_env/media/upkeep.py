@@ -110,9 +110,10 @@ def collect(cache_dir: Path, limits: Limits, now_s: float, faults: tuple[Fault, 
     """
     removed, in_use, freed = list[Path](), list[Path](), 0
     for path in _leftovers(cache_dir):
-        freed += _size(path)
-        if _delete_leftover(path):
+        size_bytes = _delete_leftover(path)
+        if size_bytes is not None:
             removed.append(path)
+            freed += size_bytes
     faulty = {fault.path for fault in faults}
     cached = list_cached(cache_dir)
     left = sum(it.size_bytes for it in cached)
@@ -194,6 +195,9 @@ def _leftovers(cache_dir: Path) -> list[Path]:
             final = path.with_suffix("")
             if path.suffix == REMOVING or (path.suffix == LOCK and not final.exists()):
                 found.append(path)
+            elif path.suffix == BUILDING and folder.name == decoded.FOLDER:
+                with decoded.locked_total(folder):
+                    found += [path] * path.exists()
             elif path.suffix == BUILDING:
                 with lock_now(final.with_name(final.name + LOCK)) as is_free:
                     found += [path] * is_free
@@ -201,16 +205,23 @@ def _leftovers(cache_dir: Path) -> list[Path]:
     return sorted(found, key=lambda path: (path.suffix == LOCK, path))
 
 
-def _delete_leftover(path: Path) -> bool:
+def _delete_leftover(path: Path) -> int | None:
+    """Delete it and return its size; `None` where somebody works on it, or has finished in between."""
     if path.suffix == REMOVING:
-        remove(path)
-        return True
+        return _removed(path)
+    if path.parent.name == decoded.FOLDER:
+        with decoded.locked_total(path.parent):
+            return _removed(path) if path.exists() else None
     lock = path if path.suffix == LOCK else path.with_suffix("").with_name(path.with_suffix("").name + LOCK)
     with lock_now(lock) as is_free:
         # A builder that began in between holds the lock; one that has finished left nothing under this name.
-        if is_free:
-            remove(path)
-        return is_free
+        return _removed(path) if is_free and path.exists() else None
+
+
+def _removed(path: Path) -> int:
+    size_bytes = _size(path)
+    remove(path)
+    return size_bytes
 
 
 def _delete(cached: Cached) -> bool:

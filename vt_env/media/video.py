@@ -139,13 +139,13 @@ class VideoLibrary:
         self.text_models = text_models
         self._transcribe, self._max_open = transcribe, max_open
         self._decoded = DecodedFrames(self.cache_dir / decoded.FOLDER, decoded_bytes)
-        self._open: OrderedDict[tuple[VideoRef, str], Video] = OrderedDict()
+        self._open: OrderedDict[tuple[VideoRef, tuple[str, ...]], Video] = OrderedDict()
         self._lock = Lock()
 
     def open(self, ref: VideoRef, progress: Progress | None = None, heard: Progress | None = None) -> Video:
         """Open a video; its store and index are built if they are not there, which can take a while.
 
-        A file that has changed since it was last opened is opened anew.
+        A video, subtitle or caption file that has changed since it was last opened is opened anew.
 
         Args:
             ref: The video.
@@ -157,7 +157,8 @@ class VideoLibrary:
             ConfigError: The cache cannot be written, or speech recognition is asked for and not installed.
         """
         check_file(Path(ref.path))
-        key = (ref, _state_of(Path(ref.path)))
+        beside = (Path(path) for path in (ref.subtitles_path, ref.captions_path) if path and Path(path).is_file())
+        key = (ref, (_state_of(Path(ref.path)), *map(_state_of, beside)))
         with self._lock:
             if key in self._open:
                 self._open.move_to_end(key)
