@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from agents.openai_api import ChatReply, ChatRequest, ReplyStatus, Usage
@@ -10,7 +11,7 @@ from agents.vllm_backend import CPU_SETTINGS
 
 
 class VllmChat:
-    """A chat model in this process; a whole batch of requests is answered at once.
+    """A chat model in this process; a whole batch of requests is answered at once. Threads wait for each other.
 
     Conversations are rendered anew each turn with the model's own chat template; vLLM's prefix cache makes that cheap.
     Tool calls stand in the text as the model wrote them.
@@ -34,6 +35,8 @@ class VllmChat:
             limit_mm_per_prompt={"image": max_images, "video": 0},
             seed=0,
         )
+        # A call takes whatever the engine finishes meanwhile, another thread's replies too.
+        self._lock = Lock()
         self._context_tokens: int = self._engine.model_config.max_model_len
         self.used = Usage()
         """Tokens read and written so far."""
@@ -52,18 +55,18 @@ class VllmChat:
             raise ValueError("requests of one batch offer different tools: answer them in batches of their own")
         bodies = [request.body("")["messages"] for request in asked]
         fitting = [number for number, body in enumerate(bodies) if self._fits(body, asked[number])]
-        outputs = self._engine.chat(
-            [bodies[number] for number in fitting],
-            [_sampling(asked[number]) for number in fitting],
-            use_tqdm=False,
-            tools=tools[0] or None,
-        )
-        replies = dict(zip(fitting, map(_reply, outputs), strict=True))
+        with self._lock:
+            outputs = self._engine.chat(
+                [bodies[number] for number in fitting],
+                [_sampling(asked[number]) for number in fitting],
+                use_tqdm=False,
+                tools=tools[0] or None,
+            )
+            replies = dict(zip(fitting, map(_reply, outputs), strict=True))
+            self.used = sum((it.usage for it in replies.values()), self.used)
         too_long = ChatReply(ReplyStatus.TOO_LONG, error=f"more than the model's {self._context_tokens} tokens")
         for number in range(len(asked)):
-            reply = replies.get(number, too_long)
-            self.used += reply.usage
-            yield reply
+            yield replies.get(number, too_long)
 
     def _fits(self, messages: list[dict[str, Any]], request: ChatRequest) -> bool:
         tokenizer: Any = self._engine.get_tokenizer()

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.episode_facts import EpisodeFacts, Evidence
 from experiments.prices import Prices
-from vt_env.uncertainty import bootstrap_ci95_each, clustered, mean
+from vt_env.uncertainty import bootstrap_ci95_each, clustered_by_video, mean
 
 TOKEN_ROLES = ("question", "results", "images", "replies", "read")
 """As in `vt_env.reply_record.TokenUse`."""
@@ -183,7 +183,9 @@ def estimates(cases: Mapping[str, Case], seed: int) -> dict[str, Estimate]:
         seed: Seed of the bootstrap.
     """
     columns = {
-        name: clustered((it.video, float(value(it))) for it in facts) for name, (facts, value) in cases.items() if facts
+        name: clustered_by_video((it.video, it.task_id, float(value(it))) for it in facts)
+        for name, (facts, value) in cases.items()
+        if facts
     }
     found = (
         bootstrap_ci95_each([[column] for column in columns.values()], np.random.default_rng(seed)) if columns else []

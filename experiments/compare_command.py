@@ -76,13 +76,14 @@ def refuse_other_tasks(a: FinishedRun, b: FinishedRun, *, shared: bool = False) 
             raise ConfigError(f"{run.path}: a run of kind {run.kind!r}; compare takes evaluations")
         if len(run.annotation_hashes) > 1:
             raise ConfigError(f"{run.path}: its annotations changed while it ran; evaluate again")
-    for name in ("tasks", "split"):
+    are_hashed = a.annotation_hashes and b.annotation_hashes
+    for name in () if are_hashed else ("tasks", "split"):
         if a.config[name] != b.config[name]:
             raise ConfigError(
                 f"{a.path} has {name}={a.config[name]!r}, {b.path} has {name}={b.config[name]!r}: compare runs on the "
                 "same tasks"
             )
-    if a.annotation_hashes and b.annotation_hashes and a.annotation_hashes != b.annotation_hashes and not shared:
+    if are_hashed and a.annotation_hashes != b.annotation_hashes and not shared:
         (one,), (other,) = a.annotation_hashes, b.annotation_hashes
         raise ConfigError(
             f"{a.path} has annotation hash {one}, {b.path} has {other}: their tasks differ; evaluate both on the same "

@@ -8,9 +8,9 @@ import numpy as np
 
 from experiments.behaviour import tokens_of
 from experiments.episode_facts import EpisodeFacts
-from experiments.metrics import clusters_of, clusters_of_pairs, paired
+from experiments.metrics import clusters_of, clusters_of_pairs, paired, paired_p
 from vt_env.errors import ConfigError
-from vt_env.uncertainty import bootstrap_ci95, bootstrap_ci95_each, mcnemar_p, mean
+from vt_env.uncertainty import bootstrap_ci95, bootstrap_ci95_each, mean
 
 Pairs = Sequence[tuple[EpisodeFacts, EpisodeFacts]]
 
@@ -133,7 +133,7 @@ def _group(pairs: Pairs, seed: int) -> GroupPair:
         accuracy_a=fmean(one.is_right for one, _ in pairs),
         accuracy_b=fmean(other.is_right for _, other in pairs),
         difference=Difference(len(pairs), mean(clusters), interval),
-        p_mcnemar=mcnemar_p(len(outcomes["only a"]), len(outcomes["only b"])),
+        p_mcnemar=paired_p(pairs),
     )
 
 

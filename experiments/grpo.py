@@ -26,6 +26,7 @@ from experiments.training import (
     process_count,
     save_trained,
     train_from_last_checkpoint,
+    trained_dtype,
 )
 from experiments.undecided import undecided_tasks
 from vt_env.config import resolve_budget
@@ -93,7 +94,7 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
         tasks, budget=config.budget, tools=config.tools, media=config.media, library=library
     )
     time_environment(environment, clock)
-    model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
+    model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_fit(config, environment, processor)
     images = {"image": resolve_budget(config.budget).max_frames, "video": 0}
     settings = {} if torch.cuda.is_available() else CPU_ENGINE_SETTINGS

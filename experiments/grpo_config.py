@@ -92,6 +92,9 @@ class GRPORun(TrainerConfig):
                 f"group_size={self.group_size}, num_iterations={self.num_iterations}, temperature={self.temperature}: "
                 "need groups of 2 or more, 1 or more iterations, and a temperature above 0"
             )
+        for name in ("steps", "limit", "max_completion_length", "context_tokens", "tensor_parallel", "tool_threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
         if self.epsilon <= 0 or self.beta < 0:
             raise ConfigError(f"epsilon={self.epsilon}, beta={self.beta}: need a clip above 0, and a beta of 0 or more")
         self.check_processes(1)

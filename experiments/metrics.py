@@ -21,7 +21,7 @@ from vt_env.uncertainty import (
     Cluster,
     bootstrap_ci95,
     bootstrap_ci95_each,
-    clustered,
+    clustered_by_video,
     mcnemar_p,
     mean,
     pass_all_k,
@@ -174,7 +174,6 @@ def compare(
     pairs = paired(a, b)
     if not pairs:
         return None
-    outcomes = Counter((one.is_right, other.is_right) for one, other in pairs)
     clusters = clusters_of_pairs(pairs)
     return PairRow(
         a=names[0],
@@ -182,8 +181,19 @@ def compare(
         n=len(pairs),
         difference=mean(clusters),
         ci95=bootstrap_ci95(clusters, np.random.default_rng(seed)),
-        p_mcnemar=mcnemar_p(outcomes[True, False], outcomes[False, True]),
+        p_mcnemar=paired_p(pairs),
     )
+
+
+def paired_p(pairs: Sequence[tuple[EpisodeFacts, EpisodeFacts]]) -> float:
+    """Return the p value of McNemar's exact test over tasks.
+
+    Of several attempts at a task counts which policy was right more often: attempts at one task are not independent.
+    """
+    more: Counter[str] = Counter()
+    for one, other in pairs:
+        more[one.task_id] += one.is_right - other.is_right
+    return mcnemar_p(sum(it > 0 for it in more.values()), sum(it < 0 for it in more.values()))
 
 
 def paired(a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts]) -> list[tuple[EpisodeFacts, EpisodeFacts]]:
@@ -200,9 +210,7 @@ def clusters_of_pairs(pairs: Sequence[tuple[EpisodeFacts, EpisodeFacts]]) -> dic
 
 def clusters_of(facts: Iterable[EpisodeFacts], value: Callable[[EpisodeFacts], float]) -> dict[str, Cluster]:
     """Sum a value over the episodes of every video; over those of every task if there is a single video."""
-    facts = list(facts)
-    single_video = len({it.video for it in facts}) == 1
-    return clustered((it.task_id if single_video else it.video, float(value(it))) for it in facts)
+    return clustered_by_video((it.video, it.task_id, float(value(it))) for it in facts)
 
 
 def pass_rows(scored: Sequence[EpisodeFacts], seed: int = 0) -> list[PassRow]:

@@ -1,5 +1,6 @@
 """Language models for policies: which checkpoint or server, which backend, and what provenance says of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,6 +71,9 @@ class ModelConfig:
     """The server, for the backend `openai`."""
 
     def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.uniform_frames < 1 or not 0 <= self.temperature < math.inf:
+            got = f"model.max_new_tokens={self.max_new_tokens}, model.uniform_frames={self.uniform_frames}"
+            raise ConfigError(f"{got}, model.temperature={self.temperature}: need 1 or more of each, and 0 or above")
         if self.tensor_parallel < 1 or (self.context_tokens is not None and self.context_tokens < 1):
             raise ConfigError(
                 f"model.tensor_parallel={self.tensor_parallel}, model.context_tokens={self.context_tokens}: need 1 or "
@@ -111,7 +115,7 @@ class LocalModel:
         self.schedule: Schedule = "rounds" if config.backend == "vllm" else "batches"
         engine = "vllm" if config.backend == "vllm" else "transformers"
         self.origin: Mapping[str, Any] = {
-            "model": {"path": path, "hash": _checkpoint_hash(path)},
+            "model": {"path": path, "hash": checkpoint_hash(path)},
             "engine": {
                 "name": engine,
                 "version": package_version(engine) or package_version(f"{engine}-cpu"),
@@ -229,8 +233,8 @@ def _server_version(url: str) -> str | None:
         return None
 
 
-def _checkpoint_hash(path: str) -> str | None:
-    """Fingerprint the files of a checkpoint folder (of large ones the head, the middle and the tail)."""
+def checkpoint_hash(path: str) -> str | None:
+    """Fingerprint the files of a checkpoint folder (of large ones head, middle and tail); `None` for a name."""
     folder = Path(path)
     if not folder.is_dir():
         return None

@@ -67,7 +67,7 @@ def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None
         now: The origin of those to come.
 
     Raises:
-        ConfigError: Annotations, wording, frames or weights are others now.
+        ConfigError: Annotations, wording, frames, weights or the code of one's own agent are others now.
     """
     known = read_json(path / PROVENANCE).get("origins", {})
     for key in sorted(played & known.keys()):
@@ -83,7 +83,7 @@ def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None
 def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
     named = ("annotation_hash", "prompt_id", "shown", "clip_encoder", "text_models")
     found = {name: origin[name] for name in named if name in origin}
-    hashes = {"sampler hash": origin.get("sampler", {}).get("hash"), "model hash": origin.get("model", {}).get("hash")}
+    hashes = {f"{name} hash": origin.get(name, {}).get("hash") for name in ("sampler", "model", "source")}
     return found | {name: value for name, value in hashes.items() if value is not None}
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.base import Agent
 from vt_env.errors import ConfigError
+from vt_env.media.cache import content_hash
 from vt_env.tool import Tool
 
 
@@ -41,6 +42,16 @@ def load_class(name: str) -> type[Any]:
             f"agent={name!r}: an agent has reset(observation) and act(observation); it lacks {', '.join(missing)}"
         )
     return found
+
+
+def source_hash(name: str) -> str:
+    """Fingerprint the file that an agent's class is written in.
+
+    Raises:
+        ConfigError: As `load_class`.
+    """
+    path = inspect.getsourcefile(load_class(name))
+    return "" if path is None else content_hash(Path(path))
 
 
 def make_agent(kind: type[Any], seed: int, tools: tuple[Tool, ...]) -> Agent:

@@ -52,6 +52,8 @@ def plot_groups(
 ) -> None:
     """Draw one panel a kind of question or length of video, in each every policy with its 95 % interval.
 
+    Nothing is drawn where nothing was scored.
+
     Args:
         groups: Policy to its groups; the first policy is on top.
         chance: Accuracy of guessing, in `[0, 1]`.
@@ -60,6 +62,8 @@ def plot_groups(
     """
     there = {name for row in groups.values() for name in row}
     names = [name for name in order or sorted(there) if name in there]
+    if not names:
+        return
     policies = list(groups)[::-1]
     across = min(_PANELS_PER_ROW, len(names))
     down = -(-len(names) // across)

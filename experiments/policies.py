@@ -35,7 +35,7 @@ from agents.rollout import AgentBatch
 from agents.scripted import ScriptedAgent
 from agents.subtitle_agent import SubtitleAgent
 from experiments.models import BASE_MODEL, Model, ModelConfig, Schedule, load_model
-from experiments.own_agents import is_own, load_class, make_agent
+from experiments.own_agents import is_own, load_class, make_agent, source_hash
 from vt_env.benchmarks.cgbench import CLUE_FRAMES
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
@@ -167,7 +167,7 @@ def build_policy(
     """
     layout = layout_of(name, model, setting, gate)
     if is_own(name):
-        return Policy(name, layout, _agents(name, layout), "threads")
+        return Policy(name, layout, _agents(name, layout), "threads", {"source": {"hash": source_hash(name)}})
     if name not in MODELS:
         return Policy(name, layout, _agents(name, layout))
     chosen = gate or GateConfig()

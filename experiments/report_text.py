@@ -24,7 +24,8 @@ READING = f"""* accuracy: share of scored episodes answered correctly; no answer
 * calls, frames: tool calls and frames an episode, means
 * failed: share of an episode's actions that failed or could not be read
 * no answer: share of episodes without an answer that names an option
-* p: exact McNemar test, which takes questions as independent; Holm: adjusted for the number of rows
+* p: exact McNemar test, which takes questions as independent and of several attempts which policy was right more often
+* Holm: p adjusted for the number of rows
 * viewed, cited: temporal IoU with the gold evidence of what was looked at and of the spans that the last message names
 * right if seen, if unseen: accuracy where gold evidence was viewed in part, and where it was not
 * forced: answered when no call was left; at a limit: ended by a limit without an answer

@@ -136,7 +136,10 @@ def _annotations(run: RescoreRun) -> Annotations | None:
         raise ConfigError(
             f"{run.run}: no {runs.CONFIG} says what was played; give --annotations, the benchmark's folder"
         )
-    return find_annotations(str(_config(run.run).get("tasks", "")))
+    config = _config(run.run)
+    if "tasks" not in config:
+        raise ConfigError(f"{run.run}: a run of {config.get('run')!r}, which plays no tasks; give one of vt-env eval")
+    return find_annotations(str(config["tasks"]))
 
 
 def _replies(run: RescoreRun, path: Path, annotations: Annotations) -> Mapping[str, Reply]:
@@ -160,6 +163,9 @@ def _rescore_tasks(run: RescoreRun) -> None:
     asked = [name for name in names if getattr(run, name)]
     if asked:
         raise ConfigError(f"--{asked[0].replace('_', '-')}: the run was not played on a benchmark; give --annotations")
+    named = [name for name in ("sample", "benchmark") if getattr(run, name)] + ["judge.model"] * bool(run.judge.model)
+    if named:
+        raise ConfigError(f"--{named[0]}: for benchmarks alone; a run on other tasks is read again with all attempts")
     config = _config(run.run)
     keys = {it.item.task_id: it.gold for it in load_tasks(config["tasks"], run.split or config["split"])}
     facts, changed, strangers = [], [], 0
@@ -167,12 +173,12 @@ def _rescore_tasks(run: RescoreRun) -> None:
         gold = keys.get(episode.task_id)
         strangers += episode.task_id not in keys
         correct = episode.correct
-        if gold is not None and episode.correct is not None:
+        if gold is not None and episode.invalid is None:
             correct = episode.answer is not None and (
                 read_answer(episode.answer, episode.options).option_idx == gold.answer_idx
             )
         changed += [episode.task_id] if correct != episode.correct else []
-        facts.append(replace(facts_of(episode), correct=correct))
+        facts.append(facts_of(replace(episode, correct=correct)))
     row = summarise(str(config.get("agent", run.run.name)), facts, run.seed)
     if run.out is not None:
         runs.write_json(run.out, {**runs.as_json(row), "changed": changed})

@@ -31,6 +31,7 @@ from experiments.training import (
     process_count,
     save_trained,
     train_from_last_checkpoint,
+    trained_dtype,
 )
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
@@ -74,6 +75,8 @@ class SFTSettings(TrainerConfig):
         for family, weight in self.weights.items():
             if weight < 0:
                 raise ConfigError(f"weights {family}={weight}: need 0 or more")
+        if self.steps is not None and self.steps < 1:
+            raise ConfigError(f"steps={self.steps}: need 1 or more, or none for what --epochs takes")
         if self.batch_size < 1 or self.accumulation < 1 or self.epochs <= 0:
             raise ConfigError(
                 f"batch_size={self.batch_size}, accumulation={self.accumulation}, epochs={self.epochs}: need 1 or more "
@@ -128,7 +131,7 @@ def main(config: SFTRun) -> Path:
         DataError: Trajectories or videos cannot be read, or none of them can be learned from.
         TrainingStopped: The loss is no number.
     """
-    with open_training(config.out, "sft", config) as run:
+    with open_training(config.out, "sft", config, config.trajectories) as run:
         if not (config.out / MODEL_FOLDER).exists():
             train(config, config.trajectories, config.out, run)
     return config.out
@@ -147,7 +150,7 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
     torch.set_num_threads(config.threads)
     # What is wrong with the data is found before a large model is loaded.
     learned = _learned(config, trajectories)
-    model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
+    model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_frame_size(processor, config.media.frame_px)
     if run is not None:
         run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
@@ -233,7 +236,7 @@ def _arguments(config: SFTSettings, out: Path, epochs: float) -> Any:
     return SFTConfig(
         output_dir=str(out / CHECKPOINTS_FOLDER),
         num_train_epochs=epochs,
-        max_steps=config.steps or -1,
+        max_steps=-1 if config.steps is None else config.steps,
         per_device_train_batch_size=config.batch_size,
         gradient_accumulation_steps=config.accumulation,
         learning_rate=config.lr,

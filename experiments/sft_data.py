@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -28,6 +29,8 @@ from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReaso
 
 IGNORED = -100
 """Label of a token that is not trained on."""
+_SAME_S = 1e-3
+"""How far times may lie apart that are the same frame's."""
 FRAME_LENGTH = 64
 """What a frame adds to the length of a row, in characters; rough, since lengths only sort rows into batches."""
 
@@ -71,7 +74,7 @@ class TrajectoryRows:
         tools: The tools that the model is offered, as in `vt_env.tools.tools_for`.
 
     Raises:
-        DataError: A trajectory's task is not among the tasks.
+        DataError: A trajectory's task is not among the tasks, or it calls a tool that is not offered.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class TrajectoryRows:
                 raise DataError(
                     f"trajectory of task {it.task_id!r}: not among the tasks; give the tasks it was made from"
                 )
+            self._check_calls(it)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -101,7 +105,7 @@ class TrajectoryRows:
         """Build a row, reading its frames.
 
         Raises:
-            DataError: The video cannot be read, or its frames are stored at another size.
+            DataError: The video cannot be read, or its frames are stored at another size or rate.
         """
         trajectory = self._trajectories[number]
         opening = Observation(
@@ -141,6 +145,16 @@ class TrajectoryRows:
             for it in self._trajectories
         ]
 
+    def _check_calls(self, trajectory: Trajectory) -> None:
+        offered = {schema["function"]["name"] for schema in self._schemas(trajectory)}
+        for turn in trajectory.turns:
+            # A call of a tool that never was is a mistake that is shown with the answer to it.
+            if turn.call is not None and turn.error is None and turn.call.name not in offered:
+                raise DataError(
+                    f"trajectory of task {trajectory.task_id!r} calls {turn.call.name}, which --tools {self._tools} "
+                    f"does not offer ({', '.join(sorted(offered)) or 'nothing'}); give the tools it was written with"
+                )
+
     def _schemas(self, trajectory: Trajectory) -> tuple[dict[str, Any], ...]:
         # Who must answer at once is offered no tool: `agents.direct.OneTurnPolicy`, and the confidence gate at first.
         if trajectory.prompt_text.endswith(left_text(Remaining(0, 0), trajectory.perception)):
@@ -162,6 +176,14 @@ class TrajectoryRows:
             raise DataError(
                 f"video {trajectory.video_handle}: {len(refs)} frames of {first.frame_px} px were shown, {len(frames)} "
                 f"of {frames.data.shape[1]} px are stored; open it with media.frame_px={first.frame_px}"
+            )
+        if not np.allclose(frames.pts_s, [ref.time_s for ref in refs], rtol=0.0, atol=_SAME_S):
+            shown, stored = (
+                [round(float(it), 3) for it in times] for times in ((ref.time_s for ref in refs), frames.pts_s)
+            )
+            raise DataError(
+                f"video {trajectory.video_handle}: frames of {shown} s were shown, those of {stored} s are stored; "
+                "open it with the media.frame_rate_hz that trajectories were written with"
             )
         return frames
 

@@ -22,7 +22,7 @@ from vt_env.scoring import is_correct
 from vt_env.tasks import Task, load_tasks
 from vt_env.trajectory import Trajectory
 from vt_env.types import Answer
-from vt_env.uncertainty import bootstrap_ci95, clustered, mean
+from vt_env.uncertainty import bootstrap_ci95, clustered_by_video, mean
 
 TAUS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 2.0)
 """Thresholds of the table; the last one turns every direct answer down."""
@@ -97,6 +97,8 @@ def main(run: SweepRun) -> None:
         DataError: The journal cannot be read.
     """
     config = read_json(run.run / CONFIG)
+    if config.get("run") != "eval":
+        raise ConfigError(f"{run.run}: a run of {config.get('run')!r}; sweep takes evaluations of a model")
     episodes = [episode for episode in read_journal(run.run) if episode.invalid is None]
     found: dict[str, object] = {}
     tasks = {it.item.task_id: it for it in load_tasks(run.tasks or config["tasks"], config["split"])}
@@ -200,8 +202,10 @@ def sweep_table(rows: Sequence[TauRow]) -> list[str]:
 def _row(direct: Sequence[Direct], tau: float, seed: int) -> TauRow:
     taken = [it.confidence is not None and it.confidence >= tau for it in direct]
     pairs = list(zip(direct, taken, strict=True))
-    right = [(it.video, float(it.is_right if is_direct else bool(it.final.correct))) for it, is_direct in pairs]
-    clusters = clustered(right)
+    clusters = clustered_by_video(
+        (it.video, it.final.task_id, float(it.is_right if is_direct else bool(it.final.correct)))
+        for it, is_direct in pairs
+    )
     accepted = [it.is_right for it, is_direct in pairs if is_direct]
 
     def average(early: Callable[[Direct], int], late: Callable[[Direct], int]) -> float:

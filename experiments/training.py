@@ -7,7 +7,7 @@ writes. Transformers and torch are imported where they are used, so that `--help
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any, Literal
 import numpy as np
 
 from experiments.library_config import LibraryConfig
+from experiments.models import checkpoint_hash
 from experiments.runs import Run, open_run
 from vt_env.doors.trl import prepare_processor
 from vt_env.errors import ConfigError
-from vt_env.tasks import TaskSet
+from vt_env.media.cache import content_hash
+from vt_env.tasks import TASKS_FILE, TaskSet
 
 MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
 """Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""
@@ -64,8 +66,11 @@ class TrainerConfig(LibraryConfig):
             raise ConfigError(f"lora={self.lora}: need a rank of 1 or more, or none at all")
         if self.lora is None and self.lora_alpha is not None:
             raise ConfigError(f"lora_alpha={self.lora_alpha} without lora: give --lora RANK too")
-        if self.save_steps < 1 or self.lr <= 0:
-            raise ConfigError(f"save_steps={self.save_steps}, lr={self.lr}: need 1 or more, and above 0")
+        if self.lora_alpha is not None and self.lora_alpha < 1:
+            raise ConfigError(f"lora_alpha={self.lora_alpha}: need 1 or more, or none at all")
+        if self.save_steps < 1 or self.threads < 1 or not self.lr > 0:
+            got = f"save_steps={self.save_steps}, threads={self.threads}, lr={self.lr}"
+            raise ConfigError(f"{got}: need 1 or more, and a rate above 0")
 
 
 def is_first_process() -> bool:
@@ -84,34 +89,50 @@ def draw_tasks(tasks: TaskSet, limit: int | None, seed: int) -> TaskSet:
 
 
 @contextmanager
-def open_training(path: Path, kind: str, config: object) -> Iterator[Run | None]:
+def open_training(
+    path: Path, kind: str, config: TrainerConfig, trajectories: Sequence[Path] = ()
+) -> Iterator[Run | None]:
     """Open a run directory, as `experiments.runs.open_run`, in the first process; the others get `None`.
 
+    The model, the tasks and the trajectories that lie on this disk are part of what the run is, with their contents.
+
     Raises:
-        ConfigError: The directory belongs to a run with another configuration, or another process uses it.
+        ConfigError: The directory belongs to a run with another configuration or with other files, or another process
+            uses it.
     """
     if not is_first_process():
         yield None
         return
-    with open_run(path, kind, config) as run:
+    tasks = Path(config.tasks, TASKS_FILE) if Path(config.tasks).is_dir() else Path(config.tasks)
+    hashes = {
+        "model": checkpoint_hash(config.model),
+        "tasks": content_hash(tasks) if tasks.is_file() else None,
+        "trajectories": [content_hash(it) if it.exists() else None for it in trajectories],
+    }
+    with open_run(path, kind, config, {"hashes": hashes}) as run:
+        if (path / MODEL_FOLDER).exists():
+            print(f"{path / MODEL_FOLDER}: finished already")
         yield run
 
 
-def load_model(path: str, *, freeze_vision: bool) -> tuple[Any, Any]:
-    """Load a checkpoint and its processor, made ready for tools; in fp32 on the CPU, in its own type on a GPU.
+def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tuple[Any, Any]:
+    """Load a checkpoint and its processor, made ready for tools.
+
+    Args:
+        path: A checkpoint folder or hub name.
+        freeze_vision: Leave the vision tower and what joins it to the language model as they are.
+        dtype: Of the weights; `auto` takes the checkpoint's own.
 
     Raises:
         ConfigError: There is no such checkpoint folder, its processor cannot call tools, it is no vision-language
             model, or its weights are not those of its own configuration.
     """
-    import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     if path.startswith((".", "/")) and not Path(path, "config.json").is_file():
         raise ConfigError(f"model={path!r}: no config.json there; give a checkpoint's folder or a hub name")
     try:
         processor = prepare_processor(AutoProcessor.from_pretrained(path))
-        dtype = "auto" if torch.cuda.is_available() else torch.float32
         model, report = AutoModelForImageTextToText.from_pretrained(
             path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
@@ -128,6 +149,19 @@ def load_model(path: str, *, freeze_vision: bool) -> tuple[Any, Any]:
     if freeze_vision:
         _vision_tower(model).requires_grad_(requires_grad=False)
     return model, processor
+
+
+def trained_dtype(config: TrainerConfig) -> str:
+    """Return the type that weights are trained in, `auto` for the checkpoint's own.
+
+    In bf16 steps of 1e-6 are rounded away, so weights that are trained are held in fp32 and computed with in bf16, as
+    TRL's own default has it. Frozen weights under adapters keep their type, and where accelerate spreads weights over
+    GPUs it holds the trained ones in fp32 itself.
+    """
+    import torch
+
+    spread = any(os.environ.get(name, "") == "true" for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"))
+    return "auto" if torch.cuda.is_available() and (config.lora is not None or spread) else "float32"
 
 
 def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -> None:
@@ -191,7 +225,7 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
     trainer.save_model(str(draft))
     if is_first_process():
         if config.lora is not None:
-            _merge_adapters(config.model, draft)
+            _merge_adapters(config, draft)
         # The trainer's own settings are in the run directory already.
         (draft / "training_args.bin").unlink(missing_ok=True)
         trainer.processing_class.save_pretrained(draft)
@@ -216,11 +250,11 @@ def _vision_tower(model: Any) -> Any:
     return tower
 
 
-def _merge_adapters(base: str, folder: Path) -> None:
+def _merge_adapters(config: TrainerConfig, folder: Path) -> None:
     """Put adapters that were saved in a folder into the model they were trained on, in the same folder."""
     from peft import PeftModel
 
-    model, _ = load_model(base, freeze_vision=False)
+    model, _ = load_model(config.model, freeze_vision=False, dtype=trained_dtype(config))
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     shutil.rmtree(folder)
     merged.save_pretrained(folder)

@@ -94,7 +94,12 @@ def workers(
         processes: How many.
         prepare: Called once in each, with `given`.
         given: Anything that can be pickled.
+
+    Raises:
+        ConfigError: There is to be none.
     """
+    if processes < 1:
+        raise ConfigError(f"processes={processes}: need 1 or more")
     # Spawned, since forking a process whose libraries run threads can hang.
     executor = ProcessPoolExecutor(
         processes, get_context("spawn"), initializer=_prepare_worker, initargs=(prepare, given)

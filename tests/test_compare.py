@@ -97,6 +97,8 @@ def test_runs_on_other_tasks_or_annotations_are_refused_in_one_line(tmp_path, ca
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
     assert run(["compare", str(a), str(b), "--shared"]) == 0
+    spelt = with_hash(write_eval(tmp_path / "spelt", "base", [True], tasks="./world"), "one")
+    assert run(["compare", str(a), str(spelt)]) == 0
 
 
 def test_within_a_budget_is_right_what_did_not_go_beyond():

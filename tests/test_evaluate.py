@@ -198,3 +198,45 @@ def test_subtitles_are_summed_up_by_the_model_that_is_named_and_so_replayed(fold
     assert origin["text_models"]["encoder"] is None and origin["text_models"]["summariser"].startswith("chat-writer-")
     assert command(["replay", str(tmp_path / "run")]) == 0
     assert command(["eval", *flags, "--text.summaries-model", "other"]) == 2
+
+
+def test_what_could_not_be_played_is_tried_again_by_the_same_command(folder, tmp_path, capsys):
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    for name in ("one", "two"):
+        (tasks / f"{name}.mp4").write_bytes((folder / f"{name}.mp4").read_bytes())
+    (tasks / "tasks.jsonl").write_text((folder / "tasks.jsonl").read_text())
+    (tasks / "two.mp4").write_bytes(b"no video")
+    flags = ["eval", "--agent", "oracle", "--tasks", str(tasks), "--out", str(tmp_path / "run")]
+    assert command(flags) == 0
+    assert (
+        "6 episodes could not be played and are not scored; the same command tries them again"
+        in capsys.readouterr().out
+    )
+    assert sum(it.invalid is not None for it in read_journal(tmp_path / "run")) == 6
+    (tasks / "two.mp4").write_bytes((folder / "two.mp4").read_bytes())
+    assert command(flags) == 0
+    episodes = read_journal(tmp_path / "run")
+    assert sorted(it.task_id for it in episodes) == [f"task-{n:02d}" for n in range(12)]
+    assert all(it.correct and it.invalid is None for it in episodes)
+
+
+def test_tasks_without_a_key_are_played_and_reported_and_scored_once_there_is_one(folder, tmp_path, capsys):
+    rows = [json.loads(line) for line in (folder / "tasks.jsonl").read_text().splitlines()]
+    source = folder / "keyless.jsonl"
+    source.write_text("".join(json.dumps({**row, "answer": None}) + "\n" for row in rows))
+    assert command(["eval", "--agent", "constant", "--tasks", str(source), "--out", str(tmp_path)]) == 0
+    assert "12 |" in capsys.readouterr().out and not (tmp_path / "plots" / "families.png").exists()
+    source.write_text("".join(json.dumps({**row, "answer": row["options"][0]}) + "\n" for row in rows))
+    assert command(["rescore", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "12 episodes, 12 verdicts changed" in text and "| constant | 1.00 |" in text
+
+
+def test_equal_attempts_of_a_model_are_refused():
+    with pytest.raises(ConfigError, match=r"all attempts would be the same; give --model\.temperature"):
+        EvalRun(agent="base", samples=8)
+    assert EvalRun(agent="base", samples=8, model=ModelConfig(temperature=1.0)).samples == 8
+    for wrong in ({"temperature": -1.0}, {"temperature": float("nan")}, {"max_new_tokens": 0}, {"uniform_frames": -2}):
+        with pytest.raises(ConfigError, match="need 1 or more of each, and 0 or above"):
+            ModelConfig(**wrong)

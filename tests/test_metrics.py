@@ -128,3 +128,12 @@ def test_a_policy_does_not_differ_from_itself():
     episodes = [episode(n, n % 7, n % 3 == 0) for n in range(30)]
     pair = metrics.pair_row(episodes, episodes, ("a", "a"))
     assert (pair.difference, pair.ci95, pair.p_mcnemar) == (0.0, (0.0, 0.0), 1.0)
+
+
+def test_attempts_at_one_task_do_not_make_a_pair_surer():
+    def attempts(samples: int, right: int):
+        return [replace(episode(n, n, n < right), sample=it) for n in range(40) for it in range(samples)]
+
+    once, often = (metrics.pair_row(attempts(it, 24), attempts(it, 20), ("a", "b")) for it in (1, 8))
+    assert once.p_mcnemar == often.p_mcnemar == pytest.approx(2 * 0.5**4)
+    assert (once.difference, once.ci95) == (often.difference, often.ci95)

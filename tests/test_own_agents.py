@@ -1,5 +1,6 @@
 """Agents of the user's own by `module:Class` or `file.py:Class`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,6 @@ def test_an_agent_from_a_module_plays_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
     asked = {"question": "what?", "options": ["A", "B"], "answer": 0}
     video = Path(__file__).parent / "fixtures/nasa_13013.mp4"
-    import json
-
     (tmp_path / "tasks.jsonl").write_text(json.dumps({**asked, "video": str(video), "task_id": "one"}) + "\n")
     run = EvalRun(agent="agents.constant:ConstantAgent", tasks=str(tmp_path / "tasks.jsonl"), out=tmp_path / "run")
     row = evaluate(run)
@@ -91,3 +90,17 @@ def test_a_constructor_that_wants_more_is_refused_with_what_it_may_want(file):
 
     with pytest.raises(ConfigError, match=r"Greedy\(model\): an agent's constructor may take rng and tools"):
         players.act([Conversation(0, [])])
+
+
+def test_an_agent_whose_code_was_changed_does_not_go_on_with_a_run_of_the_old_one(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
+    video = Path(__file__).parent / "fixtures/nasa_13013.mp4"
+    asked = {"question": "what?", "options": ["A", "B"], "answer": 0, "video": str(video)}
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps({**asked, "task_id": it}) + "\n" for it in ("one", "two")))
+    run = EvalRun(agent="agents.constant:ConstantAgent", tasks=str(tmp_path / "tasks.jsonl"), out=tmp_path / "run")
+    evaluate(run)
+    journal = tmp_path / "run" / "journal.jsonl"
+    journal.write_text(journal.read_text().splitlines(keepends=True)[0])
+    monkeypatch.setattr("experiments.policies.source_hash", lambda name: "another")
+    with pytest.raises(ConfigError, match="played with source hash"):
+        evaluate(run)

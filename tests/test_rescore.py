@@ -170,3 +170,20 @@ def test_a_line_that_is_no_reply_is_refused_by_its_number(tmp_path: Path, line: 
     (tmp_path / "replies.jsonl").write_text(f"{line}\n")
     with pytest.raises(DataError, match=r"replies\.jsonl:1: .*need task_id or doc_id"):
         read_replies(tmp_path / "replies.jsonl", annotations)
+
+
+def test_what_only_benchmarks_know_is_refused_on_other_tasks(tmp_path: Path, capsys):
+    folder = played(tmp_path / "run", "world", [episode(0, 0, True)])
+    for flags in (["--sample", "5"], ["--benchmark", "nonsense"], ["--judge.model", "foo"]):
+        assert run(["rescore", str(folder), *flags]) == 2
+        assert f"{flags[0]}: for benchmarks alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["rescore", "sweep"])
+def test_a_run_that_is_no_evaluation_is_refused_in_one_line(tmp_path: Path, capsys, name: str):
+    with open_run(tmp_path, "quickstart", EvalRun()):
+        pass
+    (tmp_path / "config.json").write_text('{"run": "quickstart"}')
+    assert run([name, str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "a run of 'quickstart'" in error and error.count("\n") == 1

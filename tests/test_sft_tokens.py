@@ -197,3 +197,16 @@ def test_trajectories_of_other_tasks_are_refused():
 def test_a_row_that_is_too_long_is_refused_whole(processor):
     with pytest.raises(DataError, match=r"allowed are 100: raise --max-length"):
         ConversationCollator(processor, 100)([TrajectoryRows([play()], TASKS, LIBRARY)[0]])
+
+
+def test_frames_stored_at_another_rate_are_refused():
+    trajectory = play()
+    shifted = replace(
+        trajectory,
+        turns=tuple(
+            replace(turn, frames=tuple(replace(it, time_s=it.time_s + 0.4) for it in turn.frames))
+            for turn in trajectory.turns
+        ),
+    )
+    with pytest.raises(DataError, match=r"s were shown, those of .* are stored; open it with the media\.frame_rate_hz"):
+        TrajectoryRows([shifted], TASKS, LIBRARY)[0]

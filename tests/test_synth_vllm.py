@@ -5,6 +5,7 @@ is real is everything around it: rendering, parsing of calls, the protocol, usag
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,6 +118,11 @@ def test_the_offline_engine_teaches_in_batches_and_captions(tmp_path: Path):
     too_long = ChatRequest([message("user", "hello " * 5000)])
     short = ChatRequest([message("user", "hello")], max_tokens=20)
     assert [it.status for it in engine.complete_each([too_long, short])] == [ReplyStatus.TOO_LONG, ReplyStatus.OK]
+    # Threads share the engine, as the looks of many games do, and each gets its own reply.
+    asked = [ChatRequest([message("user", "number " * (n + 1))], max_tokens=10) for n in range(8)]
+    read = lambda it: next(engine.complete_each([it])).usage.prompt_tokens  # noqa: E731
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, asked)) == list(map(read, asked))
 
 
 def test_transformers_caption_as_the_server_does(client: OpenAIClient):

@@ -18,7 +18,7 @@ from experiments.sft import SFTRun
 from experiments.sft import main as sft
 from experiments.tiny.processor import build_processor
 from experiments.token_budget import check_frame_size, check_token_budget, measure_tokens
-from experiments.training import TrainerConfig, load_model
+from experiments.training import TrainerConfig, load_model, trained_dtype
 from tests.small_training import write_training_folder
 from vt_env.config import BudgetConfig, MediaConfig, tiny_budget
 from vt_env.doors.trl_sampler import SamplerLost, name_lost_sampler
@@ -231,3 +231,45 @@ def test_a_tracker_that_is_not_installed_is_refused():
 def test_settings_that_cannot_be_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_weights_that_are_trained_are_held_in_fp32_unless_something_else_does(folder, monkeypatch):
+    assert trained_dtype(sft_run(folder)) == "float32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert trained_dtype(sft_run(folder)) == "float32"
+    assert trained_dtype(sft_run(folder, lora=8)) == "auto"
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert trained_dtype(sft_run(folder)) == "auto"
+
+
+def test_calls_of_tools_that_are_not_offered_are_refused(folder, tmp_path):
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    with pytest.raises(DataError) as error:
+        sft(sft_run(tmp_path / "right", tools="none"))
+    assert "which --tools none does not offer (nothing)" in one_line(error)
+
+
+def test_a_run_whose_model_or_data_were_replaced_does_not_go_on(folder, tmp_path, capsys):
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    run = sft_run(tmp_path / "right", steps=1)
+    sft(run)
+    assert "finished already" not in capsys.readouterr().out
+    sft(run)
+    assert f"{run.out / 'model'}: finished already" in capsys.readouterr().out
+    (tmp_path / "right" / "random" / "more.txt").write_text("retrained")
+    with pytest.raises(ConfigError, match="hashes"):
+        sft(run)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"steps": -5}, {"limit": -3}, {"limit": 0}, {"max_completion_length": -1}, {"lora_alpha": -1}],
+)
+def test_sizes_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}="):
+        GRPORun(**({"lora": 4} if "lora_alpha" in wrong else {}), **wrong)
+    if "steps" in wrong:
+        with pytest.raises(ConfigError, match="steps="):
+            SFTRun(**wrong)

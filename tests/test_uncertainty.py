@@ -15,6 +15,7 @@ from vt_env.uncertainty import (
     bootstrap_ci95_of,
     bootstrap_ci95_of_parts,
     clustered,
+    clustered_by_video,
     holm,
     mcnemar_p,
     mean,
@@ -120,3 +121,10 @@ def test_a_function_of_means_has_the_interval_of_its_draws(values):
     assert bootstrap_ci95_of([clusters], lambda means: means[:, 0], rng()) == pytest.approx((low, high))
     assert bootstrap_ci95_of([clusters] * 2, lambda means: means[:, 0] - means[:, 1], rng()) == (0, 0)
     assert bootstrap_ci95_of([clusters], lambda means: np.full(len(means), np.nan), rng()) is None
+
+
+def test_a_single_video_is_taken_apart_by_task():
+    rows = [("one", f"task-{n}", float(n < 4)) for n in range(10)]
+    low, high = bootstrap_ci95(clustered_by_video(rows), np.random.default_rng(0))
+    assert low < 0.4 < high
+    assert set(clustered_by_video([*rows, ("other", "task-10", 1.0)])) == {"one", "other"}

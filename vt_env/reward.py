@@ -143,7 +143,8 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         if not math.isfinite(weight) or (weight < 0 and name in TERMS):
             raise ConfigError(f"rewards.weights[{name!r}]={weight}: need a finite number, for built-in terms 0 or more")
     penalties = sum(weight for name, weight in weights.items() if name in PENALTIES)
-    if penalties > weights.get("accuracy", 0.0):
+    # A sum of decimal fractions may miss their total by a little.
+    if penalties > weights.get("accuracy", 0.0) + 1e-9:
         raise ConfigError(
             f"rewards.weights: penalties add up to {penalties}, accuracy is {weights.get('accuracy', 0.0)}; need no "
             "more than accuracy, or a right answer could earn less than a wrong one"

@@ -46,6 +46,13 @@ def clustered(values: Iterable[tuple[str, float]]) -> dict[str, Cluster]:
     return {name: Cluster(fsum(it), len(it)) for name, it in sorted(by_cluster.items())}
 
 
+def clustered_by_video(values: Iterable[tuple[str, str, float]]) -> dict[str, Cluster]:
+    """Sum values (video, task, value) by video; by task where all are of one video, whose interval had no width."""
+    rows = list(values)
+    is_single = len({video for video, _, _ in rows}) == 1
+    return clustered((task if is_single else video, value) for video, task, value in rows)
+
+
 def mean(clusters: Clusters) -> float:
     """Mean over all episodes, `sum of totals / sum of counts`; at least one cluster is needed."""
     return sum(cluster.total for cluster in clusters.values()) / sum(cluster.count for cluster in clusters.values())

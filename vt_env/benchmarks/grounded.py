@@ -25,7 +25,7 @@ from vt_env.benchmarks.grounding import (
 from vt_env.benchmarks.replies import Status
 from vt_env.benchmarks.rows import Row, Span
 from vt_env.benchmarks.verdicts import Number, Verdict
-from vt_env.uncertainty import bootstrap_ci95_each, clustered, mean
+from vt_env.uncertainty import bootstrap_ci95_each, clustered_by_video, mean
 
 OFFICIAL_SOURCES: Mapping[str, str] = {"nextgqa": "nextgqa@eval_ground", "cgbench": "cgbench@intervals"}
 """Benchmark to the name of its official evaluation of spans."""
@@ -88,7 +88,10 @@ def _ours(name: str, given: Sequence[Prediction], seed: int) -> Grounded:
         "rec@IoU": lambda it: recall_at_iou(set_iou(it.spans, usable(it.row.evidence))),
         "acc@IoU": lambda it: accuracy_at_iou(set_iou(it.spans, usable(it.row.evidence)), it.correct),
     }
-    columns = [clustered((it.row.video_id, measure(it)) for it in given) for measure in measures.values()]
+    columns = [
+        clustered_by_video((it.row.video_id, it.row.task_id, measure(it)) for it in given)
+        for measure in measures.values()
+    ]
     intervals = bootstrap_ci95_each([[column] for column in columns], np.random.default_rng(seed))
     numbers = {
         measure: Number(len(given), 100 * mean(column), (100 * low, 100 * high))

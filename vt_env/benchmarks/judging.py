@@ -20,7 +20,7 @@ import numpy as np
 from vt_env.benchmarks.replies import Ended, Reply
 from vt_env.benchmarks.rows import Row
 from vt_env.errors import DataError
-from vt_env.uncertainty import bootstrap_ci95, clustered
+from vt_env.uncertainty import bootstrap_ci95, clustered_by_video
 
 MAX_FAILURES = 0.005
 """Share of failed grades from which a number is not reported."""
@@ -167,7 +167,9 @@ def judge_open(
     failed = {row.task_id: grade for row, grade in outcomes if isinstance(grade, str)}
     usable = bool(graded) and len(failed) <= MAX_FAILURES * len(asked)
     value = 100 * sum(graded.values()) / len(graded) if usable else None
-    clusters = clustered((row.video_id, grade) for row, grade in outcomes if isinstance(grade, float))
+    clusters = clustered_by_video(
+        (row.video_id, row.task_id, grade) for row, grade in outcomes if isinstance(grade, float)
+    )
     low, high = bootstrap_ci95(clusters, np.random.default_rng(seed)) if usable else (0.0, 0.0)
     interval = (100 * low, 100 * high) if usable else None
     return OpenScore(f"{metric}[judge={judge.name}]", value, interval, graded, failed)
