@@ -1,10 +1,10 @@
 """How fast policies play and learn: `python -m experiments.bench.training`; numbers go to `training.json` beside this.
 
 Rollouts: the replies of the same episodes, turn by turn and in the same batches, are written once with transformers'
-`generate` and once with vLLM; tokens a second of each, and their ratio. What stands before a reply is a scripted
-demonstration, so both read the same. GRPO: a run of a few steps in a process of its own, on a store that is warm; where
-the seconds of its steps went, and its peak memory. Its policy calls tools: it is taught in a minute unless `--policy`
-names one.
+`generate` and once with vLLM; tokens a second of each, and their ratio, for few episodes side by side and for many.
+What stands before a reply is a scripted demonstration, so both read the same. GRPO: a run of a few steps in a process
+of its own, on a store that is warm; where the seconds of its steps went, and its peak memory. Its policy calls tools:
+it is taught in a minute unless `--policy` names one.
 """
 
 import json
@@ -38,8 +38,8 @@ TARGETS = {"rollouts_ratio": 5.0, "environment_share": 0.1, "peak_gib": 8.0}
 class TrainingBench:
     """How much is measured."""
 
-    episodes: int = 48
-    """Episodes that are played at once."""
+    crowds: tuple[int, ...] = (48, 240)
+    """Episodes that are played side by side, one measurement each; GRPO is about as many questions as the first."""
     repeats: int = 3
     """Times that each backend writes all replies; the median counts."""
     max_new_tokens: int = 48
@@ -56,7 +56,7 @@ def main(bench: TrainingBench) -> None:
     """Measure both, print, and write the result."""
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _command("synth", "--out", folder / "synth", "--limit", bench.episodes, "--samples", 1, "--budget", "tiny")
+        _command("synth", "--out", folder / "synth", "--limit", max(bench.crowds), "--samples", 1, "--budget", "tiny")
         rollouts = measure_rollouts(bench, folder / "synth" / "dataset")
         policy = bench.policy or _teach(bench, folder)
         grpo = measure_grpo(bench, policy, folder)
@@ -66,8 +66,8 @@ def main(bench: TrainingBench) -> None:
     print(json.dumps(result, indent=1))
 
 
-def measure_rollouts(bench: TrainingBench, dataset: Path) -> dict[str, Any]:
-    """Time both backends on the replies of a data set."""
+def measure_rollouts(bench: TrainingBench, dataset: Path) -> list[dict[str, Any]]:
+    """Time both backends on the replies of a data set, crowd by crowd."""
     from transformers import AutoProcessor
 
     from agents.hf_backend import TransformersGenerator
@@ -75,21 +75,24 @@ def measure_rollouts(bench: TrainingBench, dataset: Path) -> dict[str, Any]:
 
     processor = AutoProcessor.from_pretrained(BASE_MODEL)
     rows = TrajectoryRows(list(load_trajectories(dataset)), load_tasks("world", "train"), VideoLibrary(MediaConfig()))
-    turns = turns_of([rows[number] for number in range(len(rows))], processor)
+    crowds = [turns_of([rows[it] for it in range(min(size, len(rows)))], processor) for size in bench.crowds]
     # transformers first: vLLM takes the threads of the process over.
-    backends = (TransformersGenerator, VllmGenerator)
-    speeds = {
-        it.__name__: _speeds(it(BASE_MODEL, processor, bench.max_new_tokens, 1.0), turns, bench) for it in backends
-    }
-    slow, fast = (median(speeds[it.__name__]) for it in backends)
+    speeds: list[list[list[float]]] = []
+    for kind in (TransformersGenerator, VllmGenerator):
+        generator = kind(BASE_MODEL, processor, bench.max_new_tokens, 1.0)
+        speeds.append([_speeds(generator, turns, bench) for turns in crowds])
+    return [_rollouts(turns, *of_crowd) for turns, *of_crowd in zip(crowds, *speeds, strict=True)]
+
+
+def _rollouts(turns: Sequence[Sequence[TokenSequence]], slow: list[float], fast: list[float]) -> dict[str, Any]:
     return {
-        "episodes": len(rows),
+        "episodes": len(turns[0]),
         "turns": len(turns),
         "replies": sum(map(len, turns)),
-        "transformers_tokens_per_s": round(slow),
-        "vllm_tokens_per_s": round(fast),
-        "ratio": round(fast / slow, 2),
-        "all": {name: [round(it) for it in values] for name, values in speeds.items()},
+        "transformers_tokens_per_s": round(median(slow)),
+        "vllm_tokens_per_s": round(median(fast)),
+        "ratio": round(median(fast) / median(slow), 2),
+        "all": {"transformers": list(map(round, slow)), "vllm": list(map(round, fast))},
     }
 
 
@@ -133,7 +136,7 @@ def _teach(bench: TrainingBench, folder: Path) -> Path:
 
 def measure_grpo(bench: TrainingBench, policy: Path, folder: Path) -> dict[str, Any]:
     """Run GRPO on the questions that were demonstrated, so that all videos are stored, and read where its time went."""
-    flags = ("--model", policy, "--steps", bench.steps, "--limit", bench.episodes, "--budget", "tiny")
+    flags = ("--model", policy, "--steps", bench.steps, "--limit", bench.crowds[0], "--budget", "tiny")
     _command("grpo", "--out", folder / "grpo", *flags)
     # The largest of all commands so far.
     peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
