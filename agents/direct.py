@@ -14,7 +14,7 @@ from agents.base import BatchPolicy, Conversation, Reply, ask, forget, read_open
 from vt_env.actions import render_action
 from vt_env.prompts import left_text
 from vt_env.timed_text import read_lines
-from vt_env.types import FrameBatch, Remaining, ToolCall
+from vt_env.types import FrameBatch, Observation, Remaining, ToolCall
 
 
 class OneTurnPolicy:
@@ -86,9 +86,19 @@ def seen_so_far(conversation: Conversation) -> Conversation:
     """Gather a conversation into one observation: the question, no call left, and every frame shown, by time."""
     opening = conversation.observations[0]
     batches = [it.frames for it in conversation.observations if it.frames is not None]
-    text = opening.text.rpartition("Left: ")[0] + left_text(Remaining(0, 0), "frames")
-    gathered = replace(opening, text=text, remaining=Remaining(0, 0), frames=_by_time(batches))
-    return Conversation(conversation.episode_idx, [gathered])
+    return Conversation(conversation.episode_idx, [_opening(opening, Remaining(0, 0), _by_time(batches))])
+
+
+def since(conversation: Conversation, calls: int) -> Conversation:
+    """Leave out what the first calls led to: the question with what they have left of the budget, and what follows."""
+    opening, left = conversation.observations[0], conversation.observations[calls].remaining
+    later = conversation.observations[calls + 1 :]
+    return Conversation(conversation.episode_idx, [_opening(opening, left, None), *later], conversation.replies[calls:])
+
+
+def _opening(opening: Observation, left: Remaining, frames: FrameBatch | None) -> Observation:
+    text = opening.text.rpartition("Left: ")[0] + left_text(left, "frames")
+    return replace(opening, text=text, remaining=left, frames=frames)
 
 
 def _by_time(batches: Sequence[FrameBatch]) -> FrameBatch | None:

@@ -1,9 +1,9 @@
 """VideoThinker's confidence gate (arXiv 2601.15724, section on inference), around any policy.
 
 First a direct answer: from frames spread over the video where it is shorter than ten minutes, from the clips that
-retrieval finds where it is longer. If the answer is sure enough, it is given; otherwise the policy takes over, with all
-that was shown so far before it. Not published, and our choice: how many clips are looked at (as many as the frames of
-the first stage reach for), that the policy sees the frames of the first stage, and which tokens make up the answer
+retrieval finds where it is longer. If the answer is sure enough, it is given; otherwise the policy takes over. Not
+published, and our choice: how many clips are looked at (as many as the frames of the first stage reach for), that the
+policy sees the frames of the first stage unless it is told to begin anew, and which tokens make up the answer
 (`agents.confidence`).
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget, read_opening
-from agents.direct import RetrievedClips, seen_so_far
+from agents.direct import RetrievedClips, seen_so_far, since
 from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError
 from vt_env.reply_record import GateRecord
@@ -29,6 +29,9 @@ class GateConfig:
     tau: float = 0.7
     """Least confidence of an accepted answer (0.7 in the paper). Above 1 the tools always take over, and the records
     then hold both answers to every question: what `vt-env sweep` reads."""
+    carry_over: bool = True
+    """Show the policy what the first stage looked at; otherwise it begins with the question and what is left of the
+    budget, as policies do that were trained without a gate."""
 
     def __post_init__(self) -> None:
         if self.tau < 0:
@@ -43,15 +46,25 @@ class ConfidenceGate:
         answerer: Who answers directly. Its replies need a confidence; one without an answer is never accepted.
         tau: Least confidence of an accepted answer.
         looks: What of a long video is looked at.
+        carry_over: Whether the policy sees what was looked at.
     """
 
-    def __init__(self, policy: BatchPolicy, answerer: BatchPolicy, tau: float, looks: RetrievedClips) -> None:
+    def __init__(
+        self,
+        policy: BatchPolicy,
+        answerer: BatchPolicy,
+        tau: float,
+        looks: RetrievedClips,
+        *,
+        carry_over: bool = True,
+    ) -> None:
         self._policy = policy
         self._answerer = answerer
         self._tau = tau
         self._looks = looks
-        self._passed: set[int] = set()
-        """Episodes whose direct answer was turned down."""
+        self._carry_over = carry_over
+        self._passed: dict[int, int] = {}
+        """Episodes whose direct answer was turned down, and the calls that had been made for it."""
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Look, answer directly, or let the policy act."""
@@ -62,14 +75,15 @@ class ConfidenceGate:
             if gate.accepted:
                 replies[idx] = replace(answer, gate=gate)
         others = [it for it in conversations if it.episode_idx not in replies]
-        for conversation, reply in zip(others, ask(self._policy, others), strict=True):
+        played = others if self._carry_over else [since(it, self._passed[it.episode_idx]) for it in others]
+        for conversation, reply in zip(others, ask(self._policy, played), strict=True):
             idx = conversation.episode_idx
             replies[idx] = replace(reply, gate=gates[idx][1]) if idx in gates else reply
         return [replies[it.episode_idx] for it in conversations]
 
     def forget(self, episode_idx: int) -> None:
         """Drop what is kept about an episode."""
-        self._passed.discard(episode_idx)
+        self._passed.pop(episode_idx, None)
         forget(self._policy, episode_idx)
 
     def _next_look(self, conversation: Conversation) -> str | None:
@@ -88,7 +102,7 @@ class ConfidenceGate:
             route = "retrieval" if _is_long(conversation) else "uniform"
             decided.append((answer, GateRecord(route, answer.text, confidence, self._tau, accepted, answer.record)))
             if not accepted:
-                self._passed.add(idx)
+                self._passed[idx] = len(conversation.replies)
         return decided
 
 

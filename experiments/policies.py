@@ -250,7 +250,8 @@ def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence
 
     def players(seats: Sequence[Seat]) -> BatchPolicy:
         answerer = model.policy((), [seat.seed for seat in seats])
-        return ConfidenceGate(with_tools(seats), answerer, gate.tau, gate_looks(layout.budget))
+        looks = gate_looks(layout.budget)
+        return ConfidenceGate(with_tools(seats), answerer, gate.tau, looks, carry_over=gate.carry_over)
 
     return players
 

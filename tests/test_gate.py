@@ -117,6 +117,21 @@ def test_who_plays_on_sees_what_was_seen_and_has_its_own_calls_left():
     assert [turn.gate is not None for turn in played.turns] == [False] * (1 + CLIPS) + [True, False]
 
 
+@pytest.mark.parametrize("video", [SHORT, LONG])
+def test_who_begins_anew_sees_the_question_and_what_is_left_of_the_budget(video):
+    policy = Writes(LOOK, "<answer>A</answer>")
+    anew = ConfidenceGate(policy, Sure(0.1), 0.7, gate_looks(default_budget()), carry_over=False)
+    played = play(anew, replace(video, captions=FakeVideo().captions))
+    first, second = policy.shown
+    (opening,) = first.observations
+    assert opening.frames is None and first.replies == []
+    assert opening.text.endswith(f"Left: {opening.remaining.calls} calls, {opening.remaining.frames} frames.")
+    unused = gate_looks(default_budget()).calls - 1 - CLIPS if video is LONG else 0
+    assert opening.remaining.calls == default_budget().max_calls + unused
+    assert second.replies == [LOOK] and second.observations[1].remaining.calls == opening.remaining.calls - 1
+    assert second.observations[1].frames is not None and played.answer == "A"
+
+
 def test_the_gate_asks_once_an_episode():
     answerer = Sure(0.1)
     play(gate(answerer, Writes(LOOK, LOOK, "<answer>A</answer>")), SHORT)
