@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from experiments.sweep import Bin, TauRow
 
 
+_LABEL_SHARE = 0.09
+"""Share of both axes that a label takes."""
+
+
 def plot_sweep(rows: "Sequence[TauRow]", path: Path) -> None:
     """Draw accuracy with its 95 % interval against frames an episode, one point a threshold.
 
@@ -28,16 +32,33 @@ def plot_sweep(rows: "Sequence[TauRow]", path: Path) -> None:
         for row in rows:
             axes.plot((row.frames, row.frames), row.ci95, color=PALE, linewidth=1, zorder=0)
         axes.plot(frames, accuracy, "o", color=ACCENT, markersize=6, zorder=2)
-        named: set[tuple[float, float]] = set()
-        for row in rows:
-            # Thresholds between which no confidence lies fall on one point.
-            if (row.frames, row.accuracy) not in named:
-                label = "never direct" if row.tau > 1 else f"tau = {row.tau:g}"
-                axes.annotate(label, (row.frames, row.accuracy), (4, 6), textcoords="offset points", color=INK)
-            named.add((row.frames, row.accuracy))
+        for row in _apart(rows):
+            # The curve rises, so there is room below it to the right, and above its end to the left.
+            label, beside, ha = f"tau = {row.tau:g}", (7, -11), "left"
+            if row.tau > 1:
+                label, beside, ha = "never direct", (4, 24), "right"
+            place = (row.frames, row.accuracy)
+            axes.annotate(label, place, beside, textcoords="offset points", ha=ha, color=INK)
         axes.set_xlabel("frames an episode")
         axes.set_ylabel("accuracy, with 95 % interval over videos")
         save(figure, path)
+
+
+def _apart(rows: "Sequence[TauRow]") -> "list[TauRow]":
+    """Choose the thresholds that have room for a label: the last, and others that lie far enough from those chosen."""
+    ranges = [
+        max(values) - min(values) or 1.0 for values in zip(*((it.frames, it.accuracy) for it in rows), strict=True)
+    ]
+
+    def is_near(one: "TauRow", other: "TauRow") -> bool:
+        steps = (abs(one.frames - other.frames), abs(one.accuracy - other.accuracy))
+        return all(step < _LABEL_SHARE * size for step, size in zip(steps, ranges, strict=True))
+
+    chosen = [rows[-1]]
+    for row in rows[:-1]:
+        if not any(is_near(row, it) for it in chosen):
+            chosen.append(row)
+    return chosen
 
 
 def plot_calibration(bins: "Sequence[Bin]", error: float, n: int, path: Path) -> None:
