@@ -55,6 +55,19 @@ def test_reading_subtitles_where_nobody_speaks_is_no_evidence():
     assert [turn.viewed for turn in episode.turns] == [(Interval(320, 330),)]
 
 
+def test_looking_where_no_caption_describes_anything_is_no_evidence():
+    task, video = fake_task(), FakeVideo(captions=(SubtitleLine(Interval(0, 5), "black"),))
+    episode = Episode(task.item, task.gold, video, EnvConfig("captions", budget=SMALL))
+    episode.start()
+    for call in (
+        ToolCall("caption_zoom", {"start_s": "05:20", "end_s": "05:46"}),
+        ToolCall("spatial_zoom", {"time_s": "05:25", "box": [0, 0, 1, 1]}),
+        ToolCall("caption_zoom", {"start_s": "00:00", "end_s": "00:04"}),
+    ):
+        episode.apply(call)
+    assert [turn.viewed for turn in episode.turns] == [(), (), (Interval(0, 4),)]
+
+
 def test_frames_are_dear_as_shares_of_those_that_could_be_asked_for():
     # A budget of 32 global frames for a video that has 10: they are shown, and cost nothing.
     task, budget = fake_task(), BudgetConfig(max_calls=3, max_frames=40, frames_per_zoom=8, global_frames=32)

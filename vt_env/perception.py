@@ -105,7 +105,8 @@ class CaptionPerception:
     def look(self, interval: Interval, max_frames: int) -> View:
         """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
         lines = self._captions.on_screen(moments(interval, self._moments))
-        return View(prompts.captions_text(lines), viewed=(interval,))
+        # Where nothing is described, nothing was viewed.
+        return View(prompts.captions_text(lines), viewed=(interval,) if lines else ())
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the captions on screen at that time, and what their close-ups say of things legible in the box."""
@@ -114,7 +115,8 @@ class CaptionPerception:
             close_ups = line.close_ups if isinstance(line, Caption) else ()
             shown = [SubtitleLine(line.interval, it.text) for it in close_ups if it.is_legible(box)]
             lines += [line, *shown]
-        return View(prompts.captions_text(lines), viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
+        viewed = (Interval(time_s, time_s + MOMENT_S),) if lines else ()
+        return View(prompts.captions_text(lines), viewed=viewed, box=box)
 
 
 def moments(interval: Interval, count: int) -> list[float]:
