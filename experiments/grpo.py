@@ -24,6 +24,7 @@ from experiments.training import (
     lora_config,
     open_training,
     process_count,
+    process_index,
     save_trained,
     train_from_last_checkpoint,
     trained_dtype,
@@ -99,7 +100,9 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
     images = {"image": resolve_budget(config.budget).max_frames, "video": 0}
     settings = {} if torch.cuda.is_available() else CPU_ENGINE_SETTINGS
     sampler = f"vllm_mode={config.vllm_mode}, {config.server_url}" if config.vllm_mode == "server" else "vllm"
-    with engine_settings(seed=config.seed, limit_mm_per_prompt=images, **settings), sampler_needed(sampler):
+    # Processes that drew alike would write the same replies to the question that they share.
+    seed = config.seed + process_index()
+    with engine_settings(seed=seed, limit_mm_per_prompt=images, **settings), sampler_needed(sampler):
         trainer = GRPOTrainer(
             model=model,
             processing_class=processor,

@@ -76,9 +76,9 @@ class GRPORun(TrainerConfig):
     gpu_memory_utilization: float = 0.3
     """Share of a GPU's memory that a colocated sampler takes; without a GPU it takes 1 GiB for its cache."""
     tensor_parallel: int = 1
-    """GPUs that one colocated sampler is spread over."""
+    """GPUs that one colocated sampler is spread over (one process)."""
     sleep: bool = False
-    """Free the memory of a colocated sampler during updates (GPU only)."""
+    """Free the memory of a colocated sampler during updates (GPU only, one process)."""
     tool_threads: int = 4
     """Tool calls of a step that run side by side; 1 for tools that must not."""
     save_steps: int = 20
@@ -110,11 +110,22 @@ class GRPORun(TrainerConfig):
         return 5.0 if self.epsilon_high is None and self.loss_type == "cispo" else self.epsilon_high
 
     def check_processes(self, processes: int) -> None:
-        """Refuse a number of rollouts that cannot be shared out.
+        """Refuse a number of rollouts that cannot be shared out, and samplers that several processes cannot share.
+
+        TRL's tool loop (1.16) takes as many turns in each process as its rollouts need, while a server, a sampler over
+        several GPUs and one that sleeps wait for all processes at every turn: they hang or mix up replies (trl pull
+        request 6673).
 
         Raises:
-            ConfigError: It cannot.
+            ConfigError: It cannot, or they cannot.
         """
+        together = {"vllm_mode=server": self.vllm_mode == "server", "sleep=True": self.sleep}
+        together[f"tensor_parallel={self.tensor_parallel}"] = self.tensor_parallel > 1
+        for setting in (name for name, is_on in together.items() if is_on and processes > 1):
+            raise ConfigError(
+                f"{setting} with {processes} processes: in trl 1.16 their tool loops run apart and wait for each other "
+                "here; train in one process, or with colocated samplers of a GPU each that do not sleep"
+            )
         if self.micro_batch < 1 or self.rollouts < 1 or self.rollouts % (self.micro_batch * processes):
             raise ConfigError(
                 f"prompts_per_step={self.prompts_per_step}, group_size={self.group_size}, micro_batch="
@@ -137,7 +148,6 @@ _LARGE = GRPORun(
     max_completion_length=16_384,
     context_tokens=32_768,
     gpu_memory_utilization=0.35,
-    sleep=True,
     tool_threads=16,
     save_steps=25,
 )

@@ -73,9 +73,14 @@ class TrainerConfig(LibraryConfig):
             raise ConfigError(f"{got}: need 1 or more, and a rate above 0")
 
 
+def process_index() -> int:
+    """Return the place of this process among those that were launched together, 0 for the only one."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_first_process() -> bool:
     """Tell whether this process writes: it is the only one, or the first of those that were launched together."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return process_index() == 0
 
 
 def process_count() -> int:

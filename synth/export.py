@@ -2,13 +2,14 @@
 
 | format | rows | what a call and a result become |
 |---|---|---|
-| `trl` | `train.jsonl`: `messages`, `images`, `tools` | text of the assistant; a user turn in `<tool_response>` tags |
+| `trl` | `train.jsonl`: `messages`, `images` | text of the assistant; a user turn in `<tool_response>` tags |
 | `ms-swift` | `train.jsonl`: `messages`, `images`, `tools` | roles `tool_call` and `tool_response` |
 | `llama-factory` | `train.json`, `dataset_info.json` | text of `gpt`; `observation` |
 | `datasets` | a folder for `datasets.load_from_disk` | as `trl`, with the pictures inside |
 
-In the forms that keep calls as text, tokens are those of our own trainer: Qwen's templates render a tool's result as
-such a user turn, and TRL 1.16 fills no pictures into the tool role.
+In the forms that keep calls as text, tokens are those of our own trainer with Qwen's templates, which render a tool's
+result as such a user turn. TRL 1.16 fills no pictures into the tool role, and renders no tools beside pictures: for it
+the system turn holds them as Qwen's templates write them.
 """
 
 import json
@@ -31,6 +32,15 @@ FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 IMAGES = "images"
 _TAG = "<image>"
 _RESPONSE = ("<tool_response>\n", "\n</tool_response>")
+_TOOLS_BEFORE = (
+    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+    "You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
+)
+_TOOLS_AFTER = (
+    "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
+    '<tool_call></tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n'
+    "</tool_call>"
+)
 
 Row = dict[str, Any]
 Write = Callable[[Path, Sequence[Row]], None]
@@ -70,12 +80,17 @@ def export(
     draft.mkdir(parents=True)
     shown = {frame for it in usable for frame in it.frames}
     files = write_pictures(draft / IMAGES, (it for it in pictures if it.frame in shown), open_video)
-    schemas = {name: json.dumps([it.schema for it in tools_for(name, tools)]) for name in ("frames", "captions")}
+    schemas = {name: json.dumps(_schemas(name, tools)) for name in ("frames", "captions")}
     write, make_row = _WRITERS[form]
     write(draft, [make_row(it, files, schemas[it.perception]) for it in usable])
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(draft, folder)
     return len(usable)
+
+
+def _schemas(perception: str, tools: ToolChoice) -> list[Row]:
+    # By name, as our own trainer and TRL render them.
+    return sorted((it.schema for it in tools_for(perception, tools)), key=lambda it: it["function"]["name"])
 
 
 def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:
@@ -84,7 +99,7 @@ def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:
 
 def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
     messages = [
-        _blocks("system", system_text()),
+        _blocks("system", f"{system_text()}{_tools_text(tools)}"),
         _blocks("user", trajectory.prompt_text, len(trajectory.prompt_frames)),
     ]
     for turn in trajectory.turns[:-1]:
@@ -93,7 +108,16 @@ def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) 
             _blocks("user", turn.observation_text, len(turn.frames), "<tool_response>\n", "\n</tool_response>")
         )
     messages.append(_blocks("assistant", trajectory.turns[-1].text))
-    return {"messages": messages, "images": _images(trajectory, files), "tools": tools, **_origin(trajectory)}
+    return {"messages": messages, "images": _images(trajectory, files), **_origin(trajectory)}
+
+
+def _tools_text(tools: str) -> str:
+    """Write tools as the templates of Qwen2.5 and Qwen3-VL do behind the system text; nothing where there is none."""
+    schemas: list[Row] = json.loads(tools)
+    if not schemas:
+        return ""
+    lines = "\n".join(json.dumps(it, ensure_ascii=False) for it in schemas)
+    return f"\n\n{_TOOLS_BEFORE}{lines}{_TOOLS_AFTER}"
 
 
 def _blocks(role: str, text: str, pictures: int = 0, before: str = "", after: str = "") -> Row:
@@ -110,7 +134,8 @@ def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str
         if not isinstance(action, ToolCall) or turn.call is None:
             raise TypeError(f"task {trajectory.task_id}: a turn without a call before the answer")
         if action.thought:
-            messages.append({"role": "assistant", "content": action.thought})
+            # It joins neighbouring turns of the assistant as they are.
+            messages.append({"role": "assistant", "content": f"{action.thought}\n"})
         call = json.loads(turn.text.partition("<tool_call>")[2].partition("</tool_call>")[0])
         messages.append({"role": "tool_call", "content": json.dumps(call, ensure_ascii=False)})
         messages.append({"role": "tool_response", "content": _TAG * len(turn.frames) + turn.observation_text})
@@ -153,7 +178,6 @@ def _write_datasets(folder: Path, rows: Sequence[Row]) -> None:
         {
             "messages": List({"role": Value("string"), "content": List(block)}),
             "images": List(Image()),
-            "tools": Value("string"),
             "task_id": Value("string"),
             "sample": Value("int64"),
             "family": Value("string"),

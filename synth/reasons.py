@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from vt_env.actions import parse_action
-from vt_env.trajectory import CallRecord, Trajectory, TurnRecord
+from vt_env.timed_text import read_lines
+from vt_env.trajectory import Trajectory, TurnRecord
 from vt_env.types import Answer, Interval, Malformed, StopReason, parse_time
 
 Evidence = Sequence[Interval]
@@ -20,6 +21,8 @@ NEAR_S = 5.0
 """Times that round to the same multiple of this count as the same when attempts are compared."""
 _TASK_WORDS = ("answer", "call", "caption", "clip", "frame", "option", "question", "subtitle", "tool", "video", "zoom")
 """Words that name nothing in the video, however they are written."""
+_MOMENT_S = 1e-3
+"""How long a frame counts as shown."""
 _SMALL = 10
 """Numbers below this are counts, which nothing needs to have shown."""
 _TIME = re.compile(r"\b\d+(?::\d\d)+\b")
@@ -62,8 +65,12 @@ def wrong_answer(trajectory: Trajectory, evidence: Evidence) -> str | None:
 
 
 def evidence_not_viewed(trajectory: Trajectory, evidence: Evidence) -> str | None:
-    """Of the evidence nothing was viewed: the right answer was a guess, or came from elsewhere."""
-    if not evidence or any(_touches(trajectory.viewed, it) for it in evidence):
+    """Of the evidence nothing was viewed: the right answer was a guess, or came from elsewhere.
+
+    What counts is what was shown: a look at an hour shows few moments of it.
+    """
+    shown = [interval for turn in trajectory.turns for interval in _shown(turn)]
+    if not evidence or any(_touches(shown, it) for it in evidence):
         return None
     return f"none of {_listed(evidence)} was viewed"
 
@@ -87,22 +94,27 @@ def answered_before_evidence(trajectory: Trajectory, evidence: Evidence) -> str 
             return None
         if claim.search(" ".join(_thought(turn).split())):
             return f"turn {number + 1} says that it is {option!r}"
-        shown, seen = f"{shown}\n{turn.observation_text}", [*seen, *turn.viewed]
+        shown, seen = f"{shown}\n{turn.observation_text}", [*seen, *_shown(turn)]
     return None
 
 
 def redundant_calls(trajectory: Trajectory, evidence: Evidence) -> str | None:
-    """A call repeats an earlier one, or looks with the same tool at what that has shown already."""
-    done: list[tuple[CallRecord, tuple[Interval, ...]]] = []
+    """A call repeats an earlier one, or looks with the same tool at what that has shown already.
+
+    Of frames that is told by the frames themselves. Elsewhere a look counts as a repetition inside an earlier one of
+    less than twice its length; narrower ones zoom in.
+    """
+    done: list[TurnRecord] = []
     for number, turn in enumerate(trajectory.turns):
         if turn.call is None:
             continue
-        for earlier, viewed in done:
-            if earlier == turn.call:
+        for earlier in done:
+            if earlier.call == turn.call:
                 return f"turn {number + 1} repeats {turn.call.name}"
-            if earlier.name == turn.call.name and "start_s" in turn.call.arguments and _covered(turn.viewed, viewed):
+            is_look = _name(earlier) == turn.call.name and "start_s" in turn.call.arguments
+            if is_look and _covered(turn, earlier):
                 return f"turn {number + 1} looks again at {_listed(turn.viewed)}"
-        done.append((turn.call, turn.viewed))
+        done.append(turn)
     return None
 
 
@@ -206,10 +218,28 @@ def _touches(viewed: Sequence[Interval], wanted: Interval) -> bool:
     return any(it.overlap_s(wanted) > 0 for it in viewed)
 
 
-def _covered(viewed: Sequence[Interval], earlier: Sequence[Interval]) -> bool:
-    return bool(viewed) and all(
-        any(before.start_s <= it.start_s and it.end_s <= before.end_s for before in earlier) for it in viewed
-    )
+def _covered(turn: TurnRecord, earlier: TurnRecord) -> bool:
+    if turn.frames and earlier.frames:
+        return set(turn.frames) <= set(earlier.frames)
+    return bool(turn.viewed) and all(any(_repeats(it, before) for before in earlier.viewed) for it in turn.viewed)
+
+
+def _repeats(later: Interval, earlier: Interval) -> bool:
+    is_inside = earlier.start_s <= later.start_s and later.end_s <= earlier.end_s
+    return is_inside and earlier.duration_s < 2 * later.duration_s
+
+
+def _name(turn: TurnRecord) -> str:
+    return "" if turn.call is None else turn.call.name
+
+
+def _shown(turn: TurnRecord) -> tuple[Interval, ...]:
+    """Return what a turn showed: moments of frames, lines that name their times, else the interval that was viewed."""
+    if not turn.viewed:
+        return ()
+    if turn.frames:
+        return tuple(Interval(it.time_s, it.time_s + _MOMENT_S) for it in turn.frames)
+    return tuple(it.interval for it in read_lines(turn.observation_text)) or turn.viewed
 
 
 def _listed(intervals: Sequence[Interval]) -> str:

@@ -117,6 +117,17 @@ def test_a_call_with_a_number_that_json_lacks_is_refused_on_writing(value: float
         ("<answer> 47 </answer>", Answer("47")),
         ("so <answer>(B)</answer> it is", Answer("(B)", "so")),
         ("<answer>x < y</answer>", Answer("x < y")),
+        (
+            "<think>or <answer>A</answer>?</think>\n<answer>B</answer>",
+            Answer("B", "<think>or <answer>A</answer>?</think>"),
+        ),
+        (
+            "<think>write <answer>the option</answer></think>" + ZOOM,
+            ToolCall(
+                "frame_zoom", {"start_s": 320.0, "end_s": 340.0}, "<think>write <answer>the option</answer></think>"
+            ),
+        ),
+        ("<answer>B</answer> so</think>", Answer("B")),
     ],
 )
 def test_these_texts_are_actions(text: str, action: ToolCall | Answer):

@@ -16,10 +16,13 @@ from experiments.policies import BASE_MODEL
 from synth.export import FORMATS, export
 from synth.ground import ground
 from synth.pictures import PictureRecord, describe_pictures
+from vt_env.chat import message
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.env import make_episode
 from vt_env.errors import ConfigError, DataError
+from vt_env.prompts import system_text
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, read_second
+from vt_env.tools import tools_for
 from vt_env.trajectory import Trajectory, TurnRecord
 
 FRAME_PX = 112
@@ -58,8 +61,10 @@ def test_trl_reads_its_rows_and_its_collator_trains_on_what_we_train_on(tmp_path
     from datasets import load_dataset
     from transformers import AutoProcessor
     from trl import is_conversational
+    from trl.chat_template_utils import qwen3_vl_chat_template
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
+    from agents.chat import ChatTokens
     from vt_env.doors.trl import prepare_processor
 
     trajectory = grounded()
@@ -78,7 +83,16 @@ def test_trl_reads_its_rows_and_its_collator_trains_on_what_we_train_on(tmp_path
     )
     learned = processor.tokenizer.decode(batch["labels"][batch["labels"] != -100])
     assert learned == "".join(f"{turn.text}<|im_end|>" for turn in trajectory.turns)
-    assert {tool["function"]["name"] for tool in json.loads(rows[0]["tools"])} >= {"frame_zoom", "clip_retrieval"}
+    # Beside pictures TRL renders no tools, so the system turn holds them, as the template would have put them there.
+    processor.chat_template = qwen3_vl_chat_template
+    schemas = sorted((it.schema for it in tools_for("frames")), key=lambda it: it["function"]["name"])
+    opening = ChatTokens(processor, schemas).prompt_ids(
+        [message("system", system_text()), message("user", trajectory.prompt_text)]
+    )
+    batch = collator([{"messages": rows[0]["messages"], "images": pictures}])
+    # The last tokens of the opening ask for a reply.
+    same = processor.tokenizer.decode(opening).rpartition("<|im_start|>")[0]
+    assert processor.tokenizer.decode(batch["input_ids"][0]).startswith(same) and "frame_zoom" in same
 
 
 def test_the_datasets_folder_is_loaded_with_its_pictures_inside(tmp_path: Path):

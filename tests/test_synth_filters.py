@@ -191,3 +191,22 @@ def test_a_look_inside_an_earlier_one_is_redundant_and_a_wider_one_is_not():
     outer = TurnRecord("x", CallRecord("caption_zoom", {"start_s": 0.0, "end_s": 9.0}), "", viewed=(Interval(0, 9),))
     assert run([attempt("a", LOOK, inner)]).reasons == {"redundant_calls": 1}
     assert run([attempt("a", LOOK, outer)]).rejected == ()
+    narrow = replace(inner, viewed=(Interval(1.2, 1.6),))
+    assert run([attempt("a", LOOK, narrow)]).rejected == (), "a look at less than half of it zooms in"
+
+
+def test_of_frames_a_look_is_redundant_only_if_it_shows_no_new_one():
+    def look(start_s: float, *times_s: float) -> TurnRecord:
+        frames = tuple(FrameRef("v", it, None, 112) for it in times_s)
+        call = CallRecord("frame_zoom", {"start_s": start_s})
+        return TurnRecord("x", call, "Frames.", frames=frames, viewed=(Interval(start_s, 9),))
+
+    assert run([attempt("a", look(0, 1.0, 5.0), look(1, 5.0))]).reasons == {"redundant_calls": 1}
+    assert run([attempt("a", look(0, 1.0, 5.0), look(1, 3.0, 5.0))]).rejected == ()
+
+
+def test_a_look_at_everything_that_shows_no_moment_of_the_evidence_is_a_guess():
+    wide = CallRecord("caption_zoom", {"start_s": 0.0, "end_s": 600.0})
+    elsewhere = TurnRecord("x", wide, "04:00-05:00 blue circle 12\nLeft: 3 calls.", viewed=(Interval(0, 600),))
+    assert run([attempt("a", elsewhere)]).reasons == {"evidence_not_viewed": 1}
+    assert run([attempt("a", replace(elsewhere, observation_text="00:01-00:02 red square 47"))]).rejected == ()

@@ -103,6 +103,13 @@ def test_every_agents_search_is_a_retrieval(text: str, action: tuple[str, int | 
     assert read(text) == ToolCall(name, {"query": "a"} if top_k is None else {"query": "a", "top_k": top_k})
 
 
+@pytest.mark.parametrize("thought", ["I could <search> again.", "I give <answer> when sure.", "<tool_call> it is."])
+def test_what_an_agent_thinks_about_a_tag_is_no_tag(thought: str):
+    before = f"<think>{thought}</think>"
+    assert read(f"{before}\n<search>a</search>") == ToolCall("clip_retrieval", {"query": "a"}, before)
+    assert read(f"{before}<answer>B</answer>") == Answer("B", before)
+
+
 @pytest.mark.parametrize(
     "text",
     [

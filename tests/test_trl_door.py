@@ -9,7 +9,12 @@ import pytest
 
 from vt_env.config import RewardConfig
 from vt_env.doors.trl import environment_class, reward_functions, training_rows
-from vt_env.doors.trl_vllm import allow_batches_without_images, collapse_runs, patch_vllm_colocate
+from vt_env.doors.trl_vllm import (
+    allow_batches_without_images,
+    collapse_runs,
+    patch_vllm_colocate,
+    without_empty_lists,
+)
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.prompts import OVER, system_text
@@ -144,6 +149,16 @@ def test_the_last_message_is_scored_and_what_is_no_answer_is_counted(last, rewar
 def test_a_rollout_that_ends_in_a_call_has_no_answer():
     environment = started()
     values, logged = paid([environment], [[said("<answer>47</answer>", tool_calls=[CALL])]])
+    assert values == [0] and logged["episode/no_answer"] == 1
+
+
+@pytest.mark.parametrize(
+    "said_first", [said("", tool_calls=[CALL, CALL]), said("<answer>47</answer>", tool_calls=[CALL])]
+)
+def test_a_reply_that_is_malformed_elsewhere_is_not_paid_though_trl_plays_it(said_first):
+    environment = started()
+    looks = [result(environment.frame_zoom(start_s=320, end_s=346)) for _ in said_first["tool_calls"]]
+    values, logged = paid([environment], [[said_first, *looks, said("<answer>47</answer>")]])
     assert values == [0] and logged["episode/no_answer"] == 1
 
 
@@ -297,6 +312,20 @@ def test_a_tokenizer_without_an_image_token_is_refused(processor):
 
     with pytest.raises(ConfigError, match="no image token"):
         prepare_processor(processor.tokenizer)
+
+
+def test_a_prompt_without_an_image_is_handed_over_as_one_without():
+    handed: list[object] = []
+
+    def generate(prompts, images, num_generations, profiler=None):
+        handed.append(images)
+        return (prompts,)
+
+    generation = SimpleNamespace(generate=generate)
+    without_empty_lists(generation)
+    generation.generate(prompts=[[1], [2]], images=[[], ["picture"]], num_generations=1)
+    generation.generate(prompts=[[1]], images=None, num_generations=1)
+    assert handed == [[None, ["picture"]], None]
 
 
 def test_a_batch_without_pictures_is_scored_like_one_that_never_had_any():

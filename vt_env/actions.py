@@ -6,7 +6,8 @@
     </tool_call>
 
 or `<answer>47</answer>`. One text holds one action: two calls, or a call and an answer, are malformed, and so is text
-with neither; what cannot be read is never taken for an answer. Knows the form of calls, not which tools exist.
+with neither; what cannot be read is never taken for an answer. Tags inside `<think>...</think>` do not count. Knows the
+form of calls, not which tools exist.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any, cast
 from vt_env.types import Action, Answer, Malformed, ToolCall, format_time, parse_time
 
 _OPENING_TAG = re.compile(r"<(tool_call|answer)>")
+_THOUGHT_END = "</think>"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -79,10 +81,19 @@ def normalise_name(name: str) -> str:
     return re.sub(r"[ -]", "_", _HUMP.sub("_", name.strip())).lower()
 
 
+def after_thinking(text: str, tag: re.Pattern[str]) -> int:
+    """Return where to look for the action: behind the last `</think>` before one, else at the start.
+
+    What a model thinks about a tag is no tag.
+    """
+    start = text.rfind(_THOUGHT_END) + len(_THOUGHT_END)
+    return start if start >= len(_THOUGHT_END) and tag.search(text, start) else 0
+
+
 def _parse(text: str) -> Action:
     if _SURROGATE.search(text):
         raise _Unreadable("the text is not valid Unicode")
-    opening = _OPENING_TAG.search(text)
+    opening = _OPENING_TAG.search(text, after_thinking(text, _OPENING_TAG))
     if opening is None:
         raise _Unreadable(f"neither a call nor an answer; write {_FORM}")
     thought, body = text[: opening.start()].strip(), text[opening.end() :]

@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from vt_env.actions import parse_action
+from vt_env.actions import after_thinking, parse_action
 from vt_env.tool import Tool
 from vt_env.types import Action, Answer, Malformed, ToolCall, parse_time
 
@@ -72,7 +72,11 @@ def parse_dialects(text: str, tools: Sequence[Tool], zoom_tool: str) -> Action:
     if isinstance(action, Answer):
         boxed = _BOXED.fullmatch(action.text)
         return replace(action, text=boxed[1].strip()) if boxed and boxed[1].strip() else action
-    if isinstance(action, Malformed) and not _OWN.search(text) and not _SURROGATE.search(text):
+    if (
+        isinstance(action, Malformed)
+        and not _OWN.search(text, after_thinking(text, _TAG))
+        and not _SURROGATE.search(text)
+    ):
         action = _read_tags(text, action)
     if isinstance(action, ToolCall):
         return _translated(action, {tool.name: tool for tool in tools}, zoom_tool)
@@ -113,7 +117,7 @@ def _argument(name: str, value: object, known: set[str]) -> dict[str, object]:
 
 def _read_tags(text: str, unread: Malformed) -> Action:
     """Read the one tag of another agent in `text`; `unread` where there is none."""
-    opening = _TAG.search(text)
+    opening = _TAG.search(text, after_thinking(text, _TAG))
     if opening is None:
         return unread
     tag, thought = opening[1], text[: opening.start()].strip()

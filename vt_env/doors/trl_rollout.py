@@ -101,7 +101,9 @@ class Rollout:
         """End the episode with the last message of the conversation; `None` if its data failed.
 
         TRL asks a model that wrote no answer no further, so such a rollout counts as if it had repeated itself until
-        its calls were spent: ending early never pays more than answering.
+        its calls were spent: ending early never pays more than answering. TRL also plays several calls of one reply, or
+        a call beside an answer, which are malformed everywhere else: a conversation that holds such a reply counts as
+        if it had ended there, without an answer.
 
         Args:
             completion: What followed the question, tool results included.
@@ -114,7 +116,8 @@ class Rollout:
         if self._failure is not None or self._episode is None:
             raise self._failure or RuntimeError("finish() before start()")
         episode = self._episode
-        action = parse_action(_last_words(completion))
+        is_legal = all(_acts_once(message) for message in completion)
+        action = parse_action(_last_words(completion)) if is_legal else Malformed("", "more than one call or answer")
         while episode.stop is None:
             episode.apply(action if isinstance(action, Answer) else Malformed("", "no answer"))
         kept = self._kept(completion)
@@ -156,6 +159,14 @@ def _text(content: Content) -> str:
     if isinstance(content, str):
         return content
     return "".join(block["text"] for block in content if block["type"] == "text")
+
+
+def _acts_once(message: Message) -> bool:
+    """Tell whether a message holds one call or answer at most."""
+    calls = len(message.get("tool_calls") or ())
+    if message["role"] != "assistant" or not calls:
+        return True
+    return calls == 1 and not isinstance(parse_action(_text(message.get("content") or "")), Answer)
 
 
 def _last_words(completion: Sequence[Message]) -> str:

@@ -1,6 +1,6 @@
 """Makes TRL's vLLM right for images and for the CPU, and stops a run in which it is not.
 
-With TRL 1.16 and vLLM 0.32 five things go wrong without an error or far from their cause (all probed; the patches ask
+With TRL 1.16 and vLLM 0.32 six things go wrong without an error or far from their cause (all probed; the patches ask
 how the parts behave, not which versions they are):
 
 * In colocate mode vLLM expands image tokens that TRL has expanded already (trl issue 6294), so the sampler reads other
@@ -9,6 +9,7 @@ how the parts behave, not which versions they are):
   output head behind.
 * After an update, features of images that were encoded with the old weights may be used again.
 * A sampled image or video token matches no image: TRL then drops the images of the whole batch, or crashes.
+* A rollout whose question holds no image beside others whose do gets an empty list of images, at which TRL crashes.
 * Where some rollouts looked at frames and a whole micro-batch of others did not, TRL hands the model an empty tensor of
   pixels, at which the model crashes.
 
@@ -98,6 +99,7 @@ def patch_vllm_colocate(trainer: Any) -> None:
     needed = ("generate", "sync_weights", "generation_kwargs", *(("llm",) if is_inside else ()))
     if not all(hasattr(generation, name) for name in needed):
         raise ConfigError("the trainer has no vllm_generation as in trl 1.16: install trl==1.16.0")
+    without_empty_lists(generation)
     image_token_id = getattr(trainer.model.config, "image_token_id", None)
     if image_token_id is not None:
         _never_sample(generation, [image_token_id, getattr(trainer.model.config, "video_token_id", None)])
@@ -216,6 +218,17 @@ def _never_sample(generation: Any, token_ids: Sequence[int | None]) -> None:
     kwargs = generation.generation_kwargs
     bias = {**kwargs.get("logit_bias", {}), **{token_id: _NEVER for token_id in token_ids if token_id is not None}}
     generation.generation_kwargs = {**kwargs, "logit_bias": bias}
+
+
+def without_empty_lists(generation: Any) -> None:
+    """Hand vLLM `None` where a prompt holds no image."""
+    stock: Callable[..., tuple[Any, ...]] = generation.generate
+
+    def generate(prompts: list[list[int]], images: Any, num_generations: int, profiler: Any = None) -> tuple[Any, ...]:
+        lists = None if images is None else [it or None for it in images]
+        return stock(prompts=prompts, images=lists, num_generations=num_generations, profiler=profiler)
+
+    generation.generate = generate
 
 
 def _collapse_before_sampling(generation: Any, image_token_id: int) -> None:
