@@ -17,7 +17,7 @@ class LibraryConfig:
     """How frames are stored and clips are cut; a model must see frames of the size that it was trained with."""
     encoder: str = "colours"
     """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
-    the small one of the generated world, once experiments.tiny.dual_encoder has trained it."""
+    the small one of the generated world, which ships with the code."""
     text: TextConfig = field(default_factory=TextConfig)
     """What subtitles are searched and summed up with."""
     asr: bool = False

@@ -76,10 +76,11 @@ def main(run: PlayRun) -> None:
     task, library = choose_task(run), run.open_library()
     policy = _policy(run)
     layout = policy.layout
-    config = layout.config_for(library.open(task.item.video).duration_s)
-    episode = make_episode(task, library, config, layout.tools)
+    task.prepare(task.item.video)
+    video = library.open(task.item.video)
+    episode = make_episode(task, library, layout.config_for(video.duration_s), layout.tools)
     run.out.mkdir(parents=True, exist_ok=True)
-    replies = _play(run, episode, policy.players([Seat(task, run.seed)]), library.open(task.item.video).store.video)
+    replies = _play(run, episode, policy.players([Seat(task, run.seed)]), video.store.video)
     draw_storyboard(episode).save(run.out / "storyboard.png")
     write_text(run.out / "transcript.txt", transcript(episode) + "\n")
     write_trajectories(

@@ -106,6 +106,8 @@ def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] |
         config: A frozen dataclass; its field `out` says where and is not kept.
         also: What else decides the run, such as the values behind a preset's name; kept and compared like `config`.
 
+    A new run that ends in one of these errors before it has written anything leaves the directory empty.
+
     Raises:
         ConfigError: The directory belongs to a run with another configuration, or another process uses it.
         DataError: Its `config.json` cannot be read.
@@ -113,7 +115,8 @@ def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] |
     path.mkdir(parents=True, exist_ok=True)
     with _lock(path):
         resolved = {"run": kind, **resolve(config), **{name: as_json(value) for name, value in (also or {}).items()}}
-        if (path / CONFIG).exists():
+        is_new = not (path / CONFIG).exists()
+        if not is_new:
             _check_same(path, read_json(path / CONFIG), resolved)
         else:
             write_json(path / PROVENANCE, provenance(resolved))
@@ -122,8 +125,21 @@ def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] |
             _drop_torn_line(path / name)
         run = Run(path)
         run.metric({"event": "opened", "commit": commit()})
-        yield run
+        try:
+            yield run
+        except (ConfigError, DataError):
+            if is_new:
+                _take_back(path)
+            raise
         run.metric({"event": "closed"})
+
+
+def _take_back(path: Path) -> None:
+    """Leave nothing of a run that was refused before it did anything: a typo must not take the directory."""
+    ours = (CONFIG, PROVENANCE, METRICS)
+    if all(it.name in ours for it in path.iterdir()):
+        for name in ours:
+            (path / name).unlink(missing_ok=True)
 
 
 def as_json(value: object) -> Any:

@@ -134,8 +134,12 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    if path.startswith((".", "/")) and not Path(path, "config.json").is_file():
-        raise ConfigError(f"model={path!r}: no config.json there; give a checkpoint's folder or a hub name")
+    # A name on the hub has one slash.
+    is_folder = path.startswith((".", "/")) or path.count("/") > 1
+    if is_folder and not Path(path, "config.json").is_file():
+        raise ConfigError(
+            f"model={path!r}: no config.json there; give a checkpoint's folder (vt-env sft) or a hub name"
+        )
     try:
         processor = prepare_processor(AutoProcessor.from_pretrained(path))
         model, report = AutoModelForImageTextToText.from_pretrained(

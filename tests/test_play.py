@@ -75,6 +75,12 @@ def test_a_person_may_stop_and_what_was_seen_is_kept(video, tmp_path, capsys, mo
     assert episode.stop is None and len(episode.turns) == 1
 
 
+def test_a_question_of_the_world_is_played_though_its_video_is_not_written_yet(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
+    assert run(["play", "world/needle", "--agent", "random", "--out", str(tmp_path / "play")]) == 0
+    assert (tmp_path / "play" / "storyboard.png").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [(QUESTION, "needs --question and two --option"), ((*QUESTION, "--option", "a", "--option", "a"), "all different")],

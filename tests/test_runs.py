@@ -91,3 +91,14 @@ def test_a_missing_or_broken_json_file_is_named(tmp_path):
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(DataError, match="list instead of a JSON object"):
         runs.read_json(tmp_path / "config.json")
+
+
+def test_a_run_that_is_refused_before_it_did_anything_leaves_the_directory_to_the_next(tmp_path):
+    with pytest.raises(ConfigError, match="no such thing"), runs.open_run(tmp_path / "run", "eval", Small(seed=1)):
+        raise ConfigError("no such thing")
+    assert list((tmp_path / "run").iterdir()) == []
+    with runs.open_run(tmp_path / "run", "eval", Small(seed=2)) as run:
+        run.journal({"n": 1})
+    with pytest.raises(ConfigError, match="later"), runs.open_run(tmp_path / "run", "eval", Small(seed=2)):
+        raise ConfigError("later")
+    assert run.journalled() == [{"n": 1}]
