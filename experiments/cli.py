@@ -153,6 +153,7 @@ def _call(name: str, arguments: Sequence[str]) -> int:
         # How a model is trained may be told apart from what it is trained on: --train.lr is --lr.
         arguments = [f"--{it.removeprefix('--train.')}" if it.startswith("--train.") else it for it in arguments]
         options["default"] = _preset(getattr(module, command.presets), arguments)
+    options["description"] = f"{command.summary[0].upper()}{command.summary[1:]}."
     config = tyro.cli(getattr(module, command.config), prog=f"vt-env {name}", args=arguments, **options)
     code = module.main(config)
     return code if isinstance(code, int) else 0
