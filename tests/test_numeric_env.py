@@ -61,6 +61,9 @@ def test_the_mask_names_the_actions_that_make_sense():
     small = make(budget=BudgetConfig(max_calls=1, max_frames=8))
     _, info = play(small, "search_clips")
     assert allowed(small, info) == ANSWERS
+    blind = make(perception="frames", budget=BudgetConfig(max_calls=4, max_frames=2, frames_per_zoom=2))
+    _, info = play(blind, "search_clips", "look_at_0")
+    assert allowed(blind, info) == SEARCHES | ANSWERS | {"read_around"}
 
 
 def test_each_macro_action_is_the_call_that_its_name_says():

@@ -74,6 +74,7 @@ def test_an_action_that_is_no_text_is_refused():
         '<tool_call>{"name": "FrameZoom", "arguments": {"video_path": "v.mp4", "interval": [320, 340]}}</tool_call>',
         '<tool_call>{"name": "crop_video", "arguments": {"video_path": "v", "start_time": 320, "end_time": "05:40"}}',
         "<action>choose frames between 320 and 340</action>",
+        "<action>choose frames between 320 and 340.</action>",
         "<action>choose frames between 05:20 and 00:05:40</action>",
         "<retrieve>320,340</retrieve>",
         "<retrive> 320, 340 </retrive>",
@@ -115,6 +116,7 @@ def test_what_an_agent_thinks_about_a_tag_is_no_tag(thought: str):
     [
         "so <answer>B</answer>",
         r"so <answer>\boxed{B}</answer>",
+        r"so <answer>\boxed{\text{B}}</answer>",
         "so <action>output answer: B</action>",
         'so <tool_call>{"name": "finish", "arguments": {"answer": "B"}}</tool_call>',
     ],

@@ -34,9 +34,9 @@ from vt_env.types import Action, Answer, Malformed, ToolCall, parse_time
 _ZOOM = "(zoom)"
 """Stands for the perception's zoom tool in the tables below."""
 _OWN = re.compile(r"<(tool_call|answer)>")
-_BOXED = re.compile(r"\\+boxed\{([^{}]*)\}")
+_BOXED = re.compile(r"\\+boxed\{(?:\\+text\{)?([^{}]*)\}{1,2}")
 _TIME = r"(\d+(?:\.\d+)?|\d+(?::\d{1,2}){1,2})"
-_CHOOSE = re.compile(rf"choose frames between {_TIME} and {_TIME}")
+_CHOOSE = re.compile(rf"choose frames between {_TIME} and {_TIME}\.?")
 _OUTPUT = re.compile(r"output answer:\s*(\S.*)", re.DOTALL)
 _PAIR = re.compile(rf"{_TIME}\s*,\s*{_TIME}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")

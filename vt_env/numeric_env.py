@@ -121,12 +121,14 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         self._ezpickle_kwargs["numeric"] = numeric
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Tell which actions make sense now, bool[A]; the answers alone once no call is left.
+        """Tell which actions make sense now, bool[A]; the answers alone once no call is left, no look without a frame.
 
         Of two numbers bool[8 + T]: one makes sense if it does together with some other one.
         """
         episode = self._running()
         targets = self._targets(episode) if episode.remaining.calls else {"answer": len(episode.item.options)}
+        if not episode.remaining.frames:
+            targets = {verb: count for verb, count in targets.items() if not verb.startswith("look_")}
         if self.numeric.actions == "discrete":
             return np.array([target < targets.get(verb, 0) for verb, target in self._actions])
         most = max(targets.values())
