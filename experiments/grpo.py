@@ -168,7 +168,6 @@ def grpo_arguments(config: GRPORun) -> Any:
         vllm_server_timeout=config.server_timeout_s,
         vllm_max_model_length=config.context_tokens,
         vllm_gpu_memory_utilization=config.gpu_memory_utilization,
-        vllm_tensor_parallel_size=config.tensor_parallel,
         vllm_enable_sleep_mode=config.sleep,
         # The default multiplies ratios over a whole conversation and drops long ones.
         vllm_importance_sampling_mode="token_truncate",

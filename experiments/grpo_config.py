@@ -75,8 +75,6 @@ class GRPORun(TrainerConfig):
     """How long to wait for the server before the run is given up."""
     gpu_memory_utilization: float = 0.3
     """Share of a GPU's memory that a colocated sampler takes; without a GPU it takes 1 GiB for its cache."""
-    tensor_parallel: int = 1
-    """GPUs that one colocated sampler is spread over (one process)."""
     sleep: bool = False
     """Free the memory of a colocated sampler during updates (GPU only, one process)."""
     tool_threads: int = 4
@@ -92,7 +90,7 @@ class GRPORun(TrainerConfig):
                 f"group_size={self.group_size}, num_iterations={self.num_iterations}, temperature={self.temperature}: "
                 "need groups of 2 or more, 1 or more iterations, and a temperature above 0"
             )
-        for name in ("steps", "limit", "max_completion_length", "context_tokens", "tensor_parallel", "tool_threads"):
+        for name in ("steps", "limit", "max_completion_length", "context_tokens", "tool_threads"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
         if self.epsilon <= 0 or self.beta < 0:
@@ -112,15 +110,14 @@ class GRPORun(TrainerConfig):
     def check_processes(self, processes: int) -> None:
         """Refuse a number of rollouts that cannot be shared out, and samplers that several processes cannot share.
 
-        TRL's tool loop (1.16) takes as many turns in each process as its rollouts need, while a server, a sampler over
-        several GPUs and one that sleeps wait for all processes at every turn: they hang or mix up replies (trl pull
-        request 6673).
+        TRL's tool loop (1.16) takes as many turns in each process as its rollouts need, while a server, and a sampler
+        that sleeps, wait for all processes at every turn: they hang or mix up replies (trl pull request 6673). So would
+        one sampler over several GPUs, which is not offered.
 
         Raises:
             ConfigError: It cannot, or they cannot.
         """
         together = {"vllm_mode=server": self.vllm_mode == "server", "sleep=True": self.sleep}
-        together[f"tensor_parallel={self.tensor_parallel}"] = self.tensor_parallel > 1
         for setting in (name for name, is_on in together.items() if is_on and processes > 1):
             raise ConfigError(
                 f"{setting} with {processes} processes: in trl 1.16 their tool loops run apart and wait for each other "

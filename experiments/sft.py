@@ -176,6 +176,7 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRow
             f"{named}: all {len(learned)} answers are wrong, so there is nothing to learn; write others with "
             "vt-env synth, with a better teacher or more --samples"
         )
+    learned.check_frame_size(config.media.frame_px)
     learned.weights(config.weights)
     return learned
 

@@ -145,6 +145,19 @@ class TrajectoryRows:
             for it in self._trajectories
         ]
 
+    def check_frame_size(self, frame_px: int) -> None:
+        """Refuse trajectories whose frames are of another size than those that are stored.
+
+        Raises:
+            DataError: They are.
+        """
+        others = (ref for it in self._trajectories for ref in it.frames if ref.box is None and ref.frame_px != frame_px)
+        if (first := next(others, None)) is not None:
+            raise DataError(
+                f"trajectories show frames of {first.frame_px} px, media.frame_px={frame_px} are stored: give "
+                f"--media.frame-px {first.frame_px}, or write them with {frame_px}"
+            )
+
     def _check_calls(self, trajectory: Trajectory) -> None:
         offered = {schema["function"]["name"] for schema in self._schemas(trajectory)}
         for turn in trajectory.turns:

@@ -132,6 +132,7 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
         ({**ROW, "video": "あ" * 100}, "File name too long"),
         ({**ROW, "question": "half a \ud83d"}, "question: not valid Unicode"),
         ({**ROW, "options": ["Oslo", "\ud83d"]}, "options: not valid Unicode"),
+        ({**ROW, "answer": 1, "evidence": 0}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": [5]}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": "here"}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": [[1, 2]], "evidence_boxes": [[0, 0, 1]]}, "evidence_boxes=.*one for each"),

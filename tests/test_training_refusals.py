@@ -226,7 +226,6 @@ def test_a_tracker_that_is_not_installed_is_refused():
         (lambda: GRPORun().check_processes(2), "times 2 process"),
         (lambda: GRPORun(vllm_mode="server").check_processes(2), "vllm_mode=server with 2 processes"),
         (lambda: GRPORun(sleep=True).check_processes(2), "sleep=True with 2 processes"),
-        (lambda: GRPORun(tensor_parallel=2).check_processes(2), "tensor_parallel=2 with 2 processes"),
         (lambda: GRPORun(temperature=0), "a temperature above 0"),
         (lambda: SFTRun(accumulation=0), "accumulation=0"),
     ],
@@ -251,6 +250,14 @@ def test_calls_of_tools_that_are_not_offered_are_refused(folder, tmp_path):
     with pytest.raises(DataError) as error:
         sft(sft_run(tmp_path / "right", tools="none"))
     assert "which --tools none does not offer (nothing)" in one_line(error)
+
+
+def test_frames_of_another_size_are_refused_before_a_model_is_loaded(folder, tmp_path):
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    with pytest.raises(DataError) as error:
+        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(frame_px=448)))
+    assert "show frames of 112 px, media.frame_px=448 are stored: give --media.frame-px 112" in one_line(error)
 
 
 def test_a_run_whose_model_or_data_were_replaced_does_not_go_on(folder, tmp_path, capsys):

@@ -260,8 +260,9 @@ def _read_options(options: object) -> tuple[str, ...]:
 
 
 def _read_gold(row: Mapping[str, Any], options: tuple[str, ...]) -> Gold | None:
-    evidence = _read_evidence(row.get("evidence") or [])
-    boxes = _read_boxes(row.get("evidence_boxes") or [], len(evidence))
+    given = {name: [] if row.get(name) is None else row[name] for name in ("evidence", "evidence_boxes")}
+    evidence = _read_evidence(given["evidence"])
+    boxes = _read_boxes(given["evidence_boxes"], len(evidence))
     answer = row.get("answer")
     if answer is None:
         return None
