@@ -164,8 +164,8 @@ def trained_dtype(config: TrainerConfig) -> str:
     """Return the type that weights are trained in, `auto` for the checkpoint's own.
 
     In bf16 steps of 1e-6 are rounded away, so weights that are trained are held in fp32 and computed with in bf16, as
-    TRL's own default has it. Frozen weights under adapters keep their type, and where accelerate spreads weights over
-    GPUs it holds the trained ones in fp32 itself.
+    TRL's own default has it. Frozen weights under adapters keep their type; where accelerate spreads weights over GPUs,
+    FSDP2 and ZeRO-3 are to hold the trained ones in fp32 themselves (not run by us).
     """
     import torch
 

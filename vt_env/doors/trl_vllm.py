@@ -1,7 +1,7 @@
 """Makes TRL's vLLM right for images and for the CPU, and stops a run in which it is not.
 
-With TRL 1.16 and vLLM 0.32 six things go wrong without an error or far from their cause (all probed; the patches ask
-how the parts behave, not which versions they are):
+With TRL 1.16 and vLLM 0.32 six things go wrong without an error or far from their cause (all probed, the empty list on
+TRL's own lines alone; the patches ask how the parts behave, not which versions they are):
 
 * In colocate mode vLLM expands image tokens that TRL has expanded already (trl issue 6294), so the sampler reads other
   prompts than those that are trained on.
