@@ -12,6 +12,7 @@ import numpy as np
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget, read_opening
 from vt_env.actions import render_action
+from vt_env.config import BudgetConfig
 from vt_env.prompts import left_text
 from vt_env.timed_text import read_lines
 from vt_env.types import FrameBatch, Observation, Remaining, ToolCall
@@ -52,6 +53,11 @@ class OneTurnPolicy:
             return Reply(given.text)
         call = None if self._looks is None else self._looks.next_call(conversation)
         return None if call is None else Reply(call)
+
+
+def spread_frames(count: int) -> BudgetConfig:
+    """Make the budget of an episode that shows so many frames, spread over the video, with its question."""
+    return BudgetConfig(max_calls=1, max_frames=count + 1, frames_per_zoom=1, global_frames=count)
 
 
 @dataclass(frozen=True)

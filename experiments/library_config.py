@@ -1,12 +1,16 @@
 """How a command opens videos: what is stored of them, and what they are searched with."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from experiments.text_models import TextConfig
 from vt_env.config import MediaConfig
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, suggest
 from vt_env.media.encoders import ClipEncoder, ColourNameEncoder
 from vt_env.media.video import VideoLibrary
+
+COLOURS = "colours"
+"""Names the default encoder, which needs no model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +19,7 @@ class LibraryConfig:
 
     media: MediaConfig = field(default_factory=MediaConfig)
     """How frames are stored and clips are cut; a model must see frames of the size that it was trained with."""
-    encoder: str = "colours"
+    encoder: str = COLOURS
     """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
     the small one of the generated world, which ships with the code."""
     text: TextConfig = field(default_factory=TextConfig)
@@ -45,10 +49,13 @@ def make_encoder(name: str) -> ClipEncoder:
     """Make a clip encoder by its name on the command line.
 
     Raises:
-        ConfigError: The checkpoint cannot be loaded.
+        ConfigError: There is no such encoder, or the checkpoint cannot be loaded.
     """
-    if name == "colours":
+    if name == COLOURS:
         return ColourNameEncoder()
-    from vt_env.doors.clip_models import ClipModelEncoder
+    from vt_env.doors.clip_models import WORLD, ClipModelEncoder
 
+    if name != WORLD and "/" not in name and not Path(name).is_dir():
+        own = f"allowed are {COLOURS}, {WORLD}, a folder, or OWNER/NAME of a hub"
+        raise ConfigError(f"encoder={name!r}: {own}{suggest(name, (COLOURS, WORLD))}")
     return ClipModelEncoder(name)

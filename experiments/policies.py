@@ -27,8 +27,8 @@ import numpy as np
 from agents.always_tools import AlwaysTools
 from agents.base import Agent, BatchPolicy
 from agents.constant import ConstantAgent
-from agents.direct import OneTurnPolicy
-from agents.gate import ConfidenceGate, GateConfig, gate_budget, gate_looks
+from agents.direct import OneTurnPolicy, spread_frames
+from agents.gate import ConfidenceGate, GateConfig, gate_budget, gate_looks, looks_budget
 from agents.oracle import OracleAgent
 from agents.random_agent import RandomAgent
 from agents.rollout import AgentBatch
@@ -201,11 +201,10 @@ def _excerpt_layout(name: str, layout: Layout, model: ModelConfig) -> Layout:
 
 def _budget(name: str, model: ModelConfig, budget: BudgetConfig) -> BudgetConfig:
     if name == "retrieval-only":
-        return replace(budget, max_calls=gate_looks(budget).calls, global_frames=0)
+        return looks_budget(budget)
     if name not in ONE_TURN:
         return budget
-    shown = model.uniform_frames if name == "uniform" else 0
-    return BudgetConfig(max_calls=1, max_frames=shown + 1, frames_per_zoom=1, global_frames=shown)
+    return spread_frames(model.uniform_frames if name == "uniform" else 0)
 
 
 def _agents(name: str, layout: Layout) -> Callable[[Sequence[Seat]], BatchPolicy]:

@@ -5,10 +5,10 @@ import pytest
 
 from agents.base import Reply
 from agents.chat import images_of
-from agents.direct import OneTurnPolicy
+from agents.direct import OneTurnPolicy, spread_frames
 from agents.gate import gate_looks
 from agents.rollout import run_many
-from experiments.answer_key import KeyRun, answer_all, budget_and_looks, spread_frames
+from experiments.answer_key import KeyRun, answer_all, budget_and_looks
 from experiments.models import ModelConfig
 from experiments.policies import Setting, layout_of
 from vt_env.env import make_episode

@@ -43,6 +43,7 @@ def test_every_command_has_help(name, capsys):
         (["index", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
         (["play", "nowhere.mp4"], "nowhere.mp4: no such file"),
         (["play", "world/nedle", "--agent", "random"], "family 'nedle'"),
+        (["eval", "--agent", "random", "--encoder", "wrld"], "OWNER/NAME of a hub; did you mean 'world'?"),
         (["report", "nowhere"], "nowhere: no run directory there"),
         (["world", "--out", "w", "--split", "tset"], "split='tset'"),
     ],
