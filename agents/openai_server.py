@@ -34,7 +34,9 @@ class ServerConfig:
     tokens_per_minute: float | None = None
     """`None` sets no limit. A reply's tokens are known when it has come, and hold back what follows."""
     usd_per_million_prompt_tokens: float = 0.0
+    """Price, for the record of what a run cost."""
     usd_per_million_completion_tokens: float = 0.0
+    """Price of what the model writes."""
 
     def __post_init__(self) -> None:
         address = urlsplit(self.base_url)

@@ -16,6 +16,7 @@ from shlex import quote
 from types import FrameType
 from typing import Any
 
+from experiments.flag_help import write_flag_help
 from vt_env.errors import ConfigError, VtEnvError, suggest
 
 
@@ -154,6 +155,7 @@ def _call(name: str, arguments: Sequence[str]) -> int:
         arguments = [f"--{it.removeprefix('--train.')}" if it.startswith("--train.") else it for it in arguments]
         options["default"] = _preset(getattr(module, command.presets), arguments)
     options["description"] = f"{command.summary[0].upper()}{command.summary[1:]}."
+    write_flag_help(getattr(module, command.config))
     config = tyro.cli(getattr(module, command.config), prog=f"vt-env {name}", args=arguments, **options)
     code = module.main(config)
     return code if isinstance(code, int) else 0

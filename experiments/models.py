@@ -46,7 +46,9 @@ class ServerFlags:
     requests_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
     """`None` sets no limit."""
     usd_per_million_prompt_tokens: float = 0.0
+    """Price, for the record of what a run cost."""
     usd_per_million_completion_tokens: float = 0.0
+    """Price of what the model writes."""
 
 
 @dataclass(frozen=True)
