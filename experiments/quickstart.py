@@ -72,8 +72,6 @@ class QuickstartRun(StoryRun):
     """Sizes of all phases."""
     seed: int = 0
     """Seed of every phase."""
-    processes: int = 2
-    """Videos written and indexed at once."""
 
 
 def main(run: QuickstartRun) -> int:

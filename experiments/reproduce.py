@@ -66,14 +66,11 @@ class ReproduceRun(StoryRun):
     """Sizes of all phases."""
     training_seeds: int = field(default=3, metadata=HOW_ONLY)
     """Training runs, seeds 0, 1, ...; a finished reproduction goes on with more of them."""
-    processes: int = field(default=2, metadata=HOW_ONLY)
-    """Videos written and indexed at once."""
 
     def __post_init__(self) -> None:
-        if self.training_seeds < 1 or self.processes < 1:
-            raise ConfigError(
-                f"training_seeds={self.training_seeds}, processes={self.processes}: need 1 or more of each"
-            )
+        super().__post_init__()
+        if self.training_seeds < 1:
+            raise ConfigError(f"training_seeds={self.training_seeds}: need 1 or more")
 
 
 def main(run: ReproduceRun) -> int:

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.runs import Run, Stopwatch, open_run
+from experiments.runs import HOW_ONLY, Run, Stopwatch, open_run
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
 from vt_env.media.video import VideoLibrary
@@ -56,6 +56,12 @@ class StoryRun:
     """Folder of all runs; an interrupted story goes on there."""
     base: str
     """Checkpoint that training starts from."""
+    processes: int = field(default=2, metadata=HOW_ONLY)
+    """Videos written and indexed at once."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise ConfigError(f"processes={self.processes}: need 1 or more")
 
 
 def tell(

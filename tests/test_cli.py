@@ -43,6 +43,8 @@ def test_every_command_has_help(name, capsys):
         (["index", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
         (["play", "nowhere.mp4"], "nowhere.mp4: no such file"),
         (["play", "world/nedle", "--agent", "random"], "family 'nedle'"),
+        (["quickstart", "--processes", "0"], "processes=0: need 1 or more"),
+        (["reproduce", "--training-seeds", "0"], "training_seeds=0: need 1 or more"),
         (["eval", "--agent", "random", "--encoder", "wrld"], "OWNER/NAME of a hub; did you mean 'world'?"),
         (["report", "nowhere"], "nowhere: no run directory there"),
         (["world", "--out", "w", "--split", "tset"], "split='tset'"),

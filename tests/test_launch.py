@@ -24,6 +24,10 @@ def test_launch_files_are_whole(name):
     assert config.num_processes == 8
 
 
+def test_gradients_are_clipped_by_the_trainer_alone():
+    assert "gradient_clipping" not in load_config_from_file(str(FOLDER / "zero3.yaml")).deepspeed_config
+
+
 def test_presets_name_the_checkpoints_that_are_dry_run():
     assert set(PRESETS) == {"tiny", *CHECKPOINTS}
     assert all(PRESETS[name].model == it.name for name, it in CHECKPOINTS.items())
