@@ -153,7 +153,7 @@ def grpo_arguments(config: GRPORun) -> Any:
         steps_per_generation=passes,
         num_iterations=config.num_iterations,
         learning_rate=config.lr,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=config.lr_schedule,
         max_grad_norm=config.max_grad_norm,
         temperature=config.temperature,
         beta=config.beta,

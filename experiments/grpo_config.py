@@ -40,7 +40,9 @@ class GRPORun(TrainerConfig):
     """Rollouts that one forward pass of a process holds; passes of all processes must share out
     `prompts_per_step * group_size` evenly."""
     lr: float = 1e-4
-    """Learning rate, constant."""
+    """Learning rate at the start."""
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How it falls until the last step, if it does."""
     temperature: float = 1.0
     """Sampling temperature."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo"] = "dapo"

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from experiments.callbacks import SILENT_STEPS, TrainingStopped, check_trackers, stop_without_variance
-from experiments.grpo import GRPORun, build_trainer
+from experiments.grpo import GRPORun, build_trainer, grpo_arguments
 from experiments.sft import SFTRun
 from experiments.sft import main as sft
 from experiments.tiny.processor import build_processor
@@ -233,6 +233,22 @@ def test_a_tracker_that_is_not_installed_is_refused():
 def test_settings_that_cannot_be_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_what_a_run_is_told_reaches_trl(tmp_path):
+    told = GRPORun(
+        out=tmp_path, lr_schedule="linear", beta=0.04, epsilon=0.1, epsilon_high=0.28, delta=4.0, loss_type="dr_grpo",
+        scale_rewards="none", mask_truncated=True, num_iterations=2, prompts_per_step=4, group_size=4, micro_batch=8,
+    )  # fmt: skip
+    args = grpo_arguments(told)
+    assert (args.lr_scheduler_type, args.beta, args.delta) == ("linear", 0.04, 4.0)
+    assert (args.epsilon, args.epsilon_high, args.num_iterations) == (0.1, 0.28, 2)
+    assert (args.loss_type, args.scale_rewards, args.mask_truncated_completions) == ("dr_grpo", "none", True)
+    assert (args.num_generations, args.per_device_train_batch_size, args.gradient_accumulation_steps) == (4, 8, 2)
+
+
+def test_cispo_is_not_held_at_the_clip_of_others(tmp_path):
+    assert grpo_arguments(GRPORun(out=tmp_path, loss_type="cispo")).epsilon_high == 5.0
 
 
 def test_weights_that_are_trained_are_held_in_fp32_unless_something_else_does(folder, monkeypatch):
