@@ -7,7 +7,6 @@ where that is too large the run stops (`vt_env.doors.trl_vllm`).
 """
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,6 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
     """
     for name, value in {**CPU_SETTINGS, "TRL_EXPERIMENTAL_SILENCE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}.items():
         os.environ.setdefault(name, value)
-    # TRL looks for vLLM in several places and warns in each of a version that it has not met.
-    warnings.filterwarnings("once", message="TRL currently supports vLLM")
     import torch
     from trl import GRPOTrainer
 
