@@ -117,7 +117,7 @@ def test_rewards_that_do_not_exist_are_refused(rewards: Any, message: str):
 def test_penalties_may_add_up_to_accuracy_in_decimal_fractions():
     penalties = {"cost": 0.1, "frame_cost": 0.1, "redundancy": 0.1}
     assert sum(penalties.values()) > 0.3
-    RewardConfig({"accuracy": 0.3, **penalties})
+    resolve_rewards(RewardConfig({"accuracy": 0.3, **penalties}))
 
 
 def test_a_reward_term_that_is_no_number_is_an_error_and_not_a_reward():
