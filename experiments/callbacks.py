@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from experiments.runs import Run
 from experiments.training import Tracker, process_count
+from vt_env.doors.trl_batches import SILENT_GROUPS
 from vt_env.errors import ConfigError, VtEnvError
 
 SILENT_STEPS = 10
@@ -118,7 +119,8 @@ def progress_callback(shown: Mapping[str, str], name: str) -> Any:
             self._bar.update(state.global_step - self._bar.n)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-            self._bar.set_postfix({word: f"{logs[it]:.3g}" for word, it in shown.items() if it in logs})
+            # Of a step without any reward there is no mean.
+            self._bar.set_postfix({word: f"{logs[it]:.3g}" for word, it in shown.items() if logs.get(it) is not None})
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self._bar.close()
@@ -129,11 +131,10 @@ def progress_callback(shown: Mapping[str, str], name: str) -> Any:
 def stop_at_nan(trainer: Any) -> None:
     """Stop before an update whose loss or gradient is no number; transformers would go on and log the last good loss.
 
-    The trainer then raises `TrainingStopped` from `train`.
+    The trainer then raises `TrainingStopped` from `train`. DeepSpeed updates within the backward pass: there it is
+    raised after the update, and before anything is saved.
     """
-    from transformers import TrainerCallback
-
-    step = trainer.training_step
+    step, norm_of = trainer.training_step, trainer._get_grad_norm
 
     def training_step(*args: Any, **kwargs: Any) -> Any:
         loss = step(*args, **kwargs)
@@ -141,15 +142,13 @@ def stop_at_nan(trainer: Any) -> None:
             raise TrainingStopped(_nan_text(trainer.state.global_step, "loss"))
         return loss
 
-    class FiniteGradient(TrainerCallback):
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
-            # Clipping divides every gradient by the norm of all, so where one is no number none is.
-            gradient = next((it.grad for it in model.parameters() if it.grad is not None), None)
-            if gradient is not None and not bool(gradient.isfinite().all()):
-                raise TrainingStopped(_nan_text(state.global_step, "gradient"))
+    def finite_norm(*args: Any, **kwargs: Any) -> Any:
+        norm = norm_of(*args, **kwargs)
+        if norm is not None and not isfinite(float(norm)):
+            raise TrainingStopped(_nan_text(trainer.state.global_step, "gradient"))
+        return norm
 
-    trainer.training_step = training_step
-    trainer.add_callback(FiniteGradient())
+    trainer.training_step, trainer._get_grad_norm = training_step, finite_norm
 
 
 def stop_without_variance(trainer: Any) -> None:
@@ -160,13 +159,13 @@ def stop_without_variance(trainer: Any) -> None:
         silent = 0
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-            if "frac_reward_zero_std" not in logs:
+            if SILENT_GROUPS not in logs:
                 return
             if logs["episode/invalid"] == 1:
                 raise TrainingStopped(
                     f"step {state.global_step}: no video of the step could be read; check them with vt-env index"
                 )
-            self.silent = self.silent + 1 if logs["frac_reward_zero_std"] >= 1 else 0
+            self.silent = self.silent + 1 if logs[SILENT_GROUPS] >= 1 else 0
             if self.silent == SILENT_STEPS:
                 raise TrainingStopped(
                     f"step {state.global_step}: for {SILENT_STEPS} steps all rewards of every group were equal (mean "
@@ -179,6 +178,6 @@ def stop_without_variance(trainer: Any) -> None:
 
 def _nan_text(step: int, what: str) -> str:
     return (
-        f"step {step}: the {what} is not a finite number, so the update was not made: lower --lr or --max-grad-norm, "
-        "and check the starting checkpoint; the same command goes on from the last good checkpoint"
+        f"step {step}: the {what} is not a finite number, so training has stopped; the last checkpoint is from before: "
+        "check the model that it started from, or lower --lr or --max-grad-norm and give another --out"
     )

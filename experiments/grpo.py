@@ -1,9 +1,9 @@
 """Train a model on rewards: `vt-env grpo --model runs/sft/model --out runs/grpo`.
 
 TRL's GRPO, sampling with vLLM in the same process or from a server; an extension, since the paper trains without
-reinforcement learning. Interrupted, it goes on from its last checkpoint. Every step writes rewards, reward terms,
-seconds by phase and the difference between the sampler's and the trainer's log-probabilities to the run's metrics;
-where that is too large the run stops (`vt_env.doors.trl_vllm`).
+reinforcement learning. Interrupted, it goes on from its last checkpoint. Every step writes its rollouts to the run's
+journal, and rewards, reward terms, seconds by phase and the difference between the sampler's and the trainer's
+log-probabilities to its metrics; where that is too large the run stops (`vt_env.doors.trl_vllm`).
 """
 
 import os
@@ -15,6 +15,7 @@ from experiments.callbacks import add_callbacks, check_trackers, stop_without_va
 from experiments.grpo_config import PRESETS, GRPORun
 from experiments.grpo_log import SHOWN, step_record
 from experiments.phases import PhaseClock, time_environment, time_trainer
+from experiments.rollout_journal import RolloutJournal
 from experiments.token_budget import check_frame_size, check_token_budget, measure_tokens
 from experiments.training import (
     CHECKPOINTS_FOLDER,
@@ -33,6 +34,8 @@ from experiments.undecided import undecided_tasks
 from vt_env.config import resolve_budget
 from vt_env.doors.trl import (
     CPU_ENGINE_SETTINGS,
+    Recorder,
+    count_silent_groups,
     cut_passes_to_length,
     drop_rollouts_without_advantage,
     engine_settings,
@@ -64,7 +67,7 @@ def main(config: GRPORun) -> Path:
     with open_training(config.out, "grpo", config) as run:
         if (config.out / MODEL_FOLDER).exists():
             return config.out
-        trainer, clock = build_trainer(config)
+        trainer, clock = build_trainer(config, RolloutJournal(run, config.rollouts))
         add_callbacks(trainer, run, lambda step, logs: step_record(step, logs, clock, config), SHOWN, config.out)
         stop_without_variance(trainer)
         train_from_last_checkpoint(trainer, config, config.out)
@@ -72,8 +75,12 @@ def main(config: GRPORun) -> Path:
     return config.out
 
 
-def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
+def build_trainer(config: GRPORun, record: Recorder | None = None) -> tuple[Any, PhaseClock]:
     """Build the trainer, its sampler patched and watched, and the clock of its phases.
+
+    Args:
+        config: What is trained, and how.
+        record: Is given the rollouts of each step.
 
     Raises:
         ConfigError: Something does not fit together; see `main`.
@@ -108,13 +115,14 @@ def build_trainer(config: GRPORun) -> tuple[Any, PhaseClock]:
             processing_class=processor,
             environment_factory=environment,
             train_dataset=training_rows(environment, config.prompts_per_step),
-            reward_funcs=reward_functions(config.rewards),
+            reward_funcs=reward_functions(config.rewards, record),
             args=grpo_arguments(config),
             peft_config=lora_config(config),
         )
     patch_vllm_colocate(trainer)
     name_lost_sampler(trainer)
     run_tools_side_by_side(trainer, config.tool_threads)
+    count_silent_groups(trainer)
     if config.drop_groups:
         drop_rollouts_without_advantage(trainer)
     cut_passes_to_length(trainer)

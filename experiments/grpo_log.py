@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from experiments.grpo_config import GRPORun
 from experiments.runs import METRICS, read_jsonl
+from vt_env.doors.trl_batches import SILENT_GROUPS
 
 PHASES = ("generation", "environment", "logprobs", "update", "sync")
 """What the seconds of a step are spent on, at least."""
@@ -44,8 +45,8 @@ class GRPOLog:
 
 
 def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORun) -> Mapping[str, object] | None:
-    """Make a line of metrics; what the trainer logs at its end is no step."""
-    if "reward" not in logs:
+    """Make a line of metrics; what the trainer logs at its end is no step, and one that rewarded nothing stops it."""
+    if logs.get("reward") is None:
         return None
     sampled = round(logs["completions/mean_length"] * config.rollouts)
     return {
@@ -57,7 +58,7 @@ def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORu
         "logp_difference": logs["sampling/sampling_logp_difference/mean"],
         "logp_difference_token": logs["sampling/sampling_logp_difference/max"],
         "seconds": clock.take(),
-        "groups_without_variance": logs["frac_reward_zero_std"],
+        "groups_without_variance": logs[SILENT_GROUPS],
         "rollouts": config.rollouts,
         "sampled_tokens": sampled,
         "tokens": logs["completions/mean_length"],

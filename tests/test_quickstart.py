@@ -9,12 +9,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.policies import BASE_MODEL
 from experiments.quickstart import EVALUATED, QuickstartRun, plan
 from experiments.runs import open_run
 from experiments.story import Phase, PhaseFailed, do_all
+from vt_env.trajectory import read_trajectories
 
 HERE = Path(__file__).parents[1]
 
@@ -77,6 +79,10 @@ def test_the_whole_story_runs_at_toy_size_and_survives_a_kill(tmp_path):
     assert [row["policy"] for row in report["rows"]] == list(EVALUATED)
     assert {row["n"] for row in report["rows"]} == {3}
     assert report["grpo"]["steps"] == 1 and report["grpo"]["logp_difference_max"] < 1e-4
+    rollouts = list(read_trajectories(tmp_path / "grpo" / "journal.jsonl"))
+    grpo = json.loads((tmp_path / "grpo" / "config.json").read_text())
+    assert [it.sample for it in rollouts] == list(range(grpo["prompts_per_step"] * grpo["group_size"]))
+    assert np.mean([it.reward for it in rollouts]) == pytest.approx(report["grpo"]["reward"][0])
     assert {"world", "index", "synth", "sft", "grpo", "eval"} <= set(report["wall_s"])
     for name in ("report.md", "plots/accuracy.png", "plots/reward.png"):
         assert (tmp_path / name).stat().st_size > 0

@@ -12,8 +12,17 @@ pytest.importorskip("trl", reason="needs the train extra")
 import torch
 from safetensors.torch import load_file, save_file
 
-from experiments.callbacks import SILENT_STEPS, TrainingStopped, check_trackers, stop_without_variance
+from experiments.callbacks import (
+    SILENT_STEPS,
+    TrainingStopped,
+    check_trackers,
+    progress_callback,
+    stop_at_nan,
+    stop_without_variance,
+)
 from experiments.grpo import GRPORun, build_trainer, grpo_arguments
+from experiments.grpo_log import step_record
+from experiments.phases import PhaseClock
 from experiments.sft import SFTRun
 from experiments.sft import main as sft
 from experiments.tiny.processor import build_processor
@@ -21,6 +30,7 @@ from experiments.token_budget import check_frame_size, check_token_budget, measu
 from experiments.training import TrainerConfig, load_model, trained_dtype
 from tests.small_training import write_training_folder
 from vt_env.config import BudgetConfig, MediaConfig, tiny_budget
+from vt_env.doors.trl_batches import SILENT_GROUPS
 from vt_env.doors.trl_sampler import SamplerLost, name_lost_sampler
 from vt_env.errors import ConfigError, DataError
 from vt_env.testing import fake_tasks
@@ -146,6 +156,26 @@ def test_a_loss_that_is_no_number_stops_before_the_update(folder, tmp_path):
     assert one_line(error).startswith("step 0: the loss is not a finite number")
 
 
+@pytest.mark.parametrize("norm", [float("inf"), torch.tensor(float("nan"))])
+def test_a_gradient_that_is_no_number_stops_before_the_update(norm):
+    trainer = SimpleNamespace(
+        training_step=lambda: 0.5, _get_grad_norm=lambda model: norm, state=SimpleNamespace(global_step=3)
+    )
+    stop_at_nan(trainer)
+    assert trainer.training_step() == 0.5
+    with pytest.raises(TrainingStopped, match="step 3: the gradient is not a finite number"):
+        trainer._get_grad_norm(None)
+
+
+def test_a_step_whose_videos_all_failed_is_told_and_not_a_crash_of_the_bar():
+    bar = progress_callback({"reward": "reward"}, "grpo")
+    state = SimpleNamespace(max_steps=2, global_step=1)
+    bar.on_train_begin(None, state, None)
+    bar.on_log(None, state, None, logs={"reward": None, "episode/invalid": 1.0})
+    bar.on_train_end(None, state, None)
+    assert step_record(1, {"reward": None, "episode/invalid": 1.0}, PhaseClock(), GRPORun()) is None
+
+
 class Callbacks(SimpleNamespace):
     def add_callback(self, callback) -> None:
         self.callback = callback
@@ -155,14 +185,14 @@ def test_rewards_that_never_differ_stop_the_run():
     trainer = Callbacks()
     stop_without_variance(trainer)
     state = SimpleNamespace(global_step=7)
-    silent = {"frac_reward_zero_std": 1.0, "reward": 0.0, "episode/invalid": 0.0}
+    silent = {SILENT_GROUPS: 1.0, "reward": 0.0, "episode/invalid": 0.0}
 
     def log(**changes) -> None:
         trainer.callback.on_log(None, state, None, logs={**silent, **changes})
 
     for _ in range(SILENT_STEPS - 1):
         log()
-    log(frac_reward_zero_std=0.5)
+    log(**{SILENT_GROUPS: 0.5})
     for _ in range(SILENT_STEPS - 1):
         log()
     with pytest.raises(TrainingStopped) as error:

@@ -1,12 +1,21 @@
 """Rollouts without advantage are left out of an update, with their pixels, and so is padding; nothing else is."""
 
+from collections import defaultdict
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vt_env.doors.trl_batches import by_length, cut_passes_to_length, rows_to_keep, select_rows
+from vt_env.doors.trl_batches import (
+    SILENT_GROUPS,
+    by_length,
+    count_silent_groups,
+    cut_passes_to_length,
+    drop_rollouts_without_advantage,
+    rows_to_keep,
+    select_rows,
+)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(1, 6))
@@ -90,6 +99,53 @@ def test_passes_hold_rollouts_of_like_length_and_nothing_but_padding_is_cut(leng
             kinds = part["mm_token_type_ids"][row]
             assert kinds.size(0) == part["prompt_ids"].size(1) + ids.size(0) and int(kinds.sum()) == len(shown)
     assert rows == {row: [10 * row + at for at in range(1, length + 1)] for row, length in enumerate(lengths)}
+
+
+def trainer_of(advantages, passes):
+    """What a trainer is to the functions that change its batches; its rollouts have two tokens, one its own."""
+    torch = pytest.importorskip("torch")
+    batch = {
+        "completion_ids": torch.ones(len(advantages), 2, dtype=torch.long),
+        "completion_mask": torch.ones(len(advantages), 2, dtype=torch.long),
+        "tool_mask": torch.tensor([[1, 0]] * len(advantages)),
+        "advantages": torch.tensor(advantages),
+        "num_items_in_batch": torch.tensor(len(advantages)),
+    }
+    return SimpleNamespace(
+        _generate_and_score_completions=lambda rows: batch,
+        _metrics={"train": defaultdict(list)},
+        model=SimpleNamespace(training=True),
+        args=SimpleNamespace(steps_per_generation=passes),
+        accelerator=SimpleNamespace(gather=lambda values: values),
+        num_generations=2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("advantages", "own_tokens"), [([1.0, -1.0, 0.0, 0.0], [1, 1]), ([1.0, 0.0, -1.0, 0.5], [1, 0, 1, 1])]
+)
+def test_what_stays_to_fill_a_pass_is_no_part_of_the_loss(advantages, own_tokens):
+    pytest.importorskip("trl")
+    trainer = trainer_of(advantages, passes=2)
+    drop_rollouts_without_advantage(trainer)
+    batch = trainer._generate_and_score_completions([])
+    assert batch["tool_mask"].sum(1).tolist() == own_tokens and batch["num_items_in_batch"] == sum(own_tokens)
+    assert batch["completion_mask"].all(), "the model still attends to all of it"
+
+
+def test_of_rollouts_without_any_advantage_nothing_is_learned():
+    pytest.importorskip("trl")
+    trainer = trainer_of([0.0] * 4, passes=2)
+    drop_rollouts_without_advantage(trainer)
+    batch = trainer._generate_and_score_completions([])
+    assert len(batch["advantages"]) == 2 and not batch["tool_mask"].any()
+
+
+def test_groups_are_silent_where_no_rollout_has_an_advantage():
+    trainer = trainer_of([0.0, 0.0, 0.3, -0.3, 0.0, 0.0, 0.1, 0.0], passes=2)
+    count_silent_groups(trainer)
+    trainer._generate_and_score_completions([])
+    assert trainer._metrics["train"] == {SILENT_GROUPS: [0.5]}
 
 
 def test_a_masked_rollout_keeps_the_places_of_its_images():

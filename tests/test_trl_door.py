@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from vt_env.actions import parse_action
 from vt_env.config import RewardConfig
 from vt_env.doors.trl import environment_class, reward_functions, training_rows
 from vt_env.doors.trl_vllm import (
@@ -21,7 +22,8 @@ from vt_env.prompts import OVER, system_text
 from vt_env.tasks import TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks, read_second
 from vt_env.tools import tools_for
-from vt_env.types import Interval
+from vt_env.trajectory import Trajectory
+from vt_env.types import Interval, StopReason
 
 LIBRARY = FakeLibrary((FakeVideo(frame_px=112),))
 CALL = {"type": "function", "function": {"name": "frame_zoom", "arguments": {}}}
@@ -65,6 +67,19 @@ def paid(environments, completions, rewards="default"):
         completions=completions, environments=environments, log_metric=logged.__setitem__, task_id=["fake/0"]
     )
     return values, logged
+
+
+def recorded(environment, completion) -> Trajectory:
+    """What is put on record of one rollout, read back from its line."""
+    steps = []
+    (function,) = reward_functions("shaped", lambda step, rollouts: steps.append((step, rollouts)))
+    state = SimpleNamespace(global_step=3)
+    paid = function(
+        completions=[completion], environments=[environment], log_metric=lambda *_: None, trainer_state=state
+    )
+    ((step, (trajectory,)),) = steps
+    assert step == 3 and trajectory.reward == paid[0]
+    return Trajectory.from_json(trajectory.to_json())
 
 
 def test_public_members_are_the_tools_and_reset_alone():
@@ -208,6 +223,46 @@ def test_what_each_family_was_paid_is_logged_once_a_rollout():
         log_metric=lambda name, value: paid_once.append((name, value)),
     )
     assert [it for it in paid_once if it[0].startswith("families/")] == [("families/needle", it) for it in (1, 0, 1)]
+
+
+def test_a_rollout_is_on_record_with_what_the_model_wrote_and_what_was_paid_for_it():
+    environment = started()
+    completion = played(environment, "red square yes\n<answer>47</answer>", (320, 346))
+    completion[0]["content"] = "I look there."
+    record = recorded(environment, completion)
+    look, answer = record.turns
+    assert parse_action(look.text).name == look.call.name == "frame_zoom" and look.text.startswith("I look there.\n")
+    assert look.observation_text == text_of(completion[1]["content"]) == "Frames at 05:26 05:39.\nLeft: 7 calls, 14 frames."
+    assert [frame.time_s for frame in look.frames] == [326, 339]
+    assert answer.text == "red square yes\n<answer>47</answer>" and answer.call is None
+    assert record.correct and record.reward_terms["evidence"] == 1 and record.reward > 1
+
+
+def test_what_was_taken_back_is_not_on_record():
+    environment = started()
+    record = recorded(environment, played(environment, "<answer>47</answer>", (320, 346))[:1])
+    assert [turn.text for turn in record.turns] == ['<tool_call>\n{"name": "frame_zoom", "arguments": {}}\n</tool_call>']
+    assert record.frames == () and not record.correct and record.stop is StopReason.OUT_OF_CALLS
+
+
+def test_a_rollout_that_a_call_ended_is_on_record_up_to_that_call():
+    environment = started()
+    messages = []
+    for number in range(10):
+        messages += [said(f"{number}", tool_calls=[CALL]), result(environment.frame_zoom(start_s=320, end_s=346))]
+    record = recorded(environment, [*messages, said("<answer>47</answer>")])
+    assert [turn.text.partition("\n")[0] for turn in record.turns] == [str(number) for number in range(9)]
+    assert record.calls == 8 and record.answer is None and record.reward == 0
+
+
+def test_a_rollout_whose_video_cannot_be_read_is_not_on_record():
+    broken = started(FakeLibrary((FakeVideo(frame_px=112, broken_from_s=300),)))
+    completion = played(broken, "<answer>47</answer>", (320, 346))
+    steps = []
+    (function,) = reward_functions("default", lambda *step: steps.append(step))
+    state = SimpleNamespace(global_step=0)
+    function(completions=[completion], environments=[broken], log_metric=lambda *_: None, trainer_state=state)
+    assert steps == [(0, [])]
 
 
 def test_a_video_that_cannot_be_opened_is_masked_too():

@@ -13,6 +13,7 @@ Imports no deep learning library before it is used.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 from vt_env import prompts
 from vt_env.benchmarks.guard import refuse_training
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.doors.trl_batches import cut_passes_to_length, drop_rollouts_without_advantage
+from vt_env.doors.trl_batches import count_silent_groups, cut_passes_to_length, drop_rollouts_without_advantage
 from vt_env.doors.trl_processor import prepare_processor
 from vt_env.doors.trl_rollout import Content, FinishedRollout, Message, Rollout
 from vt_env.doors.trl_tools import run_tools_side_by_side
@@ -33,11 +34,14 @@ from vt_env.scoring import AnswerStatus
 from vt_env.sources import Library
 from vt_env.tasks import Task, TaskSet, TaskSource, load_tasks
 from vt_env.tools import ToolChoice, tools_for
+from vt_env.trajectory import Trajectory
 from vt_env.types import StopReason
 
 __all__ = [
     "CPU_ENGINE_SETTINGS",
+    "Recorder",
     "TrlEnvironment",
+    "count_silent_groups",
     "cut_passes_to_length",
     "drop_rollouts_without_advantage",
     "engine_settings",
@@ -51,6 +55,8 @@ __all__ = [
 ]
 
 RewardFunction = Callable[..., list[float | None]]
+Recorder = Callable[[int, Sequence[Trajectory]], None]
+"""Takes the optimiser steps done so far and the rollouts that this process has just finished."""
 
 
 class TrlEnvironment:
@@ -143,7 +149,9 @@ def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
     return Dataset.from_list(rows)
 
 
-def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunction]:
+def reward_functions(
+    rewards: str | RewardConfig = "default", record: Recorder | None = None
+) -> list[RewardFunction]:
     """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays as `vt_env.reward` says.
 
     Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`, and what was paid for
@@ -152,6 +160,8 @@ def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunc
 
     Args:
         rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
+        record: Is given each step's rollouts, without those whose video cannot be read; `None`
+            keeps none.
 
     Raises:
         ConfigError: There is no such preset or term.
@@ -162,6 +172,7 @@ def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunc
         completions: Sequence[Sequence[Message]],
         environments: Sequence[Any],
         log_metric: Callable[[str, float], None],
+        trainer_state: Any = None,
         **row: object,
     ) -> list[float | None]:
         rollouts = [env._rollout.finish(it) for env, it in zip(environments, completions, strict=True)]
@@ -172,9 +183,22 @@ def reward_functions(rewards: str | RewardConfig = "default") -> list[RewardFunc
             if rollout is not None and result is not None and rollout.episode.item.family:
                 # TRL averages what one name is given more than once.
                 log_metric(f"families/{rollout.episode.item.family}", result.total)
+        if record is not None:
+            record(trainer_state.global_step, _rewarded(rollouts, results))
         return [None if result is None else result.total for result in results]
 
     return [episode_reward]
+
+
+def _rewarded(
+    rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]
+) -> list[Trajectory]:
+    """Return the records of the valid rollouts with what was paid for them."""
+    return [
+        replace(rollout.trajectory, reward=result.total, reward_terms=result.terms)
+        for rollout, result in zip(rollouts, results, strict=True)
+        if rollout is not None and result is not None
+    ]
 
 
 def _metrics(rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]) -> dict[str, float]:

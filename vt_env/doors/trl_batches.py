@@ -1,9 +1,9 @@
 """Leaves out of an update what cannot teach: rollouts whose advantage is zero, and padding.
 
 Where all rewards of a group are equal its advantages are zero, and so is that of a rollout whose video could not be
-read. TRL (1.16) counts them (`frac_reward_zero_std`) and trains on them all the same: their gradient is zero, but their
-forward and backward passes cost as much as any, and their tokens dilute the losses that average over tokens. Dropping
-them is half of DAPO's dynamic sampling (arXiv 2503.14476); sampling anew until the batch is full is not done here.
+read. TRL (1.16) trains on them all the same: their gradient is zero, but their forward and backward passes cost as much
+as any, and their tokens dilute the losses that average over tokens. Dropping them is half of DAPO's dynamic sampling
+(arXiv 2503.14476); sampling anew until the batch is full is not done here.
 
 Every pass is as wide as the longest rollout of its step, since TRL pads before it splits. Episodes of two turns and of
 ten stand side by side here, so passes take rollouts of like length and are cut to their longest.
@@ -14,6 +14,9 @@ from typing import Any
 
 DROPPED = "episode/dropped"
 """Metric: share of a step's rollouts that its update left out."""
+SILENT_GROUPS = "groups_without_variance"
+"""Metric: share of a step's groups in which no rollout has an advantage. TRL's own (`frac_reward_zero_std`) is another:
+with `scale_rewards="batch"` it looks at the batch alone, and it takes a group without any reward for one that varies."""
 OF_PROMPT = ("prompt_ids", "prompt_mask")
 OF_COMPLETION = (
     "completion_ids", "completion_mask", "tool_mask", "old_per_token_logps", "sampling_per_token_logps",
@@ -26,8 +29,9 @@ OF_BOTH = ("token_type_ids", "mm_token_type_ids")
 def drop_rollouts_without_advantage(trainer: Any) -> None:
     """Make every update as if the rollouts without advantage had never been sampled; to be called before `train`.
 
-    A few stay where the rest does not divide into the passes of a step; their gradient is zero. With `beta` above 0 the
-    dropped ones are not drawn to the reference model either.
+    A few stay where the rest does not divide into the passes of a step, all of them where a pass holds one rollout.
+    Their tokens are masked, so with `beta` above 0 they are not drawn to the reference model either; only `grpo` and
+    `bnpo`, which average over the rollouts and tokens of a pass, still count them.
 
     Args:
         trainer: A `trl.GRPOTrainer`.
@@ -43,9 +47,28 @@ def drop_rollouts_without_advantage(trainer: Any) -> None:
         trainer._metrics["train"][DROPPED].append(1 - len(kept) / len(teaching))
         mask = batch["completion_mask"] * batch.get("tool_mask", 1)
         own_items = mask[batch["advantages"] != 0].sum()
-        return {**select_rows(batch, kept), "num_items_in_batch": trainer.accelerator.gather(own_items).sum()}
+        selected = mask_rows_without_advantage(select_rows(batch, kept))
+        return {**selected, "num_items_in_batch": trainer.accelerator.gather(own_items).sum()}
 
     trainer._generate_and_score_completions = generate_and_drop
+
+
+def count_silent_groups(trainer: Any) -> None:
+    """Make the trainer log `SILENT_GROUPS`; to be called before `train`.
+
+    Args:
+        trainer: A `trl.GRPOTrainer`.
+    """
+    generate: Callable[[Any], dict[str, Any]] = trainer._generate_and_score_completions
+
+    def generate_and_count(rows: Any) -> dict[str, Any]:
+        batch = generate(rows)
+        if trainer.model.training:
+            groups = trainer.accelerator.gather(batch["advantages"]).view(-1, trainer.num_generations)
+            trainer._metrics["train"][SILENT_GROUPS].append((groups == 0).all(1).float().mean().item())
+        return batch
+
+    trainer._generate_and_score_completions = generate_and_count
 
 
 def cut_passes_to_length(trainer: Any) -> None:
@@ -135,6 +158,12 @@ def rows_to_keep(teaching: Sequence[bool], passes: int) -> list[int]:
     wanted = max(1, -(-sum(teaching) // passes)) * passes
     order = sorted(range(len(teaching)), key=lambda row: not teaching[row])
     return sorted(order[:wanted])
+
+
+def mask_rows_without_advantage(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the tokens of rollouts without advantage out of the loss, which may hold more than the advantage."""
+    name = "tool_mask" if "tool_mask" in batch else "completion_mask"
+    return {**batch, name: batch[name] * (batch["advantages"] != 0).unsqueeze(1)}
 
 
 def select_rows(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]:

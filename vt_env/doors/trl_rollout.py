@@ -5,10 +5,11 @@ and never shows an environment the last message. So failures are kept and come o
 answered, and the end is read from the conversation alone. Knows no trainer.
 """
 
+import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -19,6 +20,7 @@ from vt_env.episode import Episode
 from vt_env.errors import DataError
 from vt_env.reward import FinishedEpisode
 from vt_env.tasks import Task
+from vt_env.trajectory import Trajectory, record_episode
 from vt_env.types import Answer, Malformed, Observation, ToolCall
 
 Content = str | list[dict[str, Any]]
@@ -35,6 +37,8 @@ class FinishedRollout:
     """With those turns alone whose results the conversation holds, and the last one."""
     rolled_back: int
     """Results that TRL took back since they did not fit `max_completion_length`; the model never saw them."""
+    trajectory: Trajectory
+    """The same turns on record, with what the model wrote as TRL read it. Its reward is not that of the trainer."""
 
 
 class Rollout:
@@ -120,8 +124,8 @@ class Rollout:
         action = parse_action(_last_words(completion)) if is_legal else Malformed("", "more than one call or answer")
         while episode.stop is None:
             episode.apply(action if isinstance(action, Answer) else Malformed("", "no answer"))
-        kept = self._kept(completion)
-        turns = (*episode.turns[:-1][:kept], episode.turns[-1])
+        callers = self._callers(completion)
+        turns = (*episode.turns[:-1][: len(callers)], episode.turns[-1])
         assert self._task.gold is not None
         finished = FinishedEpisode(
             episode.item,
@@ -132,20 +136,50 @@ class Rollout:
             episode.stop,
             episode.remaining,
         )
-        return FinishedRollout(finished, len(self._results) - kept)
+        written = _record(episode, callers, completion[-1])
+        return FinishedRollout(finished, len(self._results) - len(callers), written)
 
     def _apply(self, call: ToolCall) -> Content:
         if self._failure is not None or self._episode is None or self._episode.stop is not None:
             return prompts.OVER
         return _content(self._episode.apply(call).observation)
 
-    def _kept(self, completion: Sequence[Message]) -> int:
-        """Count the results that the conversation holds; TRL's own messages about calls it refused are not ours."""
-        kept = 0
+    def _callers(self, completion: Sequence[Message]) -> list[Message]:
+        """Return the message that called, for each result that the conversation holds.
+
+        TRL's own messages about calls that it refused are not results of ours.
+        """
+        callers: list[Message] = []
+        caller: Message = {"role": "", "content": ""}
         for message in completion:
-            is_ours = message["role"] == "tool" and kept < len(self._results)
-            kept += is_ours and _text(message["content"]) == self._results[kept]
-        return kept
+            caller = message if message["role"] == "assistant" else caller
+            is_ours = message["role"] == "tool" and len(callers) < len(self._results)
+            if is_ours and _text(message["content"]) == self._results[len(callers)]:
+                callers.append(caller)
+        return callers
+
+
+def _record(episode: Episode, callers: Sequence[Message], last: Message) -> Trajectory:
+    """Record what the conversation holds of an episode that has ended.
+
+    Args:
+        episode: The episode.
+        callers: The message that called, for each result that the conversation holds.
+        last: The last message, which ended the episode unless a call had done so before.
+    """
+    record = record_episode(episode)
+    *calls, end = record.turns
+    ender = callers[len(calls)] if end.call is not None and len(calls) < len(callers) else last
+    kept = [replace(turn, text=_written(caller)) for turn, caller in zip(calls, callers, strict=False)]
+    return replace(record, turns=(*kept, replace(end, text=_written(ender))))
+
+
+def _written(message: Message) -> str:
+    """Write a message of the model as the text that TRL read it from; nothing if it is no message of the model."""
+    if message["role"] != "assistant":
+        return ""
+    calls = [f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>" for call in message.get("tool_calls") or ()]
+    return "\n".join(filter(None, [_text(message.get("content") or ""), *calls]))
 
 
 def _content(observation: Observation) -> Content:
