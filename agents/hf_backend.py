@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import pad
 from transformers import (
     AutoModelForImageTextToText,
+    GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
     SuppressTokensLogitsProcessor,
@@ -30,6 +31,8 @@ class TransformersGenerator:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if device == "cuda" else torch.float32
         self._model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=dtype).to(device).eval()
+        # Qwen2.5's own would scale down what was written before: other replies than vLLM's, and no probabilities.
+        self._model.generation_config = GenerationConfig()
         self._processor = processor
         self._temperature = temperature
         self.max_new_tokens = max_new_tokens

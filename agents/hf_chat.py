@@ -5,7 +5,7 @@ from pathlib import Path
 from threading import Lock
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from agents.hf_backend import SeededSampling
 from agents.openai_api import ChatReply, ChatRequest, ReplyStatus, Usage
@@ -23,6 +23,8 @@ class TransformersChat:
         dtype = "auto" if device == "cuda" else torch.float32
         self._processor = AutoProcessor.from_pretrained(model)
         self._model = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype).to(device).eval()
+        # As in vLLM, nothing but the request decides how is sampled.
+        self._model.generation_config = GenerationConfig()
         self._lock = Lock()
         self.used = Usage()
         """Tokens read and written so far."""

@@ -46,6 +46,7 @@ from vt_env.doors.trl import (
     training_rows,
 )
 from vt_env.doors.trl_sampler import name_lost_sampler, sampler_needed
+from vt_env.errors import ConfigError
 from vt_env.tasks import load_tasks
 
 __all__ = ["PRESETS", "GRPORun", "build_trainer", "main"]
@@ -140,6 +141,14 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
     budget = resolve_budget(config.budget)
     measured = measure_tokens(processor, environment._tasks, budget, config.media.frame_px, config.tools)
     check_token_budget(measured, config.max_completion_length, config.context_tokens)
+    longest = measured.prompt + config.max_completion_length
+    if config.vllm_mode == "server" and longest > config.context_tokens:
+        # Beside the sampler TRL (1.16) takes a look back that does not fit; of a server it knows no length.
+        raise ConfigError(
+            f"context_tokens={config.context_tokens} with vllm_mode=server: prompts of {measured.prompt} tokens and "
+            f"max_completion_length={config.max_completion_length} may send {longest}, which the server refuses; "
+            "lower max_completion_length, or raise this and the server's --max-model-len"
+        )
 
 
 def grpo_arguments(config: GRPORun) -> Any:

@@ -1,10 +1,11 @@
 """How a GRPO run is configured, and presets for models of several sizes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from experiments.runs import HOW_ONLY
 from experiments.training import TrainerConfig
 from vt_env.config import MediaConfig, resolve_budget
 from vt_env.errors import ConfigError
@@ -25,7 +26,8 @@ class GRPORun(TrainerConfig):
     limit: int | None = None
     """Take only so many tasks, drawn by the seed."""
     played: Path | None = None
-    """Run directory of `vt-env rft`: take only questions of which some of its rollouts were right and some wrong."""
+    """Run directory of `vt-env rft` or `vt-env grpo`: take only questions of which some rollouts were right and some
+    wrong."""
     budget: str = "default"
     """Preset of the budget, with changes if need be (`default,max_calls=16`)."""
     rewards: str = "default"
@@ -64,22 +66,23 @@ class GRPORun(TrainerConfig):
     mask_truncated: bool = False
     """Leave rollouts out of the loss that were cut off in the middle of a turn (DAPO)."""
     drop_groups: bool = True
-    """Leave rollouts without advantage out of the update: of groups without variance, and of videos that failed."""
+    """Leave rollouts without advantage out of the update: of groups without variance, and of videos that failed. Where
+    `micro_batch` is above 1 their passes are saved, too."""
     max_completion_length: int = 768
     """Tokens after the question, tool results and their images included."""
     context_tokens: int = 1280
-    """Longest conversation that the sampler holds: the prompt and `max_completion_length`."""
+    """Longest conversation that the sampler holds, the prompt and what follows; a server's `--max-model-len`."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
     """Where the sampler runs: in the training process, or behind `vllm serve` (GPU only)."""
-    server_url: str = "http://localhost:8000"
+    server_url: str = field(default="http://localhost:8000", metadata=HOW_ONLY)
     """Where the server listens."""
-    server_timeout_s: float = 240.0
+    server_timeout_s: float = field(default=240.0, metadata=HOW_ONLY)
     """How long to wait for the server before the run is given up."""
-    gpu_memory_utilization: float = 0.3
+    gpu_memory_utilization: float = field(default=0.3, metadata=HOW_ONLY)
     """Share of a GPU's memory that a colocated sampler takes; without a GPU it takes 1 GiB for its cache."""
-    sleep: bool = False
+    sleep: bool = field(default=False, metadata=HOW_ONLY)
     """Free the memory of a colocated sampler during updates (GPU only, one process)."""
-    tool_threads: int = 4
+    tool_threads: int = field(default=4, metadata=HOW_ONLY)
     """Tool calls of a step that run side by side; 1 for tools that must not."""
     save_steps: int = 20
     """Steps between checkpoints."""

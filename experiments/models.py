@@ -30,7 +30,8 @@ class ServerFlags:
     """An OpenAI-compatible server, for the backend `openai`."""
 
     url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
-    """Address up to and including `/v1`."""
+    """Address up to and including `/v1`. `vllm serve` samples with the checkpoint's own `top_p`, `top_k` and repetition
+    penalty unless it is given `--generation-config vllm`."""
     model: str = ""
     """Name under which it serves the model; empty takes the only one it serves."""
     calls: Literal["text", "native"] = "text"

@@ -17,8 +17,9 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from experiments.evaluate import without_failed
 from experiments.provenance import PACKAGES, package_version
-from experiments.runs import JOURNAL, Run, resolve
+from experiments.runs import Run, resolve
 from experiments.self_play import Seat, SelfPlay
 from experiments.sft import SFTSettings, train
 from experiments.synthesize import DATASET_FOLDER
@@ -33,7 +34,7 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.sources import Library
 from vt_env.tasks import TaskSet, load_tasks
 from vt_env.tools import tools_for
-from vt_env.trajectory import Trajectory, read_trajectories
+from vt_env.trajectory import Trajectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +150,8 @@ def at_most(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
 
 
 def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[Trajectory]:
-    """Play the rollouts that the journal lacks, and return all."""
-    journal = run.path / JOURNAL
-    before = list(read_trajectories(journal)) if journal.exists() else []
+    """Play the rollouts that the journal lacks or whose data failed, and return all."""
+    before = without_failed(run)
     done = {(it.task_id, it.sample) for it in before}
     seats = [Seat(task, sample) for task in tasks for sample in range(config.samples)]
     left = [it for it in seats if (it.task.item.task_id, it.sample) not in done]

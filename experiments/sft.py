@@ -34,6 +34,7 @@ from experiments.training import (
     trained_dtype,
 )
 from vt_env.config import MediaConfig
+from vt_env.doors.trl import keep_tower_in_step
 from vt_env.errors import ConfigError, DataError
 from vt_env.tasks import load_tasks
 
@@ -205,6 +206,8 @@ def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Traj
     from datasets import Dataset
     from trl import SFTTrainer
 
+    if process_count() > 1:
+        keep_tower_in_step(model)
     collate = ConversationCollator(
         processor, config.max_length or model.config.get_text_config().max_position_embeddings
     )

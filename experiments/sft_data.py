@@ -27,6 +27,8 @@ from vt_env.tools import ToolChoice, tools_for
 from vt_env.trajectory import Trajectory, read_trajectories
 from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReason
 
+UNNAMED = "(not named)"
+"""Stands for the family of questions that have none."""
 IGNORED = -100
 """Label of a token that is not trained on."""
 _SAME_S = 1e-3
@@ -126,12 +128,12 @@ class TrajectoryRows:
         Raises:
             DataError: No row is of a family that is named, or all weights are 0.
         """
-        families = sorted({it.family or "(not named)" for it in self._trajectories})
-        allowed = ", ".join(families)
+        families = [it.family or UNNAMED for it in self._trajectories]
+        allowed = ", ".join(sorted(set(families)))
         for family in of_families:
             if family not in families:
                 raise DataError(f"weights {family!r}: no trajectory is of that family; give one of {allowed}")
-        weights = [of_families.get(it.family, 1.0) for it in self._trajectories]
+        weights = [of_families.get(family, 1.0) for family in families]
         if not any(weights):
             raise DataError("the weights of all trajectories are 0: give one family a weight above 0")
         return weights

@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.library_config import LibraryConfig
 from experiments.models import checkpoint_hash
-from experiments.runs import Run, open_run
+from experiments.runs import HOW_ONLY, Run, open_run
 from vt_env.doors.trl import prepare_processor
 from vt_env.errors import ConfigError
 from vt_env.media.cache import content_hash
@@ -57,7 +57,7 @@ class TrainerConfig(LibraryConfig):
     """Steps between checkpoints."""
     threads: int = 2
     """CPU threads of PyTorch."""
-    report_to: tuple[Tracker, ...] = ("tensorboard",)
+    report_to: tuple[Tracker, ...] = field(default=("tensorboard",), metadata=HOW_ONLY)
     """Where curves go besides `metrics.jsonl`; without a value nowhere."""
 
     def __post_init__(self) -> None:
@@ -262,7 +262,10 @@ def _vision_tower(model: Any) -> Any:
 def _merge_adapters(config: TrainerConfig, folder: Path) -> None:
     """Put adapters that were saved in a folder into the model they were trained on, in the same folder."""
     from peft import PeftModel
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+    # Under ZeRO-3 weights are loaded by all processes together, and this one is alone.
+    unset_hf_deepspeed_config()
     model, _ = load_model(config.model, freeze_vision=False, dtype=trained_dtype(config))
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     shutil.rmtree(folder)

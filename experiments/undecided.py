@@ -17,7 +17,8 @@ def undecided_tasks(tasks: TaskSet, played: Path) -> TaskSet:
 
     Args:
         tasks: What was played, and perhaps more.
-        played: Run directory whose journal holds the rollouts, as `vt-env rft` writes it.
+        played: Run directory whose journal holds the rollouts, as `vt-env rft` and `vt-env grpo` write it. Those whose
+            data failed say nothing.
 
     Raises:
         ConfigError: There is no journal, or no such task in it.
@@ -25,9 +26,9 @@ def undecided_tasks(tasks: TaskSet, played: Path) -> TaskSet:
     """
     journal = played / JOURNAL
     if not journal.is_file():
-        raise ConfigError(f"played={played}: no {JOURNAL} there; need the directory of a vt-env rft run")
+        raise ConfigError(f"played={played}: no {JOURNAL} there; need the directory of a run of vt-env rft or grpo")
     outcomes: defaultdict[str, set[bool]] = defaultdict(set)
-    for rollout in read_trajectories(journal):
+    for rollout in (it for it in read_trajectories(journal) if it.invalid is None):
         outcomes[rollout.task_id].add(bool(rollout.correct))
     undecided = tasks.filter(lambda item: len(outcomes.get(item.task_id, ())) == 2)
     if not undecided:

@@ -1,5 +1,8 @@
 """Token ids of a conversation are what TRL's GRPO would feed the same model, and both backends continue them alike."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
@@ -157,6 +160,21 @@ def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(pro
     expected = torch.log_softmax(logits[len(sequence.ids) - 1 : -1], dim=-1)
     chosen = [float(expected[number, token]) for number, token in enumerate(written.ids)]
     np.testing.assert_allclose(written.logprobs, chosen, atol=1e-4)
+
+
+def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint_asks_for(
+    processor, checkpoint, tmp_path
+):
+    from agents.hf_backend import TransformersGenerator
+
+    shutil.copytree(checkpoint, tmp_path / "model")
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 5.0}))
+    sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
+    plain, asked = (
+        TransformersGenerator(path, processor, max_new_tokens=6).generate(sequences, seeds=[0, 0])
+        for path in (checkpoint, tmp_path / "model")
+    )
+    assert plain == asked
 
 
 def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it(processor):

@@ -183,6 +183,11 @@ def test_rows_weigh_what_their_family_does_and_a_family_that_is_not_there_is_ref
         rows.weights({"absence": 0, "needle": 0})
 
 
+def test_rows_of_no_family_can_be_weighed_too():
+    rows = TrajectoryRows([replace(play(), family=""), replace(play(), family="needle")], TASKS, LIBRARY)
+    assert rows.weights({"(not named)": 0.5}) == [0.5, 1]
+
+
 def test_frames_of_another_size_are_refused_and_say_which_size_is_needed():
     rows = TrajectoryRows([play()], TASKS, FakeLibrary((FakeVideo(frame_px=56),)))
     with pytest.raises(DataError, match=r"media\.frame_px=112"):

@@ -23,6 +23,7 @@ from experiments.callbacks import (
 from experiments.grpo import GRPORun, build_trainer, grpo_arguments
 from experiments.grpo_log import step_record
 from experiments.phases import PhaseClock
+from experiments.runs import open_run
 from experiments.sft import SFTRun
 from experiments.sft import main as sft
 from experiments.tiny.processor import build_processor
@@ -237,8 +238,50 @@ def test_a_sampler_that_dies_is_told_from_a_bug():
     with pytest.raises(SamplerLost) as error:
         generation.generate()
     assert one_line(error).startswith("step 3: vLLM (colocate) no longer answers")
+    assert "another --gpu-memory-utilization" in str(error.value)
     with pytest.raises(KeyError):
         generation.sync_weights()
+
+
+def test_a_server_that_refuses_a_request_is_not_taken_for_a_dead_one():
+    pytest.importorskip("vllm")
+    answers = iter(["Request failed: 503, overloaded", "Request failed: 400, too long"])
+
+    def answered() -> None:
+        raise Exception(next(answers))
+
+    generation = SimpleNamespace(generate=answered, sync_weights=answered)
+    state = SimpleNamespace(global_step=3)
+    name_lost_sampler(SimpleNamespace(vllm_generation=generation, vllm_mode="server", state=state))
+    with pytest.raises(SamplerLost, match="another --server-url if it has moved"):
+        generation.generate()
+    with pytest.raises(Exception, match=r"^Request failed: 400"):
+        generation.generate()
+
+
+def test_rollouts_that_a_server_would_refuse_are_refused_before(folder):
+    run = GRPORun(
+        out=folder / "g",
+        model=str(folder / "random"),
+        tasks=str(folder / "tasks.jsonl"),
+        vllm_mode="server",
+        context_tokens=1280,
+        max_completion_length=1200,
+        report_to=(),
+    )
+    with pytest.raises(ConfigError) as error:
+        build_trainer(run)
+    assert one_line(error).startswith("context_tokens=1280 with vllm_mode=server: prompts of")
+
+
+def test_a_run_goes_on_with_a_server_that_has_moved_and_not_with_another_rate(tmp_path):
+    run = GRPORun(out=tmp_path, server_url="http://one:8000")
+    with open_run(tmp_path, "grpo", run):
+        pass
+    with open_run(tmp_path, "grpo", replace(run, server_url="http://two:8000", gpu_memory_utilization=0.2)):
+        pass
+    with pytest.raises(ConfigError, match=r"now lr=0\.5"), open_run(tmp_path, "grpo", replace(run, lr=0.5)):
+        pass
 
 
 def test_a_tracker_that_is_not_installed_is_refused():

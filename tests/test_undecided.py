@@ -1,7 +1,7 @@
 """What GRPO trains on: questions that a policy gets right at times."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,16 @@ def test_only_questions_with_right_and_wrong_rollouts_are_kept_in_their_order(tm
     first, second, third = [task.item.task_id for task in tasks]
     write_rollouts(tmp_path, {third: "rwrr", first: "wr", second: "rrrr", "not among the tasks": "rw"})
     assert [task.item.task_id for task in undecided_tasks(tasks, tmp_path)] == [first, third]
+
+
+def test_a_rollout_whose_data_failed_is_not_taken_for_a_wrong_one(tmp_path):
+    tasks = fake_tasks()
+    decided, undecided = (task.item.task_id for task in tasks[:2])
+    write_rollouts(tmp_path, {decided: "rr", undecided: "rw"})
+    failed = replace(rollout(decided, 2, correct=False), correct=None, stop=None, invalid="no such file")
+    with (tmp_path / JOURNAL).open("a") as file:
+        file.write(f"{failed.to_json()}\n")
+    assert [task.item.task_id for task in undecided_tasks(tasks, tmp_path)] == [undecided]
 
 
 @pytest.mark.parametrize("outcomes", [{}, {"a": "rrr", "b": "ww"}])

@@ -24,6 +24,7 @@ from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, re
 from vt_env.doors.trl_batches import count_silent_groups, cut_passes_to_length, drop_rollouts_without_advantage
 from vt_env.doors.trl_processor import prepare_processor
 from vt_env.doors.trl_rollout import Content, FinishedRollout, Message, Rollout
+from vt_env.doors.trl_sharded import keep_tower_in_step
 from vt_env.doors.trl_tools import run_tools_side_by_side
 from vt_env.doors.trl_vllm import CPU_ENGINE_SETTINGS, engine_settings, patch_vllm_colocate, watch_logp_difference
 from vt_env.env import make_episode
@@ -46,6 +47,7 @@ __all__ = [
     "drop_rollouts_without_advantage",
     "engine_settings",
     "environment_class",
+    "keep_tower_in_step",
     "patch_vllm_colocate",
     "prepare_processor",
     "reward_functions",
@@ -149,9 +151,7 @@ def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
     return Dataset.from_list(rows)
 
 
-def reward_functions(
-    rewards: str | RewardConfig = "default", record: Recorder | None = None
-) -> list[RewardFunction]:
+def reward_functions(rewards: str | RewardConfig = "default", record: Recorder | None = None) -> list[RewardFunction]:
     """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays as `vt_env.reward` says.
 
     Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`, and what was paid for
@@ -190,9 +190,7 @@ def reward_functions(
     return [episode_reward]
 
 
-def _rewarded(
-    rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]
-) -> list[Trajectory]:
+def _rewarded(rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]) -> list[Trajectory]:
     """Return the records of the valid rollouts with what was paid for them."""
     return [
         replace(rollout.trajectory, reward=result.total, reward_terms=result.terms)

@@ -16,7 +16,7 @@ DROPPED = "episode/dropped"
 """Metric: share of a step's rollouts that its update left out."""
 SILENT_GROUPS = "groups_without_variance"
 """Metric: share of a step's groups in which no rollout has an advantage. TRL's own (`frac_reward_zero_std`) is another:
-with `scale_rewards="batch"` it looks at the batch alone, and it takes a group without any reward for one that varies."""
+with `scale_rewards="batch"` it looks at the batch alone, and a group without any reward counts as one that varies."""
 OF_PROMPT = ("prompt_ids", "prompt_mask")
 OF_COMPLETION = (
     "completion_ids", "completion_mask", "tool_mask", "old_per_token_logps", "sampling_per_token_logps",

@@ -10,6 +10,11 @@ from typing import Any
 
 from vt_env.errors import ConfigError, VtEnvError
 
+_REMEDIES = {
+    "colocate": "start the same command again, with another --gpu-memory-utilization if memory ran out",
+    "server": "start the server again, then the same command, with another --server-url if it has moved",
+}
+
 
 class SamplerLost(VtEnvError):
     """vLLM no longer answers. The message says what to start."""
@@ -54,9 +59,7 @@ def name_lost_sampler(trainer: Any) -> None:
                     raise
                 raise SamplerLost(
                     f"step {trainer.state.global_step}: vLLM ({trainer.vllm_mode}) no longer answers "
-                    f"({_first_line(error)}); start it again, with a smaller --context-tokens or "
-                    "--gpu-memory-utilization if it ran out of memory; the same command goes on from the last "
-                    "checkpoint"
+                    f"({_first_line(error)}); {_REMEDIES[trainer.vllm_mode]}; the run goes on from its last checkpoint"
                 ) from error
 
         return call
@@ -69,8 +72,8 @@ def _is_loss(error: Exception) -> bool:
     from requests.exceptions import RequestException
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    # TRL's client raises a bare Exception where the server answers with an error.
-    answered = type(error) is Exception and str(error).startswith("Request failed")
+    # TRL's client raises a bare Exception where the server answers with an error; 4xx says that the request is wrong.
+    answered = type(error) is Exception and str(error).startswith("Request failed: 5")
     return answered or isinstance(error, RequestException | ConnectionError | EngineDeadError)
 
 

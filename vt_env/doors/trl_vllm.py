@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
+from vt_env.doors.trl_sharded import keep_tower_in_step
 from vt_env.errors import ConfigError, VtEnvError
 
 LOGP_DIFFERENCE = "sampling/sampling_logp_difference/mean"
@@ -80,8 +81,8 @@ def engine_settings(**settings: object) -> Generator[None]:
 def patch_vllm_colocate(trainer: Any) -> None:
     """Repair the trainer's vLLM where it is wrong and watch it from then on; to be called before `trainer.train`.
 
-    Batches without images are mended for every trainer. With a vLLM server, which treats images rightly, the rest is
-    that tokens of images are not sampled, and `watch_logp_difference`.
+    Batches without images are mended for every trainer, also where processes share a model. With a vLLM server, which
+    treats images rightly, the rest is that tokens of images are not sampled, and `watch_logp_difference`.
 
     Args:
         trainer: A `trl.GRPOTrainer`.
@@ -93,6 +94,8 @@ def patch_vllm_colocate(trainer: Any) -> None:
     for model in (trainer.model, getattr(trainer, "ref_model", None)):
         if model is not None:
             allow_batches_without_images(model)
+            if trainer.accelerator.num_processes > 1:
+                keep_tower_in_step(model)
     if not getattr(trainer, "use_vllm", False):
         return
     generation, is_inside = getattr(trainer, "vllm_generation", None), trainer.vllm_mode == "colocate"
@@ -123,18 +126,18 @@ def watch_logp_difference(trainer: Any, limit: float | None = None) -> None:
     """
     if not trainer.vllm_importance_sampling_correction:
         raise ConfigError(f"vllm_importance_sampling_correction=False hides {LOGP_DIFFERENCE}: leave it on")
-    from transformers import TrainerCallback
-
     allowed = _limit(trainer) if limit is None else limit
+    generate: Callable[[Any], dict[str, Any]] = trainer._generate_and_score_completions
 
-    class LogpAlarm(TrainerCallback):
-        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            for difference in trainer._metrics["train"].get(LOGP_DIFFERENCE, []):
-                # NaN is above every limit.
-                if not difference <= allowed:
-                    raise SamplingMismatch(_mismatch_text(state.global_step, difference, allowed))
+    def generate_and_compare(rows: Any) -> dict[str, Any]:
+        batch = generate(rows)
+        for difference in trainer._metrics["train"].get(LOGP_DIFFERENCE, []):
+            # NaN is above every limit.
+            if not difference <= allowed:
+                raise SamplingMismatch(_mismatch_text(trainer.state.global_step, difference, allowed))
+        return batch
 
-    trainer.add_callback(LogpAlarm())
+    trainer._generate_and_score_completions = generate_and_compare
 
 
 def allow_batches_without_images(model: Any) -> None:
