@@ -27,7 +27,7 @@ class BudgetRun:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run directories of evaluations on the same tasks, or folders that hold some."""
     out: Path | None = None
-    """Folder for `budget.json`, `budget.md` and `plots/`; with a single RUN its own `plots/` by default."""
+    """Folder for `budget.json`, `budget.md` and `plots/`; by default `runs/budget`, or `plots/` of a single RUN."""
     seed: int = 0
     """Seed of the bootstrap."""
 
@@ -36,7 +36,7 @@ def main(run: BudgetRun) -> None:
     """Print the tables and draw the curves.
 
     Raises:
-        ConfigError: There is no evaluation, or several were played on different tasks, or several and no `out`.
+        ConfigError: There is no evaluation, or several were played on different tasks.
         DataError: A run directory is damaged.
     """
     found = [it for it in load_runs(run.runs) if it.kind == "eval" and it.facts]
@@ -44,21 +44,18 @@ def main(run: BudgetRun) -> None:
         raise ConfigError(f"{', '.join(map(str, run.runs))}: no evaluation with an episode there")
     for other in found[1:]:
         refuse_other_tasks(found[0], other, shared=True)
-    if run.out is None and len(found) > 1:
-        raise ConfigError(f"{len(found)} evaluations: give --out, the folder to write to")
+    out = run.out or (Path("runs/budget") if len(found) > 1 else None)
     curves = {unit: curves_of(_by_policy(found), unit, run.seed) for unit in UNITS}
     curves = {unit: some for unit, some in curves.items() if any(curve.within[-1].spent for curve in some)}
     lines = list(budget_lines(curves))
     print("\n".join(lines))
-    folder = (run.out or found[0].path) / "plots"
+    folder = (out or found[0].path) / "plots"
     _draw(curves, [it for one in found for it in one.facts], folder)
-    if run.out is not None:
+    if out is not None:
         pictures = [f"![{unit}](plots/{_file_name(unit)})" for unit in curves]
         text = "\n".join(["# Accuracy against what was spent", "", *lines, "", *pictures])
-        runs.write_json(
-            run.out / "budget.json", {unit: [runs.as_json(it) for it in some] for unit, some in curves.items()}
-        )
-        runs.write_text(run.out / "budget.md", f"{text}\n")
+        runs.write_json(out / "budget.json", {unit: [runs.as_json(it) for it in some] for unit, some in curves.items()})
+        runs.write_text(out / "budget.md", f"{text}\n")
     print(f"\nplots: {', '.join(str(folder / _file_name(unit)) for unit in curves) or 'nothing was spent'}")
 
 

@@ -12,6 +12,7 @@ import av
 
 from experiments.policies import BASE_MODEL
 from experiments.provenance import machine, package_version
+from vt_env.errors import how_to_install
 from vt_env.media.cache import cache_root
 
 DECODERS = ("h264", "hevc", "vp9", "av1", "libdav1d")
@@ -101,7 +102,7 @@ class Importing:
         if result.returncode == 0:
             return Finding(self.name, True, result.stdout.strip().splitlines()[-1])
         reason = (result.stderr.strip().splitlines() or ["it ends without a word"])[-1]
-        return Finding(self.name, False, f"{reason}; install the extra: pip install 'vt-env[{self.extra}]'")
+        return Finding(self.name, False, f"{reason}; {how_to_install(self.extra)}")
 
 
 _TEMPLATES = (

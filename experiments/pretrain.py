@@ -5,12 +5,13 @@
                                 ──► both together: closer looks and whole searches, on pictures that are always new
 
 Some three hours on two CPU cores, as the sum of its stages; the result ships in `experiments/tiny/base`. It
-resumes where it was interrupted, and each stage depends on the seed and on the stages before it alone.
+resumes where it was interrupted, with the same settings alone, and each stage depends on the seed and on the stages
+before it.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
+from experiments.runs import HOW_ONLY, open_run
 from experiments.tiny.batches import ExchangeCollator, Exchanges
 from experiments.tiny.mixtures import GROUPS, MARKING, MATCHING, READING, SEEKING, SIGHT, TEXTS, Group
 from experiments.tiny.model import build_model
@@ -28,7 +29,7 @@ from experiments.tiny.muon import MuonAdamW
 from experiments.tiny.pool import PooledCollator, PooledTower, ScenePool, pool_features
 from experiments.tiny.processor import build_processor
 from experiments.tiny.vision import PictureCollator, Pictures, VisionClassifier
-from experiments.training import restore_weights
+from experiments.training import newest_checkpoint, restore_weights
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class PretrainRun:
     """Seed of the weights and of the examples; the probes use another one."""
     threads: int = 2
     """CPU threads of PyTorch."""
-    workers: int = 1
+    workers: int = field(default=1, metadata=HOW_ONLY)
     """Processes that paint and tokenise."""
 
 
@@ -95,7 +96,16 @@ LANGUAGE_STAGES: Mapping[str, Sequence[tuple[float, Group]]] = {
 
 
 def main(run: PretrainRun) -> Path:
-    """Train, save and return the model's folder."""
+    """Train, save and return the model's folder.
+
+    Raises:
+        ConfigError: The directory belongs to a run with other settings, or another process uses it.
+    """
+    with open_run(run.out, "pretrain", run):
+        return _train_stages(run)
+
+
+def _train_stages(run: PretrainRun) -> Path:
     torch.set_num_threads(run.threads)
     processor = build_processor()
     vision = _stage_file(run, "vision", lambda model: _train_vision(run, model, processor), processor)
@@ -224,7 +234,7 @@ def _train(
     trainer = InOrderTrainer(
         model=model, args=arguments, train_dataset=dataset, data_collator=collate, optimizers=(optimizer, None)
     )
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    checkpoint = newest_checkpoint(folder)
     if checkpoint is not None and is_language:
         restore_weights(model, checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)

@@ -16,7 +16,6 @@ from experiments.report_tables import policy_table
 from experiments.report_text import render_latex, render_report
 from experiments.results import Report, build_report
 from experiments.runs import write_json, write_text
-from vt_env.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class ReportRun:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run directories, or folders that hold some."""
     out: Path | None = None
-    """Where to write; with a single RUN it may be left out and means RUN itself."""
+    """Where to write; by default RUN itself, `runs/report` for several."""
     seed: int = 0
     """Seed of the bootstrap."""
     latex_file: Path | None = None
@@ -39,12 +38,10 @@ def main(run: ReportRun) -> None:
     """Write the report and print its table.
 
     Raises:
-        ConfigError: There is no run directory, or several and no `out`.
+        ConfigError: There is no run directory.
         DataError: A run directory is damaged.
     """
-    out = run.out or (run.runs[0] if len(run.runs) == 1 else None)
-    if out is None:
-        raise ConfigError(f"{len(run.runs)} runs: give --out, the folder to write the report to")
+    out = run.out or (run.runs[0] if len(run.runs) == 1 else Path("runs/report"))
     report = build_report(run.runs, run.seed, None if run.prices is None else read_prices(run.prices))
     _draw(report, out / "plots")
     write_json(out / "report.json", report.to_json())

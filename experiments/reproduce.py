@@ -3,7 +3,8 @@
     world ──► index ──► synth (attempts; best; captions), keys
       ├─► base, random, blind, scripted, oracle
       ├─► for each training seed: sft (attempts) ──► sft+rft, sft+grpo (outcome alone)
-      └─► at seed 0, to compare with: sft ──► sft-best (best), sft+grpo shaped; uniform (keys), caption-only (captions)
+      └─► at the first, to compare with: sft ──► sft-best (best), sft+grpo shaped;
+                                         uniform (keys), caption-only (captions)
 
 Each training is followed by its evaluation, greedy; of `sft` and `sft+grpo` also sampled as in GRPO.
 
@@ -50,8 +51,6 @@ ORDER = (
 """Policies in the order of the table."""
 SAMPLED = ("sft", "sft+grpo")
 """Policies that are also evaluated as GRPO samples."""
-YARDSTICK_SEED = 0
-"""Of what the others are compared with, which is trained once, to save hours."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +64,19 @@ class ReproduceRun(StoryRun):
     preset: Literal["tiny", "smoke"] = "tiny"
     """Sizes of all phases."""
     training_seeds: int = field(default=3, metadata=HOW_ONLY)
-    """Training runs, seeds 0, 1, ...; a finished reproduction goes on with more of them."""
+    """Training runs, each of a seed of its own; a finished reproduction goes on with more of them."""
+    seed: int = 0
+    """First training seed, the only one of what the others are compared with, to save hours; the rest follow it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.training_seeds < 1:
             raise ConfigError(f"training_seeds={self.training_seeds}: need 1 or more")
+
+    @property
+    def seeds(self) -> range:
+        """Training seeds, in order."""
+        return range(self.seed, self.seed + self.training_seeds)
 
 
 def main(run: ReproduceRun) -> int:
@@ -101,10 +107,10 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
         model = _generation(run, run.base) if agent in ("blind", "base") else ()
         yield _evaluation(run, run.out / "eval", agent, agent, *model)
     # A table at times, so that one is there before everything is.
-    for seed in range(run.training_seeds):
+    for seed in run.seeds:
         yield from _trained(run, seed, _core(run, seed))
         yield Phase(f"table {seed}", lambda: _write_table(run, directory))
-    yield from _trained(run, YARDSTICK_SEED, _yardsticks(run, YARDSTICK_SEED))
+    yield from _trained(run, run.seed, _yardsticks(run, run.seed))
 
 
 def _data(run: ReproduceRun) -> Iterator[Phase]:
@@ -228,7 +234,7 @@ def _index(tasks: TaskSet, processes: int) -> None:
 
 def _write_table(run: ReproduceRun, directory: Run) -> None:
     """Write the table of what has been evaluated, and its pictures."""
-    folders = {SHARED: run.out / "eval"} | {seed: _folder(run, seed) / "eval" for seed in range(run.training_seeds)}
+    folders = {SHARED: run.out / "eval"} | {seed: _folder(run, seed) / "eval" for seed in run.seeds}
     seconds = {line["phase"]: line["seconds"] for line in directory.metrics() if line.get("event") == "done"}
     ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(_tasks(run, "test")))}
     table = make_table(read_evaluations(folders), ORDER, ceilings, seconds)

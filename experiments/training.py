@@ -243,8 +243,13 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
 
 
 def last_checkpoint(out: Path) -> str | None:
-    """Return the newest whole checkpoint of a run; the trainer's state is the last file that it writes."""
-    whole = [it.parent for it in (out / CHECKPOINTS_FOLDER).glob("checkpoint-*/trainer_state.json") if _is_json(it)]
+    """Return the newest whole checkpoint of a run."""
+    return newest_checkpoint(out / CHECKPOINTS_FOLDER)
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Return the newest whole checkpoint in a folder; the trainer's state is the last file that is written of one."""
+    whole = [it.parent for it in folder.glob("checkpoint-*/trainer_state.json") if _is_json(it)]
     newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
 

@@ -119,7 +119,8 @@ def test_several_budgets_make_one_line_and_an_area_over_the_logarithm():
     assert area_over_log(points) == pytest.approx((0.3 + 0.5) / 2)
 
 
-def test_the_budget_command_draws_frames_calls_and_tokens(tmp_path, capsys):
+def test_the_budget_command_draws_frames_calls_and_tokens(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     reply = ReplyRecord(prompt_tokens=100, completion_tokens=5)
     turns = (LOOK, replace(ANSWER_TURN, reply=reply))
     a = write_eval(tmp_path / "a", "sft", [True, False] * 6, turns=turns)
@@ -131,10 +132,9 @@ def test_the_budget_command_draws_frames_calls_and_tokens(tmp_path, capsys):
         "budget_tokens.png",
     }
     b = write_eval(tmp_path / "b", "base", [True] * 6)
-    assert run(["budget", str(a), str(b)]) == 2
-    assert "give --out" in capsys.readouterr().err
-    assert run(["budget", str(a), str(b), "--out", str(tmp_path / "out")]) == 0
-    assert json.loads((tmp_path / "out" / "budget.json").read_text())["frames"][0]["policy"] == "sft"
+    for flags, folder in (((), "runs/budget"), (("--out", "out"), "out")):
+        assert run(["budget", str(a), str(b), *flags]) == 0
+        assert json.loads((tmp_path / folder / "budget.json").read_text())["frames"][0]["policy"] == "sft"
 
 
 def test_a_journal_cut_in_half_loses_its_torn_line_and_nothing_else(tmp_path):

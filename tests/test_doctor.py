@@ -19,7 +19,7 @@ def test_a_missing_module_is_one_line_that_names_its_extra():
     found = Importing("speech", ("no_such_module",), "asr")()
     assert not found.is_ok
     assert found.detail.startswith("ModuleNotFoundError: No module named 'no_such_module'; ")
-    assert found.detail.endswith("pip install 'vt-env[asr]'")
+    assert found.detail.endswith("uv pip install -e '.[asr]' in the repository")
 
 
 def test_what_is_there_is_named_with_its_version():

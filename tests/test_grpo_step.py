@@ -23,6 +23,7 @@ from experiments.sft import main as sft
 from experiments.spent import read_spent
 from synth.dataset import read_dataset
 from tests.small_training import TASKS, write_training_folder
+from tests.test_readme import BLOCKS
 
 pytestmark = pytest.mark.train
 
@@ -97,6 +98,20 @@ def test_rewards_and_what_episodes_did_are_logged(seen):
     assert len(steps) == 4
     assert all(line["terms/accuracy"] == pytest.approx(line["reward"], abs=1e-6) for line in steps)
     assert all(line["episode/calls"] > 0.5 and line["episode/invalid"] == 0 for line in steps)
+
+
+def test_the_script_of_the_readme_trains(folder, taught, tmp_path):
+    (block,) = [it for it in BLOCKS if it.mark.startswith("run by tests/test_grpo_step.py")]
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "sft").symlink_to(taught.out)
+    changes = {'tasks="world"': f"tasks={str(folder / 'tasks.jsonl')!r}", "max_steps=60": "max_steps=1"}
+    script = block.text
+    for printed, instead in changes.items():
+        assert script.count(printed) == 1
+        script = script.replace(printed, instead)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, check=True)
+    assert list((tmp_path / "runs" / "mine").glob("checkpoint-1/model.safetensors"))
 
 
 def test_rejection_sampling_trains_on_right_rollouts_alone(folder, taught):

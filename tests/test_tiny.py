@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +30,7 @@ from experiments.tiny.processor import build_processor
 from experiments.tiny.skills import SKILLS
 from experiments.tiny.tokenizer import TOKENIZER_SIZE, build_tokenizer
 from vt_env.actions import parse_action
+from vt_env.errors import ConfigError
 from vt_env.scoring import AnswerStatus, read_answer
 from vt_env.tools import tools_for
 
@@ -166,6 +167,8 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_alone_but_in_its_sta
         assert torch.equal(taught["seeking"][place], value)
         # One step after a warm-up's first, whose rate is 0.
         assert not torch.equal(taught["sight"][place], value)
+    with pytest.raises(ConfigError, match="was run with seed=1, now seed=2"):
+        pretrain.main(replace(run, seed=2))
 
 
 def test_matrices_are_stepped_as_by_muon_of_torch_and_the_rest_as_by_adamw_also_after_a_resume(monkeypatch):

