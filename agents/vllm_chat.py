@@ -56,6 +56,7 @@ class VllmChat:
         bodies = [request.body("")["messages"] for request in asked]
         fitting = [number for number, body in enumerate(bodies) if self._fits(body, asked[number])]
         with self._lock:
+            _settle_threads()
             outputs = self._engine.chat(
                 [bodies[number] for number in fitting],
                 [_sampling(asked[number]) for number in fitting],
@@ -74,6 +75,17 @@ class VllmChat:
             messages, tools=list(request.tools) or None, add_generation_prompt=True, return_dict=False
         )
         return len(ids) + request.max_tokens <= self._context_tokens
+
+
+def _settle_threads() -> None:
+    """Let this thread compute with as many threads as PyTorch was told to.
+
+    PyTorch tells OpenMP so when a thread first asks; vLLM's attention for the CPU (0.32) takes the number before and
+    after, and refuses where they differ.
+    """
+    import torch
+
+    torch.get_num_threads()
 
 
 def _sampling(request: ChatRequest) -> Any:

@@ -101,6 +101,20 @@ def test_a_real_captioner_describes_frames(client: OpenAIClient, tmp_path: Path)
     assert captioner.counts.used.prompt_tokens > 16
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch computes with one thread, as after a training in the same process."""
+    import torch
+
+    # vLLM puts a function that does nothing in this one's place.
+    set_num_threads, threads = torch.set_num_threads, torch.get_num_threads()
+    set_num_threads(1)
+    yield
+    torch.set_num_threads = set_num_threads
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_the_offline_engine_teaches_in_batches_and_captions(tmp_path: Path):
     from agents.vllm_chat import VllmChat
 
