@@ -160,8 +160,7 @@ def reward_functions(rewards: str | RewardConfig = "default", record: Recorder |
 
     Args:
         rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
-        record: Is given each step's rollouts, without those whose video cannot be read; `None`
-            keeps none.
+        record: Is given each step's rollouts, without those whose video cannot be read.
 
     Raises:
         ConfigError: There is no such preset or term.

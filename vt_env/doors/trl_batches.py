@@ -30,8 +30,8 @@ def drop_rollouts_without_advantage(trainer: Any) -> None:
     """Make every update as if the rollouts without advantage had never been sampled; to be called before `train`.
 
     A few stay where the rest does not divide into the passes of a step, all of them where a pass holds one rollout.
-    Their tokens are masked, so with `beta` above 0 they are not drawn to the reference model either; only `grpo` and
-    `bnpo`, which average over the rollouts and tokens of a pass, still count them.
+    Their tokens are masked, so with `beta` above 0 they are not drawn to the reference model either; only the losses
+    `grpo` and `dr_grpo`, which divide by the rollouts of a pass, still count them.
 
     Args:
         trainer: A `trl.GRPOTrainer`.
