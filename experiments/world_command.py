@@ -2,13 +2,15 @@
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from experiments.runs import write_text
 from experiments.video_files import run_parallel
 from vt_env.tasks import TASKS_FILE, Task
+from vt_env.world.config import full_world
+from vt_env.world.questions import FAMILIES
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
 
@@ -28,7 +30,7 @@ class WorldRun:
     processes: int = 2
     """Videos written at once."""
     world: WorldConfig = field(default_factory=WorldConfig)
-    """How videos are made, and how many."""
+    """How videos are made, and how many; what the families need and no flag says is as in `--tasks world/all`."""
 
 
 def main(run: WorldRun) -> None:
@@ -37,12 +39,21 @@ def main(run: WorldRun) -> None:
     Raises:
         ConfigError: There is no such split or family.
     """
-    tasks = world_tasks(run.split, run.families or None, run.world, run.out, run.seed)
+    tasks = world_tasks(run.split, run.families or None, world_of(run), run.out, run.seed)
     videos = {task.item.video: task for task in tasks}
     run_parallel(prepare_task, list(videos.values()), run.processes, "videos")
     lines = [json.dumps(_row(task, run.out)) for task in tasks]
     write_text(run.out / TASKS_FILE, "".join(f"{line}\n" for line in lines))
     print(f"{len(videos)} videos and {len(tasks)} tasks in {run.out / TASKS_FILE}")
+
+
+def world_of(run: WorldRun) -> WorldConfig:
+    """Return how videos are made, such that all families can be asked of them; knobs that were turned stay."""
+    if set(run.families) <= set(FAMILIES):
+        return run.world
+    plain, full = asdict(WorldConfig()), asdict(full_world())
+    needed = {name: full[name] for name, value in asdict(run.world).items() if value == plain[name] != full[name]}
+    return replace(run.world, **needed)
 
 
 def prepare_task(task: Task) -> None:

@@ -11,6 +11,7 @@ from PIL import ImageFont
 
 from experiments.bench.families import best_blind_rule, captions_view, evidence_view, uniform_view, whole_view
 from experiments.bench.world_reader import possible
+from experiments.cli import run
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
 from vt_env.media.decode import open_video
@@ -260,3 +261,8 @@ def test_a_closer_look_at_the_place_a_caption_names_shows_the_small_print():
         assert close_up.text == f"small {scene.detail}"
         assert close_up.is_legible(place_box(side, height))
         assert not close_up.is_legible(Box(0, 0, 1, 1))
+
+
+def test_the_command_writes_a_world_that_holds_what_is_asked_for(tmp_path):
+    assert run(["world", "--out", str(tmp_path), "--families", "all", "--world.videos", "1"]) == 0
+    assert {task.item.family for task in load_tasks(tmp_path)} == set(ALL_FAMILIES)

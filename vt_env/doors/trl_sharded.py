@@ -9,7 +9,7 @@ from typing import Any
 
 
 def keep_tower_in_step(model: Any) -> None:
-    """Make every forward pass of a model run its vision tower once; to be called before the model is spread.
+    """Make every forward pass of a model run its vision tower once; to be called before training.
 
     Where there is no picture it reads a blank one of the smallest size, between the embedding and the first layer as
     any other, and adds nothing.
