@@ -1,7 +1,7 @@
 """What an agent is, what it is shown, and the conversation that a language model continues.
 
 An agent plays one episode: it reads observations and writes the text that a language model would write. A batch policy
-does the same for many episodes at once. Neither knows the answer key; `agents.oracle` alone is given it.
+does the same for many episodes at once. Neither knows the answer key; `agents.baselines.oracle` alone is given it.
 """
 
 import re
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from vt_env.chat import Message, message
+from vt_env.episode.messages import Message, message
+from vt_env.episode.reply_record import GateRecord, ReplyRecord
 from vt_env.errors import DataError
-from vt_env.reply_record import GateRecord, ReplyRecord
 from vt_env.types import Observation, parse_time
 
 _QUESTION = "Question: "

@@ -11,10 +11,10 @@ from itertools import islice
 from threading import Event
 
 from agents.base import Agent, BatchPolicy, Conversation, Reply, ask, forget
-from agents.game import EpisodeLimits, Game, Start, open_game
-from agents.game import record_unopened as record_unopened
-from vt_env.episode import Episode
-from vt_env.trajectory import Trajectory
+from agents.running_episode import EpisodeLimits, Game, Start, open_game
+from agents.running_episode import record_unopened as record_unopened
+from vt_env.episode.episode import Episode
+from vt_env.episode.trajectory import Trajectory
 
 
 class AgentBatch:

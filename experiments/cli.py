@@ -32,29 +32,37 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "quickstart": Command("experiments.quickstart", "QuickstartRun", "the whole story at tiny size, up to a report"),
-    "reproduce": Command("experiments.reproduce", "ReproduceRun", "the README's table of results, from scratch"),
-    "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
-    "world": Command("experiments.world_command", "WorldRun", "write generated videos, subtitles and tasks to disk"),
-    "index": Command("experiments.index_command", "IndexRun", "build frame stores and clip indices of videos"),
-    "audit": Command("experiments.audit_command", "AuditRun", "check a copy of a benchmark against official counts"),
-    "play": Command("experiments.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
-    "synth": Command("experiments.synthesize", "SynthRun", "captions to grounded, filtered trajectories"),
-    "key": Command("experiments.answer_key", "KeyRun", "training data for policies without tools: answers at once"),
-    "pretrain": Command("experiments.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
-    "probe": Command("experiments.tiny.probes", "ProbeRun", "measure the skills of the tiny base model"),
-    "sft": Command("experiments.sft", "SFTRun", "train a model on trajectories", "PRESETS"),
-    "grpo": Command("experiments.grpo", "GRPORun", "train a model on rewards, with TRL", "PRESETS"),
-    "rft": Command("experiments.rft", "RFTRun", "train a model on its own right answers", "PRESETS"),
-    "eval": Command("experiments.evaluate", "EvalRun", "journalled evaluation of one policy"),
-    "replay": Command("experiments.replay", "ReplayRun", "play a finished run again and name the first difference"),
-    "sweep": Command("experiments.sweep", "SweepRun", "thresholds of the confidence gate and calibration, of a run"),
-    "rescore": Command(
-        "experiments.rescore_command", "RescoreRun", "official and strict numbers of a run on a benchmark"
+    "quickstart": Command(
+        "experiments.pipelines.quickstart", "QuickstartRun", "the whole story at tiny size, up to a report"
     ),
-    "compare": Command("experiments.compare_command", "CompareRun", "two runs on the same tasks, question by question"),
-    "budget": Command("experiments.budget_command", "BudgetRun", "accuracy against frames, calls and tokens"),
-    "report": Command("experiments.report", "ReportRun", "tables and plots from run directories"),
+    "reproduce": Command(
+        "experiments.pipelines.reproduce", "ReproduceRun", "the README's table of results, from scratch"
+    ),
+    "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
+    "world": Command("experiments.data.world", "WorldRun", "write generated videos, subtitles and tasks to disk"),
+    "index": Command("experiments.data.index", "IndexRun", "build frame stores and clip indices of videos"),
+    "audit": Command("experiments.data.audit", "AuditRun", "check a copy of a benchmark against official counts"),
+    "play": Command("experiments.evaluate.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
+    "synth": Command("experiments.data.synth", "SynthRun", "captions to grounded, filtered trajectories"),
+    "key": Command("experiments.data.key", "KeyRun", "training data for policies without tools: answers at once"),
+    "pretrain": Command("experiments.train.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
+    "probe": Command("experiments.tiny_model.probe", "ProbeRun", "measure the skills of the tiny base model"),
+    "sft": Command("experiments.train.sft", "SFTRun", "train a model on trajectories", "PRESETS"),
+    "grpo": Command("experiments.train.grpo", "GRPORun", "train a model on rewards, with TRL", "PRESETS"),
+    "rft": Command("experiments.train.rft", "RFTRun", "train a model on its own right answers", "PRESETS"),
+    "eval": Command("experiments.evaluate.eval", "EvalRun", "journalled evaluation of one policy"),
+    "replay": Command(
+        "experiments.evaluate.replay", "ReplayRun", "play a finished run again and name the first difference"
+    ),
+    "sweep": Command(
+        "experiments.report.sweep", "SweepRun", "thresholds of the confidence gate and calibration, of a run"
+    ),
+    "rescore": Command(
+        "experiments.report.rescore", "RescoreRun", "official and strict numbers of a run on a benchmark"
+    ),
+    "compare": Command("experiments.report.compare", "CompareRun", "two runs on the same tasks, question by question"),
+    "budget": Command("experiments.report.budget", "BudgetRun", "accuracy against frames, calls and tokens"),
+    "report": Command("experiments.report.report", "ReportRun", "tables and plots from run directories"),
 }
 
 EXTRAS: Mapping[str, str] = {

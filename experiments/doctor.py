@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import av
 
-from experiments.policies import BASE_MODEL
-from experiments.provenance import machine, package_version
+from experiments.runs.provenance import machine, package_version
+from experiments.settings.policies import BASE_MODEL
 from vt_env.errors import how_to_install
-from vt_env.media.cache import cache_root
+from vt_env.media.cache.build_once import cache_root
 
 DECODERS = ("h264", "hevc", "vp9", "av1", "libdav1d")
 

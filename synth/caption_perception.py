@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from synth.captioners import Captioner
+from synth.captioner import Captioner
 from vt_env.config import BudgetConfig
-from vt_env.perception import FramePerception
+from vt_env.episode.perception import FramePerception
 from vt_env.prompts import captions_text
-from vt_env.sources import Video
+from vt_env.protocols import Video
 from vt_env.types import Box, Interval, SubtitleLine, View
 
 

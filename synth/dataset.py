@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from synth.pictures import PictureRecord
+from synth.frame_files import PictureRecord
+from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
 from vt_env.errors import DataError
-from vt_env.trajectory import Trajectory, read_trajectories, write_trajectories
 from vt_env.types import Box, FrameRef
 
 CARD_FILE, READABLE_CARD_FILE = "data_card.json", "data_card.md"
@@ -63,7 +63,7 @@ class DataCard:
     captions: Mapping[str, int] = field(default_factory=dict)
     """Captions that were made in the last process of the run, and those that were there before."""
     leakage: Mapping[str, Any] = field(default_factory=dict)
-    """Videos that benchmarks have too: fields of `synth.leakage.Leakage`."""
+    """Videos that benchmarks have too: fields of `synth.benchmark_overlap.Leakage`."""
     shards: Mapping[str, str] = field(default_factory=dict)
     """File name of each shard to the SHA-256 of its bytes."""
     schema: int = CARD_SCHEMA

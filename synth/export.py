@@ -19,12 +19,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from synth.pictures import OpenVideo, PictureRecord, write_pictures
-from vt_env.actions import parse_action
+from synth.frame_files import OpenVideo, PictureRecord, write_pictures
+from vt_env.actions.parse import parse_action
+from vt_env.episode.trajectory import FrameRef, Trajectory
 from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
-from vt_env.tools import ToolChoice, tools_for
-from vt_env.trajectory import FrameRef, Trajectory
+from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import StopReason, ToolCall
 
 ExportFormat = Literal["trl", "ms-swift", "llama-factory", "datasets"]

@@ -2,7 +2,7 @@
 
 Two modes. `paper` is the rule of VideoThinker (arXiv 2601.15724): keep the right ones, and where every attempt at a
 question is wrong keep one at random. `default` is an extension: a question whose attempts are all wrong is dropped, and
-so is every attempt for which `synth.reasons` finds something, or that does nearly the same as another.
+so is every attempt for which `synth.rejection_reasons` finds something, or that does nearly the same as another.
 """
 
 from collections import Counter, defaultdict
@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from synth.reasons import REASONS, Evidence, outline
-from vt_env.trajectory import Trajectory
+from synth.rejection_reasons import REASONS, Evidence, outline
+from vt_env.episode.trajectory import Trajectory
 from vt_env.types import StopReason
 
 FilterMode = Literal["default", "paper"]

@@ -14,15 +14,15 @@ from itertools import islice
 
 import numpy as np
 
-from agents.native_chat import NoReply
-from agents.openai_api import ReplyStatus
+from agents.backends.chat_wire import ReplyStatus
+from agents.language.tool_calling_chat import NoReply
 from agents.rollout import record_unopened, run_episode, run_many
 from synth.teacher import BatchTeacher, Teacher
 from vt_env.config import EnvConfig
-from vt_env.episode import Episode
+from vt_env.episode.episode import Episode
+from vt_env.episode.trajectory import Trajectory, record_episode
 from vt_env.errors import DataError
-from vt_env.tasks import Task
-from vt_env.trajectory import Trajectory, record_episode
+from vt_env.task_sources import Task
 
 Opening = Callable[[Task], Episode]
 """Builds a fresh episode about a task; raises `DataError` where its video cannot be opened."""

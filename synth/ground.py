@@ -16,19 +16,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from synth.captioners import NoCaption
+from synth.captioner import NoCaption
 from synth.filters import FilterMode
-from synth.pictures import read_pictures
-from vt_env.actions import parse_action, render_action
-from vt_env.episode import Episode
+from synth.frame_files import read_pictures
+from vt_env.actions.parse import parse_action, render_action
+from vt_env.episode.episode import Episode
+from vt_env.episode.perception import CaptionPerception, FramePerception
+from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import DataError
-from vt_env.perception import CaptionPerception, FramePerception
-from vt_env.sources import Video
-from vt_env.trajectory import Trajectory, TurnRecord, record_episode
+from vt_env.protocols import Video
 from vt_env.types import FrameBatch, Malformed, SubtitleLine, ToolCall
 
 SupportCheck = Callable[[Video, FrameBatch, str], str]
-"""Judges whether frames support a thought: `"yes"`, `"no"` or `"unclear"`; `synth.captioners.Captioner.supports` is
+"""Judges whether frames support a thought: `"yes"`, `"no"` or `"unclear"`; `synth.captioner.Captioner.supports` is
 one."""
 
 _NOT_REPRODUCED = ("invalid", "broken_off", "error", "out_of_budget", "other_result", "other_end")

@@ -9,11 +9,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from agents.backends.chat_wire import ChatReply
 from agents.base import Agent, BatchPolicy, Conversation
-from agents.native_chat import ChatAgent, ChatSampling, ChatTurns, Complete, CompleteEach, NoReply
-from agents.openai_api import ChatReply
-from agents.scripted import ScriptedAgent
-from vt_env.tool import Tool
+from agents.baselines.world_script import ScriptedAgent
+from agents.language.tool_calling_chat import ChatAgent, ChatSampling, ChatTurns, Complete, CompleteEach, NoReply
+from vt_env.tools.tool import Tool
 from vt_env.types import Item
 
 TEACHER_SYSTEM = (

@@ -7,37 +7,17 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.readme_blocks import blocks
 
 from experiments.cli import COMMANDS, run
 from vt_env.config import paper_budget, resolve_budget
-from vt_env.tasks import load_tasks
+from vt_env.task_sources import load_tasks
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>[^\n]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
-)
-
-
-@dataclass(frozen=True)
-class Block:
-    """One code block and the remark above it."""
-
-    mark: str
-    language: str
-    text: str
-
-
-BLOCKS = [
-    Block(it["mark"] or "", it["language"], it["text"]) for it in BLOCK.finditer((ROOT / "README.md").read_text())
-]
-
-
-def blocks(language: str, mark: str = "") -> list[Block]:
-    return [block for block in BLOCKS if block.language == language and block.mark.startswith(mark)]
 
 
 def test_the_python_of_the_readme_runs_as_printed(tmp_path):
@@ -54,7 +34,7 @@ def test_the_python_of_the_readme_runs_as_printed(tmp_path):
 
 def test_every_python_block_is_run_or_says_why_not():
     (marked,) = [block for block in blocks("python") if block.mark]
-    assert marked.mark.startswith("run by tests/test_grpo_step.py as printed")
+    assert marked.mark.startswith("run by tests/experiments/train/test_grpo_step.py as printed")
 
 
 def test_the_video_commands_of_the_readme_run_as_printed(tmp_path):

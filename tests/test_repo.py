@@ -63,5 +63,5 @@ def test_importing_the_environment_loads_no_deep_learning_library_and_no_decoder
 
 
 def test_the_shipped_model_is_small():
-    files = [path for path in (ROOT / "experiments/tiny/base").rglob("*") if path.is_file()]
+    files = [path for path in (ROOT / "experiments/tiny_model/base").rglob("*") if path.is_file()]
     assert 0 < sum(path.stat().st_size for path in files) < 30e6

@@ -10,14 +10,14 @@ Importing registers the environment; decoders, search indices and fonts are only
 
 import gymnasium as gym
 
-from vt_env.actions import parse_action, render_action
+from vt_env.actions.parse import parse_action, render_action
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig
-from vt_env.episode import Episode
+from vt_env.episode.episode import Episode
+from vt_env.episode.trajectory import Trajectory, read_trajectories, record_episode, write_trajectories
 from vt_env.errors import BudgetError, ConfigError, DataError, EpisodeOver, ToolError, VtEnvError
-from vt_env.reward import FinishedEpisode
-from vt_env.tasks import Task, TaskSet, load_tasks
-from vt_env.tool import Tool
-from vt_env.trajectory import Trajectory, read_trajectories, record_episode, write_trajectories
+from vt_env.rewards.reward import FinishedEpisode
+from vt_env.task_sources import Task, TaskSet, load_tasks
+from vt_env.tools.tool import Tool
 from vt_env.types import Answer, Interval, Item, Malformed, Observation, Outcome, StopReason, ToolCall, VideoRef, View
 
 __all__ = [
@@ -55,6 +55,6 @@ __all__ = [
     "write_trajectories",
 ]
 
-gym.register(id="vt_env/LongVideoQA-v0", entry_point="vt_env.env:LongVideoQAEnv")
-gym.register(id="vt_env/LongVideoQAText-v0", entry_point="vt_env.text_env:LongVideoQATextEnv")
-gym.register(id="vt_env/LongVideoQANumeric-v0", entry_point="vt_env.numeric_env:LongVideoQANumericEnv")
+gym.register(id="vt_env/LongVideoQA-v0", entry_point="vt_env.envs.base:LongVideoQAEnv")
+gym.register(id="vt_env/LongVideoQAText-v0", entry_point="vt_env.envs.text_env:LongVideoQATextEnv")
+gym.register(id="vt_env/LongVideoQANumeric-v0", entry_point="vt_env.envs.numeric_env:LongVideoQANumericEnv")

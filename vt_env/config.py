@@ -39,12 +39,13 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Weights of the reward terms; what they pay, when the episode ends, is said in `vt_env.reward`."""
+    """Weights of the reward terms; what they pay, when the episode ends, is said in `vt_env.rewards.reward`."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
     """Term name to weight. Terms with weight 0 or without one are reported and not paid."""
     terms: Mapping[str, Callable[..., float]] = field(default_factory=lambda: {})
-    """Terms of your own by name, besides those of `vt_env.reward`: functions of a `vt_env.reward.FinishedEpisode`."""
+    """Terms of your own by name, besides those of `vt_env.rewards.reward`: functions of a
+    `vt_env.rewards.reward.FinishedEpisode`."""
 
 
 @dataclass(frozen=True)

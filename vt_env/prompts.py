@@ -1,7 +1,7 @@
 """All wording that a model reads, and nothing else.
 
 A tokenizer and a model were fitted to these texts: changing a character changes what a shipped model was trained on.
-Tool descriptions are the one exception; they are the docstrings in `vt_env.tools`.
+Tool descriptions are the one exception; they are the docstrings in `vt_env.tools.builtin`.
 
 Text of questions, options, results and errors comes from data or from a model, so it passes `as_plain_text` here. Hints
 on malformed actions are our own wording and keep their tags.
@@ -10,7 +10,7 @@ on malformed actions are our own wording and keep their tags.
 from collections.abc import Iterable, Sequence
 
 from vt_env.control_tokens import as_plain_text
-from vt_env.tool import Tool
+from vt_env.tools.tool import Tool
 from vt_env.types import FrameBatch, Item, Remaining, ScoredInterval, SubtitleLine, format_time
 
 OVER = "The episode is over."

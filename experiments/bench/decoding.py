@@ -17,15 +17,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import tyro
 
-from experiments.bench.counting import SPECS, read_index, write_counting
-from experiments.bench.ffmpeg import give_torchcodec_ffmpeg
-from experiments.bench.pictures import write_pictures
-from experiments.provenance import package_version
-from experiments.runs import write_json
+from experiments.bench.fixtures.camera_like_video import write_pictures
+from experiments.bench.fixtures.ffmpeg_for_torchcodec import give_torchcodec_ffmpeg
+from experiments.bench.fixtures.numbered_frames import SPECS, read_index, write_counting
+from experiments.runs.provenance import package_version
+from experiments.runs.run_dir import write_json
 from vt_env.errors import DataError
-from vt_env.media.backends import PLAYERS, is_installed
-from vt_env.media.container import format_of, open_media, video_stream
-from vt_env.media.decode import VideoFile, open_video
+from vt_env.media.decode.container import format_of, open_media, video_stream
+from vt_env.media.decode.other_backends import PLAYERS, is_installed
+from vt_env.media.decode.video_file import VideoFile, open_video
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a step costs: `python -m experiments.bench.environment --out experiments/bench/environment.json`.
+"""What a step costs: `python -m experiments.bench.environment --out experiments/bench/results/environment.json`.
 
 Three videos of the world of 112 pixels, written and stored in two minutes: ten minutes and ten hours at one frame a
 second, which are compared with each other, and an hour at 25, since memory grows with the number of frames.
@@ -32,12 +32,12 @@ import gymnasium as gym
 import numpy as np
 import tyro
 
-from experiments.provenance import machine, package_version
-from experiments.runs import write_json
-from vt_env.actions import render_action
+from experiments.runs.provenance import machine, package_version
+from experiments.runs.run_dir import write_json
+from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig, MediaConfig
-from vt_env.media.video import VideoLibrary
-from vt_env.tasks import TaskSet
+from vt_env.media.library import VideoLibrary
+from vt_env.task_sources import TaskSet
 from vt_env.types import ToolCall
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks

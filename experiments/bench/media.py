@@ -1,6 +1,6 @@
-"""What the media engine buys and costs: `python -m experiments.bench.media --out experiments/bench/media.json`.
+"""What the media engine buys and costs: `python -m experiments.bench.media --out experiments/bench/results/media.json`.
 
-Three tables, all on generated, picture-like files of 640x360 (`experiments.bench.pictures`):
+Three tables, all on generated, picture-like files of 640x360 (`experiments.bench.fixtures.camera_like_video`):
 
 * an hour at 25 frames a second with a keyframe every 10 s: a zoom of 8 frames from a warm store against what public
   agents do (open decord anew for each call) and against seeking in a decoder that stays open; building the store
@@ -28,16 +28,16 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.bench.ffmpeg import give_torchcodec_ffmpeg
-from experiments.bench.pictures import repeat, write_pictures
-from experiments.provenance import machine, package_version
-from experiments.runs import write_json
+from experiments.bench.fixtures.camera_like_video import repeat, write_pictures
+from experiments.bench.fixtures.ffmpeg_for_torchcodec import give_torchcodec_ffmpeg
+from experiments.runs.provenance import machine, package_version
+from experiments.runs.run_dir import write_json
 from vt_env.config import MediaConfig
-from vt_env.media.backends import PLAYERS, is_installed
-from vt_env.media.decode import VideoFile
-from vt_env.media.encoders import Vectors
-from vt_env.media.store import FrameStore, build_store
-from vt_env.media.video import Video, VideoLibrary
+from vt_env.media.cache.frame_store import FrameStore, build_store
+from vt_env.media.decode.other_backends import PLAYERS, is_installed
+from vt_env.media.decode.video_file import VideoFile
+from vt_env.media.library import Video, VideoLibrary
+from vt_env.media.search.encoders import Vectors
 from vt_env.types import Box, FrameBatch, VideoRef
 
 WHOLE = Box(0, 0, 1, 1)

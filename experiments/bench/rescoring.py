@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.episode_facts import read_facts
-from experiments.metrics import summarise
-from experiments.rescore_command import RescoreRun
-from experiments.rescore_command import main as rescore
-from experiments.runs import CONFIG, JOURNAL, write_json
-from vt_env.trajectory import CallRecord, FrameRef, ReplyRecord, Trajectory, TurnRecord
+from experiments.analysis.episode_facts import read_facts
+from experiments.analysis.metrics import summarise
+from experiments.report.rescore import RescoreRun
+from experiments.report.rescore import main as rescore
+from experiments.runs.run_dir import CONFIG, JOURNAL, write_json
+from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, Trajectory, TurnRecord
 from vt_env.types import Interval, Remaining, StopReason
 
-OUT = Path(__file__).with_suffix(".json")
+OUT = Path(__file__).parent / "results" / "rescoring.json"
 OPTIONS = ("One lamp.", "Two lamps.", "Three lamps.", "Four lamps.")
 TASK_TYPES = 12
 LETTERS = "ABCD"

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tyro
 
-from experiments.library_config import make_encoder
-from experiments.provenance import machine, package_version
-from experiments.runs import write_json
+from experiments.runs.provenance import machine, package_version
+from experiments.runs.run_dir import write_json
+from experiments.settings.library import make_encoder
 from vt_env.config import MediaConfig
-from vt_env.media.video import VideoLibrary
-from vt_env.tasks import load_tasks
+from vt_env.media.library import VideoLibrary
+from vt_env.task_sources import load_tasks
 
 _ASKED = re.compile(r"beside the (.*)\?")
 _RESAMPLES = 2000

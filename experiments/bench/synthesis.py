@@ -1,4 +1,4 @@
-"""How fast synthesis is: `python -m experiments.bench.synthesis --out experiments/bench/synthesis.json`.
+"""How fast synthesis is: `python -m experiments.bench.synthesis --out experiments/bench/results/synthesis.json`.
 
 * Caption space: trajectories a second that the scripted teacher plays and journals, in a process bound to one core.
 * Grounding: replays a second, and their CPU time over the CPU time in which the media engine alone, its stores warm,
@@ -26,24 +26,24 @@ import httpx
 import numpy as np
 import tyro
 
-from agents.native_chat import ChatSampling
-from agents.openai_api import ChatReply, ChatRequest
-from agents.openai_client import OpenAIClient
-from agents.openai_server import ServerConfig
-from agents.testing import Body, FakeChatServer, Wire, completion, native_call
-from experiments.bench.vllm_server import MODEL, serving
-from experiments.provenance import machine, package_version
-from experiments.runs import write_json
+from agents.backends.chat_client import OpenAIClient
+from agents.backends.chat_wire import ChatReply, ChatRequest
+from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
+from agents.backends.server_limits import ServerConfig
+from agents.language.tool_calling_chat import ChatSampling
+from experiments.bench.fixtures.vllm_server import MODEL, serving
+from experiments.runs.provenance import machine, package_version
+from experiments.runs.run_dir import write_json
 from synth.filters import filter_trajectories
 from synth.generate import Opening, generate, plan_attempts
 from synth.ground import ground
 from synth.teacher import ChatTeacher, ScriptedTeacher
 from vt_env.config import EnvConfig, MediaConfig, default_budget
-from vt_env.env import make_episode
-from vt_env.media.video import VideoLibrary
-from vt_env.tasks import TaskSet
-from vt_env.tools import tools_for
-from vt_env.trajectory import Trajectory
+from vt_env.envs.base import make_episode
+from vt_env.episode.trajectory import Trajectory
+from vt_env.media.library import VideoLibrary
+from vt_env.task_sources import TaskSet
+from vt_env.tools.builtin import tools_for
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
 

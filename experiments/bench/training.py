@@ -20,17 +20,17 @@ from typing import Any
 
 import tyro
 
-from agents.chat import ChatTokens, Generator, TokenSequence, images_of
-from experiments.grpo_log import read_grpo_log
-from experiments.policies import BASE_MODEL
-from experiments.provenance import machine
-from experiments.runs import Stopwatch, read_jsonl, write_json
-from experiments.sft_data import Row, TrajectoryRows, load_trajectories
+from agents.language.token_policy import ChatTokens, Generator, TokenSequence, images_of
+from experiments.runs.provenance import machine
+from experiments.runs.run_dir import Stopwatch, read_jsonl, write_json
+from experiments.settings.policies import BASE_MODEL
+from experiments.train.grpo_metrics import read_grpo_log
+from experiments.train.sft_rows import Row, TrajectoryRows, load_trajectories
 from vt_env.config import MediaConfig
-from vt_env.media.video import VideoLibrary
-from vt_env.tasks import load_tasks
+from vt_env.media.library import VideoLibrary
+from vt_env.task_sources import load_tasks
 
-RESULT = Path(__file__).with_suffix(".json")
+RESULT = Path(__file__).parent / "results" / "training.json"
 TARGETS = {"rollouts_ratio": 5.0, "environment_share": 0.1, "peak_gib": 8.0}
 
 
@@ -70,8 +70,8 @@ def measure_rollouts(bench: TrainingBench, dataset: Path) -> list[dict[str, Any]
     """Time both backends on the replies of a data set, crowd by crowd."""
     from transformers import AutoProcessor
 
-    from agents.hf_backend import TransformersGenerator
-    from agents.vllm_backend import VllmGenerator
+    from agents.backends.transformers_generate import TransformersGenerator
+    from agents.backends.vllm_generate import VllmGenerator
 
     processor = AutoProcessor.from_pretrained(BASE_MODEL)
     rows = TrajectoryRows(list(load_trajectories(dataset)), load_tasks("world", "train"), VideoLibrary(MediaConfig()))

@@ -11,10 +11,10 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.metrics import Cluster, bootstrap_ci95, mean
-from experiments.runs import write_json
-from vt_env.tasks import TaskSet
-from vt_env.world.memory import in_memory
+from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
+from experiments.runs.run_dir import write_json
+from vt_env.task_sources import TaskSet
+from vt_env.world.in_memory import in_memory
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
 

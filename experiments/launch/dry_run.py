@@ -16,19 +16,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments.callbacks import stop_at_nan
-from experiments.grpo import check_fit, grpo_arguments
-from experiments.grpo_config import PRESETS as GRPO_PRESETS
 from experiments.launch.small_models import CHECKPOINTS, write_small_checkpoint
-from experiments.runs import Stopwatch, write_json
-from experiments.sft import PRESETS as SFT_PRESETS
-from experiments.sft import build_trainer as build_sft_trainer
-from experiments.sft_data import TrajectoryRows
-from experiments.token_budget import check_frame_size
-from experiments.training import is_first_process, load_model, lora_config, process_count, save_trained
-from vt_env.actions import parse_action
+from experiments.runs.run_dir import Stopwatch, write_json
+from experiments.settings.token_budget import check_frame_size
+from experiments.train.callbacks import stop_at_nan
+from experiments.train.common import is_first_process, load_model, lora_config, process_count, save_trained
+from experiments.train.grpo import check_fit, grpo_arguments
+from experiments.train.grpo_config import PRESETS as GRPO_PRESETS
+from experiments.train.sft import PRESETS as SFT_PRESETS
+from experiments.train.sft import build_trainer as build_sft_trainer
+from experiments.train.sft_rows import TrajectoryRows
+from vt_env.actions.parse import parse_action
 from vt_env.config import BudgetConfig, EnvConfig
-from vt_env.doors.trl import (
+from vt_env.envs.base import make_episode
+from vt_env.episode.trajectory import record_episode
+from vt_env.errors import ConfigError
+from vt_env.integrations.trl import (
     cut_passes_to_length,
     drop_rollouts_without_advantage,
     environment_class,
@@ -37,10 +40,7 @@ from vt_env.doors.trl import (
     run_tools_side_by_side,
     training_rows,
 )
-from vt_env.env import make_episode
-from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
-from vt_env.trajectory import record_episode
 
 BUDGET = BudgetConfig(max_calls=4, max_frames=4, frames_per_zoom=1, global_frames=1)
 """As the paper's, with fewer frames: some with the question and some from a look."""

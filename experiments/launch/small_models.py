@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vt_env.prompts import system_text
-from vt_env.tools import tools_for
+from vt_env.tools.builtin import tools_for
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",

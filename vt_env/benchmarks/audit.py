@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vt_env.benchmarks.groups import GROUP_SIZE
-from vt_env.benchmarks.media_files import MediaFolder
-from vt_env.benchmarks.registry import BENCHMARKS, read_annotations
-from vt_env.benchmarks.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
+from vt_env.benchmarks.readers.find_media import MediaFolder
+from vt_env.benchmarks.readers.registry import BENCHMARKS, read_annotations
+from vt_env.benchmarks.readers.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
+from vt_env.benchmarks.scoring.video_mme_groups import GROUP_SIZE
 
 LONGEST_S = 3 * 3600.0
 """The longest videos of these benchmarks last a little more than two hours."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vt_env.errors import DataError
-from vt_env.media import asr, clip_index, collection, decoded, line_index, summaries
-from vt_env.media.cache import BUILDING, LOCK, lock_now, remove
-from vt_env.media.sealed import read_sealed
-from vt_env.media.store import META_FILE, check_store
+from vt_env.media.cache import decoded_frames
+from vt_env.media.cache.build_once import BUILDING, LOCK, lock_now, remove
+from vt_env.media.cache.frame_store import META_FILE, check_store
+from vt_env.media.cache.sealed_files import read_sealed
+from vt_env.media.search import clip_index, many_videos
+from vt_env.media.text import line_index, speech, summaries
 
 REMOVING = ".removing"
 """Suffix of what a collector is about to delete; a killed one leaves it for the next."""
@@ -137,11 +139,11 @@ def _check_sealed(schema: int) -> Callable[[Path], object]:
 _CHECKS: Mapping[str, Callable[[Path], object]] = {
     "stores": check_store,
     "clips": _check_sealed(clip_index.SCHEMA),
-    "transcripts": _check_sealed(asr.SCHEMA),
+    "transcripts": _check_sealed(speech.SCHEMA),
     "lines": _check_sealed(line_index.SCHEMA),
     summaries.FOLDER: _check_sealed(summaries.SCHEMA),
-    "collections": _check_sealed(collection.SCHEMA),
-    decoded.FOLDER: _check_sealed(decoded.SCHEMA),
+    "collections": _check_sealed(many_videos.SCHEMA),
+    decoded_frames.FOLDER: _check_sealed(decoded_frames.SCHEMA),
 }
 
 
@@ -149,7 +151,7 @@ def _results(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     aside = (BUILDING, LOCK, REMOVING)
-    return [it for it in folder.iterdir() if it.suffix not in aside and it.name != decoded.TOTAL_FILE]
+    return [it for it in folder.iterdir() if it.suffix not in aside and it.name != decoded_frames.TOTAL_FILE]
 
 
 def _cached(path: Path, kind: str) -> Cached:
@@ -195,8 +197,8 @@ def _leftovers(cache_dir: Path) -> list[Path]:
             final = path.with_suffix("")
             if path.suffix == REMOVING or (path.suffix == LOCK and not final.exists()):
                 found.append(path)
-            elif path.suffix == BUILDING and folder.name == decoded.FOLDER:
-                with decoded.locked_total(folder):
+            elif path.suffix == BUILDING and folder.name == decoded_frames.FOLDER:
+                with decoded_frames.locked_total(folder):
                     found += [path] * path.exists()
             elif path.suffix == BUILDING:
                 with lock_now(final.with_name(final.name + LOCK)) as is_free:
@@ -209,8 +211,8 @@ def _delete_leftover(path: Path) -> int | None:
     """Delete it and return its size; `None` where somebody works on it, or has finished in between."""
     if path.suffix == REMOVING:
         return _removed(path)
-    if path.parent.name == decoded.FOLDER:
-        with decoded.locked_total(path.parent):
+    if path.parent.name == decoded_frames.FOLDER:
+        with decoded_frames.locked_total(path.parent):
             return _removed(path) if path.exists() else None
     lock = path if path.suffix == LOCK else path.with_suffix("").with_name(path.with_suffix("").name + LOCK)
     with lock_now(lock) as is_free:
@@ -226,7 +228,7 @@ def _removed(path: Path) -> int:
 
 def _delete(cached: Cached) -> bool:
     """Delete a result unless it, or the store it was made from, is open somewhere."""
-    if cached.kind == decoded.FOLDER:
+    if cached.kind == decoded_frames.FOLDER:
         return _delete_decoded(cached)
     if cached.path.is_dir():
         held = cached.path / META_FILE
@@ -241,9 +243,9 @@ def _delete(cached: Cached) -> bool:
 
 
 def _delete_decoded(cached: Cached) -> bool:
-    with decoded.locked_total(cached.path.parent) as total:
+    with decoded_frames.locked_total(cached.path.parent) as total:
         text = total.read()
         cached.path.unlink(missing_ok=True)
         if text.isdecimal():
-            decoded.write_total(total, max(0, int(text) - cached.size_bytes))
+            decoded_frames.write_total(total, max(0, int(text) - cached.size_bytes))
     return True

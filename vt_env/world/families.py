@@ -6,9 +6,9 @@ import numpy as np
 
 from vt_env.errors import ConfigError, suggest
 from vt_env.world.config import WorldConfig
-from vt_env.world.questions import WorldQuestion, ask_needles, ask_references, ask_subtitles
-from vt_env.world.scene_questions import count_scenes, ground_scenes, name_absent, order_scenes, read_details
 from vt_env.world.script import VideoScript
+from vt_env.world.single_scene_questions import WorldQuestion, ask_needles, ask_references, ask_subtitles
+from vt_env.world.whole_video_questions import count_scenes, ground_scenes, name_absent, order_scenes, read_details
 
 Asker = Callable[[VideoScript, WorldConfig, int, np.random.Generator], list[WorldQuestion]]
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
-from vt_env.media.cache import cache_root
-from vt_env.tasks import Task, TaskSet
+from vt_env.media.cache.build_once import cache_root
+from vt_env.task_sources import Task, TaskSet
 from vt_env.types import Item, VideoRef
 from vt_env.world.config import LATER_KNOBS, full_world
 from vt_env.world.families import ALL, ALL_FAMILIES, ask, check_family
-from vt_env.world.files import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, write_files
-from vt_env.world.questions import FAMILIES, WorldQuestion
 from vt_env.world.script import SCRIPT_VERSION, VideoScript, WorldConfig, write_script
+from vt_env.world.single_scene_questions import FAMILIES, WorldQuestion
+from vt_env.world.write_files import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, write_files
 
 FIRST_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 """First video seed of each split."""

@@ -1,0 +1,1 @@
+"""What generates: transformers, vLLM, an OpenAI-compatible server. Heavy imports live only here."""

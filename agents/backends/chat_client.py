@@ -1,0 +1,237 @@
+"""The one client for OpenAI-compatible servers: a `ChatRequest` in, a `ChatReply` out, whatever happens in between.
+
+    with OpenAIClient(ServerConfig("http://127.0.0.1:8000/v1", "my-model")) as client:
+        reply = client.complete(ChatRequest([{"role": "user", "content": "Hello"}]))
+
+Requests run on an event loop of the client's own thread, so any number of threads may ask at once; how many are under
+way is bounded. Failures are values (`ReplyStatus`), apart from what no retry and no other request would mend: a key
+that is refused or a model that is not served is a `ConfigError`.
+
+httpx and not the `openai` package: what that adds is retries, and these ignore a wait of more than a minute, take a
+broken body for a reply, and cannot hold back the other requests when the server says 429.
+"""
+
+import asyncio
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+
+from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, UnreadableReply, Usage, read_reply
+from agents.backends.server_limits import Pace, ServerConfig, retry_after_s
+from vt_env.errors import ConfigError
+
+_FIRST_WAIT_S = 0.5
+_RETRIED = (408, 409, 425, 429)
+"""4xx that may succeed later; every 5xx is retried too."""
+_TOO_LONG = re.compile(r"context.{0,20}(length|window|size)|maximum.{0,20}(length|tokens)|too long", re.IGNORECASE)
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_ERROR_CHARACTERS = 300
+_AHEAD = 2
+"""Requests read ahead of the replies, in multiples of the concurrency."""
+
+
+class OpenAIClient:
+    """Asks one server. Close it, or use it in a `with` statement: requests under way are then cancelled.
+
+    Args:
+        config: The server.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self._key = os.environ.get(config.key_variable, "")
+        self._loop = asyncio.new_event_loop()
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
+            timeout=None,
+            # A proxy that the environment names is not meant for this machine.
+            trust_env=httpx.URL(config.base_url).host not in _THIS_MACHINE,
+        )
+        self._slots = asyncio.Semaphore(config.concurrency)
+        self._pace = Pace(config, self._loop)
+        # Spreads retries out and decides nothing else.
+        self._rng = np.random.default_rng(0)
+        self._used = Usage()
+        self._closing = False
+        self._thread = threading.Thread(target=self._loop.run_forever, name="openai-client", daemon=True)
+        self._thread.start()
+
+    @property
+    def used(self) -> Usage:
+        """What all requests so far have used."""
+        return self._used
+
+    def complete(self, request: ChatRequest) -> ChatReply:
+        """Ask for one completion and wait for it.
+
+        Raises:
+            ConfigError: The server refuses the key or does not know the model.
+        """
+        return self.submit(request).result()
+
+    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+        """Ask for many completions at once; replies come in the order of requests.
+
+        Requests are read a little ahead of the replies, so a generator of many that hold images takes little memory.
+
+        Raises:
+            ConfigError: As `complete`.
+        """
+        waiting: deque[Future[ChatReply]] = deque()
+        try:
+            for request in requests:
+                waiting.append(self.submit(request))
+                if len(waiting) >= _AHEAD * self.config.concurrency:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def submit(self, request: ChatRequest) -> "Future[ChatReply]":
+        """Ask for one completion without waiting for it."""
+        # Written here and not on the client's thread, where encoding pictures would hold up everyone's replies.
+        return self._run(self._complete(request.body(self.config.model)))
+
+    def served_models(self) -> list[str]:
+        """Ask the server once which models it serves: a check before a long run.
+
+        Raises:
+            ConfigError: It cannot be reached, refuses the key, or says something else.
+        """
+        return self._run(self._served_models()).result()
+
+    def close(self) -> None:
+        """Cancel what is under way and end the client's thread."""
+        if self._closing:
+            return
+        self._closing = True
+        asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, reason: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def _run(self, work: "Coroutine[Any, Any, Any]") -> "Future[Any]":
+        if self._closing:
+            work.close()
+            raise RuntimeError("the client is closed")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _shut(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._http.aclose()
+
+    async def _complete(self, body: Mapping[str, Any]) -> ChatReply:
+        async with self._slots:
+            used = Usage()
+            for number in range(self.config.max_retries + 1):
+                await self._pace.wait()
+                reply, wait_s = await self._try(body)
+                self._pace.spend(reply.usage)
+                used += self._priced(reply.usage)
+                if wait_s is None:
+                    break
+                wait_s = max(wait_s, self._back_off_s(number))
+                if wait_s > self.config.max_wait_s:
+                    reply = replace(reply, error=f"{reply.error}; asked to wait {wait_s:.0f} s, more than max_wait_s")
+                    break
+                if number < self.config.max_retries:
+                    await self._hold(reply.status, wait_s)
+            self._used += used
+            return replace(reply, usage=used)
+
+    async def _try(self, body: Mapping[str, Any]) -> tuple[ChatReply, float | None]:
+        """Send once. Returns the reply, and the least wait in seconds before a retry; `None` where that is useless."""
+        try:
+            async with asyncio.timeout(self.config.timeout_s):
+                response = await self._http.post(f"{self.config.base_url.rstrip('/')}/chat/completions", json=body)
+        except TimeoutError:
+            return self._failed(ReplyStatus.TIMED_OUT, f"no reply within {self.config.timeout_s:g} s"), 0.0
+        except httpx.RequestError as reason:
+            return self._failed(ReplyStatus.ERROR, f"{type(reason).__name__} {reason}"), 0.0
+        if response.status_code != httpx.codes.OK:
+            return self._refusal(response)
+        try:
+            return read_reply(response.json()), None
+        except (ValueError, RecursionError, UnreadableReply) as reason:
+            return self._failed(ReplyStatus.UNREADABLE, str(reason)), 0.0
+
+    def _refusal(self, response: httpx.Response) -> tuple[ChatReply, float | None]:
+        code, text = response.status_code, response.text
+        if code in (401, 403):
+            raise ConfigError(
+                f"{self.config.base_url} refuses the key ({code}): set {self.config.key_variable} to one it takes"
+            )
+        if code == 404:
+            raise ConfigError(f"{self.config.base_url} serves no model {self.config.model!r} at this address (404)")
+        error = f"{code} {text}"
+        if code == 429:
+            return self._failed(ReplyStatus.RATE_LIMITED, error), retry_after_s(response.headers)
+        if code in _RETRIED or code >= 500:
+            return self._failed(ReplyStatus.ERROR, error), retry_after_s(response.headers)
+        status = ReplyStatus.TOO_LONG if code == 413 or _TOO_LONG.search(text) else ReplyStatus.REJECTED
+        return self._failed(status, error), None
+
+    def _failed(self, status: ReplyStatus, error: str) -> ChatReply:
+        line = " ".join(error.split())
+        if self._key:
+            line = line.replace(self._key, "***")
+        return ChatReply(status, error=line[:_ERROR_CHARACTERS])
+
+    async def _hold(self, status: ReplyStatus, wait_s: float) -> None:
+        """Wait before a retry; a server that is asked too often is left alone by all requests."""
+        if status is ReplyStatus.RATE_LIMITED:
+            self._pace.hold(wait_s)
+        else:
+            await asyncio.sleep(wait_s)
+
+    def _back_off_s(self, number: int) -> float:
+        return _FIRST_WAIT_S * 2**number * self._rng.uniform(0.5, 1.0)
+
+    def _priced(self, usage: Usage) -> Usage:
+        cost = (
+            usage.prompt_tokens * self.config.usd_per_million_prompt_tokens
+            + usage.completion_tokens * self.config.usd_per_million_completion_tokens
+        )
+        return replace(usage, tries=1, cost_usd=cost / 1e6)
+
+    async def _served_models(self) -> list[str]:
+        address = self.config.base_url
+        try:
+            async with asyncio.timeout(self.config.timeout_s):
+                response = await self._http.get(f"{address.rstrip('/')}/models")
+        except (TimeoutError, httpx.RequestError) as reason:
+            raise ConfigError(f"{address} cannot be reached ({type(reason).__name__}): is the server up?") from reason
+        if response.status_code != httpx.codes.OK:
+            self._refusal(response)
+            raise ConfigError(
+                f"{address} answers {response.status_code} to /models: is it an OpenAI-compatible server?"
+            )
+        try:
+            return [str(model["id"]) for model in response.json()["data"]]
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(f"{address}/models is no list of models: is it an OpenAI-compatible server?") from None

@@ -1,0 +1,209 @@
+"""Requests to OpenAI-compatible servers and what comes back, as records; nothing here sends anything.
+
+The form is that of OpenAI's chat completions, which vLLM, SGLang, llama.cpp and most hosted models serve. A reply is
+read strictly: what a broken server sends is `UnreadableReply`, never a guess.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from PIL import Image
+
+
+class ReplyStatus(StrEnum):
+    """How a request ended."""
+
+    OK = "ok"
+    """The model ended its turn by itself."""
+    TRUNCATED = "truncated"
+    """The reply was cut off at `max_tokens`; what there is of it is kept."""
+    REFUSED = "refused"
+    """The model or a content filter declined."""
+    TOO_LONG = "too_long"
+    """The prompt does not fit the model's context."""
+    REJECTED = "rejected"
+    """The server does not accept the request (another 4xx); asking again would not help."""
+    RATE_LIMITED = "rate_limited"
+    """429 to the last retry, or the server asked for a longer wait than allowed."""
+    TIMED_OUT = "timed_out"
+    """No whole reply within the time limit, to the last retry."""
+    ERROR = "error"
+    """The server failed (5xx), broke off the connection or could not be reached, to the last retry."""
+    UNREADABLE = "unreadable"
+    """What came is not a chat completion, to the last retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One completion to ask for."""
+
+    messages: Sequence[Mapping[str, Any]]
+    """Chat messages; images as `{"type": "image", "image": PIL image}` blocks, as `vt_env.episode.messages` makes
+    them, or already as OpenAI's `image_url`. Other keys (`tool_calls`, `tool_call_id`) are passed on."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """JSON schemas of the tools, as `vt_env.tools.tool.Tool.schema`."""
+    max_tokens: int = 512
+    """Length at which the reply is cut off."""
+    temperature: float = 0.0
+    seed: int | None = None
+    """Seed of the sampling, for servers that take one."""
+    logprobs: bool = False
+    """Ask for the log-probability of each token of the reply."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of the request's body, such as `tool_choice` or `chat_template_kwargs`."""
+
+    def body(self, model: str) -> dict[str, Any]:
+        """Write the request's JSON body."""
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [_wire_message(message) for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
+        if self.tools:
+            # One action a turn: a second call would be dropped or make the reply malformed.
+            body |= {"tools": list(self.tools), "parallel_tool_calls": False}
+        if self.seed is not None:
+            body["seed"] = self.seed
+        if self.logprobs:
+            body["logprobs"] = True
+        return body | self.extra
+
+
+@dataclass(frozen=True, slots=True)
+class NativeCall:
+    """A tool call as the server parsed it."""
+
+    call_id: str
+    name: str
+    arguments: str
+    """JSON text as the model wrote it; it need not be valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token of a reply."""
+
+    token: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, tries and money; sums with `+`."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    tries: int = 0
+    """HTTP requests sent, retries included."""
+    cost_usd: float = 0.0
+    """By the prices of the client's configuration; 0 where none are given."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Sum up two uses."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.tries + other.tries,
+            self.cost_usd + other.cost_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What came of one request. Whoever reads `text` looks at `status` first."""
+
+    status: ReplyStatus
+    text: str = ""
+    """What the model wrote; empty where nothing came."""
+    calls: tuple[NativeCall, ...] = ()
+    reasoning: str = ""
+    """Thoughts that the server keeps apart from the text."""
+    usage: Usage = Usage()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """One a token, where they were asked for and the server sends them."""
+    error: str = ""
+    """One line about what went wrong; empty if nothing did."""
+
+
+class UnreadableReply(Exception):
+    """What a server sent is not a chat completion."""
+
+
+def read_reply(body: Any) -> ChatReply:
+    """Read the JSON of a chat completion.
+
+    Raises:
+        UnreadableReply: It is none.
+    """
+    try:
+        choice = body["choices"][0]
+        message, finish = choice["message"], choice["finish_reason"]
+        text, refusal = _text(message.get("content")), message.get("refusal")
+        calls = tuple(_call(call) for call in message.get("tool_calls") or ())
+        reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
+        logprobs = _logprobs(choice.get("logprobs"))
+        usage = _usage(body.get("usage") or {})
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as reason:
+        raise UnreadableReply(f"not a chat completion: {type(reason).__name__} {reason}") from reason
+    if not isinstance(finish, str) or not isinstance(reasoning, str):
+        raise UnreadableReply(f"not a chat completion: finish_reason={finish!r}")
+    if refusal or finish == "content_filter":
+        return ChatReply(ReplyStatus.REFUSED, text, usage=usage, error=str(refusal or "stopped by a content filter"))
+    status = ReplyStatus.TRUNCATED if finish == "length" else ReplyStatus.OK
+    error = "cut off at max_tokens" if finish == "length" else ""
+    return ChatReply(status, text, calls, reasoning, usage, logprobs, error)
+
+
+def image_url(picture: Image.Image) -> str:
+    """Write a picture as a PNG data URI: lossless, so that equal frames are equal bytes."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _wire_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return dict(message)
+    blocks = [_wire_block(block) for block in content]
+    # A lone text is sent as a string, which every server takes in every role.
+    alone = len(blocks) == 1 and blocks[0].get("type") == "text"
+    return {**message, "content": blocks[0]["text"] if alone else blocks}
+
+
+def _wire_block(block: Mapping[str, Any]) -> dict[str, Any]:
+    if block.get("type") != "image":
+        return dict(block)
+    return {"type": "image_url", "image_url": {"url": image_url(block["image"])}}
+
+
+def _text(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part["type"] == "text")
+    if not isinstance(content, str):
+        raise TypeError(f"content is {type(content).__name__}")
+    return content
+
+
+def _call(call: Mapping[str, Any]) -> NativeCall:
+    function = call["function"]
+    name, arguments = function["name"], function["arguments"]
+    if not isinstance(name, str) or not isinstance(arguments, str):
+        raise TypeError("name and arguments of a call must be texts")
+    return NativeCall(str(call.get("id") or ""), name, arguments)
+
+
+def _logprobs(found: Any) -> tuple[TokenLogprob, ...]:
+    tokens = (found or {}).get("content") or ()
+    return tuple(TokenLogprob(str(token["token"]), float(token["logprob"])) for token in tokens)
+
+
+def _usage(found: Mapping[str, Any]) -> Usage:
+    return Usage(int(found.get("prompt_tokens") or 0), int(found.get("completion_tokens") or 0))

@@ -1,0 +1,68 @@
+"""Chat completions by transformers: every machine, one request at a time, the same records as a server's."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+
+from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, Usage
+from agents.backends.transformers_generate import SeededSampling
+
+
+class TransformersChat:
+    """A vision-language checkpoint behind `model.generate`; safe from several threads, which wait for each other.
+
+    Args:
+        model: A checkpoint folder or hub name.
+    """
+
+    def __init__(self, model: str | Path) -> None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = "auto" if device == "cuda" else torch.float32
+        self._processor = AutoProcessor.from_pretrained(model)
+        self._model = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype).to(device).eval()
+        # As in vLLM, nothing but the request decides how is sampled.
+        self._model.generation_config = GenerationConfig()
+        self._lock = Lock()
+        self.used = Usage()
+        """Tokens read and written so far."""
+
+    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+        """Answer requests in their order."""
+        for request in requests:
+            with self._lock:
+                reply = self._complete(request)
+                self.used += reply.usage
+            yield reply
+
+    def _complete(self, request: ChatRequest) -> ChatReply:
+        inputs = self._processor.apply_chat_template(
+            list(request.messages),
+            tools=list(request.tools) or None,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self._model.device)
+        read = inputs["input_ids"].shape[1]
+        if read + request.max_tokens > self._model.config.get_text_config().max_position_embeddings:
+            return ChatReply(ReplyStatus.TOO_LONG, error=f"{read} tokens are more than the model reads")
+        sampling = [SeededSampling([request.seed or 0], request.temperature)] if request.temperature else []
+        end = self._processor.tokenizer.eos_token_id
+        with torch.inference_mode():
+            output = self._model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=request.max_tokens,
+                eos_token_id=end,
+                pad_token_id=self._processor.tokenizer.pad_token_id,
+                logits_processor=sampling,
+            )
+        written = output[0, read:]
+        is_cut = end not in written.tolist()
+        text = self._processor.tokenizer.decode(written, skip_special_tokens=True)
+        usage = Usage(read, len(written), tries=1)
+        status = ReplyStatus.TRUNCATED if is_cut else ReplyStatus.OK
+        return ChatReply(status, text, usage=usage, error="cut off at max_tokens" if is_cut else "")

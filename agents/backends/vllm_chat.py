@@ -1,0 +1,106 @@
+"""Chat completions by vLLM's offline engine: the same records as a server's, without a server."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, Usage
+from agents.backends.vllm_generate import CPU_SETTINGS
+
+
+class VllmChat:
+    """A chat model in this process; a whole batch of requests is answered at once. Threads wait for each other.
+
+    Conversations are rendered anew each turn with the model's own chat template; vLLM's prefix cache makes that cheap.
+    Tool calls stand in the text as the model wrote them.
+
+    Args:
+        model: A checkpoint folder or hub name.
+        max_images: Images one conversation may hold; 0 for models that see none.
+    """
+
+    def __init__(self, model: str | Path, max_images: int = 0) -> None:
+        for name, value in CPU_SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        self._engine = LLM(
+            model=str(model),
+            dtype="float32" if on_cpu else "auto",
+            enforce_eager=on_cpu,
+            limit_mm_per_prompt={"image": max_images, "video": 0},
+            seed=0,
+        )
+        # A call takes whatever the engine finishes meanwhile, another thread's replies too.
+        self._lock = Lock()
+        self._context_tokens: int = self._engine.model_config.max_model_len
+        self.used = Usage()
+        """Tokens read and written so far."""
+
+    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+        """Answer requests in their order, all in one batch.
+
+        Raises:
+            ValueError: The requests offer different tools.
+        """
+        asked = list(requests)
+        if not asked:
+            return
+        tools = [list(request.tools) for request in asked]
+        if any(it != tools[0] for it in tools):
+            raise ValueError("requests of one batch offer different tools: answer them in batches of their own")
+        bodies = [request.body("")["messages"] for request in asked]
+        fitting = [number for number, body in enumerate(bodies) if self._fits(body, asked[number])]
+        with self._lock:
+            _settle_threads()
+            outputs = self._engine.chat(
+                [bodies[number] for number in fitting],
+                [_sampling(asked[number]) for number in fitting],
+                use_tqdm=False,
+                tools=tools[0] or None,
+            )
+            replies = dict(zip(fitting, map(_reply, outputs), strict=True))
+            self.used = sum((it.usage for it in replies.values()), self.used)
+        too_long = ChatReply(ReplyStatus.TOO_LONG, error=f"more than the model's {self._context_tokens} tokens")
+        for number in range(len(asked)):
+            yield replies.get(number, too_long)
+
+    def _fits(self, messages: list[dict[str, Any]], request: ChatRequest) -> bool:
+        tokenizer: Any = self._engine.get_tokenizer()
+        ids = tokenizer.apply_chat_template(
+            messages, tools=list(request.tools) or None, add_generation_prompt=True, return_dict=False
+        )
+        return len(ids) + request.max_tokens <= self._context_tokens
+
+
+def _settle_threads() -> None:
+    """Let this thread compute with as many threads as PyTorch was told to.
+
+    PyTorch tells OpenMP so when a thread first asks; vLLM's attention for the CPU (0.32) takes the number before and
+    after, and refuses where they differ.
+    """
+    import torch
+
+    torch.get_num_threads()
+
+
+def _sampling(request: ChatRequest) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        temperature=request.temperature,
+        max_tokens=request.max_tokens,
+        seed=request.seed,
+    )
+
+
+def _reply(output: Any) -> ChatReply:
+    written = output.outputs[0]
+    is_cut = written.finish_reason == "length"
+    usage = Usage(len(output.prompt_token_ids), len(written.token_ids), tries=1)
+    status = ReplyStatus.TRUNCATED if is_cut else ReplyStatus.OK
+    return ChatReply(status, written.text, usage=usage, error="cut off at max_tokens" if is_cut else "")

@@ -1,0 +1,116 @@
+"""Generation with vLLM's offline engine: fast batches, prefixes of earlier turns kept in its cache.
+
+On the CPU it runs in fp32 with 1 GiB of cache; a GPU build takes the checkpoint's own type.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.language.token_policy import Completion, TokenSequence
+from vt_env.integrations.trl.vllm_repairs import collapse_runs
+
+CPU_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+"""Read by vLLM when it is imported; what is set in the environment already wins."""
+
+
+@dataclass(frozen=True)
+class EngineLimits:
+    """What an engine must hold, and what it may take for that."""
+
+    max_images: int = 64
+    """Images in one conversation."""
+    context_tokens: int | None = None
+    """Longest conversation; `None` takes what the checkpoint can, which may not fit into a GPU."""
+    tensor_parallel: int = 1
+    """GPUs that the model is spread over."""
+
+
+class VllmGenerator:
+    """A vision-language checkpoint behind `vllm.LLM`.
+
+    Args:
+        model_path: A checkpoint folder or hub name.
+        processor: Its processor, for the end-of-turn token.
+        max_new_tokens: Length at which a reply is cut off.
+        temperature: 0 takes the likeliest token.
+        limits: What the engine must hold.
+    """
+
+    def __init__(
+        self,
+        model_path: str | Path,
+        processor: Any,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        limits: EngineLimits = EngineLimits(),
+    ) -> None:
+        for name, value in CPU_SETTINGS.items():
+            os.environ.setdefault(name, value)
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        self._engine = LLM(
+            model=str(model_path),
+            dtype="float32" if on_cpu else "auto",
+            enforce_eager=on_cpu,
+            # A prompt that is read in parts ends in an error on the CPU where its request has a seed (vLLM 0.32).
+            enable_chunked_prefill=not on_cpu,
+            limit_mm_per_prompt={"image": limits.max_images, "video": 0},
+            max_model_len=limits.context_tokens,
+            tensor_parallel_size=limits.tensor_parallel,
+            seed=0,
+        )
+        config = self._engine.model_config
+        self._image_token_id: int = config.hf_config.image_token_id
+        self._video_token_id: int = config.hf_config.video_token_id
+        self._end_token_id: int = processor.tokenizer.eos_token_id
+        self._temperature = temperature
+        self.max_new_tokens = max_new_tokens
+        self.context_tokens: int = config.max_model_len
+
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
+        """Write one reply a sequence; see `agents.language.token_policy.Generator`.
+
+        Raises:
+            ValueError: vLLM has read other ids than it was given.
+        """
+        from vllm import SamplingParams
+
+        prompts = [self._prompt(sequence) for sequence in sequences]
+        sampling = [
+            SamplingParams(
+                temperature=self._temperature,
+                max_tokens=self.max_new_tokens,
+                seed=seed,
+                stop_token_ids=[self._end_token_id],
+                logit_bias={self._image_token_id: -100.0, self._video_token_id: -100.0},
+                detokenize=False,
+                # The chosen token's own, and no others.
+                logprobs=0,
+            )
+            for seed in seeds
+        ]
+        outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
+        if [list(output.prompt_token_ids) for output in outputs] != [sequence.ids for sequence in sequences]:
+            raise ValueError("vLLM has read other ids than it was given: the model needs one run of tokens an image")
+        return [_completion(output.outputs[0]) for output in outputs]
+
+    def _prompt(self, sequence: TokenSequence) -> dict[str, Any]:
+        # vLLM expands each image token to the length of the image's features, expanded ones too (trl issue 6294).
+        prompt: dict[str, Any] = {"prompt_token_ids": collapse_runs(sequence.ids, self._image_token_id)}
+        if sequence.images:
+            prompt["multi_modal_data"] = {"image": sequence.images}
+        return prompt
+
+
+def _completion(output: Any) -> Completion:
+    ids = list(output.token_ids)
+    return Completion(ids, [step[token].logprob for token, step in zip(ids, output.logprobs, strict=True)])

@@ -1,0 +1,78 @@
+"""A person at a terminal as an agent: short lines become what a model would write.
+
+clip_retrieval red square
+frame_zoom 05:20, 05:40
+spatial_zoom 05:20, 0, 0, 0.5, 0.5
+B
+"""
+
+from collections.abc import Callable, Sequence
+from typing import get_args, get_origin
+
+from agents.base import read_opening
+from vt_env.actions.parse import render_action
+from vt_env.actions.read_answer import read_answer
+from vt_env.tools.tool import Parameter, Tool
+from vt_env.types import Answer, Observation, ToolCall, parse_time
+
+
+class HumanAgent:
+    """Asks for a line until it names a tool or an option.
+
+    Args:
+        tools: The tools offered.
+        ask: Shows a prompt and returns a line, such as `input`; what it raises ends the episode.
+    """
+
+    def __init__(self, tools: Sequence[Tool], ask: Callable[[str], str]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+        self._ask = ask
+
+    def reset(self, observation: Observation) -> None:
+        """Read the options."""
+        self._options = read_opening(observation.text).options
+
+    def act(self, observation: Observation) -> str:
+        """Ask for the next action."""
+        prompt = f"{observation.text}\n> "
+        while True:
+            line = self._ask(prompt).strip()
+            name, _, rest = line.partition(" ")
+            if name in self._tools:
+                return render_action(ToolCall(name, read_arguments(self._tools[name], rest)))
+            if read_answer(line, self._options).option_idx is not None:
+                return render_action(Answer(line))
+            calls = "\n".join(tool.line for tool in self._tools.values())
+            prompt = f"Neither a call nor an option. Write an option or its letter, or one of\n{calls}\n> "
+
+
+def read_arguments(tool: Tool, text: str) -> dict[str, object]:
+    """Read arguments that are separated by commas, in the order of the tool's; a list takes all that are left.
+
+    What cannot be read is handed on as text, for the episode to complain about.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    arguments: dict[str, object] = {}
+    for parameter in tool.parameters:
+        if parts and get_origin(parameter.kind) is list:
+            arguments[parameter.name] = [_value(get_args(parameter.kind)[0], part) for part in parts]
+            parts = []
+        elif parts:
+            arguments[parameter.name] = _argument(parameter, parts.pop(0))
+    return arguments
+
+
+def _argument(parameter: Parameter, text: str) -> object:
+    if parameter.is_time:
+        time_s = parse_time(text)
+        return text if time_s is None else time_s
+    return _value(parameter.kind, text)
+
+
+def _value(kind: type, text: str) -> object:
+    if kind not in (int, float):
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        return text

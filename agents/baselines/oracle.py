@@ -1,0 +1,38 @@
+"""The agent that holds the answer key: every task must be solvable by it, so it must score 1.0."""
+
+from collections.abc import Iterator
+
+from vt_env.actions.parse import render_action
+from vt_env.gold import Gold
+from vt_env.types import Action, Answer, Item, Observation, ToolCall
+
+
+class OracleAgent:
+    """Looks at the evidence as far as the budget reaches, then gives the right option.
+
+    The only agent that is given `Gold`. It measures the benchmark and the scoring, never a policy.
+    """
+
+    def __init__(self, gold: Gold, item: Item, zoom_tool: str = "frame_zoom") -> None:
+        """Make an agent for one task.
+
+        Args:
+            gold: The answer key.
+            item: The task it belongs to.
+            zoom_tool: The perception's tool that looks at an interval.
+        """
+        self._gold = gold
+        self._item = item
+        self._tool = "subtitle_zoom" if item.family == "subtitle" else zoom_tool
+
+    def reset(self, observation: Observation) -> None:
+        """Start with the first piece of evidence."""
+        self._looks: Iterator[Action] = iter(
+            ToolCall(self._tool, {"start_s": span.start_s, "end_s": span.end_s}) for span in self._gold.evidence
+        )
+
+    def act(self, observation: Observation) -> str:
+        """Look at the next piece of evidence, or answer."""
+        answer = Answer(self._item.options[self._gold.answer_idx])
+        is_spent = not observation.remaining.calls or not observation.remaining.frames
+        return render_action(answer if is_spent else next(self._looks, answer))

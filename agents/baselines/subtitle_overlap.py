@@ -1,0 +1,86 @@
+"""An agent that reads subtitles and compares words: a baseline without any model, for videos of your own.
+
+It searches the subtitles for the question's content words, or for the options' where those are not said, and reads on
+around the best line. It takes the option most of whose words it has read, looks at the frames under the line that says
+them, and answers. It understands nothing: an answer that is said in other words than the option's is lost on it.
+"""
+
+from collections.abc import Generator, Sequence
+
+from agents.base import read_opening
+from vt_env.actions.parse import render_action
+from vt_env.episode.parse_observation import TimedText, read_lines
+from vt_env.media.text.bm25 import words_of
+from vt_env.types import Answer, Interval, Observation, ToolCall
+
+CONTEXT_S = 10.0
+"""How far around the best line it reads."""
+_STOP_WORDS = (
+    "a about an and are as at be by can did do does for from had has have he her his how i in is it its narrator of on "
+    "or said say says she speak speaker speaks that the their there they this to video was were what when where which "
+    "who whom whose why will with you"
+)
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words that say nothing about where an answer is; the ones that questions about a video share included."""
+
+
+class SubtitleAgent:
+    """Answers from subtitle lines by word overlap; equal options go to the first.
+
+    Args:
+        zoom_tool: The perception's tool that looks at an interval; it is used once.
+    """
+
+    def __init__(self, zoom_tool: str = "frame_zoom") -> None:
+        self._zoom_tool = zoom_tool
+
+    def reset(self, observation: Observation) -> None:
+        """Read the question."""
+        self._opening = read_opening(observation.text)
+        self._heard: list[TimedText] = []
+        self._reading = self._read()
+        next(self._reading)
+
+    def act(self, observation: Observation) -> str:
+        """Write the next call, or the answer once all is read or no call is left."""
+        call = self._reading.send(observation) if observation.remaining.calls else None
+        return render_action(call or Answer(best_option(self._opening.options, self._heard)))
+
+    def _read(self) -> Generator[ToolCall | None, Observation, None]:
+        yield None
+        for text in (self._opening.question, " ".join(self._opening.options)):
+            # Retrieval compares whole words, so both numbers of a noun are asked for.
+            query = " ".join(f"{word} {word}s" for word in content_words(text))
+            found = yield ToolCall("subtitle_retrieval", {"query": query})
+            self._heard = read_lines(found.text)
+            if self._heard:
+                around = yield ToolCall("subtitle_zoom", self._times(self._heard[0].interval, CONTEXT_S))
+                self._heard += read_lines(around.text)
+                answer = best_option(self._opening.options, self._heard)
+                said = max(self._heard, key=lambda line: share_said(answer, [line]))
+                yield ToolCall(self._zoom_tool, self._times(said.interval, 0.0), said.line)
+                break
+        yield None
+
+    def _times(self, interval: Interval, margin_s: float) -> dict[str, float]:
+        """Arguments for the interval and a margin on both sides, cut to the video."""
+        end_s = min(self._opening.duration_s, interval.end_s + margin_s)
+        return {"start_s": max(0.0, min(interval.start_s - margin_s, end_s - 1)), "end_s": end_s}
+
+
+def best_option(options: Sequence[str], heard: Sequence[TimedText]) -> str:
+    """Return the option with the largest share of its words in the lines; the first of equals."""
+    return max(options, key=lambda option: share_said(option, heard))
+
+
+def share_said(option: str, heard: Sequence[TimedText]) -> float:
+    """Compute the share of an option's content words that the lines contain; 0 for an option without any."""
+    said = {word for line in heard for word in content_words(line.text)}
+    wanted = content_words(option)
+    return sum(word in said for word in wanted) / max(1, len(wanted))
+
+
+def content_words(text: str) -> list[str]:
+    """List the words of a text that are not stop words, each once, lower-case and without a plural s."""
+    words = (word for word in words_of(text) if word not in STOP_WORDS)
+    return list(dict.fromkeys(word.removesuffix("s") if len(word) > 3 else word for word in words))

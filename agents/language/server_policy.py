@@ -1,0 +1,193 @@
+"""A language model behind an OpenAI-compatible server as a policy.
+
+Each conversation is asked for on its own, so many threads may play at once (`agents.rollout.play_in_threads`) and the
+server never waits for the slowest of a batch.
+
+Calls take one of two forms. As text, the model writes `<tool_call>` itself and tool results are messages of the role
+`tool` with their frames inside: the form that checkpoints of this repository were trained on, through the server's own
+chat template. As native calls, the server parses what the model writes, and frames follow a result in a message of the
+user's, since OpenAI's own service takes no pictures in tool messages.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agents.backends.chat_client import OpenAIClient
+from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, image_url
+from agents.base import Conversation, Reply, Unanswerable
+from agents.language.confidence import answer_logprob, answer_span, mean
+from agents.language.token_policy import reply_seed
+from agents.language.tool_calling_chat import action_text
+from vt_env.actions.parse import parse_action
+from vt_env.episode.messages import Message
+from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
+from vt_env.errors import ConfigError
+from vt_env.prompts import system_text
+from vt_env.types import ToolCall
+
+CallForm = Literal["text", "native"]
+
+_ENDS: Mapping[ReplyStatus, ReplyEnd] = {
+    ReplyStatus.OK: ReplyEnd.STOP,
+    ReplyStatus.TRUNCATED: ReplyEnd.LENGTH,
+    ReplyStatus.REFUSED: ReplyEnd.REFUSED,
+    ReplyStatus.TOO_LONG: ReplyEnd.CONTEXT,
+}
+
+
+class ServerLost(ConfigError):
+    """The server no longer answers. What was played is kept; the run goes on when it is started again."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How replies are drawn."""
+
+    max_new_tokens: int
+    """Length at which a reply is cut off."""
+    temperature: float = 0.0
+    """0 takes the likeliest token."""
+    logprobs: bool = True
+    """Ask for log-probabilities; without them there is no confidence. Some servers refuse such requests."""
+
+
+class ServedPolicy:
+    """Plays through a server.
+
+    Args:
+        client: Asks the server; shared by policies, and closed by whoever made it.
+        tools: JSON schemas of the tools.
+        sampling: How replies are drawn.
+        form: How calls are written.
+        seeds: One an episode.
+    """
+
+    def __init__(
+        self,
+        client: OpenAIClient,
+        tools: Sequence[Mapping[str, Any]],
+        sampling: Sampling,
+        form: CallForm,
+        seeds: Sequence[int],
+    ) -> None:
+        self._client = client
+        # In the order of `agents.language.token_policy.ChatTokens`: a prompt that lists tools in another order is
+        # another prompt.
+        self._tools = sorted(tools, key=lambda tool: tool["function"]["name"])
+        self._sampling = sampling
+        self._form = form
+        self._seeds = seeds
+        self._sent: dict[int, list[dict[str, Any]]] = {}
+        """Messages of open episodes as they go over the wire, so that each picture is encoded once."""
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
+        """Ask for the next reply of each conversation.
+
+        Raises:
+            Unanswerable: The server works and does not accept this request.
+            ServerLost: It does not work, to the last retry.
+        """
+        requests = [self._request(it) for it in conversations]
+        answers = [self._client.submit(request) for request in requests]
+        return [
+            self._reply(answer.result(), request.seed or 0) for answer, request in zip(answers, requests, strict=True)
+        ]
+
+    def forget(self, episode_idx: int) -> None:
+        """Drop the messages of an episode."""
+        self._sent.pop(episode_idx, None)
+
+    def _request(self, conversation: Conversation) -> ChatRequest:
+        # A text server renders the tools into the prompt and leaves what the model writes alone.
+        left_alone = {"tool_choice": "none"} if self._tools and self._form == "text" else {}
+        return ChatRequest(
+            messages=self._messages(conversation),
+            tools=self._tools,
+            max_tokens=self._sampling.max_new_tokens,
+            temperature=self._sampling.temperature,
+            # Some servers take no more than 31 bits.
+            seed=reply_seed(self._seeds[conversation.episode_idx], len(conversation.replies)) >> 1,
+            logprobs=self._sampling.logprobs,
+            extra=left_alone,
+        )
+
+    def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
+        sent = self._sent.setdefault(conversation.episode_idx, [])
+        messages = conversation.messages(system_text())
+        if not sent:
+            sent += [_wire(message) for message in messages[:2]]
+        known = sum(message["role"] == "assistant" for message in sent)
+        for number in range(known, len(conversation.replies)):
+            reply, result = messages[2 + 2 * number], messages[3 + 2 * number]
+            if self._form == "native":
+                sent += _native_turn(f"call-{number}", conversation.replies[number], result)
+            else:
+                sent += [_wire(reply), _wire(result)]
+        return list(sent)
+
+    def _reply(self, answer: ChatReply, seed: int) -> Reply:
+        if answer.status not in _ENDS:
+            raise self._failure(answer)
+        text = action_text(answer) if self._form == "native" else answer.text
+        logprobs = [token.logprob for token in answer.logprobs]
+        pieces = [token.token for token in answer.logprobs]
+        return Reply(
+            text,
+            ReplyRecord(
+                ended=_ENDS[answer.status],
+                prompt_tokens=answer.usage.prompt_tokens or None,
+                completion_tokens=answer.usage.completion_tokens if answer.usage.prompt_tokens else None,
+                mean_logprob=mean(logprobs),
+                answer_logprob=answer_logprob(
+                    logprobs, lambda count: len("".join(pieces[:count])), answer_span("".join(pieces))
+                ),
+                seed=seed,
+                cost_usd=answer.usage.cost_usd,
+            ),
+        )
+
+    def _failure(self, answer: ChatReply) -> Exception:
+        """Tell whether it is this request that fails or the server."""
+        url = self._client.config.base_url
+        if answer.status is ReplyStatus.REJECTED:
+            return Unanswerable(f"the server rejects the request: {answer.error}")
+        lost = ServerLost(f"{url} does not answer any more ({answer.error}): start it and run the same command again")
+        if answer.status is ReplyStatus.RATE_LIMITED:
+            return ServerLost(f"{url} limits the rate ({answer.error}): wait, lower --batch, and run the command again")
+        try:
+            self._client.served_models()
+        except ConfigError:
+            return lost
+        return Unanswerable(f"the server answers others but not this request: {answer.error}")
+
+
+def _wire(message: Message) -> dict[str, Any]:
+    """Write a message's pictures as data URIs."""
+    content = message["content"]
+    if isinstance(content, str):
+        return dict(message)
+    blocks = [
+        {"type": "image_url", "image_url": {"url": image_url(block["image"])}} if block["type"] == "image" else block  # pyright: ignore
+        for block in content
+    ]
+    return {**message, "content": blocks}
+
+
+def _native_turn(call_id: str, reply: str, result: Message) -> list[dict[str, Any]]:
+    """Write a reply and its result in the form of native calls; what was no call stays text between two people."""
+    action = parse_action(reply)
+    wire = _wire(result)
+    texts = [block for block in wire["content"] if block["type"] == "text"]
+    pictures = [block for block in wire["content"] if block["type"] == "image_url"]
+    if not isinstance(action, ToolCall):
+        return [{"role": "assistant", "content": reply}, {"role": "user", "content": [*pictures, *texts]}]
+    arguments = json.dumps(dict(action.arguments))
+    call = {"id": call_id, "type": "function", "function": {"name": action.name, "arguments": arguments}}
+    shown = [{"role": "user", "content": pictures}] if pictures else []
+    return [
+        {"role": "assistant", "content": action.thought, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call_id, "content": texts},
+        *shown,
+    ]

@@ -1,0 +1,230 @@
+"""Language models as policies: from conversations to token ids and back.
+
+Token ids are concatenated and what a model wrote is never tokenised again, exactly as TRL's GRPO does it: the prompt is
+rendered once with the tools; each tool result adds the ids that the chat template puts behind an assistant's turn. So a
+checkpoint is evaluated on the ids it was trained on. Knows no backend: a `Generator` continues token sequences.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from agents.base import Conversation, Message, Reply
+from agents.language.confidence import answer_logprob, answer_span, mean
+from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
+from vt_env.prompts import system_text
+
+
+@dataclass(slots=True, eq=False)
+class TokenSequence:
+    """What a model has read and written so far."""
+
+    ids: list[int]
+    """Token ids; an image stands as one run of image tokens, as long as its features."""
+    images: list[Image.Image] = field(default_factory=list)
+    """RGB, in the order of their runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model wrote."""
+
+    ids: list[int]
+    """Up to and including the end-of-turn token, unless it was cut off before."""
+    logprobs: list[float] = field(default_factory=list)
+    """Natural log-probability of each token at temperature 1; empty where they are not known."""
+
+    def __len__(self) -> int:
+        """Number of tokens."""
+        return len(self.ids)
+
+
+class Generator(Protocol):
+    """Continues token sequences; a backend that holds the weights."""
+
+    context_tokens: int
+    """The longest sequence the model takes, its reply included."""
+    max_new_tokens: int
+    """Length at which a reply is cut off."""
+
+    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
+        """Write one reply a sequence.
+
+        Args:
+            sequences: What to continue.
+            seeds: One a sequence; with it a sampled reply does not depend on what else is in the batch.
+        """
+        ...
+
+
+class ChatTokens:
+    """Renders messages as token ids with a processor's own chat template.
+
+    Args:
+        processor: A transformers processor whose template knows tools.
+        tools: JSON schemas as from `transformers.utils.get_json_schema`; rendered in alphabetical order of their names,
+            the order in which TRL finds an environment's methods.
+    """
+
+    def __init__(self, processor: Any, tools: Sequence[Mapping[str, Any]]) -> None:
+        self._processor = processor
+        # None and not an empty list, for which some templates render a preamble.
+        self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
+        self._answered = self._render(_DUMMY_TURNS)
+        self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
+        self._image_token: int = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Render the opening messages and the header of the assistant's turn."""
+        return self._render(messages, tools=self._tools, add_generation_prompt=True)
+
+    def result_ids(self, message: Message) -> list[int]:
+        """Render what stands between a reply's end-of-turn token and the next reply: a tool message and the header.
+
+        Raises:
+            ValueError: The template renders earlier messages differently once a result follows.
+        """
+        ids = self._render([*_DUMMY_TURNS, message], add_generation_prompt=True)
+        if ids[: len(self._answered)] != self._answered:
+            raise ValueError("the chat template is not prefix-preserving: a tool result changes what stands before it")
+        return ids[len(self._answered) :]
+
+    def reply_ids(self, text: str) -> list[int]:
+        """Tokenise a reply and its end-of-turn token, for text that no model wrote."""
+        tokenizer = self._processor.tokenizer
+        return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+    def reply_text(self, ids: Sequence[int]) -> str:
+        """Read a generated reply, without its end-of-turn token."""
+        return self._processor.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def image_tokens(self, ids: Sequence[int]) -> int:
+        """Count the tokens that stand for images."""
+        return ids.count(self._image_token)
+
+    def describe(self, completion: Completion, prompt_ids: Sequence[int], seed: int) -> Reply:
+        """Read a completion, with what is known about it."""
+        ids, logprobs = completion.ids, completion.logprobs
+        text = self.reply_text(ids)
+        stopped = bool(ids) and ids[-1] == self._processor.tokenizer.eos_token_id
+        return Reply(
+            text,
+            ReplyRecord(
+                ended=ReplyEnd.STOP if stopped else ReplyEnd.LENGTH,
+                prompt_tokens=len(prompt_ids),
+                image_tokens=self.image_tokens(prompt_ids),
+                completion_tokens=len(ids),
+                mean_logprob=mean(logprobs),
+                answer_logprob=answer_logprob(
+                    logprobs, lambda count: len(self.reply_text(ids[:count])), answer_span(text)
+                ),
+                seed=seed,
+            ),
+        )
+
+    def _render(self, messages: Sequence[Message], **options: Any) -> list[int]:
+        return self._processor.apply_chat_template(list(messages), tokenize=True, return_dict=False, **options)[0]
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """The ids of an open episode."""
+
+    sequence: TokenSequence
+    replies: int = 0
+    """How many of the conversation's replies the ids hold."""
+    results: int = 0
+    """How many of its results; as many, or one less."""
+
+
+class ChatPolicy:
+    """A language model that plays many episodes in lock-step.
+
+    It takes over conversations in which another policy wrote the first replies; their text is then tokenised. A
+    conversation that no longer fits the model's context gets an empty reply, which the episode counts as malformed.
+
+    Args:
+        tokens: Renders messages.
+        generator: The model.
+        seeds: One an episode; a reply's own seed also depends on its turn.
+    """
+
+    def __init__(self, tokens: ChatTokens, generator: Generator, seeds: Sequence[int]) -> None:
+        self._tokens = tokens
+        self._generator = generator
+        self._seeds = seeds
+        self._open: dict[int, _Open] = {}
+
+    def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
+        """Write the next reply of each conversation."""
+        limit = self._generator.context_tokens - self._generator.max_new_tokens
+        opened = [self._extend(conversation) for conversation in conversations]
+        seeds = [reply_seed(self._seeds[it.episode_idx], len(it.replies)) for it in conversations]
+        fitting = [number for number, it in enumerate(opened) if len(it.sequence.ids) <= limit]
+        asked = [opened[number].sequence for number in fitting]
+        written = self._generator.generate(asked, [seeds[number] for number in fitting]) if fitting else []
+        completions = dict(zip(fitting, written, strict=True))
+        return [self._close(it, completions.get(number), seeds[number]) for number, it in enumerate(opened)]
+
+    def forget(self, episode_idx: int) -> None:
+        """Drop the ids and images of an episode."""
+        self._open.pop(episode_idx, None)
+
+    def _extend(self, conversation: Conversation) -> _Open:
+        """Add to the ids of an episode what others wrote and what was shown since."""
+        messages = conversation.messages(system_text())
+        opened = self._open.get(conversation.episode_idx)
+        if opened is None:
+            opening = messages[:_OPENING_MESSAGES]
+            opened = _Open(TokenSequence(self._tokens.prompt_ids(opening), images_of(opening)))
+            self._open[conversation.episode_idx] = opened
+        sequence = opened.sequence
+        for number in range(opened.results, len(conversation.replies)):
+            if number >= opened.replies:
+                sequence.ids += self._tokens.reply_ids(conversation.replies[number])
+            result = messages[_OPENING_MESSAGES + 2 * number + 1]
+            sequence.ids += self._tokens.result_ids(result)
+            sequence.images += images_of([result])
+        opened.replies = opened.results = len(conversation.replies)
+        return opened
+
+    def _close(self, opened: _Open, completion: Completion | None, seed: int) -> Reply:
+        """Add to the ids what was written, if there was room."""
+        if completion is None:
+            count = len(opened.sequence.ids)
+            images = self._tokens.image_tokens(opened.sequence.ids)
+            return Reply("", ReplyRecord(ReplyEnd.CONTEXT, count, images, 0, seed=seed))
+        reply = self._tokens.describe(completion, opened.sequence.ids, seed)
+        opened.sequence.ids += completion.ids
+        opened.replies += 1
+        return reply
+
+
+_OPENING_MESSAGES = 2
+"""System text and question."""
+
+
+def reply_seed(episode_seed: int, turn: int) -> int:
+    """Derive the seed of one reply from that of its episode."""
+    return int(np.random.SeedSequence([episode_seed, turn]).generate_state(1)[0])
+
+
+def images_of(messages: Sequence[Message]) -> list[Image.Image]:
+    """List the images of messages in the order in which they are rendered."""
+    blocks = [block for message in messages for block in message["content"]]
+    return [block["image"] for block in blocks if isinstance(block, dict) and block["type"] == "image"]
+
+
+def _text_turn(role: str, text: str) -> Message:
+    return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+_DUMMY_TURNS: Sequence[Message] = (_text_turn("user", "dummy"), _text_turn("assistant", "dummy"))
+"""Stands before a tool result while its ids are rendered; templates may refuse one without."""
+
+
+def _last_index(ids: Sequence[int], wanted: int) -> int:
+    return max(position for position, token in enumerate(ids) if token == wanted)

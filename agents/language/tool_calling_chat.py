@@ -1,0 +1,201 @@
+"""A chat model as an agent: it is offered the tools natively, and what it does is written in this package's own form.
+
+Speaks in records (`agents.backends.chat_wire`) and knows no server: whatever answers a `ChatRequest` with a
+`ChatReply` does.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from agents.backends.chat_wire import ChatReply, ChatRequest, NativeCall, ReplyStatus
+from vt_env.actions.parse import parse_action, render_action
+from vt_env.control_tokens import as_plain_text
+from vt_env.episode.messages import message
+from vt_env.errors import ConfigError
+from vt_env.prompts import system_text
+from vt_env.tools.tool import Tool
+from vt_env.types import Malformed, Observation, ToolCall
+
+Complete = Callable[[ChatRequest], ChatReply]
+"""Answers one request; `agents.backends.chat_client.OpenAIClient.complete` is one."""
+
+CompleteEach = Callable[[Iterable[ChatRequest]], Iterator[ChatReply]]
+"""Answers many requests in their order."""
+
+
+class Completer(Protocol):
+    """Answers many requests: a server, or an engine in this process."""
+
+    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+        """Answer requests in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ChatSampling:
+    """How replies are sampled."""
+
+    temperature: float = 0.7
+    """0 takes the likeliest token (0.7 in the paper)."""
+    max_tokens: int = 1024
+    """Length at which a reply is cut off."""
+    force_answer: bool = True
+    """Forbid calls once none is left (`tool_choice="none"`), so that the last turn is an answer, as in the paper."""
+    extra_body: str = "{}"
+    """Further fields of every request as a JSON object, for settings that one kind of server has, such as
+    `{"chat_template_kwargs": {"enable_thinking": false}}`."""
+
+    def __post_init__(self) -> None:
+        try:
+            is_object = isinstance(json.loads(self.extra_body), dict)
+        except ValueError:
+            is_object = False
+        if not is_object or self.temperature < 0 or self.max_tokens < 1:
+            raise ConfigError(
+                f"sampling: temperature={self.temperature}, max_tokens={self.max_tokens}, extra_body="
+                f"{self.extra_body!r}: need 0 or more, 1 or more, and a JSON object"
+            )
+
+
+class NoReply(Exception):
+    """The model gave no usable reply; the episode cannot go on."""
+
+    def __init__(self, reply: ChatReply) -> None:
+        super().__init__(f"{reply.status}: {reply.error}")
+        self.status = reply.status
+
+
+class ChatTurns:
+    """The conversation of one episode: an observation becomes a request, a reply becomes the text of an action.
+
+    Args:
+        tools: The tools offered.
+        sampling: How replies are sampled.
+        seed: Seed of this episode; each turn's own is derived from it.
+        system: The instruction at the top.
+        result_role: Role of what follows a call that stands in the text. An engine whose template knows tools takes
+            `"tool"`; servers refuse a tool's result that answers no native call.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[Tool],
+        sampling: ChatSampling,
+        seed: int,
+        system: str = "",
+        result_role: Literal["user", "tool"] = "user",
+    ) -> None:
+        self._schemas = [tool.schema for tool in tools]
+        self._sampling = sampling
+        self._seed = seed
+        self._messages: list[Mapping[str, Any]] = [message("system", system or system_text())]
+        self._text_role = result_role
+        self._next_role = "user"
+        """Role of the next observation, where no native call waits for it."""
+        self._pending: tuple[str, ...] = ()
+        """Ids of the calls of the last reply, which the next observation answers."""
+        self._turns = 0
+
+    def request(self, observation: Observation) -> ChatRequest:
+        """Add an observation and ask for the next reply."""
+        frames = () if observation.frames is None else observation.frames.data
+        if self._pending:
+            # A call each; OpenAI's API takes no pictures in tool messages.
+            results = [{"role": "tool", "tool_call_id": it, "content": observation.text} for it in self._pending]
+            pictures = message("user", observation.text.partition("\n")[0], frames)
+            self._messages += [*results, *([pictures] if observation.frames is not None else [])]
+        else:
+            self._messages.append(message(self._next_role, observation.text, frames))
+        forced = self._schemas and self._sampling.force_answer and not observation.remaining.calls
+        return ChatRequest(
+            tuple(self._messages),
+            self._schemas,
+            self._sampling.max_tokens,
+            self._sampling.temperature,
+            seed=int(np.random.SeedSequence([self._seed, self._turns]).generate_state(1)[0] >> 1),
+            extra={**json.loads(self._sampling.extra_body), **({"tool_choice": "none"} if forced else {})},
+        )
+
+    def read(self, reply: ChatReply) -> str:
+        """Take a reply as the next turn and write its action.
+
+        Raises:
+            NoReply: It was cut off, refused or never came.
+        """
+        if reply.status is not ReplyStatus.OK:
+            raise NoReply(reply)
+        text = action_text(reply)
+        action = parse_action(text)
+        self._next_role = self._text_role if isinstance(action, ToolCall) else "user"
+        # Templates of servers read the arguments of earlier calls as JSON, so what cannot be read stays text.
+        is_readable = bool(reply.calls) and not isinstance(action, Malformed)
+        ids = [call.call_id or f"call-{self._turns}-{number}" for number, call in enumerate(reply.calls)]
+        turn: dict[str, Any] = {"role": "assistant", "content": reply.text if is_readable else text}
+        if is_readable:
+            turn["tool_calls"] = [_native(call, name) for call, name in zip(reply.calls, ids, strict=True)]
+        self._messages.append(turn)
+        self._pending = tuple(ids) if is_readable else ()
+        self._turns += 1
+        return text
+
+    def skip(self) -> str:
+        """Take an empty turn where no reply came."""
+        self._messages.append({"role": "assistant", "content": ""})
+        self._pending, self._next_role = (), "user"
+        self._turns += 1
+        return ""
+
+
+class ChatAgent:
+    """Plays one episode with a chat model.
+
+    Args:
+        complete: Asks the model.
+        turns: Makes the conversation of each episode.
+    """
+
+    def __init__(self, complete: Complete, turns: Callable[[], ChatTurns]) -> None:
+        self._complete = complete
+        self._new_turns = turns
+
+    def reset(self, observation: Observation) -> None:
+        """Begin a conversation."""
+        self._turns = self._new_turns()
+
+    def act(self, observation: Observation) -> str:
+        """Ask the model for its next action.
+
+        Raises:
+            NoReply: There is none.
+        """
+        return self._turns.read(self._complete(self._turns.request(observation)))
+
+
+def action_text(reply: ChatReply) -> str:
+    """Write what a chat model did as the text of one action.
+
+    Thoughts come first, wherever the server put them; their own tags are broken, so that a thought about
+    `<answer>` is not one. A call or an answer that can be read is written in the canonical form, all else as it came.
+    """
+    head, _, rest = reply.text.rpartition("</think>")
+    thoughts = [reply.reasoning, head.replace("<think>", "")]
+    parts = [as_plain_text(part.strip()) for part in thoughts if part.strip()]
+    parts += [rest.strip()] if rest.strip() else []
+    raw = "\n".join([*parts, *map(_call_text, reply.calls)])
+    action = parse_action(raw)
+    return raw if isinstance(action, Malformed) else render_action(action)
+
+
+def _call_text(call: NativeCall) -> str:
+    # Inside JSON, "<" stands in strings alone.
+    name, arguments = (text.replace("<", "\\u003c") for text in (call.name.replace('"', "'"), call.arguments or "{}"))
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+
+
+def _native(call: NativeCall, call_id: str) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {"id": call_id, "type": "function", "function": function}

@@ -1,0 +1,161 @@
+"""One open episode with all that was shown and written in it, and the record that is made of it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from agents.base import BatchPolicy, Conversation, Reply, Unanswerable, ask
+from vt_env.actions.parse import parse_action
+from vt_env.config import EnvConfig
+from vt_env.episode.episode import Episode
+from vt_env.episode.reply_record import token_use
+from vt_env.episode.trajectory import Trajectory, record_episode
+from vt_env.errors import DataError
+from vt_env.hashing import frames_hash
+from vt_env.types import Item, Remaining
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An episode that is still to be played."""
+
+    item: Item
+    config: EnvConfig
+    build: Callable[[], Episode]
+    """Opens the video and makes the fresh episode; may raise `DataError`."""
+    seed: int | None = None
+    """Kept in the trajectory."""
+    sample: int = 0
+    """Which attempt at its task it is."""
+
+
+@dataclass(frozen=True)
+class EpisodeLimits:
+    """What one episode may take besides its budget. One that reaches a limit is broken off and counts as wrong."""
+
+    tokens: int | None = None
+    """Tokens read and written over all requests; `None` sets no limit."""
+    seconds: float | None = None
+    """Seconds from the question on, waiting included. Depends on the machine; `None` sets no limit."""
+
+
+@dataclass(eq=False)
+class Game:
+    """An episode that is being played."""
+
+    start: Start
+    episode: Episode
+    conversation: Conversation
+    policy_name: str
+    limits: EpisodeLimits
+    start_s: float
+    replies: list[Reply] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    """Of the frames of every observation, the opening one first."""
+    limit: str | None = None
+    failure: str | None = None
+    """Why the policy could not act."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was written yet."""
+        return not self.replies
+
+    def opens(self) -> bool:
+        """Show the question; `False` where the video cannot be read, for which the episode keeps the reason."""
+        try:
+            observation = self.episode.start()
+        except DataError:
+            return False
+        self.conversation.observations.append(observation)
+        self.hashes.append(frames_hash(observation.frames))
+        return True
+
+    def plays_on(self, policy: BatchPolicy) -> bool:
+        """Ask for one reply and apply it; `False` where the episode is over."""
+        try:
+            (reply,) = ask(policy, [self.conversation])
+        except Unanswerable as reason:
+            self.failure = str(reason)
+            return False
+        return self.goes_on(reply)
+
+    def goes_on(self, reply: Reply) -> bool:
+        """Apply a reply; `False` where the episode has ended, become invalid or reached a limit."""
+        self.replies.append(reply)
+        self.conversation.replies.append(reply.text)
+        try:
+            outcome = self.episode.apply(parse_action(reply.text))
+        except DataError:
+            return False
+        self.conversation.observations.append(outcome.observation)
+        self.hashes.append(frames_hash(outcome.observation.frames))
+        if outcome.stop is not None:
+            return False
+        self.limit = self._limit()
+        return self.limit is None
+
+    def record(self) -> Trajectory:
+        """Record the episode with what is known of its replies and frames."""
+        texts = [reply.text for reply in self.replies]
+        seed, sample = self.start.seed, self.start.sample
+        played = record_episode(self.episode, texts, policy=self.policy_name, seed=seed, sample=sample)
+        turns = tuple(
+            replace(turn, frames_hash=shown, reply=reply.record, gate=reply.gate)
+            for turn, shown, reply in zip(played.turns, self.hashes[1:], self.replies, strict=False)
+        )
+        return replace(
+            played,
+            turns=turns,
+            prompt_frames_hash=self.hashes[0] if self.hashes else "",
+            limit=self.limit,
+            invalid=played.invalid or self.failure,
+            wall_s=round(time.perf_counter() - self.start_s, 6),
+        )
+
+    def _limit(self) -> str | None:
+        seconds = time.perf_counter() - self.start_s
+        if self.limits.seconds is not None and seconds >= self.limits.seconds:
+            return "seconds"
+        if self.limits.tokens is None:
+            return None
+        replies = [reply.record for reply in self.replies if reply.record is not None]
+        gates = [reply.gate for reply in self.replies if reply.gate is not None and not reply.gate.accepted]
+        used = token_use(replies, [gate.reply for gate in gates if gate.reply is not None])
+        return "tokens" if used is not None and used.read + used.replies >= self.limits.tokens else None
+
+
+def open_game(idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None) -> Game | Trajectory:
+    """Build an episode and show its question; the record of it where that fails."""
+    start_s = time.perf_counter()
+    try:
+        episode = start.build()
+    except DataError as reason:
+        return record_unopened(
+            start.item, start.config, str(reason), policy_name=policy_name, seed=start.seed, sample=start.sample
+        )
+    game = Game(start, episode, Conversation(idx, []), policy_name, limits or EpisodeLimits(), start_s)
+    return game if game.opens() else game.record()
+
+
+def record_unopened(
+    item: Item, config: EnvConfig, reason: str, *, policy_name: str = "", seed: int | None = None, sample: int = 0
+) -> Trajectory:
+    """Record an episode that could not even be built, since its video does not open: invalid, without a turn."""
+    return Trajectory(
+        task_id=item.task_id,
+        video_handle=item.video.handle,
+        question=item.question,
+        options=item.options,
+        prompt_text="",
+        perception=config.perception,
+        turns=(),
+        remaining=Remaining(config.budget.max_calls, config.budget.max_frames),
+        stop=None,
+        invalid=reason,
+        policy=policy_name,
+        seed=seed,
+        sample=sample,
+        family=item.family,
+        split=item.split,
+    )

@@ -1,0 +1,1 @@
+"""Numbers from journals: pure functions, no files written, no plots."""

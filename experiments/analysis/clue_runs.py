@@ -1,0 +1,75 @@
+"""Which run from the clues alone belongs to which run on whole videos, for CG-Bench's clue-acc and CRR."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from experiments.runs import run_dir
+from experiments.settings.models import BASE_MODEL, ModelConfig
+from experiments.settings.policies import MODELS
+from vt_env.benchmarks.readers.cgbench import CLUES
+from vt_env.benchmarks.readers.registry import view_of
+from vt_env.errors import ConfigError
+
+FRAMES = "uniform_frames"
+"""The one setting of the model that may differ: whole videos are often shown by more frames."""
+
+
+class ConfiguredRun(Protocol):
+    """What is needed of an evaluation."""
+
+    config: Mapping[str, Any]
+
+
+RunT = TypeVar("RunT", bound=ConfiguredRun)
+
+
+def clue_run_of(run: RunT, others: Sequence[RunT]) -> RunT | None:
+    """Find the one run of the same agent and model on the clues of the same tasks; `None` where none or several are.
+
+    Args:
+        run: A run on whole videos.
+        others: All runs at hand.
+    """
+    wanted = {**_identity(run.config), "tasks": f"{run.config.get('tasks')}/{CLUES}"}
+    found = [it for it in others if {**_identity(it.config), "tasks": it.config.get("tasks")} == wanted]
+    return found[0] if len(found) == 1 else None
+
+
+def refuse_unless_clues(path: Path, whole: Path) -> None:
+    """Refuse a run directory that was not played from clues alone by the model that played on whole videos.
+
+    Replies of another harness, which are files, are taken at their word.
+
+    Raises:
+        ConfigError: It was played on something else or by another model, or is no run directory.
+    """
+    if not path.is_dir():
+        return
+    config = run_dir.read_json(path / run_dir.CONFIG)
+    tasks = str(config.get("tasks", ""))
+    if view_of(tasks) != CLUES:
+        remedy = f"evaluate with --tasks {tasks}/{CLUES}"
+        raise ConfigError(f"--clues {path}: played on tasks={tasks!r}, which shows whole videos; {remedy}")
+    if whole.is_dir():
+        models = [_model_name(it) for it in (config, run_dir.read_json(whole / run_dir.CONFIG))]
+        if models[0] != models[1]:
+            raise ConfigError(
+                f"--clues {path}: played by {models[0]}, {whole} by {models[1]}; "
+                "CRR compares one model with itself, give the clue run of that model"
+            )
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    model = run_dir.what_only(ModelConfig(), dict(config.get("model", {})))
+    model.pop(FRAMES, None)
+    return {"agent": config.get("agent"), "split": config.get("split"), "model": model}
+
+
+def _model_name(config: Mapping[str, Any]) -> str:
+    """Name the served model, the checkpoint by where it lies, or the agent that has none."""
+    model = config.get("model", {})
+    if model.get("server", {}).get("model"):
+        return str(model["server"]["model"])
+    path = model.get("path") or (str(BASE_MODEL) if config.get("agent") in MODELS else "")
+    return str(Path(path).resolve() if path and Path(path).is_dir() else path or config.get("agent"))

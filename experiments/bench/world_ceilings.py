@@ -1,0 +1,192 @@
+"""What each family of the world tests: `python -m experiments.bench.world_ceilings`.
+
+| column | policy |
+|---|---|
+| random | a random option |
+| blind | the best rule over the text alone: a position, a rank among the sorted options, the option most or least like the others, the option that is right most often; chosen on other videos, of the split `val` |
+| uniform | an errorless reader of 8 frames spread evenly, without subtitles and small print; guesses among what is left |
+| captions | an errorless reader of all captions and subtitles; guesses where they do not tell |
+| oracle | an errorless reader of the evidence, small print included |
+
+All are computed from scripts. Intervals are 95 % cluster bootstraps over videos (`experiments.analysis.metrics`); they have no
+width where all questions agree.
+"""  # noqa: E501
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import tyro
+
+from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
+from experiments.bench.fixtures.perfect_reader import Seen, possible
+from vt_env.episode.perception import moments
+from vt_env.task_sources import Task, TaskSet
+from vt_env.types import Interval, Item, parse_time
+from vt_env.world.captions import write_captions
+from vt_env.world.config import full_world
+from vt_env.world.families import ALL_FAMILIES
+from vt_env.world.script import Scene, VideoScript
+from vt_env.world.tasks import WorldVideo, world_tasks
+
+UNIFORM_FRAMES = 8
+
+BlindRule = Callable[[Item], int]
+
+
+@dataclass(frozen=True)
+class FamiliesRun:
+    """The table of all families."""
+
+    videos: int = 150
+    """Videos of the split `test` that are asked about, and as many of `val` to choose the blind rule on."""
+    tasks_per_video: int = 4
+    """Questions of each family a video, fewer where it does not hold as many."""
+    seed: int = 0
+    """Seed of guesses and of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Accuracy of one policy on one family."""
+
+    accuracy: float
+    ci95: tuple[float, float]
+    n: int
+
+    def __str__(self) -> str:
+        """Percentages: `25.3 [22.1, 28.6]`."""
+        return f"{100 * self.accuracy:.1f} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}]"
+
+
+def main(run: FamiliesRun) -> None:
+    """Print the table in Markdown, a row as soon as it is known."""
+    rows = (family_row(family, run) for family in ALL_FAMILIES)
+    for number, (family, row) in enumerate(zip(ALL_FAMILIES, rows, strict=True)):
+        if not number:
+            print(f"| family | n | {' | '.join(row)} |\n|---|---|{'---|' * len(row)}")
+        print(f"| {family} | {next(iter(row.values())).n} | {' | '.join(map(str, row.values()))} |", flush=True)
+
+
+def family_row(family: str, run: FamiliesRun) -> dict[str, Cell]:
+    """Measure all policies on one family."""
+    config = replace(full_world(), videos=run.videos, tasks_per_video=run.tasks_per_video)
+    tasks, others = (world_tasks(split, [family], config) for split in ("test", "val"))
+    rng = np.random.default_rng([run.seed, ALL_FAMILIES.index(family)])
+    blind = best_blind_rule(others)
+    policies: Mapping[str, Callable[[Task], int]] = {
+        "random": lambda task: _guess(range(len(task.item.options)), rng),
+        "blind": lambda task: blind(task.item),
+        "uniform": lambda task: _guess(possible(task.item, uniform_view(_script(task))), rng),
+        "captions": lambda task: _guess(possible(task.item, captions_view(task)), rng),
+        "oracle": lambda task: _guess(possible(task.item, evidence_view(task)), rng),
+    }
+    return {name: _cell(tasks, policy, run.seed) for name, policy in policies.items()}
+
+
+def uniform_ceiling(tasks: Sequence[Task]) -> float:
+    """Return the accuracy that an errorless reader of evenly spread frames, guessing where they do not tell, expects.
+
+    Args:
+        tasks: Tasks of the world.
+    """
+    sure = [possible(task.item, uniform_view(_script(task))) for task in tasks]
+    right = [task.gold is not None and task.gold.answer_idx in it for task, it in zip(tasks, sure, strict=True)]
+    return float(np.mean([is_right / len(it) for is_right, it in zip(right, sure, strict=True)]))
+
+
+def uniform_view(script: VideoScript) -> Seen:
+    """Return what frames spread evenly over the video show."""
+    times_s = moments(Interval(0, script.duration_s), UNIFORM_FRAMES)
+    shown = tuple(scene for scene in script.scenes if any(scene.interval.contains(time_s) for time_s in times_s))
+    return Seen(shown)
+
+
+def captions_view(task: Task) -> Seen:
+    """Return what all captions and subtitles tell; captions are read from their words."""
+    script = _script(task)
+    return Seen(_captioned(_video(task)), script.subtitles, is_all=True)
+
+
+def evidence_view(task: Task) -> Seen:
+    """Return what the evidence shows and says, looked at closely."""
+    script, spans = _script(task), task.gold.evidence if task.gold else ()
+    scenes = tuple(scene for scene in script.scenes if any(scene.interval.overlap_s(span) for span in spans))
+    lines = tuple(line for line in script.subtitles if any(line.interval.overlap_s(span) for span in spans))
+    return Seen(scenes, lines, is_all=True, is_close=True)
+
+
+def whole_view(task: Task) -> Seen:
+    """Return everything there is to know of the video."""
+    script = _script(task)
+    return Seen(script.scenes, script.subtitles, is_all=True, is_close=True)
+
+
+def best_blind_rule(tasks: TaskSet) -> BlindRule:
+    """Return the rule over the text alone that is right most often on these tasks, the first of equals."""
+    right = Counter(task.item.options[task.gold.answer_idx] for task in tasks if task.gold)
+    rules = [*_blind_rules(), lambda item: int(np.argmax([right[option] for option in item.options]))]
+    return max(rules, key=lambda rule: sum(rule(task.item) == task.gold.answer_idx for task in tasks if task.gold))
+
+
+def _blind_rules() -> Iterator[BlindRule]:
+    for place in range(9):
+        yield lambda item, place=place: place % len(item.options)
+        yield lambda item, place=place: sorted(
+            range(len(item.options)), key=lambda idx: (_value(item.options[idx]), item.options[idx])
+        )[place % len(item.options)]
+    yield lambda item: int(np.argmax(_likeness(item.options)))
+    yield lambda item: int(np.argmin(_likeness(item.options)))
+
+
+def _value(option: str) -> float:
+    """A number or the start of an interval; 0 for other texts, which are then sorted as texts."""
+    return parse_time(option.split("-")[0]) or 0.0
+
+
+def _likeness(options: Sequence[str]) -> list[int]:
+    """How many characters each option shares, place by place, with all options."""
+    return [sum(a == b for other in options for a, b in zip(option, other, strict=False)) for option in options]
+
+
+@lru_cache(maxsize=1024)
+def _captioned(video: WorldVideo) -> tuple[Scene, ...]:
+    script = _script_of(video)
+    captions = zip(script.scenes, write_captions(script, video.config), strict=True)
+    words = [(scene, line, line.text.split()) for scene, line in captions]
+    return tuple(
+        Scene(line.interval, colour, shape, int(number), scene.look_seed)
+        for scene, line, (colour, shape, number, *_) in words
+    )
+
+
+def _guess(options: Sequence[int], rng: np.random.Generator) -> int:
+    return options[int(rng.integers(len(options)))]
+
+
+def _cell(tasks: TaskSet, policy: Callable[[Task], int], seed: int) -> Cell:
+    right: defaultdict[str, list[bool]] = defaultdict(list)
+    for task in tasks:
+        right[task.item.video.handle].append(task.gold is not None and policy(task) == task.gold.answer_idx)
+    clusters = {handle: Cluster(sum(values), len(values)) for handle, values in right.items()}
+    return Cell(mean(clusters), bootstrap_ci95(clusters, np.random.default_rng(seed)), len(tasks))
+
+
+def _video(task: Task) -> WorldVideo:
+    assert isinstance(task.prepare, WorldVideo), task.item.task_id
+    return task.prepare
+
+
+def _script(task: Task) -> VideoScript:
+    return _script_of(_video(task))
+
+
+@lru_cache(maxsize=1024)
+def _script_of(video: WorldVideo) -> VideoScript:
+    return video.script()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(FamiliesRun))

@@ -1,0 +1,1 @@
+"""Commands that make data: `world`, `index`, `audit`, `synth`, `key`."""

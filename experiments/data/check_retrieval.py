@@ -1,0 +1,106 @@
+"""Does retrieval work on these videos? Queries planted where the answer is known, and the share that comes back.
+
+Knows opened videos; knows nothing of commands. Two kinds are planted. Words: clips of one plain colour each are put
+among the video's own, and the colour's name must find its clip, which shows whether texts and pictures share a space.
+Frames: the vector of a clip's middle frame must find that clip, which shows whether the encoder tells this video's
+clips apart. Chance is what a ranking drawn at random would score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data.video_paths import video_ref
+from vt_env.media.library import Video, VideoLibrary
+from vt_env.media.search.clip_index import ClipIndex
+from vt_env.media.search.encoders import Vectors
+from vt_env.types import FrameBatch
+
+TOP_K = 3
+MAX_FRAMES = 64
+"""Frames planted in one video, spread evenly."""
+COLOURS = {
+    "red": (220, 20, 30), "orange": (250, 140, 20), "yellow": (250, 230, 30), "green": (30, 160, 50),
+    "cyan": (20, 220, 230), "blue": (30, 60, 220), "purple": (130, 20, 150), "pink": (250, 110, 180),
+}  # fmt: skip
+_TIE = 1e-6
+"""Scores this close are equal: float32 inner products of unit vectors differ by that much between builds."""
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Planted queries whose clip is among the best `TOP_K`."""
+
+    kind: str
+    """`words` or `frames`."""
+    found: float
+    """Ties count as often as a fair draw would find them."""
+    planted: int
+    chance: float
+    """Expected share under a ranking drawn at random."""
+
+    @property
+    def share(self) -> float:
+        """Found of planted."""
+        return self.found / self.planted
+
+    @property
+    def is_near_chance(self) -> bool:
+        """Tell whether the share is less than a quarter of the way from chance to all."""
+        return self.share < self.chance + (1 - self.chance) / 4
+
+
+def check_clips(paths: Sequence[Path], library: VideoLibrary) -> bool:
+    """Print the recall of each video; tells whether none is near chance."""
+    is_well = True
+    for path in paths:
+        for recall in plant(library.open(video_ref(path))):
+            is_well &= not recall.is_near_chance
+            print(
+                f"{path}: {recall.found:.1f} of {recall.planted} planted {recall.kind} found among the best {TOP_K} "
+                f"(recall {recall.share:.2f}, chance {recall.chance:.2f})"
+                + (": NEAR CHANCE, do not trust clip retrieval with this encoder here" * recall.is_near_chance)
+            )
+    return is_well
+
+
+def plant(video: Video) -> list[Recall]:
+    """Measure both kinds; frames only where there are twice as many clips as places."""
+    recalls = [plant_words(video.index, video.store.config.frame_px)]
+    if len(video.index.vectors) >= 2 * TOP_K:
+        recalls.append(plant_frames(video))
+    return recalls
+
+
+def plant_words(index: ClipIndex, frame_px: int) -> Recall:
+    """Put one clip of each plain colour among the clips and ask for it by name."""
+    plain = np.empty((len(COLOURS), frame_px, frame_px, 3), dtype=np.uint8)
+    plain[:] = np.array(list(COLOURS.values()), dtype=np.uint8)[:, None, None]
+    planted = index.encoder.encode_frames(FrameBatch(plain, np.arange(len(plain), dtype=np.float64)))
+    vectors = np.concatenate([index.vectors, planted])
+    queries = [index.encoder.encode_text(f"a plain {name} picture") for name in COLOURS]
+    places = range(len(index.vectors), len(vectors))
+    found = sum(_share_found(vectors, place, query) for place, query in zip(places, queries, strict=True))
+    return Recall("words", found, len(COLOURS), TOP_K / len(vectors))
+
+
+def plant_frames(video: Video) -> Recall:
+    """Ask for clips by the frames in their middles."""
+    index = video.index
+    clips = np.unique(np.linspace(0, len(index.vectors) - 1, min(MAX_FRAMES, len(index.vectors))).astype(int)).tolist()
+    found = 0.0
+    for clip in clips:
+        end_s = min((clip + 1) * index.clip_s, index.duration_s)
+        frames = video.frames_at([(clip * index.clip_s + end_s) / 2])
+        found += _share_found(index.vectors, clip, index.encoder.encode_frames(frames)[0])
+    return Recall("frames", found, len(clips), TOP_K / len(index.vectors))
+
+
+def _share_found(vectors: Vectors, clip: int, query: Vectors) -> float:
+    """Chance that `clip` is among the best for `query`, ties drawn fairly."""
+    scores = vectors @ query
+    better = int((scores > scores[clip] + _TIE).sum())
+    ties = int((np.abs(scores - scores[clip]) <= _TIE).sum())
+    return min(1.0, max(0.0, (TOP_K - better) / ties))

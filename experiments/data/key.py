@@ -1,0 +1,141 @@
+"""Questions answered at once with the key: what a policy without tools is trained on.
+
+    vt-env key --tasks world/all --frames 8 --out runs/uniform-data
+    vt-env key --tasks world/all --looks retrieval --budget tiny --out runs/direct-data
+
+The counterpart of `vt-env synth` for `uniform`, `blind`, `retrieval-only` and the first stage of the confidence gate:
+the same questions, the same trainer, and nothing to explore. Each stands there as the policy is shown it, with no call
+left. Whether such frames are enough can then be told from what was not learned; learned beside searches (`vt-env sft
+--trajectories A B`) they are meant for a model that answers both ways.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from agents.language.confidence_gate import gate_looks, looks_budget
+from agents.language.one_turn import OneTurnPolicy, RetrievedClips, spread_frames
+from agents.rollout import AgentBatch, run_many
+from experiments.runs.run_dir import open_run
+from experiments.settings.library import LibraryConfig
+from vt_env.actions.parse import render_action
+from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
+from vt_env.envs.base import make_episode
+from vt_env.episode.trajectory import Trajectory, write_trajectories
+from vt_env.errors import ConfigError
+from vt_env.prompts import left_text
+from vt_env.protocols import Library
+from vt_env.task_sources import Task, load_tasks
+from vt_env.tools.builtin import tools_for
+from vt_env.types import Answer, Observation, Remaining
+
+TRAJECTORIES_FILE = "trajectories.jsonl"
+
+
+@dataclass(frozen=True)
+class KeyRun(LibraryConfig):
+    """Which questions are answered, and what stands beside them."""
+
+    out: Path = Path("runs/key")
+    """Run directory; the trajectories are its `trajectories.jsonl`."""
+    tasks: str = "world"
+    """Name, folder or JSONL file of tasks."""
+    split: str = "train"
+    """Split of the tasks. What is trained on must not be evaluated on."""
+    limit: int | None = None
+    """Take only the first so many tasks."""
+    looks: Literal["uniform", "retrieval"] = "uniform"
+    """What is shown with the question: frames spread over the video, or the clips that retrieval finds for it."""
+    frames: int = 8
+    """With `uniform`: how many frames; 0 for the question alone."""
+    budget: str = "default"
+    """With `retrieval`: the budget whose first stage is shown, as of the agents `gated` and `retrieval-only`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames < 0 or (self.limit is not None and self.limit < 1):
+            raise ConfigError(f"frames={self.frames}, limit={self.limit}: need 0 or more, and 1 or more")
+        resolve_budget(self.budget)
+
+
+def main(config: KeyRun) -> Path:
+    """Answer all questions and write the trajectories.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        ConfigError: There is no such task, no answer key, or the tasks are a benchmark's.
+        DataError: A video cannot be read.
+    """
+    tasks = load_tasks(config.tasks, config.split)
+    refuse_training(tasks)
+    chosen = list(tasks if config.limit is None else tasks.head(config.limit))
+    with open_run(config.out, "key", config) as run:
+        answered = list(answer_all(chosen, config.open_library(), *budget_and_looks(config)))
+        write_trajectories(config.out / TRAJECTORIES_FILE, answered)
+        run.metric({"event": "written", "trajectories": len(answered)})
+    print(f"{len(answered)} answers in {config.out / TRAJECTORIES_FILE}")
+    return config.out
+
+
+def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | None]:
+    """Say what `answer_all` needs for what a run shows."""
+    if config.looks == "uniform":
+        return spread_frames(config.frames), None
+    budget = resolve_budget(config.budget)
+    return looks_budget(budget), gate_looks(budget)
+
+
+def answer_all(
+    tasks: Sequence[Task], library: Library, budget: BudgetConfig, looks: RetrievedClips | None = None
+) -> Iterator[Trajectory]:
+    """Answer each question at once, beside what is shown of the video.
+
+    Args:
+        tasks: The questions.
+        library: Opens their videos.
+        budget: Frames that are shown with the question, and what looks may spend.
+        looks: What is looked at before the answer.
+
+    Raises:
+        ConfigError: A task has no answer key.
+    """
+    tools = () if looks is None else tools_for("frames")
+    for task in tqdm(tasks, "answers", disable=None):
+        if task.gold is None:
+            raise ConfigError(f"{task.item.task_id}: its answer is not known; take tasks with answers")
+        agent = KnowsTheAnswer(task.item.options[task.gold.answer_idx])
+        episode = make_episode(task, library, EnvConfig("frames", budget), tools)
+        (played,) = run_many(OneTurnPolicy(AgentBatch([agent]), looks), [episode], policy_name="key")
+        yield at_once(played)
+
+
+def at_once(played: Trajectory) -> Trajectory:
+    """Move all observations before the answer beside the question, as `one_turn.seen_so_far` shows them."""
+    seen = {ref.time_s: ref for ref in played.frames}
+    text = played.prompt_text.rpartition("Left: ")[0] + left_text(Remaining(0, 0), played.perception)
+    frames = tuple(seen[time_s] for time_s in sorted(seen))
+    return replace(played, prompt_text=text, prompt_frames=frames, prompt_frames_hash="", turns=played.turns[-1:])
+
+
+class KnowsTheAnswer:
+    """Gives one answer and does nothing else.
+
+    Args:
+        option: The answer.
+    """
+
+    def __init__(self, option: str) -> None:
+        self._option = option
+
+    def reset(self, observation: Observation) -> None:
+        """Nothing depends on the question."""
+
+    def act(self, observation: Observation) -> str:
+        """Answer."""
+        return render_action(Answer(self._option))

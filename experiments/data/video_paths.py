@@ -1,0 +1,126 @@
+"""From paths that a person types to videos, and the slow preparation of many videos on several cores."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vt_env.errors import ConfigError
+from vt_env.media.cache.build_once import content_hash
+from vt_env.media.decode.picture_folder import list_pictures
+from vt_env.types import VideoRef
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
+SUBTITLE_SUFFIXES = (".srt", ".vtt")
+
+
+def find_videos(paths: Sequence[Path]) -> list[Path]:
+    """List files as they are given, the video files in and below folders, and the videos that rows of JSONL files name.
+
+    A folder without video files that holds pictures is one video itself. A video named by a row may be missing.
+
+    Raises:
+        ConfigError: A path does not exist, a folder holds no video, or a JSONL file names none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{path}: no such file or folder")
+        inside = _named(path) if path.suffix == ".jsonl" else _inside(path) if path.is_dir() else [path]
+        if not inside:
+            raise ConfigError(f"{path}: no video in it; known suffixes are {', '.join(VIDEO_SUFFIXES)}")
+        found += inside
+    return list(dict.fromkeys(found))
+
+
+def _inside(folder: Path) -> list[Path]:
+    videos = [it for it in sorted(folder.rglob("*")) if it.suffix.lower() in VIDEO_SUFFIXES]
+    return videos or ([folder] if list_pictures(folder) else [])
+
+
+def _named(rows: Path) -> list[Path]:
+    """The videos of a task file, relative to its folder."""
+    found: list[Path] = []
+    for number, line in enumerate(rows.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found += [_inside_of(rows.parent, json.loads(line)["video"])] if line.strip() else []
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f'{rows}, line {number}: {error!r}; need an object with "video"') from error
+    return found
+
+
+def _inside_of(folder: Path, name: str) -> Path:
+    if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
+        raise ValueError(f"{name!r} leads out of the folder of this file; link it there, or give its full path")
+    return folder / name
+
+
+def video_ref(path: Path) -> VideoRef:
+    """Refer to a video file; subtitles are the SRT or VTT file of the same name beside it, if there is one."""
+    beside = (path.with_suffix(suffix) for suffix in SUBTITLE_SUFFIXES)
+    subtitles = next((str(it) for it in beside if it.is_file()), None)
+    return VideoRef(content_hash(path)[:16], str(path), subtitles)
+
+
+def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes: int, label: str) -> None:
+    """Do a piece of work for each item in several processes, with a progress bar; the first failure ends it.
+
+    Args:
+        work: A function that can be pickled.
+        items: What it is called with.
+        processes: How many at once.
+        label: Stands before the bar.
+    """
+    with workers(processes) as executor:
+        for _ in tqdm(executor.map(work, items), label, len(items), disable=None):
+            pass
+
+
+@contextmanager
+def workers(
+    processes: int, prepare: Callable[[Any], object] | None = None, given: object = None
+) -> Iterator[ProcessPoolExecutor]:
+    """Start worker processes; where the block fails or is interrupted, they are ended.
+
+    Args:
+        processes: How many.
+        prepare: Called once in each, with `given`.
+        given: Anything that can be pickled.
+
+    Raises:
+        ConfigError: There is to be none.
+    """
+    if processes < 1:
+        raise ConfigError(f"processes={processes}: need 1 or more")
+    # Spawned, since forking a process whose libraries run threads can hang.
+    executor = ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_prepare_worker, initargs=(prepare, given)
+    )
+    try:
+        yield executor
+    except BaseException:
+        try:
+            executor.shutdown(wait=False, cancel_futures=True)
+            # The executor's thread forgets what was cancelled, and would stumble over it if workers were gone before.
+            time.sleep(0.2)
+        finally:
+            # Where they are left to finish, a second Ctrl-C makes them and this process wait for each other.
+            for process in active_children():
+                process.terminate()
+        raise
+    executor.shutdown()
+
+
+def _prepare_worker(prepare: Callable[[Any], object] | None, given: object) -> None:
+    # Ctrl-C is left to the parent, which ends its workers with one message instead of one traceback each.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if prepare is not None:
+        prepare(given)

@@ -1,0 +1,74 @@
+"""Write the generated world to disk: `vt-env world --out data/world`, then `--tasks data/world` anywhere."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.data.video_paths import run_parallel
+from experiments.runs.run_dir import write_text
+from vt_env.task_sources import TASKS_FILE, Task
+from vt_env.world.config import full_world
+from vt_env.world.script import WorldConfig
+from vt_env.world.single_scene_questions import FAMILIES
+from vt_env.world.tasks import world_tasks
+
+
+@dataclass(frozen=True)
+class WorldRun:
+    """Videos, subtitles, captions and tasks as files; the same on every machine."""
+
+    out: Path
+    """Folder to write to; videos that lie there already are kept."""
+    split: str = "test"
+    """`train`, `val` or `test`; no video is in two of them."""
+    families: tuple[str, ...] = ()
+    """Kinds of question: by default `needle subtitle reference`; `all` for all eight."""
+    seed: int = 0
+    """With another one all videos are others, of the same split; 0 has those of `--tasks world`."""
+    processes: int = 2
+    """Videos written at once."""
+    world: WorldConfig = field(default_factory=WorldConfig)
+    """How videos are made, and how many; what the families need and no flag says is as in `--tasks world/all`."""
+
+
+def main(run: WorldRun) -> None:
+    """Write the videos, then the tasks that ask about them.
+
+    Raises:
+        ConfigError: There is no such split or family.
+    """
+    tasks = world_tasks(run.split, run.families or None, world_of(run), run.out, run.seed)
+    videos = {task.item.video: task for task in tasks}
+    run_parallel(prepare_task, list(videos.values()), run.processes, "videos")
+    lines = [json.dumps(_row(task, run.out)) for task in tasks]
+    write_text(run.out / TASKS_FILE, "".join(f"{line}\n" for line in lines))
+    print(f"{len(videos)} videos and {len(tasks)} tasks in {run.out / TASKS_FILE}")
+
+
+def world_of(run: WorldRun) -> WorldConfig:
+    """Return how videos are made, such that all families can be asked of them; knobs that were turned stay."""
+    if set(run.families) <= set(FAMILIES):
+        return run.world
+    plain, full = asdict(WorldConfig()), asdict(full_world())
+    needed = {name: full[name] for name, value in asdict(run.world).items() if value == plain[name] != full[name]}
+    return replace(run.world, **needed)
+
+
+def prepare_task(task: Task) -> None:
+    """Write the video of a task if it is not there."""
+    task.prepare(task.item.video)
+
+
+def _row(task: Task, folder: Path) -> dict[str, Any]:
+    """Write a task in the form of users' own data, with paths relative to the folder."""
+    item, gold = task.item, task.gold
+    video = item.video
+    files = {"video": video.path, "subtitles": video.subtitles_path, "captions": video.captions_path}
+    row: dict[str, Any] = {name: os.path.relpath(path, folder) for name, path in files.items() if path is not None}
+    row |= {"question": item.question, "options": list(item.options)}
+    if gold is not None:
+        row |= {"answer": gold.answer_idx, "evidence": [[span.start_s, span.end_s] for span in gold.evidence]}
+        row |= {"evidence_boxes": [[it.left, it.top, it.right, it.bottom] for it in gold.evidence_boxes]}
+    return row | {"task_id": item.task_id, "family": item.family, "split": item.split}

@@ -1,0 +1,1 @@
+"""Commands that play: `eval`, `replay`, `play`."""

@@ -1,0 +1,128 @@
+"""What the episodes of an evaluation have in common, for provenance: annotations, wording, sampling, model, code."""
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from experiments.runs.provenance import PACKAGES, commit, has_uncommitted_changes, machine, package_version
+from experiments.runs.run_dir import PROVENANCE, read_json
+from experiments.settings.policies import Policy
+from vt_env import prompts
+from vt_env.config import EnvConfig
+from vt_env.errors import ConfigError
+from vt_env.hashing import fingerprint
+from vt_env.media.library import VideoLibrary
+from vt_env.task_sources import Task
+from vt_env.tools.tool import Tool
+from vt_env.types import Item, Remaining, VideoRef
+
+SAMPLER = "frames at the middles of equal parts, each once"
+"""How `vt_env.episode.perception` chooses moments; to be changed with it."""
+WHOLE, PARTS = "the whole video", "parts of each video alone, as its annotations have them, and no tool"
+"""What an episode may be about, for provenance; the latter is CG-Bench's clue condition."""
+
+
+def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[str, Any]:
+    """Say where the episodes of a policy come from.
+
+    Args:
+        policy: Who plays, its model loaded.
+        tasks: What is played.
+        seed: Seed of the run.
+    """
+    return {
+        "annotation_hash": annotation_hash(tasks),
+        "prompt_id": prompt_id(policy.layout.tools),
+        "sampler": sampler(policy.layout.config),
+        "shown": PARTS if any(task.item.shown for task in tasks) else WHOLE,
+        "policy": policy.name,
+        **policy.origin,
+        "seed": seed,
+        "commit": commit(),
+        "uncommitted_changes": has_uncommitted_changes(),
+        "versions": {name: version for name in PACKAGES if (version := package_version(name))},
+        "machine": machine(),
+    }
+
+
+def search_origin(library: VideoLibrary) -> dict[str, Any]:
+    """Name what clips and subtitles are searched with, and what sums subtitles up; `None` where there is none."""
+    encoder, summariser = library.text_models.encoder, library.text_models.summariser
+    models = {
+        "encoder": None if encoder is None else encoder.key,
+        "summariser": None if summariser is None else summariser.key,
+    }
+    return {"clip_encoder": library.encoder.key, "text_models": models}
+
+
+def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with a journal whose episodes were played on something else, which no setting of the run tells.
+
+    Another commit, another machine or other versions are allowed: they are named in the provenance.
+
+    Args:
+        path: The run directory.
+        played: Origins of the episodes in its journal.
+        now: The origin of those to come.
+
+    Raises:
+        ConfigError: Annotations, wording, frames, weights or the code of one's own agent are others now.
+    """
+    known = read_json(path / PROVENANCE).get("origins", {})
+    for key in sorted(played & known.keys()):
+        before, after = _decisive(known[key]), _decisive(now)
+        for name in before.keys() & after.keys():
+            if before[name] != after[name]:
+                raise ConfigError(
+                    f"{path}: its episodes were played with {name} {before[name]}, now it is {after[name]}: give "
+                    "another --out, since one run must not mix the two"
+                )
+
+
+def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
+    named = ("annotation_hash", "prompt_id", "shown", "clip_encoder", "text_models")
+    found = {name: origin[name] for name in named if name in origin}
+    hashes = {f"{name} hash": origin.get(name, {}).get("hash") for name in ("sampler", "model", "source")}
+    return found | {name: value for name, value in hashes.items() if value is not None}
+
+
+def annotation_hash(tasks: Sequence[Task]) -> str:
+    """Fingerprint questions, options, videos, answer keys and the parts that are shown alone, in their order.
+
+    Where files lie does not matter.
+    """
+    return fingerprint([_annotation(task) for task in tasks])
+
+
+def prompt_id(tools: Sequence[Tool]) -> str:
+    """Fingerprint the wording that a model reads: every form of text rendered once, and the tools' descriptions."""
+    item = Item("id", "question", ("one", "other"), VideoRef("handle", "path"))
+    left = [Remaining(0, 0), Remaining(1, 1)]
+    texts = [
+        prompts.system_text(),
+        *(prompts.question_text(item, 61.0, it, kind) for it in left for kind in ("frames", "captions")),
+        *(prompts.result_text("result", it, "frames") for it in left),
+        prompts.clips_text([]),
+        prompts.subtitles_text([]),
+        prompts.captions_text([]),
+        prompts.error_text("error"),
+        prompts.malformed_text("reason", tools),
+        prompts.OVER,
+    ]
+    return fingerprint([texts, [tool.schema for tool in tools]])
+
+
+def sampler(config: EnvConfig) -> Mapping[str, Any]:
+    """Say what decides which frames are shown, and fingerprint it."""
+    what = {"rule": SAMPLER, "perception": config.perception, "budget": asdict(config.budget)}
+    what |= {"media": asdict(config.media)}
+    return {**what, "hash": fingerprint(what)}
+
+
+def _annotation(task: Task) -> list[Any]:
+    item, gold = task.item, task.gold
+    key = None if gold is None else [gold.answer_idx, [[span.start_s, span.end_s] for span in gold.evidence]]
+    parts = [[span.start_s, span.end_s] for span in item.shown]
+    annotation = [item.task_id, item.question, list(item.options), item.video.handle, item.family, item.split, key]
+    return [*annotation, parts] if parts else annotation

@@ -1,0 +1,151 @@
+"""Play one episode: by hand in the terminal, or by an agent.
+
+    vt-env play talk.mp4 --question "Which city is named first?" --option Oslo --option Lima --agent subtitles
+    vt-env play world/needle
+
+Beside the transcript it writes pictures: each look at its native size, and a storyboard of the whole episode.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from agents.base import BatchPolicy, Conversation, ask
+from agents.baselines.human import HumanAgent
+from agents.language.confidence_gate import GateConfig
+from agents.rollout import AgentBatch
+from experiments.data.video_paths import VIDEO_SUFFIXES, video_ref
+from experiments.evaluate.look_pictures import draw_look
+from experiments.runs.run_dir import write_text
+from experiments.settings.library import LibraryConfig
+from experiments.settings.models import ModelConfig
+from experiments.settings.policies import Layout, Policy, Seat, Setting, build_policy
+from vt_env.actions.parse import parse_action
+from vt_env.config import resolve_budget
+from vt_env.envs.base import make_episode
+from vt_env.envs.storyboard import draw_storyboard, transcript
+from vt_env.episode.episode import Episode
+from vt_env.episode.trajectory import record_episode, write_trajectories
+from vt_env.errors import ConfigError
+from vt_env.media.decode.video_file import VideoFile
+from vt_env.task_sources import Task, load_tasks
+from vt_env.tools.builtin import tools_for
+from vt_env.types import Item
+
+
+@dataclass(frozen=True)
+class PlayRun(LibraryConfig):
+    """One episode, with pictures written beside it."""
+
+    target: Annotated[str, tyro.conf.Positional]
+    """A video file, with a question and options; or tasks (`world`, `world/needle`, a folder, a JSONL file)."""
+    question: str = ""
+    """What to ask about a video file."""
+    option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """An answer to choose from; give it twice or more."""
+    agent: str = "hand"
+    """Who plays: you (`hand`), a policy, or `module:Class` or `file.py:Class` of your own."""
+    task_id: str = ""
+    """Which of the tasks; by default the seed chooses."""
+    split: str = "test"
+    """Which split of the tasks."""
+    seed: int = 0
+    """Chooses the task, and is the seed of the policy."""
+    budget: str = "default"
+    """What the episode may spend: a preset, with changes if need be (`default,max_calls=16`)."""
+    tools: Literal["default", "paper"] = "default"
+    """The tools offered."""
+    out: Path = Path("runs/play")
+    """Folder for pictures, transcript and trajectory; what an earlier episode wrote there is replaced."""
+    gate: GateConfig = field(default_factory=GateConfig)
+    """The confidence gate, for the agent `gated`."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The language model, for policies that are one."""
+
+
+def main(run: PlayRun) -> None:
+    """Play, print what happens, and write the pictures.
+
+    Raises:
+        ConfigError: The target cannot be played.
+        DataError: The video cannot be read.
+    """
+    task, library = choose_task(run), run.open_library()
+    policy = _policy(run)
+    layout = policy.layout
+    task.prepare(task.item.video)
+    video = library.open(task.item.video)
+    episode = make_episode(task, library, layout.config_for(video.duration_s), layout.tools)
+    run.out.mkdir(parents=True, exist_ok=True)
+    replies = _play(run, episode, policy.players([Seat(task, run.seed)]), video.store.video)
+    draw_storyboard(episode).save(run.out / "storyboard.png")
+    write_text(run.out / "transcript.txt", transcript(episode) + "\n")
+    write_trajectories(
+        run.out / "trajectory.jsonl", [record_episode(episode, replies, policy=run.agent, seed=run.seed)]
+    )
+    print(f"\n{_verdict(episode)}\nthe whole episode as a picture: {run.out / 'storyboard.png'}")
+
+
+def choose_task(run: PlayRun) -> Task:
+    """Make the task that a video file and a question are, or choose one of a task set.
+
+    Raises:
+        ConfigError: There is no such target, or it lacks a question or options.
+    """
+    path = Path(run.target)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file")
+        if not run.question or len(run.option) < 2:
+            raise ConfigError(f"{path}: a video needs --question and two --option or more")
+        try:
+            return Task(Item(path.stem, run.question, run.option, video_ref(path)), None)
+        except ValueError as reason:
+            raise ConfigError(str(reason)) from reason
+    if run.question or run.option:
+        raise ConfigError(f"{run.target}: not a video file ({', '.join(VIDEO_SUFFIXES)}), so it takes no --question")
+    tasks = load_tasks(run.target, run.split)
+    return tasks.by_id(run.task_id) if run.task_id else tasks.shuffle(np.random.default_rng(run.seed))[0]
+
+
+def _policy(run: PlayRun) -> Policy:
+    if run.agent != "hand":
+        return build_policy(run.agent, run.model, Setting(run.budget, run.tools, run.media), run.gate)
+    layout = Layout("frames", tools_for("frames", run.tools), resolve_budget(run.budget), media=run.media)
+    return Policy(run.agent, layout, lambda seats: AgentBatch([HumanAgent(layout.tools, input)]))
+
+
+def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile) -> list[str]:
+    """Play to the end, or to the end of the person's input; return what was written."""
+    for old in run.out.glob("look-*.png"):
+        old.unlink()
+    conversation = Conversation(0, [episode.start()])
+    if run.agent != "hand":
+        print(episode.prompt_text)
+    while episode.stop is None:
+        try:
+            reply = ask(policy, [conversation])[0].text
+        except EOFError:
+            break
+        conversation.replies.append(reply)
+        conversation.observations.append(episode.apply(parse_action(reply)).observation)
+        turn = episode.turns[-1]
+        if run.agent != "hand":
+            print(f"> {reply}\n{turn.observation_text}")
+        if turn.frames:
+            picture = run.out / f"look-{len(episode.turns):02d}.png"
+            draw_look(video, turn.frames).save(picture)
+            print(f"[{picture}]")
+    return conversation.replies
+
+
+def _verdict(episode: Episode) -> str:
+    if episode.stop is None:
+        return "broken off"
+    idx = episode.reading.option_idx
+    answer = "no answer" if idx is None else f"answer: {episode.item.options[idx]}"
+    verdict = {True: ", which is right", False: ", which is wrong", None: ""}[episode.correct]
+    return f"{answer}{verdict}"

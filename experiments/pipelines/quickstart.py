@@ -1,0 +1,112 @@
+"""The whole story at tiny size: `vt-env quickstart`.
+
+    world ──► index ──► synth ──► sft ──► grpo ──► eval of every policy ──► report
+
+Each phase after the index is a `vt-env` command in a process of its own, so that it ends with its memory. Interrupted
+and started again, the quickstart goes on where it was (`experiments.runs.pipeline`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments.data.video_paths import run_parallel
+from experiments.data.world import prepare_task
+from experiments.report.report import ReportRun
+from experiments.report.report import main as write_report
+from experiments.runs.pipeline import Phase, StoryRun, command, index_video, tell
+from experiments.settings.models import BASE_MODEL
+from experiments.settings.policies import MODELS
+from vt_env.task_sources import load_tasks
+
+EVALUATED = ("random", "blind", "uniform", "scripted", "base", "sft", "sft+grpo", "oracle")
+"""The policies of the table, in the order in which they are evaluated."""
+BUDGET = "tiny"
+"""What every episode may spend, in synthesis, training and evaluation alike."""
+SFT_LR = 1e-3
+"""Higher than the default, for a model that small."""
+TEMPERATURE = 0.6
+"""Of rollouts. At 1 a model that small misreads far more, so that going on pays less (measured)."""
+UPDATES = ("--lr", 1.5e-4, "--beta", 0.04, "--temperature", TEMPERATURE)
+"""Of GRPO; without divergence (and at 2e-4, on other questions) a model that small forgot how to copy times."""
+TEACHER = ("--teacher.persistence", 0.5, "--mode", "paper", "--samples", 1)
+"""It gives up after a wrong candidate half of the time, and all its attempts are imitated, right or wrong: so there is
+something that reward can find."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large each phase is."""
+
+    train_tasks: int
+    """Training tasks that trajectories are written for."""
+    skills_share: float
+    """Share of the base model's skills in SFT, so that it does not forget them."""
+    sft_steps: int
+    """Optimiser steps of SFT."""
+    grpo_steps: int
+    """Updates of GRPO, on questions from the whole training split."""
+    grpo_prompts: int
+    """Questions an update."""
+    test_tasks: int
+    """Held-out tasks that every policy is evaluated on."""
+
+
+PRESETS: Mapping[str, Sizes] = {
+    "default": Sizes(train_tasks=600, skills_share=0.3, sft_steps=450, grpo_steps=50, grpo_prompts=6, test_tasks=120),
+    "smoke": Sizes(train_tasks=3, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
+}
+"""`default` takes 22 minutes on two cores; `smoke` only shows that the parts fit together."""
+
+
+@dataclass(frozen=True)
+class QuickstartRun(StoryRun):
+    """From nothing to a table of results, on the generated world."""
+
+    out: Path = Path("runs/quickstart")
+    """Folder of all runs; an interrupted quickstart goes on there."""
+    base: str = str(BASE_MODEL)
+    """Checkpoint that training starts from."""
+    preset: Literal["default", "smoke"] = "default"
+    """Sizes of all phases."""
+    seed: int = 0
+    """Seed of every phase."""
+
+
+def main(run: QuickstartRun) -> int:
+    """Do what is left to do, a line a phase, and write the report.
+
+    Returns:
+        0, or the exit code of the command that failed; what it said stands above.
+
+    Raises:
+        ConfigError: There is no base model, or the folder belongs to another run.
+    """
+    return tell(
+        "quickstart", run, PRESETS[run.preset], lambda _: plan(run), lambda _: write_report(ReportRun((run.out,)))
+    )
+
+
+def plan(run: QuickstartRun) -> Iterator[Phase]:
+    """List the phases in order."""
+    sizes = PRESETS[run.preset]
+    tasks = [*load_tasks("world", "train").head(sizes.train_tasks), *load_tasks("world", "test").head(sizes.test_tasks)]
+    by_video = {task.item.video: task for task in tasks}
+    yield Phase("world", lambda: run_parallel(prepare_task, list(by_video.values()), run.processes, "world"))
+    yield Phase("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
+    synth, sft, grpo = (run.out / name for name in ("synth", "sft", "grpo"))
+    limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
+    yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *seed)
+    mixture = ("--trajectories", synth / "dataset", "--skills-share", sizes.skills_share)
+    yield command(
+        "sft", "sft", "--out", sft, "--model", run.base, *mixture, "--steps", sizes.sft_steps, "--lr", SFT_LR, *seed
+    )
+    start = ("--model", sft / "model")
+    steps = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts)
+    yield command("grpo", "grpo", "--out", grpo, *start, *steps, *UPDATES, *budget, *seed)
+    checkpoints = {"sft": sft / "model", "sft+grpo": grpo / "model"}
+    for agent in EVALUATED:
+        model = ("--model.path", checkpoints.get(agent, run.base)) if agent in MODELS else ()
+        what = ("--agent", agent, "--n", sizes.test_tasks, *budget)
+        yield command(f"eval {agent}", "eval", "--out", run.out / "eval" / agent, *what, *model, *seed)

@@ -1,0 +1,173 @@
+"""One table over several training seeds, from the journals of their evaluations.
+
+A task that several seeds were evaluated on counts once a seed; intervals draw videos, so all seeds of a video are drawn
+together. Such an interval speaks of new videos, not of new seeds: each seed's own accuracy stands beside it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from experiments.analysis.budget_curves import Curve, curves_of
+from experiments.analysis.episode_facts import EpisodeFacts
+from experiments.analysis.load_runs import find_runs, load_run
+from experiments.analysis.metrics import PairRow, PolicyRow, compare, summarise
+from experiments.report.tables import interval, line, share
+from experiments.runs.run_dir import as_json
+
+SHARED = -1
+"""Stands for the seed of a policy that is not trained."""
+PAIRS = (
+    ("sft+grpo", "sft"),
+    ("sft+grpo", "sft-best"),
+    ("sft+grpo", "sft+rft"),
+    ("sft+rft", "sft"),
+    ("sft+grpo", "uniform"),
+    ("sft+grpo", "caption-only"),
+    ("sft", "uniform"),
+    ("sft+grpo sampled", "sft sampled"),
+    ("sft+grpo shaped", "sft+grpo"),
+)
+"""What is compared, where both were run: what was trained further against what it was trained from."""
+
+
+CALLING = ("scripted", "sft", "sft-best", "sft+rft", "sft+grpo")
+"""Policies whose accuracy is drawn against their calls."""
+
+
+@dataclass(frozen=True)
+class SeedRow:
+    """A policy over all training seeds."""
+
+    row: PolicyRow
+    """Over all seeds."""
+    by_seed: Mapping[int, float | None]
+    """Accuracy by training seed; under `SHARED` that of a policy without one."""
+
+
+@dataclass(frozen=True)
+class SeedPair:
+    """The paired difference of two policies."""
+
+    overall: PairRow
+    """Seeds paired with seeds."""
+    by_seed: Mapping[int, PairRow]
+
+
+@dataclass(frozen=True)
+class SeedTable:
+    """Everything that was evaluated."""
+
+    rows: Sequence[SeedRow]
+    pairs: Sequence[SeedPair]
+    ceilings: Mapping[str, float]
+    """Accuracy that an errorless reader would reach, by what it sees."""
+    seconds: Mapping[str, float]
+    """Wall time by phase."""
+    calls: Sequence[Curve]
+    """Accuracy against calls, of the policies that are trained to call."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Write all figures as plain values."""
+        return {
+            "rows": [asdict(it) for it in self.rows],
+            "pairs": [asdict(it) for it in self.pairs],
+            "ceilings": dict(self.ceilings),
+            "seconds": dict(self.seconds),
+            "calls": [as_json(it) for it in self.calls],
+        }
+
+
+Evaluations = Mapping[str, Mapping[int, list[EpisodeFacts]]]
+"""Episodes by policy and training seed; the seed is kept as the number of the attempt."""
+
+
+def read_evaluations(folders: Mapping[int, Path]) -> Evaluations:
+    """Read the journals of evaluations; the name of a run's folder is that of the policy.
+
+    Args:
+        folders: Folder of evaluations of each training seed, and of those without under `SHARED`.
+    """
+    found: defaultdict[str, dict[int, list[EpisodeFacts]]] = defaultdict(dict)
+    for seed, folder in folders.items():
+        for path in find_runs(folder) if folder.is_dir() else ():
+            facts = [replace(it, sample=max(seed, 0)) for it in load_run(path).facts]
+            if facts:
+                found[path.name.replace("-sampled", " sampled").replace("-shaped", " shaped")][seed] = facts
+    return found
+
+
+def make_table(
+    evaluations: Evaluations, order: Sequence[str], ceilings: Mapping[str, float], seconds: Mapping[str, float]
+) -> SeedTable:
+    """Summarise all evaluations, in order; policies that are not named in it are left out."""
+    rows = [_row(name, evaluations[name]) for name in order if name in evaluations]
+    pairs = [_pair(evaluations, names) for names in PAIRS if all(name in evaluations for name in names)]
+    calling = {name: {name: _all(evaluations[name])} for name in CALLING if name in evaluations}
+    calls = curves_of(calling, "calls")
+    return SeedTable(rows, [pair for pair in pairs if pair is not None], ceilings, seconds, calls)
+
+
+def _row(name: str, by_seed: Mapping[int, Sequence[EpisodeFacts]]) -> SeedRow:
+    every = [it for facts in by_seed.values() for it in facts]
+    return SeedRow(
+        # Several seeds are no attempts of one policy, so pass@k would mean nothing.
+        replace(summarise(name, every), attempts=()),
+        {seed: summarise(name, facts).accuracy for seed, facts in by_seed.items()},
+    )
+
+
+def _pair(evaluations: Evaluations, names: tuple[str, str]) -> SeedPair | None:
+    first, second = (evaluations[name] for name in names)
+    overall = compare(_all(first), _all(second), names)
+    if overall is None:
+        return None
+    by_seed = {seed: compare(first[seed], second[seed], names) for seed in sorted(first.keys() & second.keys())}
+    return SeedPair(overall, {seed: row for seed, row in by_seed.items() if row is not None})
+
+
+def _all(by_seed: Mapping[int, Sequence[EpisodeFacts]]) -> list[EpisodeFacts]:
+    return [it for facts in by_seed.values() for it in facts]
+
+
+def render_table(table: SeedTable) -> str:
+    """Write the report in Markdown."""
+    return "\n".join([*_policies(table), "", *_differences(table), "", *_groups(table), ""])
+
+
+def _policies(table: SeedTable) -> Iterator[str]:
+    yield "| policy | accuracy | 95 % | by training seed | n | videos | calls | frames | failed | no answer |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for it in table.rows:
+        row = it.row
+        seeds = "-" if SHARED in it.by_seed else ", ".join(share(value) for value in it.by_seed.values())
+        spent = (f"{row.calls:.1f}", f"{row.frames:.1f}", share(row.invalid_rate), share(row.no_answer_rate))
+        yield line([row.policy, share(row.accuracy), interval(row.ci95), seeds, row.n, row.videos, *spent])
+    for name, accuracy in table.ceilings.items():
+        yield f"\nAn errorless reader of {name} would reach {accuracy:.2f}."
+
+
+def _differences(table: SeedTable) -> Iterator[str]:
+    yield "| paired difference | mean | 95 % | by training seed |"
+    yield "|---|---|---|---|"
+    for it in table.pairs:
+        seeds = "; ".join(f"{row.difference:+.2f} ({_signed(row.ci95)})" for row in it.by_seed.values()) or "-"
+        row = it.overall
+        yield line([f"{row.a} - {row.b}", f"{row.difference:+.3f}", _signed(row.ci95), seeds])
+
+
+def _groups(table: SeedTable) -> Iterator[str]:
+    for title, groups in (("family", "families"), ("video", "durations")):
+        names = list(dict.fromkeys(name for it in table.rows for name in getattr(it.row, groups)))
+        yield line(["policy by " + title, *names])
+        yield "|---" * (len(names) + 1) + "|"
+        for it in table.rows:
+            cells = [getattr(it.row, groups).get(name) for name in names]
+            yield line([it.row.policy, *("-" if cell is None else share(cell.accuracy) for cell in cells)])
+        yield ""
+
+
+def _signed(bounds: tuple[float, float]) -> str:
+    return f"{bounds[0]:+.2f} to {bounds[1]:+.2f}"

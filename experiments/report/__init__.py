@@ -1,0 +1,1 @@
+"""Commands that print and draw: `report`, `compare`, `budget`, `sweep`, `rescore`; tables and plots once for all."""

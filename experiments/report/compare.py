@@ -1,0 +1,152 @@
+"""Compare two evaluations question by question: `vt-env compare runs/eval-grpo runs/eval-sft`.
+
+The difference stands first, with its interval over videos; the exact McNemar test beside it; then which questions only
+one of the two got right, by kind, and what each spent. Works from journals alone. Runs on other tasks or other
+annotations are refused: a difference between them says nothing about the policies.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.analysis.load_runs import FinishedRun, load_run
+from experiments.analysis.paired_comparison import OUTCOMES, Comparison, Difference, GroupPair, compare_runs
+from experiments.runs import run_dir
+from vt_env.errors import ConfigError
+
+SHOWN = 8
+"""Discordant questions that are named of each kind."""
+
+
+@dataclass(frozen=True)
+class CompareRun:
+    """Two runs on the same tasks, question by question."""
+
+    a: Annotated[Path, tyro.conf.Positional]
+    """Run directory of an evaluation."""
+    b: Annotated[Path, tyro.conf.Positional]
+    """The run it is compared with."""
+    out: Path | None = None
+    """Folder for `compare.json`, `compare.md` and `plots/`; nothing is written without it."""
+    shared: bool = False
+    """Compare on the tasks that both have played, although one run has others as well."""
+    all: bool = False
+    """Name every question that only one got right."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+
+def main(run: CompareRun) -> None:
+    """Print the comparison, and write it where asked.
+
+    Raises:
+        ConfigError: The runs were played on other tasks or annotations.
+        DataError: A run directory is damaged.
+    """
+    a, b = load_run(run.a), load_run(run.b)
+    refuse_other_tasks(a, b, shared=run.shared)
+    found = compare_runs(a.facts, b.facts, _names(a, b), run.seed)
+    lines = list(comparison_lines(found, None if run.all else SHOWN))
+    print("\n".join(lines))
+    if run.out is not None:
+        from experiments.report.comparison_plots import plot_discordant
+
+        plot_discordant(found, run.out / "plots" / "compare.png")
+        picture = ["", "![questions that only one got right](plots/compare.png)"]
+        run_dir.write_json(run.out / "compare.json", run_dir.as_json(found))
+        run_dir.write_text(run.out / "compare.md", "\n".join(["# Comparison", "", *lines, *picture]) + "\n")
+
+
+def refuse_other_tasks(a: FinishedRun, b: FinishedRun, *, shared: bool = False) -> None:
+    """Refuse runs that were not played on the same tasks.
+
+    Args:
+        a: One run.
+        b: The other.
+        shared: Allow sets of tasks that differ; those that both have must still be the same.
+
+    Raises:
+        ConfigError: They were not.
+    """
+    for run in (a, b):
+        if run.kind != "eval":
+            raise ConfigError(f"{run.path}: a run of kind {run.kind!r}; compare takes evaluations")
+        if len(run.annotation_hashes) > 1:
+            raise ConfigError(f"{run.path}: its annotations changed while it ran; evaluate again")
+    are_hashed = a.annotation_hashes and b.annotation_hashes
+    for name in () if are_hashed else ("tasks", "split"):
+        if a.config[name] != b.config[name]:
+            raise ConfigError(
+                f"{a.path} has {name}={a.config[name]!r}, {b.path} has {name}={b.config[name]!r}: compare runs on the "
+                "same tasks"
+            )
+    if are_hashed and a.annotation_hashes != b.annotation_hashes and not shared:
+        (one,), (other,) = a.annotation_hashes, b.annotation_hashes
+        raise ConfigError(
+            f"{a.path} has annotation hash {one}, {b.path} has {other}: their tasks differ; evaluate both on the same "
+            "tasks, or compare what both have played with --shared"
+        )
+
+
+def comparison_lines(found: Comparison, shown: int | None = SHOWN) -> Iterator[str]:
+    """Write the comparison as Markdown.
+
+    Args:
+        found: The comparison.
+        shown: Discordant questions to name of each kind; `None` names all.
+    """
+    overall = found.overall
+    yield f"a = {found.a}, b = {found.b}: {overall.n} pairs of episodes on {found.videos} videos"
+    if found.left_out_a or found.left_out_b:
+        yield f"left out, since the other run has no partner: {found.left_out_a} of a, {found.left_out_b} of b"
+    yield ""
+    yield f"accuracy a {overall.accuracy_a:.3f}, b {overall.accuracy_b:.3f}"
+    yield f"a - b = {_difference(overall.difference, '+.3f')}; exact McNemar p = {_p(overall.p_mcnemar)}"
+    yield ""
+    yield from _family_table({"all": overall, **(found.families if len(found.families) > 1 else {})})
+    yield ""
+    yield from _spending_table(found)
+    for name, group in found.families.items():
+        for which, tasks in (("a", group.only_a), ("b", group.only_b)):
+            if tasks:
+                more = f" and {len(tasks) - shown} more" if shown is not None and len(tasks) > shown else ""
+                yield ""
+                yield f"{name or 'other'}, only {which} right: {', '.join(tasks[:shown])}{more}"
+
+
+def _family_table(groups: Mapping[str, GroupPair]) -> Iterator[str]:
+    yield "| questions | n | both right | only a | only b | both wrong | a - b | 95 % | p |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, it in groups.items():
+        interval = f"{it.difference.ci95[0]:+.2f} to {it.difference.ci95[1]:+.2f}"
+        counts = [it.n, it.both_right, len(it.only_a), len(it.only_b), it.both_wrong]
+        yield _line([name or "other", *counts, f"{it.difference.mean:+.2f}", interval, _p(it.p_mcnemar)])
+
+
+def _spending_table(found: Comparison) -> Iterator[str]:
+    yield "| spent an episode | a - b | 95 % | n | " + " | ".join(OUTCOMES) + " |"
+    yield "|---|---|---|---|" + "---|" * len(OUTCOMES)
+    for unit, it in found.spending.items():
+        cells = [found.spending_by_outcome[name].get(unit) for name in OUTCOMES]
+        shown = ["-" if cell is None else f"{cell:+.2f}" for cell in cells]
+        yield _line([unit, f"{it.mean:+.2f}", f"{it.ci95[0]:+.2f} to {it.ci95[1]:+.2f}", it.n, *shown])
+
+
+def _names(a: FinishedRun, b: FinishedRun) -> tuple[str, str]:
+    one, other = a.config["agent"], b.config["agent"]
+    return (one, other) if one != other else (f"{one} ({a.path.name})", f"{other} ({b.path.name})")
+
+
+def _difference(it: Difference, form: str) -> str:
+    return f"{it.mean:{form}} (95 % {it.ci95[0]:{form}} to {it.ci95[1]:{form}}, bootstrap over videos)"
+
+
+def _line(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.001 else "< 0.001"

@@ -1,0 +1,87 @@
+"""Pictures of the confidence gate: accuracy against cost over thresholds, and calibration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from experiments.report.plots import ACCENT, INK, PALE, STYLE, save
+
+if TYPE_CHECKING:
+    from experiments.report.sweep import Bin, TauRow
+
+
+_LABEL_SHARE = 0.09
+"""Share of both axes that a label takes."""
+
+
+def plot_sweep(rows: "Sequence[TauRow]", path: Path) -> None:
+    """Draw accuracy with its 95 % interval against frames an episode, one point a threshold.
+
+    Args:
+        rows: Thresholds in rising order.
+        path: The PNG to write.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.add_subplot()
+        frames, accuracy = [row.frames for row in rows], [row.accuracy for row in rows]
+        axes.plot(frames, accuracy, "-", color=PALE, linewidth=1.5, zorder=1)
+        for row in rows:
+            axes.plot((row.frames, row.frames), row.ci95, color=PALE, linewidth=1, zorder=0)
+        axes.plot(frames, accuracy, "o", color=ACCENT, markersize=6, zorder=2)
+        for row in _apart(rows):
+            # The curve rises, so there is room below it to the right, and above its end to the left.
+            label, beside, ha = f"tau = {row.tau:g}", (7, -11), "left"
+            if row.tau > 1:
+                label, beside, ha = "never direct", (4, 24), "right"
+            place = (row.frames, row.accuracy)
+            axes.annotate(label, place, beside, textcoords="offset points", ha=ha, color=INK)
+        axes.set_xlabel("frames an episode")
+        axes.set_ylabel("accuracy, with 95 % interval over videos")
+        save(figure, path)
+
+
+def _apart(rows: "Sequence[TauRow]") -> "list[TauRow]":
+    """Choose the thresholds that have room for a label: the last, and others that lie far enough from those chosen."""
+    ranges = [
+        max(values) - min(values) or 1.0 for values in zip(*((it.frames, it.accuracy) for it in rows), strict=True)
+    ]
+
+    def is_near(one: "TauRow", other: "TauRow") -> bool:
+        steps = (abs(one.frames - other.frames), abs(one.accuracy - other.accuracy))
+        return all(step < _LABEL_SHARE * size for step, size in zip(steps, ranges, strict=True))
+
+    chosen = [rows[-1]]
+    for row in rows[:-1]:
+        if not any(is_near(row, it) for it in chosen):
+            chosen.append(row)
+    return chosen
+
+
+def plot_calibration(bins: "Sequence[Bin]", error: float, n: int, path: Path) -> None:
+    """Draw accuracy against confidence; the area of a point is its share of the answers.
+
+    Args:
+        bins: Answers of like confidence.
+        error: Expected calibration error.
+        n: Number of answers.
+        path: The PNG to write.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5, 5), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot((0, 1), (0, 1), "--", color=PALE, linewidth=1.2, label="as sure as right", zorder=0)
+        sizes = [20 + 800 * it.n / n for it in bins]
+        axes.scatter([it.confidence for it in bins], [it.accuracy for it in bins], s=sizes, color=ACCENT, alpha=0.8)
+        for it in bins:
+            axes.annotate(f"n={it.n}", (it.confidence, it.accuracy), (8, -12), textcoords="offset points", color=INK)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_xlabel("confidence of the answer, mean of a bin")
+        axes.set_ylabel("accuracy")
+        axes.set_title(f"{n} answers, expected calibration error {error:.3f}", fontsize=10)
+        axes.legend(loc="upper left")
+        save(figure, path)

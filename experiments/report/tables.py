@@ -1,0 +1,167 @@
+"""The tables of a report, as lines of Markdown. Each number stands with its n or in a table that has it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from experiments.analysis.behaviour import Estimate, EvidenceRow, Spread
+from experiments.analysis.benchmark_coverage import BenchmarkRow
+from experiments.analysis.metrics import FamilyRow, PairRow, PolicyRow
+from vt_env.benchmarks.scoring.scoreboard_text import markdown
+
+Groups = Mapping[str, FamilyRow]
+
+
+def policy_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Write the result table."""
+    if not rows:
+        yield "No policy was evaluated."
+        return
+    yield "| policy | accuracy | 95 % | n | videos | calls | frames | failed | no answer | unscored |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        unscored = sum(row.status.get(status, 0) for status in ("error", "unscored"))
+        cells = [row.policy, share(row.accuracy), interval(row.ci95), row.n, row.videos, f"{row.calls:.1f}"]
+        cells += [f"{row.frames:.1f}", share(row.invalid_rate), share(row.no_answer_rate), unscored]
+        yield line(cells)
+
+
+def status_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Write how many episodes of each policy ended how."""
+    names = sorted({name for row in rows for name in row.status}, key=lambda name: (name != "ok", name))
+    yield line(["policy", *names])
+    yield "|" + "---|" * (len(names) + 1)
+    for row in rows:
+        yield line([row.policy, *(row.status.get(name, 0) for name in names)])
+
+
+def pair_table(pairs: Sequence[PairRow], adjusted: Sequence[float]) -> Iterator[str]:
+    """Write the differences; `adjusted` are the p values of all pairs together."""
+    yield "| a | b | accuracy of a - b | 95 % | p | p (Holm) | n |"
+    yield "|---|---|---|---|---|---|---|"
+    for pair, p_holm in zip(pairs, adjusted, strict=True):
+        cells = [pair.a, pair.b, f"{pair.difference:+.2f}", interval(pair.ci95), p_value(pair.p_mcnemar)]
+        yield line([*cells, p_value(p_holm), pair.n])
+
+
+def group_table(groups: Mapping[str, Groups], order: Sequence[str] | None = None) -> Iterator[str]:
+    """Write one row a policy, one column a kind of question or length of video.
+
+    Args:
+        groups: Policy to its groups.
+        order: Names of the groups; alphabetical by default.
+    """
+    names = order or sorted({name for row in groups.values() for name in row})
+    yield line(["policy", *(name or "other" for name in names)])
+    yield "|" + "---|" * (len(names) + 1)
+    for policy, row in groups.items():
+        yield line([policy, *(_group(row.get(name)) for name in names)])
+
+
+def behaviour_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Write what the policies did."""
+    yield (
+        "| policy | seconds viewed | of the video | viewed IoU | viewed recall | cited IoU | cited | right if seen | "
+        "right if unseen | forced | at a limit | failing |"
+    )
+    yield "|" + "---|" * 12
+    for row in rows:
+        it = row.behaviour
+        if it is None:
+            continue
+        cells = [row.policy, f"{it.unique_s:.0f}", share(it.coverage), _evidence(it.viewed), _recall(it.viewed)]
+        cells += [_evidence(it.cited), share(it.cited_rate), _estimate(it.right_if_seen), _estimate(it.right_if_unseen)]
+        yield line([*cells, share(it.forced_answer_rate), share(it.limit_rate), share(it.failing_episodes)])
+
+
+def spending_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Write what an episode, and a right answer, took; a dash is what nobody measured."""
+    yield (
+        "| policy | tokens read | written | of images | latency s, p50 / p90 | money | money, captions unshared | "
+        "captioned s a question | a video | calls a right answer | frames | tokens read | money |"
+    )
+    yield "|" + "---|" * 13
+    for row in rows:
+        it = row.spending
+        if it is None:
+            continue
+        captioning = it.captioning
+        cells = [row.policy, *(_mean(it.tokens.get(role)) for role in ("read", "replies", "images"))]
+        cells += ["-" if it.latency_s is None else f"{it.latency_s.median:.2f} / {it.latency_s.p90:.2f}"]
+        cells += [_money(it.cost), _money(it.cost_raw)]
+        cells += ["-", "-"] if captioning is None else [f"{captioning.question_s:.0f}", f"{captioning.video_s:.0f}"]
+        per = it.per_right
+        cells += [_amount(per.get("calls")), _amount(per.get("frames")), _amount(per.get("tokens_read"))]
+        yield line([*cells, _money(per.get("cost"))])
+
+
+def attempts_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Write pass@k of the policies that tried each task several times."""
+    yield "| policy | k | tasks | pass@k | 95 % | of guessing | all k right | 95 % |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        for it in row.attempts:
+            cells = [row.policy, it.k, it.n, share(it.any_right), interval(it.any_ci95), share(it.chance)]
+            yield line([*cells, share(it.all_right), interval(it.all_ci95)])
+
+
+def benchmark_sections(rows: Sequence[BenchmarkRow]) -> Iterator[str]:
+    """Write coverage, and both numbers where the annotations are at hand."""
+    yield "| policy | benchmark | split | played | complete |"
+    yield "|---|---|---|---|---|"
+    for row in rows:
+        yield line([row.policy, row.benchmark, row.split, row.coverage, "yes" if row.complete else "no"])
+    for row in rows:
+        yield ""
+        if row.board is None:
+            yield f"{row.policy} on {row.benchmark}: no official number, since {row.missing}."
+        else:
+            yield f"**{row.policy}**"
+            yield ""
+            yield markdown(row.board)
+
+
+def line(cells: Sequence[object]) -> str:
+    """Write one line of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def share(value: float | None) -> str:
+    """Write a share."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def interval(bounds: tuple[float, float] | None) -> str:
+    """Write an interval of shares."""
+    return "-" if bounds is None else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
+
+
+def p_value(value: float) -> str:
+    """Write a p value."""
+    return f"{value:.2g}" if value >= 0.001 else "< 0.001"
+
+
+def _group(row: FamilyRow | None) -> str:
+    return "-" if row is None else f"{row.accuracy:.2f} ({interval(row.ci95)}, n={row.n})"
+
+
+def _estimate(it: Estimate | None) -> str:
+    return "-" if it is None else f"{it.mean:.2f} (n={it.n})"
+
+
+def _evidence(row: EvidenceRow | None) -> str:
+    return "-" if row is None else f"{row.iou.mean:.2f} ({interval(row.iou.ci95)})"
+
+
+def _recall(row: EvidenceRow | None) -> str:
+    return "-" if row is None else f"{row.recall.mean:.2f}"
+
+
+def _mean(it: Spread | None) -> str:
+    return "-" if it is None else f"{it.mean:.0f}"
+
+
+def _amount(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _money(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,272 @@
+"""Run directories: what was run, with what, and every line of what came out. The only user of the clock.
+
+A run directory holds `config.json` (the resolved configuration), `provenance.json` (commit, versions, seeds, machine),
+`journal.jsonl` (one record a line, appended and flushed) and `metrics.jsonl`. A killed run is continued by opening its
+directory again with the same configuration; with another one the directory is refused, so that no table mixes two.
+Knows nothing of episodes or training.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.runs.provenance import commit, provenance
+from vt_env.errors import ConfigError, DataError
+from vt_env.hashing import fingerprint
+
+CONFIG, PROVENANCE, JOURNAL, METRICS = "config.json", "provenance.json", "journal.jsonl", "metrics.jsonl"
+
+_ELSEWHERE = ("out",)
+"""Fields that say where a run lies and not what it does: two directories may differ in them."""
+
+HOW_ONLY: Mapping[str, bool] = {"how_only": True}
+"""Metadata of fields that say how a run is done and not what: it may go on with other values of them."""
+
+
+class Stopwatch:
+    """Seconds since it was made, by a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since this stopwatch was made."""
+        return time.monotonic() - self._start_s
+
+
+class Run:
+    """An open run directory. Made by `open_run`, which holds the lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._watch = Stopwatch()
+
+    def journal(self, record: Mapping[str, object]) -> None:
+        """Append one record to the journal; it survives the death of this process from here on."""
+        _append_line(self.path / JOURNAL, record)
+
+    def journal_line(self, line: str) -> None:
+        """Append one record that is written already, without its line end."""
+        with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def origin(self, entry: Mapping[str, Any]) -> str:
+        """Keep in `provenance.json` what is the same for many records of the journal.
+
+        A run that goes on with another commit, other versions or another server has several of these.
+
+        Args:
+            entry: Plain JSON values.
+
+        Returns:
+            Its key in `origins`, a fingerprint of it.
+        """
+        key = fingerprint(entry)
+        known = read_json(self.path / PROVENANCE)
+        if key not in known.get("origins", {}):
+            write_json(self.path / PROVENANCE, {**known, "origins": {**known.get("origins", {}), key: dict(entry)}})
+        return key
+
+    def journalled(self) -> list[dict[str, Any]]:
+        """Read every record of the journal, in order.
+
+        Raises:
+            DataError: A line in the middle is not JSON.
+        """
+        return read_jsonl(self.path / JOURNAL)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Read every line of the metrics, in order."""
+        return read_jsonl(self.path / METRICS)
+
+    def metric(self, record: Mapping[str, object]) -> None:
+        """Append one line to the metrics; `elapsed_s` (since this process opened the run) is added."""
+        _append_line(self.path / METRICS, {**record, "elapsed_s": round(self.elapsed_s, 3)})
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since this process opened the run."""
+        return self._watch.elapsed_s
+
+
+@contextmanager
+def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] | None = None) -> Iterator[Run]:
+    """Start a run in `path`, or continue the one that lies there.
+
+    Args:
+        path: The run directory; made if missing.
+        kind: What is run: `"eval"`, `"sft"`, `"grpo"`, ... Kept as `run` in `config.json`.
+        config: A frozen dataclass; its field `out` says where and is not kept.
+        also: What else decides the run, such as the values behind a preset's name; kept and compared like `config`.
+
+    A new run that ends in one of these errors before it has written anything leaves the directory empty.
+
+    Raises:
+        ConfigError: The directory belongs to a run with another configuration, or another process uses it.
+        DataError: Its `config.json` cannot be read.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    with _lock(path):
+        resolved = {"run": kind, **resolve(config), **{name: as_json(value) for name, value in (also or {}).items()}}
+        is_new = not (path / CONFIG).exists()
+        if not is_new:
+            _check_same(path, read_json(path / CONFIG), resolved)
+        else:
+            write_json(path / PROVENANCE, provenance(resolved))
+            write_json(path / CONFIG, resolved)
+        for name in (JOURNAL, METRICS):
+            _drop_torn_line(path / name)
+        run = Run(path)
+        run.metric({"event": "opened", "commit": commit()})
+        try:
+            yield run
+        except (ConfigError, DataError):
+            if is_new:
+                _take_back(path)
+            raise
+        run.metric({"event": "closed"})
+
+
+def _take_back(path: Path) -> None:
+    """Leave nothing of a run that was refused before it did anything: a typo must not take the directory."""
+    ours = (CONFIG, PROVENANCE, METRICS)
+    if all(it.name in ours for it in path.iterdir()):
+        for name in ours:
+            (path / name).unlink(missing_ok=True)
+
+
+def as_json(value: object) -> Any:
+    """Turn dataclasses and enums into what JSON gives back when it is read again."""
+    return json.loads(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value))
+
+
+def resolve(config: object) -> dict[str, Any]:
+    """Turn a dataclass into what JSON gives back when it is read again: tuples as lists, paths as text."""
+    if not is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"config is {type(config).__name__}: need a dataclass")
+    values = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
+    return json.loads(json.dumps(what_only(config, values), default=str))
+
+
+def wall_s(path: Path) -> float:
+    """Seconds all processes of a run have spent on it: the last `elapsed_s` of each opening, summed."""
+    total, last = 0.0, 0.0
+    for line in read_jsonl(path / METRICS):
+        if line.get("event") == "opened":
+            total += last
+        last = line["elapsed_s"]
+    return round(total + last, 3)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON under a temporary name and rename it: readers see the old file or the whole new one."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: The file is missing or is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file: is this a run directory?") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}): restore it or start a new run") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: {type(value).__name__} instead of a JSON object: restore it or start a new run")
+    return value
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read the complete lines of a JSONL file; a torn last line (its writer was killed) does not count.
+
+    Raises:
+        DataError: A complete line is not JSON.
+    """
+    if not path.exists():
+        return []
+    records: list[dict[str, Any]] = []
+    complete = path.read_bytes().split(b"\n")[:-1]
+    for number, line in enumerate(complete, start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not JSON ({error}): remove the line and run again") from None
+    return records
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    # The lock is on the directory itself: no lock file can be left behind, and the kernel drops it with the process.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"{path} is in use by another process: wait until it ends or give another --out") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    difference = _first_difference(before, now)
+    if difference:
+        field, was, wanted = difference
+        raise ConfigError(f"{path} was run with {field}={was!r}, now {field}={wanted!r}: give another --out")
+
+
+def what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the values that say what is done and not how, see `HOW_ONLY`.
+
+    Args:
+        config: A configuration of the kind that the values are of.
+        values: Name to value, as a run directory keeps them.
+    """
+    kept: dict[str, Any] = {}
+    for field in fields(config):
+        if field.name in values and not field.metadata.get("how_only"):
+            inner, value = getattr(config, field.name), values[field.name]
+            kept[field.name] = what_only(inner, value) if is_dataclass(inner) else value
+    return kept
+
+
+def _first_difference(before: Any, now: Any, field: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in sorted({*before, *now}):
+            inner = _first_difference(before.get(name), now.get(name), f"{field}.{name}" if field else name)
+            if inner:
+                return inner
+        return None
+    return None if before == now else (field, before, now)
+
+
+def _append_line(path: Path, record: Mapping[str, object]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _drop_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)

@@ -1,0 +1,1 @@
+"""What flags build: a library, a model, a policy, a judge, prices."""

@@ -1,0 +1,50 @@
+"""A judge behind an OpenAI-compatible server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vt_env.benchmarks.scoring.judge import Judge, JudgeFailed, KeptGrades, PromptedJudge
+
+REPLY_TOKENS = 2048
+"""A judge may think before it writes its number."""
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """Who grades open answers."""
+
+    model: str = ""
+    """Name under which the server serves the judge; empty means that nobody grades."""
+    url: str = "http://127.0.0.1:8000/v1"
+    """Address of the server, up to and including `/v1`."""
+    at_once: int = 8
+    """Answers that are graded at the same time."""
+    file: Path | None = None
+    """Keeps grades as JSON lines, so that nobody is asked twice and a run that was cut off goes on."""
+
+
+@contextmanager
+def served_judge(config: JudgeConfig) -> Iterator[Judge]:
+    """Open the connection to a judge.
+
+    Raises:
+        ConfigError: The server refuses the key or does not know the model.
+    """
+    # Imported here since only judging needs a connection.
+    from agents.backends.chat_client import OpenAIClient
+    from agents.backends.chat_wire import ChatRequest, ReplyStatus
+    from agents.backends.server_limits import ServerConfig
+
+    with OpenAIClient(ServerConfig(config.url, config.model, concurrency=config.at_once)) as client:
+
+        def ask(prompt: str) -> str:
+            request = ChatRequest([{"role": "user", "content": prompt}], max_tokens=REPLY_TOKENS)
+            reply = client.complete(request)
+            if reply.status is not ReplyStatus.OK:
+                raise JudgeFailed(f"{reply.status}: {reply.error[:80]}")
+            return reply.text.rpartition("</think>")[2]
+
+        judge = PromptedJudge(config.model, ask)
+        yield judge if config.file is None else KeptGrades(judge, config.file)

@@ -1,0 +1,71 @@
+"""Which models search and sum up subtitles, as a command is told."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from experiments.runs.run_dir import HOW_ONLY
+from vt_env.errors import ConfigError
+from vt_env.media.library import TextModels
+from vt_env.media.text.summaries import ChatSummariser
+
+REPLY_TOKENS = 2048
+"""A model may think before it writes its sentences."""
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """What subtitles are searched and summed up with."""
+
+    by_meaning: bool = False
+    """Search subtitles by meaning and by words, not by words alone (extra text)."""
+    summaries_model: str = ""
+    """Name under which a server serves a model that writes summaries; empty shows the lines that say the most."""
+    summaries_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
+    """Address of that OpenAI-compatible server, up to and including `/v1`."""
+
+    def open(self) -> TextModels:
+        """Open the models; a server is asked when the first summary is.
+
+        Raises:
+            ConfigError: The extra text is not installed.
+        """
+        encoder = None
+        if self.by_meaning:
+            from vt_env.media.search.sentence_encoder import SentenceEncoder
+
+            encoder = SentenceEncoder()
+        served = ServedWriter(self.summaries_url, self.summaries_model)
+        return TextModels(encoder, ChatSummariser(self.summaries_model, served) if self.summaries_model else None)
+
+
+@dataclass(frozen=True)
+class ServedWriter:
+    """Sends prompts to a server. Can be pickled; the copy connects anew."""
+
+    url: str
+    model: str
+
+    def __call__(self, prompt: str) -> str:
+        """Return what the model writes, without its thoughts.
+
+        Raises:
+            ConfigError: The server refuses, fails or cannot be reached; a missing summary must not look like one.
+        """
+        from agents.backends.chat_wire import ChatRequest, ReplyStatus
+
+        reply = self._client.complete(ChatRequest([{"role": "user", "content": prompt}], max_tokens=REPLY_TOKENS))
+        if reply.status is not ReplyStatus.OK:
+            why = f"{reply.status}: {reply.error[:80]}"
+            raise ConfigError(f"{self.url}: no summary ({why}); start the server, or leave out --text.summaries-model")
+        return reply.text.rpartition("</think>")[2]
+
+    def __reduce__(self) -> tuple[type["ServedWriter"], tuple[str, str]]:
+        return ServedWriter, (self.url, self.model)
+
+    @cached_property
+    def _client(self) -> Any:
+        from agents.backends.chat_client import OpenAIClient
+        from agents.backends.server_limits import ServerConfig
+
+        return OpenAIClient(ServerConfig(self.url, self.model))

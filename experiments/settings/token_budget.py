@@ -1,0 +1,118 @@
+"""Whether an episode fits a model: sizes of pictures and numbers of tokens, asked of its own processor.
+
+Found wrong before the first step, these cost one line; found wrong later, they cost a run: processors resize pictures
+without a word, and TRL takes tool results back that do not fit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from agents.language.token_policy import ChatTokens
+from vt_env.config import BudgetConfig
+from vt_env.episode.messages import message
+from vt_env.errors import ConfigError
+from vt_env.prompts import question_text, result_text, system_text
+from vt_env.task_sources import Task
+from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.types import Remaining
+
+ANSWER_TOKENS = 32
+"""Room for a short thought and an answer after a look."""
+_LONG_VIDEO_S = 36_000.0
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """How many tokens the parts of an episode take at most, in a model's own tokens."""
+
+    prompt: int
+    """System turn with the tools, the longest question, and the frames shown with it."""
+    look: int
+    """One look with as many frames as the budget allows: the call, its result and the header of the next turn."""
+    frame: int
+    """One frame."""
+
+    @property
+    def answered(self) -> int:
+        """After the prompt: one look and an answer."""
+        return self.look + ANSWER_TOKENS
+
+
+def measure_tokens(
+    processor: Any, tasks: Sequence[Task], budget: BudgetConfig, frame_px: int, tools: ToolChoice = "default"
+) -> TokenBudget:
+    """Count the tokens of the longest question and of one look.
+
+    Args:
+        processor: The model's, ready for tools.
+        tasks: What is asked.
+        budget: What an episode may spend.
+        frame_px: Side of the stored frames.
+        tools: The tools that the model is offered.
+    """
+    tokens = ChatTokens(processor, [tool.schema for tool in tools_for("frames", tools)])
+    left = Remaining(budget.max_calls, budget.max_frames)
+    blank = np.zeros((frame_px, frame_px, 3), np.uint8)
+    longest = max((question_text(it.item, _LONG_VIDEO_S, left, "frames") for it in tasks), key=len)
+    opening = message("user", longest, [blank] * budget.global_frames)
+    prompt = len(tokens.prompt_ids([message("system", system_text()), opening]))
+    times = " ".join(["05:20"] * budget.frames_per_zoom)
+    text = result_text(f"Frames at {times}.", left, "frames")
+    call = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
+    look = len(tokens.reply_ids(call)) + len(tokens.result_ids(message("tool", text, [blank] * budget.frames_per_zoom)))
+    return TokenBudget(prompt, look, _frame_tokens(processor, frame_px))
+
+
+def check_token_budget(measured: TokenBudget, completion_tokens: int, context_tokens: int) -> None:
+    """Refuse lengths that cannot hold one look.
+
+    Args:
+        measured: What an episode takes.
+        completion_tokens: Tokens allowed after the question.
+        context_tokens: Tokens of the longest conversation.
+
+    Raises:
+        ConfigError: One look and an answer do not fit.
+    """
+    if measured.answered > completion_tokens:
+        raise ConfigError(
+            f"max_completion_length={completion_tokens} cannot hold one look: {measured.look} tokens ({measured.frame} "
+            f"a frame) and an answer need {measured.answered}; raise it, or lower --media.frame-px or the frames a zoom"
+        )
+    needed = measured.prompt + measured.answered
+    if needed > context_tokens:
+        raise ConfigError(
+            f"context_tokens={context_tokens} cannot hold one look: the prompt takes {measured.prompt} tokens, a look "
+            f"and an answer {measured.answered}; give {needed} or more"
+        )
+
+
+def check_frame_size(processor: Any, frame_px: int) -> None:
+    """Refuse frames that a model's image processor would resize: their text would name pictures never seen so.
+
+    Raises:
+        ConfigError: The size does not fit the patches, or lies outside the sizes that are allowed.
+    """
+    rows, columns = _grid(processor, frame_px)
+    images = processor.image_processor
+    patch_px, side_px = images.patch_size, images.patch_size * images.merge_size
+    if (rows * patch_px, columns * patch_px) != (frame_px, frame_px):
+        raise ConfigError(
+            f"media.frame_px={frame_px}: this model's image processor makes {rows * patch_px} x {columns * patch_px} "
+            f"pixels of it; give a multiple of {side_px} whose square lies between {images.size['shortest_edge']} and "
+            f"{images.size['longest_edge']}"
+        )
+
+
+def _grid(processor: Any, frame_px: int) -> tuple[int, int]:
+    blank = np.zeros((frame_px, frame_px, 3), np.uint8)
+    _, rows, columns = processor.image_processor(images=[blank], return_tensors="np")["image_grid_thw"][0]
+    return int(rows), int(columns)
+
+
+def _frame_tokens(processor: Any, frame_px: int) -> int:
+    rows, columns = _grid(processor, frame_px)
+    return rows * columns // processor.image_processor.merge_size**2

@@ -1,0 +1,98 @@
+"""Agents of the user's own, named as `module:Class` or `file.py:Class`."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.base import Agent
+from vt_env.errors import ConfigError
+from vt_env.media.cache.build_once import content_hash
+from vt_env.tools.tool import Tool
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a name is that of a class and not of a policy of ours."""
+    return ":" in name
+
+
+@cache
+def load_class(name: str) -> type[Any]:
+    """Import an agent's class.
+
+    Args:
+        name: `module:Class` or `path/to/file.py:Class`.
+
+    Raises:
+        ConfigError: There is no such module, file or class, or it is no agent.
+    """
+    where, _, class_name = name.rpartition(":")
+    module = _load_file(Path(where), name) if where.endswith(".py") else _load_module(where, name)
+    found = getattr(module, class_name, None)
+    if not inspect.isclass(found):
+        raise ConfigError(f"agent={name!r}: {where} has no class {class_name!r}")
+    missing = [method for method in ("reset", "act") if not callable(getattr(found, method, None))]
+    if missing:
+        raise ConfigError(
+            f"agent={name!r}: an agent has reset(observation) and act(observation); it lacks {', '.join(missing)}"
+        )
+    return found
+
+
+def source_hash(name: str) -> str:
+    """Fingerprint the file that an agent's class is written in.
+
+    Raises:
+        ConfigError: As `load_class`.
+    """
+    path = inspect.getsourcefile(load_class(name))
+    return "" if path is None else content_hash(Path(path))
+
+
+def make_agent(kind: type[Any], seed: int, tools: tuple[Tool, ...]) -> Agent:
+    """Make an agent; its class is given `rng` and `tools` where its constructor takes them by these names.
+
+    Raises:
+        ConfigError: The constructor wants something else.
+    """
+    offered = {"rng": np.random.default_rng(seed), "tools": tools}
+    wanted = inspect.signature(kind).parameters.values()
+    unknown = [it.name for it in wanted if it.name not in offered and it.default is it.empty and it.kind not in _STARS]
+    if unknown:
+        raise ConfigError(
+            f"{kind.__name__}({', '.join(unknown)}): an agent's constructor may take rng and tools; give the others "
+            "defaults"
+        )
+    return kind(**{it.name: offered[it.name] for it in wanted if it.name in offered})
+
+
+_STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _load_module(where: str, name: str) -> Any:
+    # Modules beside the user, as `python -m` finds them.
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is None or not where.startswith(error.name):
+            raise
+        raise ConfigError(f"agent={name!r}: no module {where!r} here; give module:Class or file.py:Class") from error
+
+
+def _load_file(path: Path, name: str) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"agent={name!r}: no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by its name.
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,111 @@
+"""Pictures whose features are computed once: while the language model learns, the vision tower does not change."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm import tqdm
+from transformers import Qwen2_5_VLProcessor
+
+from experiments.tiny_model.batches import GRID, ExchangeCollator, exchange_rng
+from experiments.tiny_model.processor import IMAGE_TOKENS
+from experiments.tiny_model.scene_pictures import Picture, keep_or_draw, random_scene
+from vt_env.world.script import Scene
+from vt_env.world.vocabulary import COLOURS, SHAPES
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class ScenePool:
+    """A fixed number of scenes to draw from, each drawn as often as any other of its colour, shape and print."""
+
+    seed: int
+    size: int
+
+    def __call__(
+        self,
+        rng: np.random.Generator,
+        colour: str | None = None,
+        shape: str | None = None,
+        *,
+        small_print: bool | None = None,
+    ) -> Scene:
+        """Draw a scene, as `random_scene` does."""
+        has_print = bool(rng.random() < 0.5) if small_print is None else small_print
+        kind = keep_or_draw(rng, colour, shape)
+        numbers = self._by_kind[(*kind, has_print)]
+        return self.scenes[numbers[rng.integers(len(numbers))]]
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """All scenes; every kind comes about equally often."""
+        return [random_scene(exchange_rng(self.seed, number)) for number in range(self.size)]
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """Their frames, and the closer looks of those with small print."""
+        frames = [Picture(scene) for scene in self.scenes]
+        return [*frames, *(Picture(scene, is_close=True) for scene in self.scenes if scene.detail is not None)]
+
+    @cached_property
+    def _by_kind(self) -> dict[tuple[str, str, bool], list[int]]:
+        numbers: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
+        for number, scene in enumerate(self.scenes):
+            numbers[scene.colour, scene.shape, scene.detail is not None].append(number)
+        missing = 2 * len(COLOURS) * len(SHAPES) - len(numbers)
+        if missing:
+            raise ValueError(f"size={self.size}: too small, {missing} kinds of scenes are missing")
+        return numbers
+
+
+class PooledTower(nn.Module):
+    """Stands in for the vision tower: its pixels are the numbers of pictures of a pool."""
+
+    spatial_merge_size = 2
+    dtype = torch.float32
+
+    def __init__(self, features: torch.Tensor) -> None:
+        super().__init__()
+        # Neither a parameter nor a buffer, so that checkpoints do not hold it.
+        self._features = SimpleNamespace(of=features)
+
+    def forward(self, pixel_values: torch.Tensor, grid_thw: torch.Tensor, **_: object) -> SimpleNamespace:
+        """Look features up, float32[N * 16, width]."""
+        return SimpleNamespace(pooler_output=self._features.of[pixel_values.long()].flatten(0, 1))
+
+
+class PooledCollator(ExchangeCollator):
+    """Hands over the numbers of pictures instead of their pixels."""
+
+    def __init__(self, processor: Qwen2_5_VLProcessor, pool: ScenePool) -> None:
+        super().__init__(processor)
+        self._numbers = {picture: number for number, picture in enumerate(pool.pictures)}
+
+    def pixels(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        """Number the pictures, float32[N]."""
+        return torch.tensor([float(self._numbers[picture]) for picture in pictures])
+
+
+def pool_features(tower: nn.Module, pool: ScenePool, processor: Qwen2_5_VLProcessor, path: Path) -> torch.Tensor:
+    """Return the features of all pictures of a pool, float32[P, 16, width]; computed once and kept in `path`."""
+    if not path.is_file():
+        collator = ExchangeCollator(processor)
+        parts: list[torch.Tensor] = []
+        with torch.inference_mode():
+            for start in tqdm(range(0, len(pool.pictures), BATCH), "pictures", disable=None):
+                pixels = collator.pixels(pool.pictures[start : start + BATCH])
+                grids = torch.tensor([GRID] * min(BATCH, len(pool.pictures) - start))
+                parts.append(tower(pixels, grid_thw=grids).pooler_output)
+        features = torch.cat(parts).view(len(pool.pictures), IMAGE_TOKENS, -1)
+        unfinished = path.with_suffix(".unfinished")
+        save_file({"features": features.contiguous()}, unfinished)
+        unfinished.replace(path)
+    return load_file(path)["features"]

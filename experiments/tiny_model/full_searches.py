@@ -1,0 +1,173 @@
+"""Going on: whole searches through lists of candidates and options, from which only the calls are left out.
+
+The script of `agents.baselines.world_script` plays them, so that what is thought is what it thinks in an episode. What
+it is told as a caption is mostly shown to the model as a picture.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from agents.baselines.world_script import ScriptedAgent
+from experiments.tiny_model.exercise import (
+    CALLS,
+    Exchange,
+    Kind,
+    Round,
+    number_options,
+    order_options,
+    random_interval,
+    random_kinds,
+    spare_frames,
+)
+from experiments.tiny_model.marking import scene_kind
+from experiments.tiny_model.scene_pictures import Picture, SceneSource
+from vt_env.actions.parse import parse_action
+from vt_env.prompts import clips_text, frame_time, question_text, result_text
+from vt_env.types import Answer, Interval, Item, Observation, Remaining, ScoredInterval, ToolCall, VideoRef
+from vt_env.world.captions import small_print_text
+from vt_env.world.script import Scene
+from vt_env.world.single_scene_questions import OPTIONS, needle_text
+from vt_env.world.whole_video_questions import ABSENCE_TEXT, counting_text, detail_text, grounding_text, ordering_text
+
+SHARES: Mapping[str, float] = {
+    "ordering": 0.3,
+    "absence": 0.2,
+    "detail": 0.2,
+    "counting": 0.1,
+    "grounding": 0.1,
+    "needle": 0.1,
+}
+"""What is asked, those more often in which more than one thing is sought or looked at."""
+CAPTIONS_SHARE = 0.2
+"""Share of the searches in captions."""
+NEAR, FAR = 4, 3
+"""Other scenes of the colour that is sought, and scenes of other colours, on a list: fewer than this."""
+
+
+def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Go from candidate to candidate, from option to option and from thing to thing until there is an answer."""
+    family = str(lengths.choice(list(SHARES), p=list(SHARES.values())))
+    # Small print is looked for in frames alone: captions do not tell the time in their middle that is looked at then.
+    perception = "captions" if family != "detail" and lengths.random() < CAPTIONS_SHARE else "frames"
+    calls = int(lengths.integers(4, CALLS + 1))
+    search, agent = _Search(family, rng, scenes), ScriptedAgent(rng)
+    left = Remaining(calls, spare_frames(calls, rng))
+    item = Item("skill", search.question, search.options, VideoRef("skill", ""))
+    request = question_text(item, float(rng.integers(1, 3600)), left, perception)
+    observation = Observation(request, left)
+    agent.reset(observation)
+    pictures: tuple[Picture, ...] = ()
+    rounds: list[Round] = []
+    while isinstance(action := parse_action(text := agent.act(observation)), ToolCall):
+        if action.thought:
+            rounds.append(Round(request, action.thought, pictures))
+            request = ""
+        left = Remaining(left.calls - 1, left.frames - 1)
+        told, shown, pictures = search.follow(action)
+        observation = Observation(result_text(told, left, perception), left)
+        result = result_text(told if perception == "captions" else shown, left, perception)
+        request = f"{request}\n{result}" if request else result
+        pictures = () if perception == "captions" else pictures
+    assert isinstance(action, Answer), text
+    rounds.append(Round(request, text, pictures))
+    return Exchange("seek", tuple(rounds), as_question=True)
+
+
+class _Search:
+    """A question and, at the times that it is about, scenes that are made up as they are needed.
+
+    Args:
+        family: What is asked.
+        rng: Draws everything.
+        scenes: Where scenes come from.
+    """
+
+    def __init__(self, family: str, rng: np.random.Generator, scenes: SceneSource) -> None:
+        self._rng, self._scenes = rng, scenes
+        self._has_print = True if family == "detail" else None
+        self._kinds = random_kinds(rng, OPTIONS)
+        self._found: dict[Interval, Scene] = {}
+        """Scenes by when they are shown."""
+        absent = int(rng.integers(OPTIONS)) if family == "absence" else OPTIONS
+        events = int(rng.integers(1, OPTIONS + 1)) if family == "counting" else 1
+        self._places = {
+            kind: [self._put(self._scene(kind)) for _ in range(events)]
+            for idx, kind in enumerate(self._kinds)
+            if idx != absent
+        }
+        """When each thing is shown."""
+        self.question, options = self._ask(family)
+        self.options = options if family in ("needle", "detail", "absence") else self._mixed(options)
+
+    def follow(self, call: ToolCall) -> tuple[str, str, tuple[Picture, ...]]:
+        """Return what a call shows: as a caption, and as text and pictures."""
+        if call.name == "clip_retrieval":
+            colour, shape = str(call.arguments["query"]).split()
+            clips = clips_text(self._candidates((colour, shape)))
+            return clips, clips, ()
+        if call.name == "spatial_zoom":
+            scene, time_s = self._last, float(str(call.arguments["time_s"]))
+            told = f"{self._caption}\n{self._when} {small_print_text(scene.detail or 0)}"
+            return told, f"Crop at {frame_time(time_s)}.", (Picture(scene, True),)
+        start_s, end_s = (float(str(call.arguments[name])) for name in ("start_s", "end_s"))
+        self._when = when = Interval(start_s, end_s)
+        self._last = scene = self._found[when]
+        picture = Picture(scene)
+        place = () if scene.detail is None else picture.place
+        self._caption = f"{when} {' '.join([scene.caption, *place])}"
+        return self._caption, f"Frames at {frame_time(int(when.middle_s))}.", (picture,)
+
+    def _ask(self, family: str) -> tuple[str, tuple[str, ...]]:
+        """Word the question, and its options."""
+        kind, *_ = self._kinds
+        if family == "absence":
+            return ABSENCE_TEXT, tuple(map(" ".join, self._kinds))
+        if family == "ordering":
+            asked = self._kinds[:3]
+            in_order = sorted(asked, key=lambda it: self._places[it][0].start_s)
+            return ordering_text(asked), order_options(in_order, self._rng)
+        if family == "counting":
+            return counting_text(*kind), tuple(str(number) for number in range(1, OPTIONS + 1))
+        (when, *_) = self._places[kind]
+        scene = self._found[when]
+        if family == "grounding":
+            wrong = [self._put(self._other(kind, is_near=bool(idx))) for idx in range(OPTIONS - 1)]
+            return grounding_text(*kind), tuple(map(str, (when, *wrong)))
+        if family == "detail":
+            assert scene.detail is not None
+            return detail_text(*kind), number_options(scene.detail, self._rng, [scene.number])
+        return needle_text(*kind), number_options(scene.number, self._rng)
+
+    def _candidates(self, kind: Kind) -> list[ScoredInterval]:
+        """Rank times as a retrieval by colour does: those of the colour first, the right ones anywhere among them."""
+        near = [self._put(self._other(kind, is_near=True)) for _ in range(int(self._rng.integers(NEAR)))]
+        of_colour = [*self._places.get(kind, ()), *near]
+        far = [self._put(self._other(kind, is_near=False)) for _ in range(int(self._rng.integers(1, FAR)))]
+        ranked = [*(of_colour[i] for i in self._rng.permutation(len(of_colour))), *far]
+        scores = sorted(self._rng.uniform(0.1, 1, len(ranked)), reverse=True)
+        return [ScoredInterval(when, float(score)) for when, score in zip(ranked, scores, strict=True)]
+
+    def _put(self, scene: Scene) -> Interval:
+        """Show a scene at a time when no other is."""
+        while (when := random_interval(self._rng)) in self._found:
+            pass
+        self._found[when] = scene
+        return when
+
+    def _scene(self, kind: Kind) -> Scene:
+        while scene_kind(scene := self._draw(kind)) != kind:
+            pass
+        return scene
+
+    def _other(self, kind: Kind, *, is_near: bool) -> Scene:
+        """Draw a scene that is not sought, of its colour or of another."""
+        while (scene := self._draw(kind)) and (scene_kind(scene) == kind or (scene.colour == kind[0]) != is_near):
+            pass
+        return scene
+
+    def _draw(self, kind: Kind) -> Scene:
+        return self._scenes(self._rng, colour=kind[0], shape=kind[1], small_print=self._has_print)
+
+    def _mixed(self, options: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(options[i] for i in self._rng.permutation(len(options)))

@@ -1,0 +1,82 @@
+"""Measure the base skills: `vt-env probe`. Greedy replies that equal the expected one, from seeds never trained on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from experiments.runs.run_dir import write_text
+from experiments.tiny_model.batches import IGNORED, ExchangeCollator
+from experiments.tiny_model.scene_pictures import random_scene
+from experiments.tiny_model.skills import SKILLS
+from vt_env.errors import ConfigError
+
+PROBE_SEED = 900_000
+"""Seed of the probes; training uses small ones."""
+SKILLS_FILE = "skills.json"
+
+
+@dataclass(frozen=True)
+class ProbeRun:
+    """Which model is probed, and how often."""
+
+    model: Path = Path("experiments/tiny_model/base")
+    """Folder of the checkpoint."""
+    n: int = 500
+    """Replies a skill."""
+    batch_size: int = 25
+    """Exchanges judged together."""
+    threads: int = 2
+    """CPU threads of PyTorch."""
+
+
+def main(run: ProbeRun) -> None:
+    """Measure, print, and write `skills.json` beside the model.
+
+    Raises:
+        ConfigError: There is no model.
+    """
+    if not run.model.is_dir():
+        raise ConfigError(f"{run.model}: no such folder: run vt-env pretrain or give --model")
+    torch.set_num_threads(run.threads)
+    shares = measure(run)
+    for skill, share in shares.items():
+        print(f"{skill:<14}{share:.3f}")
+    text = json.dumps({"n": run.n, "seed": PROBE_SEED, "exact": shares}, indent=1)
+    write_text(run.model / SKILLS_FILE, f"{text}\n")
+
+
+def measure(run: ProbeRun) -> dict[str, float]:
+    """Return the share of replies that are exact, for each skill.
+
+    A greedy reply equals the expected one where, given the tokens before it, every token of the expected one is the
+    likeliest: so one pass over an exchange judges all its rounds, each after right replies to the rounds before.
+    """
+    processor = AutoProcessor.from_pretrained(run.model)
+    model = AutoModelForImageTextToText.from_pretrained(run.model).eval()
+    collate = ExchangeCollator(processor)
+    shares: dict[str, float] = {}
+    for place, (skill, make) in enumerate(SKILLS.items()):
+        rng = np.random.default_rng(np.random.SeedSequence([PROBE_SEED, place]))
+        judged: list[bool] = []
+        while len(judged) < run.n:
+            judged += exact_replies(model, collate([make(rng, random_scene, rng) for _ in range(run.batch_size)]))
+        shares[skill] = float(np.mean(judged[: run.n]))
+    return shares
+
+
+def exact_replies(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> list[bool]:
+    """Tell for each reply of a batch, in order, whether the model would write it greedily."""
+    with torch.inference_mode():
+        likeliest = model(**{name: it for name, it in batch.items() if name != "labels"}).logits.argmax(-1)
+    exact: list[bool] = []
+    for written, labels in zip(likeliest[:, :-1], batch["labels"][:, 1:], strict=True):
+        is_reply = labels != IGNORED
+        starts = is_reply & ~torch.cat([torch.zeros(1, dtype=torch.bool), is_reply[:-1]])
+        reply = starts.cumsum(0)[is_reply]
+        wrong = (written != labels)[is_reply]
+        exact += [not bool(wrong[reply == number].any()) for number in range(1, int(starts.sum()) + 1)]
+    return exact

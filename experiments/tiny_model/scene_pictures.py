@@ -1,0 +1,101 @@
+"""Pictures of single scenes, as they come out of a frame store or of a closer look, with what they show."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from experiments.tiny_model.processor import IMAGE_PX
+from vt_env.media.decode.video_file import crop_frame
+from vt_env.types import FrameBatch, Interval
+from vt_env.world.config import WorldConfig, full_world
+from vt_env.world.render import place_box, render_scene, shape_place
+from vt_env.world.script import Scene
+from vt_env.world.vocabulary import COLOURS, HEIGHTS, SHAPES
+
+PLAIN, FULL = WorldConfig(), full_world()
+"""The two looks of the world: small videos, and larger ones with small print."""
+QUALITIES = (60, 98)
+"""JPEG qualities, from and to below: stands for the compression of videos and stores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture that the model is shown."""
+
+    scene: Scene
+    is_close: bool = False
+    """Whether it is a closer look at the shape with its small print, rather than the whole frame."""
+
+    @property
+    def size_px(self) -> int:
+        """Width and height of the video that the scene is in: small print needs a large one."""
+        return PLAIN.size_px if self.scene.detail is None else FULL.size_px
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where the shape is: side and height."""
+        return shape_place(self.scene, self.size_px)
+
+    def paint(self) -> Image.Image:
+        """Paint it, 112 x 112 pixels, slightly damaged by compression."""
+        native = render_scene(self.scene, self.size_px, FULL.detail_px)
+        quality = QUALITIES[0] + self.scene.look_seed % (QUALITIES[1] - QUALITIES[0])
+        if self.is_close:
+            frame = FrameBatch(np.asarray(_compressed(Image.fromarray(native), quality))[None], np.zeros(1))
+            return Image.fromarray(crop_frame(frame, place_box(*self.place), IMAGE_PX).data[0])
+        shrunk = Image.fromarray(native).resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BOX)
+        return _compressed(shrunk, quality)
+
+
+class SceneSource(Protocol):
+    """Where skills take their scenes from; a colour or shape that is given is kept in about half of the draws."""
+
+    def __call__(
+        self,
+        rng: np.random.Generator,
+        colour: str | None = None,
+        shape: str | None = None,
+        *,
+        small_print: bool | None = None,
+    ) -> Scene:
+        """Draw a scene."""
+        ...
+
+
+def random_scene(
+    rng: np.random.Generator, colour: str | None = None, shape: str | None = None, *, small_print: bool | None = None
+) -> Scene:
+    """Draw a scene, half of them with small print unless `small_print` says which.
+
+    A colour or shape that is given is kept in about half of the draws, so that both verdicts are common.
+    """
+    kind = keep_or_draw(rng, colour, shape)
+    number, look_seed = int(rng.integers(10, 100)), int(rng.integers(2**31))
+    has_print = rng.random() < 0.5 if small_print is None else small_print
+    detail = int(rng.choice([n for n in range(10, 100) if n != number])) if has_print else None
+    return Scene(Interval(0, 1), *kind, number, look_seed, detail)
+
+
+def keep_or_draw(rng: np.random.Generator, colour: str | None, shape: str | None) -> tuple[str, str]:
+    """Draw a colour and a shape; one that is given is kept in most draws of the colour and half of the shape."""
+    colours = list(COLOURS)
+    drawn_colour, drawn_shape = colours[rng.integers(len(colours))], SHAPES[rng.integers(len(SHAPES))]
+    return (
+        colour if colour and rng.random() < 0.7 else drawn_colour,
+        shape if shape and rng.random() < 0.5 else drawn_shape,
+    )
+
+
+def place_class(picture: Picture) -> int:
+    """Number the six places."""
+    side, height = picture.place
+    return HEIGHTS.index(height) + len(HEIGHTS) * (side == "right")
+
+
+def _compressed(image: Image.Image, quality: int) -> Image.Image:
+    packed = BytesIO()
+    image.save(packed, format="JPEG", quality=quality)
+    return Image.open(packed)

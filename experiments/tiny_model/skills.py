@@ -1,0 +1,249 @@
+"""The base skills: what the tiny model learns from short clips and short texts, long before it sees a tool.
+
+Each skill makes one exchange from a generator: rounds of pictures, a request and the reply. No skill contains a long
+video or a tool call; several train copying from a list of the form that tools return, without which no small model can
+follow them. Lists are short more often than long, so that a model from random weights can find out how to copy on one
+or two lines; several rounds about one list make one reading of it pay several times.
+
+What is noted about a frame has the form of `agents.baselines.world_plays`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from agents.baselines.world_plays import place_sides, sought_text
+from experiments.tiny_model.exercise import (
+    Exchange,
+    Maker,
+    Round,
+    answer,
+    number_options,
+    order_options,
+    pick,
+    random_count,
+    random_interval,
+    random_kind,
+    random_kinds,
+    whole_question,
+    with_text_before,
+)
+from experiments.tiny_model.full_searches import seek
+from experiments.tiny_model.marking import match, named_verdict, text_verdict, verdict
+from experiments.tiny_model.scene_pictures import Picture, SceneSource
+from vt_env.prompts import option_letter
+from vt_env.types import format_time
+from vt_env.world.captions import small_print_text
+from vt_env.world.single_scene_questions import needle_text, reference_text, subtitle_text
+from vt_env.world.vocabulary import ADJECTIVES, HEIGHTS, NAMES, NOUNS, SIDES, VERBS
+from vt_env.world.whole_video_questions import counting_text, detail_text, grounding_text, ordering_text
+
+
+def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Say what frames and closer looks show."""
+
+    def one() -> Round:
+        is_close = bool(rng.random() < 0.4)
+        picture = Picture(scenes(rng, small_print=True if is_close else None), is_close)
+        return Round("What is shown?", caption(picture), (picture,))
+
+    return Exchange("read", tuple(one() for _ in range(random_count(lengths, 6))))
+
+
+def look(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Say what closer looks show."""
+
+    def one() -> Round:
+        picture = Picture(scenes(rng, small_print=True), is_close=True)
+        return Round("What is shown?", caption(picture), (picture,))
+
+    return Exchange("look", tuple(one() for _ in range(random_count(lengths, 6))))
+
+
+def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer with the option that a note names."""
+    scene = scenes(rng)
+    request = whole_question(needle_text(scene.colour, scene.shape), number_options(scene.number, rng), rng)
+    seen = Round(f"{request}\nNote: {scene.caption}", answer(scene.number))
+    return Exchange("choose", (seen,), as_question=True)
+
+
+def repeat(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Say lists of lines again."""
+
+    def one() -> Round:
+        lines = [_any_line(rank, rng) for rank in range(1, 1 + random_count(lengths, 4))]
+        text = "\n".join(lines)
+        return Round(f"Copy\n{text}", text)
+
+    return Exchange("repeat", tuple(one() for _ in range(random_count(lengths, 3))))
+
+
+def copy(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Copy lines of a numbered list of intervals, or lettered options, that are named."""
+    heads, lines = _list(rng, lengths)
+    asked = rng.integers(len(lines), size=int(lengths.integers(1, 7)))
+    first, *others = [Round(f"Copy {heads[place]}", lines[place]) for place in asked]
+    return Exchange("copy", (with_text_before(_shown(lines, rng), first), *others))
+
+
+def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Go through a list line by line, from anywhere on, or through the things that a question names."""
+    if rng.random() < 0.2:
+        return _walk_through_question(rng)
+    heads, lines = _list(rng, lengths)
+    start = int(rng.integers(len(lines))) if rng.random() < 0.3 else 0
+    first = Round(f"Copy {heads[start]}", lines[start])
+    others = [Round("Next", line) for line in lines[start + 1 :]]
+    return Exchange("walk", (with_text_before(_shown(lines, rng), first), *others))
+
+
+def box(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Give the fractions of a frame that a closer look at a place takes."""
+
+    def one() -> Round:
+        side, height = pick(rng, SIDES), pick(rng, HEIGHTS)
+        return Round(f"Crop {side} {height}", json.dumps(place_sides(side, height)))
+
+    return Exchange("box", tuple(one() for _ in range(random_count(lengths, 6))))
+
+
+def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Copy the lines that speak of a name, or that give its code."""
+    names = [str(name) for name in rng.permutation(NAMES)[: random_count(lengths, 5)]]
+    spoken = [_spoken(name, rng) for name in names]
+    lines = [f"{random_interval(rng)} {text}" for text in spoken]
+
+    def one(place: int) -> Round:
+        word = subtitle_text if "the code of" in spoken[place] else reference_text
+        return Round(word(names[place]), lines[place])
+
+    first, *others = [one(int(place)) for place in rng.permutation(len(names))]
+    return Exchange("find", (with_text_before("\n".join(lines), first), *others))
+
+
+def order(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Keep things in the order of their times as they are told one by one, then answer with that order."""
+    kinds = random_kinds(rng, 3)
+    told = [(format_time(float(rng.integers(3600))), " ".join(kind)) for kind in kinds]
+    rounds = []
+    for count in range(1, len(told) + 1):
+        time, name = told[count - 1]
+        in_order = sorted(told[:count])
+        rounds.append(Round(f"{name} {time}", f"order {', '.join(f'{it} {at}' for at, it in in_order)}"))
+    rounds.append(Round("Answer now.", f"<answer>{', '.join(it for _, it in sorted(told))}</answer>"))
+    return Exchange("order", (with_text_before(ordering_text(kinds), rounds[0]), *rounds[1:]))
+
+
+def one_clip(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer a question on one frame or closer look."""
+    scene = scenes(rng)
+    is_close = scene.detail is not None and bool(rng.random() < 0.5)
+    number = scene.detail if is_close and scene.detail else scene.number
+    if is_close:
+        asked = detail_text(scene.colour, scene.shape)
+    else:
+        asked = needle_text(scene.colour, scene.shape) if rng.random() < 0.5 else reference_text(pick(rng, NAMES))
+    request = whole_question(asked, number_options(number, rng), rng)
+    seen = Round(request, answer(number), (Picture(scene, is_close),))
+    return Exchange("one_clip", (seen,), as_question=True)
+
+
+def few_clips(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer a question on two to eight frames, one of which shows the answer."""
+    shown = [scenes(rng) for _ in range(int(lengths.integers(2, 9)))]
+    scene = shown[rng.integers(len(shown))]
+    near = [other.number for other in shown if other is not scene]
+    request = whole_question(needle_text(scene.colour, scene.shape), number_options(scene.number, rng, near), rng)
+    seen = Round(request, answer(scene.number), tuple(map(Picture, shown)))
+    return Exchange("few_clips", (seen,), as_question=True)
+
+
+def unseen(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
+    """Answer in the right form where nothing was shown; the reply can only be a guess."""
+    number = int(rng.integers(10, 100))
+    request = whole_question(_any_question(rng), number_options(number, rng), rng)
+    return Exchange("unseen", (Round(request, answer(number)),), as_question=True)
+
+
+SKILLS: Mapping[str, Maker] = {
+    "read": read,
+    "look": look,
+    "verdict": verdict,
+    "text_verdict": text_verdict,
+    "named_verdict": named_verdict,
+    "match": match,
+    "seek": seek,
+    "choose": choose,
+    "repeat": repeat,
+    "copy": copy,
+    "walk": walk,
+    "find": find,
+    "order": order,
+    "one_clip": one_clip,
+    "few_clips": few_clips,
+    "unseen": unseen,
+    "box": box,
+}
+
+
+def caption(picture: Picture) -> str:
+    """Say what a picture shows, and where; whether there is small print, a frame of this size does not show."""
+    scene = picture.scene
+    return (
+        small_print_text(scene.detail)
+        if picture.is_close and scene.detail
+        else " ".join([scene.caption, *picture.place])
+    )
+
+
+def _list(rng: np.random.Generator, lengths: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Draw a list to copy from: how its lines are named, and the lines."""
+    if rng.random() < 0.3:
+        heads = [f"{option_letter(idx)}." for idx in range(4)]
+        texts = _options(rng, len(heads))
+        return heads, [f"{head} {text}" for head, text in zip(heads, texts, strict=True)]
+    heads = [f"#{rank}" for rank in range(1, 1 + random_count(lengths, 8))]
+    return heads, [f"{head} {random_interval(rng)}" for head in heads]
+
+
+def _options(rng: np.random.Generator, count: int) -> list[str]:
+    """Draw orders of the same three things, or times and things."""
+    if rng.random() < 0.3:
+        return list(order_options(random_kinds(rng, 3), rng))
+    return [str(random_interval(rng)) if rng.random() < 0.5 else " ".join(random_kind(rng)) for _ in range(count)]
+
+
+def _walk_through_question(rng: np.random.Generator) -> Exchange:
+    kinds = random_kinds(rng, 3)
+    first, *others = [Round("Next", sought_text(kinds, place)) for place in range(len(kinds))]
+    return Exchange("walk", (with_text_before(ordering_text(kinds), first), *others))
+
+
+def _shown(lines: Sequence[str], rng: np.random.Generator) -> str:
+    """Show a list as it is, one of ranked clips with their scores."""
+    is_ranked = lines[0].startswith("#")
+    return "\n".join(f"{line} {rng.uniform(0.1, 1):.2f}" if is_ranked else line for line in lines)
+
+
+def _any_line(rank: int, rng: np.random.Generator) -> str:
+    kind = rng.integers(3)
+    if kind == 0:
+        return f"#{rank} {random_interval(rng)}"
+    if kind == 1:
+        return f"{option_letter(rank - 1)}. {' '.join(random_kind(rng))}"
+    return f"{random_interval(rng)} {_spoken(pick(rng, NAMES), rng)}"
+
+
+def _spoken(name: str, rng: np.random.Generator) -> str:
+    if rng.random() < 0.6:
+        return f"the code of {name} is {rng.integers(10, 100)}"
+    if rng.random() < 0.5:
+        return f"look at {name} now"
+    return f"{name} {pick(rng, VERBS)} the {pick(rng, ADJECTIVES)} {pick(rng, NOUNS)}"
+
+
+def _any_question(rng: np.random.Generator) -> str:
+    word = (needle_text, detail_text, counting_text, grounding_text, subtitle_text, reference_text)[rng.integers(6)]
+    return word(pick(rng, NAMES)) if word in (subtitle_text, reference_text) else word(*random_kind(rng))

@@ -1,0 +1,80 @@
+"""Which skills the tiny base model is shown in which stage of its training."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.tiny_model.exercise import Exchange
+from experiments.tiny_model.scene_pictures import SceneSource
+from experiments.tiny_model.skills import SKILLS
+
+Group = Mapping[str, float]
+"""Shares of the skills in batches of exchanges of like length, so that little is padding."""
+
+MATCHING: tuple[tuple[float, Group], ...] = ((1.0, {"match": 1.0}),)
+"""At first: whether one name is another."""
+TEXTS: tuple[tuple[float, Group], ...] = (
+    (0.26, {"repeat": 1.0}),
+    (0.36, {"copy": 0.4, "walk": 0.35, "find": 0.2, "box": 0.05}),
+    (0.24, {"text_verdict": 0.8, "match": 0.2}),
+    (0.14, {"order": 0.55, "choose": 0.45}),
+)
+"""Before a model is shown a picture."""
+MARKING: tuple[tuple[float, Group], ...] = (
+    (0.30, {"match": 1.0}),
+    (0.50, {"text_verdict": 1.0}),
+    (0.20, {"copy": 0.3, "walk": 0.25, "find": 0.25, "order": 0.2}),
+)
+"""Marks again, once lists can be copied."""
+READING: tuple[tuple[float, Group], ...] = ((1.0, {"read": 1.0}),)
+"""Pictures alone, as soon as there are any."""
+GROUPS: tuple[tuple[float, Group], ...] = (
+    (0.46, {"verdict": 0.5, "named_verdict": 0.3, "read": 0.2}),
+    (0.24, {"copy": 0.3, "walk": 0.25, "find": 0.3, "repeat": 0.1, "box": 0.05}),
+    (0.13, {"text_verdict": 0.45, "order": 0.55}),
+    (0.03, {"match": 1.0}),
+    (0.11, {"choose": 0.25, "one_clip": 0.6, "unseen": 0.15}),
+    (0.03, {"few_clips": 1.0}),
+)
+"""All skills but whole searches; each group with its share of the batches."""
+SEEKING: tuple[tuple[float, Group], ...] = (
+    (0.50, {"seek": 1.0}),
+    (0.22, {"verdict": 0.3, "named_verdict": 0.2, "read": 0.5}),
+    (0.10, {"copy": 0.3, "walk": 0.2, "find": 0.3, "repeat": 0.1, "box": 0.1}),
+    (0.06, {"text_verdict": 0.3, "order": 0.7}),
+    (0.01, {"match": 1.0}),
+    (0.09, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
+    (0.02, {"few_clips": 1.0}),
+)
+"""In the end: half of it whole searches, and again what was learned least."""
+SIGHT: tuple[tuple[float, Group], ...] = (
+    (0.45, {"look": 1.0}),
+    (0.15, {"read": 1.0}),
+    (0.20, {"seek": 1.0}),
+    (0.09, {"verdict": 0.4, "named_verdict": 0.3, "one_clip": 0.3}),
+    (0.09, {"copy": 0.4, "walk": 0.2, "repeat": 0.1, "find": 0.1, "order": 0.1, "box": 0.1}),
+    (0.02, {"match": 0.5, "choose": 0.5}),
+)
+"""With the vision tower, for small print: nearly half of it closer looks, all pictures new."""
+REHEARSED: tuple[tuple[float, Group], ...] = (
+    (0.40, {"seek": 1.0}),
+    (0.36, {"look": 0.45, "read": 0.35, "verdict": 0.1, "named_verdict": 0.1}),
+    (0.09, {"copy": 0.4, "walk": 0.2, "find": 0.3, "box": 0.1}),
+    (0.05, {"text_verdict": 0.3, "order": 0.7}),
+    (0.10, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
+)
+"""While demonstrations are learned: what they hold little of, above all small print that is always new."""
+
+
+def random_exchange(
+    group: Group, rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator
+) -> Exchange:
+    """Draw a skill of the group by its share and make one exchange of it."""
+    skills, shares = zip(*group.items(), strict=True)
+    return SKILLS[skills[rng.choice(len(skills), p=shares)]](rng, scenes, lengths)
+
+
+def random_group(groups: Sequence[tuple[float, Group]], rng: np.random.Generator) -> Group:
+    """Draw the group of a batch by its share."""
+    shares, drawn = zip(*groups, strict=True)
+    return drawn[rng.choice(len(drawn), p=shares)]

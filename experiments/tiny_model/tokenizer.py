@@ -1,0 +1,112 @@
+"""The tiny model's tokenizer: bytes, plus one token for each word of the world and each piece of a tool call.
+
+Three choices decided whether small models learned to copy (measured in a prototype): two-digit numbers are one token,
+a word is the same token wherever it stands, and the space is a token of its own. A colour with its shape is one token
+as well, so that a name is copied whole: a model whose names were two joined the halves of two names. Any text survives
+a round trip.
+"""
+
+import re
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from trl.chat_template_utils import qwen3_template
+
+from vt_env.prompts import option_letter, system_text
+from vt_env.tools.builtin import tools_for
+from vt_env.world.vocabulary import ADJECTIVES, COLOURS, HEIGHTS, NAMES, NOUNS, SHAPES, SIDES, VERBS
+
+IMAGE_TOKEN = "<|image_pad|>"
+SPECIAL_TOKENS = (
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", IMAGE_TOKEN, "<|video_pad|>",
+)  # fmt: skip
+MARKS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<answer>", "</answer>")
+JSON_PIECES = ('{"name": "', '", "arguments": {', '"}}', "}}", '", ')
+SENTENCES = (
+    "what number is beside the", "what is the code of", "what number is on screen when the narrator says",
+    "how many times is the shown", "in which order are these shown", "when is the shown",
+    "what is the small number on the", "which of these is never shown",
+    "nobody knows the code of", "look at now", "Question", "Video long Left calls frames Answer now",
+    "Frames at Crop at No match subtitles Nothing to see Error Malformed Tools yes near no none count order",
+    "user assistant system tool", "Seen Asked Copy Find What is shown Is it Note Next Go on",
+)  # fmt: skip
+THINGS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
+"""What a name can be of: colour and shape."""
+TOKENIZER_SIZE = 704
+"""Rows of the embedding: the vocabulary, padded to a multiple of 64."""
+
+CHAT_TEMPLATE = (
+    "{%- if messages[0].role == 'system' or tools %}"
+    "{{- '<|im_start|>system\\n' }}"
+    "{%- if messages[0].role == 'system' %}"
+    "{%- if messages[0].content is string %}{{- messages[0].content }}"
+    "{%- else %}{%- for block in messages[0].content %}{{- block.text }}{%- endfor %}{%- endif %}"
+    "{%- endif %}"
+    "{%- if tools %}{{- '\\nTools:' }}{%- for tool in tools %}"
+    "{{- '\\n' + tool.function.name + '(' + (tool.function.parameters.properties | join(', ')) + ')' }}"
+    "{%- endfor %}{%- endif %}"
+    "{{- '<|im_end|>\\n' }}"
+    "{%- endif %}"
+    "{%- macro blocks(content) %}"
+    "{%- if content is string %}{{- content }}"
+    "{%- else %}{%- for block in content %}"
+    "{%- if block.type == 'image' %}{{- '<|vision_start|><|image_pad|><|vision_end|>' }}"
+    "{%- else %}{{- block.text }}{%- endif %}"
+    "{%- endfor %}{%- endif %}"
+    "{%- endmacro %}"
+    "{%- for message in messages %}"
+    "{%- if message.role == 'user' %}{{- '<|im_start|>user\\n' + blocks(message.content) + '<|im_end|>\\n' }}"
+    "{%- elif message.role == 'tool' %}"
+    "{{- '<|im_start|>user\\n<tool_response>\\n' + blocks(message.content) + '\\n</tool_response><|im_end|>\\n' }}"
+    "{%- elif message.role == 'assistant' %}"
+    "{{- '<|im_start|>assistant\\n' }}{%- generation %}"
+    "{%- set text = blocks(message.content or '') %}{{- text }}"
+    "{%- for call in message.tool_calls or [] %}"
+    "{%- set function = call.function or call %}"
+    "{%- if text or not loop.first %}{{- '\\n' }}{%- endif %}"
+    '{{- \'<tool_call>\\n{"name": "\' + function.name + \'", "arguments": \' }}'
+    "{%- if function.arguments is string %}{{- function.arguments }}"
+    "{%- else %}{{- function.arguments | tojson }}{%- endif %}"
+    "{{- '}\\n</tool_call>' }}"
+    "{%- endfor %}"
+    "{{- '<|im_end|>' }}{%- endgeneration %}{{- '\\n' }}"
+    "{%- endif %}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+"""Qwen's conversation form with a one-line signature a tool, which costs tens of tokens where JSON costs hundreds."""
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Build the tokenizer; the same on every machine."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL_TOKENS])
+    core.add_tokens([AddedToken(text, normalized=False) for text in _pieces()])
+    assert core.get_vocab_size() <= TOKENIZER_SIZE, core.get_vocab_size()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.response_template = qwen3_template
+    return tokenizer
+
+
+def _pieces() -> list[str]:
+    """Every piece of text that is one token, in alphabetical order so that the ids do not depend on who wrote what."""
+    tools = [*tools_for("frames", "default"), *tools_for("captions", "default")]
+    parameters = {parameter.name for tool in tools for parameter in tool.parameters}
+    keys = {f'"{name}": "' for name in parameters} | {f'"{name}": ' for name in parameters}
+    words = re.findall(r"[A-Za-z]+", " ".join((system_text(), *SENTENCES)))
+    numbers = {f"{n:02d}" for n in range(100)} | {f"{n:02d}:" for n in range(60)}
+    labels = {f"#{rank}" for rank in range(1, 10)} | {f"{option_letter(idx)}." for idx in range(4)}
+    things = {" ".join(thing) for thing in THINGS}
+    world = {*COLOURS, *SHAPES, *SIDES, *HEIGHTS, *NAMES, *ADJECTIVES, *NOUNS, *VERBS}
+    names = {tool.name for tool in tools} | parameters
+    pieces = {*MARKS, *JSON_PIECES, *keys, *names, *words, *numbers, *labels, *things, *world}
+    return sorted(piece for piece in pieces if len(piece) > 1)

@@ -1,0 +1,1 @@
+"""Commands that train: `pretrain`, `sft`, `grpo`, `rft`, and what they share."""

@@ -1,0 +1,290 @@
+"""What SFT and GRPO share: their settings, loading and saving a model, finding the last checkpoint.
+
+Every function works in one process and in each of several that `accelerate launch` started; the first process alone
+writes. Transformers and torch are imported where they are used, so that `--help` does not wait for them.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.runs.run_dir import HOW_ONLY, Run, open_run
+from experiments.settings.library import LibraryConfig
+from experiments.settings.models import checkpoint_hash
+from vt_env.errors import ConfigError
+from vt_env.integrations.trl import prepare_processor
+from vt_env.media.cache.build_once import content_hash
+from vt_env.task_sources import TASKS_FILE, TaskSet
+
+MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
+"""Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""
+
+Tracker = Literal["tensorboard", "wandb", "trackio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig(LibraryConfig):
+    """What every training is told."""
+
+    model: str
+    """Checkpoint folder or hub name to start from."""
+    tasks: str = "world"
+    """Name, folder or JSONL file of tasks."""
+    split: str = "train"
+    """Split of the tasks. What is trained on must not be evaluated on."""
+    tools: Literal["default", "paper", "none"] = "default"
+    """The tools that the model is offered; `none` for one that answers at once."""
+    lr: float
+    """Peak learning rate."""
+    max_grad_norm: float = 1.0
+    """Gradients are scaled down to this norm."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    freeze_vision: bool = True
+    """Leave the vision tower and what joins it to the language model as they are."""
+    lora: int | None = None
+    """Rank of LoRA adapters on all linear layers, merged at the end; by default all weights are trained."""
+    lora_alpha: int | None = None
+    """Scale of the adapters; by default twice their rank."""
+    save_steps: int
+    """Steps between checkpoints."""
+    threads: int = 2
+    """CPU threads of PyTorch."""
+    report_to: tuple[Tracker, ...] = field(default=("tensorboard",), metadata=HOW_ONLY)
+    """Where curves go besides `metrics.jsonl`; without a value nowhere."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora is not None and self.lora < 1:
+            raise ConfigError(f"lora={self.lora}: need a rank of 1 or more, or none at all")
+        if self.lora is None and self.lora_alpha is not None:
+            raise ConfigError(f"lora_alpha={self.lora_alpha} without lora: give --lora RANK too")
+        if self.lora_alpha is not None and self.lora_alpha < 1:
+            raise ConfigError(f"lora_alpha={self.lora_alpha}: need 1 or more, or none at all")
+        if self.save_steps < 1 or self.threads < 1 or not self.lr > 0:
+            got = f"save_steps={self.save_steps}, threads={self.threads}, lr={self.lr}"
+            raise ConfigError(f"{got}: need 1 or more, and a rate above 0")
+
+
+def process_index() -> int:
+    """Return the place of this process among those that were launched together, 0 for the only one."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """Tell whether this process writes: it is the only one, or the first of those that were launched together."""
+    return process_index() == 0
+
+
+def process_count() -> int:
+    """Count the processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def draw_tasks(tasks: TaskSet, limit: int | None, seed: int) -> TaskSet:
+    """Draw so many tasks, all of them in their order without a limit; the first ones would be of a few videos alone."""
+    return tasks if limit is None else tasks.shuffle(np.random.default_rng(seed)).head(limit)
+
+
+@contextmanager
+def open_training(
+    path: Path, kind: str, config: TrainerConfig, trajectories: Sequence[Path] = ()
+) -> Iterator[Run | None]:
+    """Open a run directory, as `experiments.runs.run_dir.open_run`, in the first process; the others get `None`.
+
+    The model, the tasks and the trajectories that lie on this disk are part of what the run is, with their contents.
+
+    Raises:
+        ConfigError: The directory belongs to a run with another configuration or with other files, or another process
+            uses it.
+    """
+    if not is_first_process():
+        yield None
+        return
+    tasks = Path(config.tasks, TASKS_FILE) if Path(config.tasks).is_dir() else Path(config.tasks)
+    hashes = {
+        "model": checkpoint_hash(config.model),
+        "tasks": content_hash(tasks) if tasks.is_file() else None,
+        "trajectories": [content_hash(it) if it.exists() else None for it in trajectories],
+    }
+    with open_run(path, kind, config, {"hashes": hashes}) as run:
+        if (path / MODEL_FOLDER).exists():
+            print(f"{path / MODEL_FOLDER}: finished already")
+        yield run
+
+
+def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tuple[Any, Any]:
+    """Load a checkpoint and its processor, made ready for tools.
+
+    Args:
+        path: A checkpoint folder or hub name.
+        freeze_vision: Leave the vision tower and what joins it to the language model as they are.
+        dtype: Of the weights; `auto` takes the checkpoint's own.
+
+    Raises:
+        ConfigError: There is no such checkpoint folder, its processor cannot call tools, it is no vision-language
+            model, or its weights are not those of its own configuration.
+    """
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    # A name on the hub has one slash.
+    is_folder = path.startswith((".", "/")) or path.count("/") > 1
+    if is_folder and not Path(path, "config.json").is_file():
+        raise ConfigError(
+            f"model={path!r}: no config.json there; give a checkpoint's folder (vt-env sft) or a hub name"
+        )
+    try:
+        processor = prepare_processor(AutoProcessor.from_pretrained(path))
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"model={path!r}: no vision-language checkpoint ({_first_line(error)}); take Qwen2.5-VL or Qwen3-VL"
+        ) from error
+    wrong = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
+    if wrong:
+        raise ConfigError(
+            f"model={path!r}: its weights are of another architecture than its config.json: {len(wrong)} of "
+            f"{type(model).__name__} are missing or of another size, such as {sorted(wrong)[0]}"
+        )
+    if freeze_vision:
+        _vision_tower(model).requires_grad_(requires_grad=False)
+    return model, processor
+
+
+def trained_dtype(config: TrainerConfig) -> str:
+    """Return the type that weights are trained in, `auto` for the checkpoint's own.
+
+    In bf16 steps of 1e-6 are rounded away, so weights that are trained are held in fp32 and computed with in bf16, as
+    TRL's own default has it. Frozen weights under adapters keep their type; where accelerate spreads weights over GPUs,
+    FSDP2 and ZeRO-3 are to hold the trained ones in fp32 themselves (not run by us).
+    """
+    import torch
+
+    spread = any(os.environ.get(name, "") == "true" for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"))
+    return "auto" if torch.cuda.is_available() and (config.lora is not None or spread) else "float32"
+
+
+def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -> None:
+    """Train, from the newest whole checkpoint of the run if there is one.
+
+    Adapters, and weights that are spread over processes, are saved by their own names, which transformers finds.
+
+    Args:
+        trainer: A trainer of transformers or TRL.
+        config: Of the run.
+        out: The run directory.
+    """
+    from accelerate import DistributedType
+
+    checkpoint = last_checkpoint(out)
+    spread = (DistributedType.FSDP, DistributedType.DEEPSPEED)
+    if checkpoint is not None and config.lora is None and trainer.accelerator.distributed_type not in spread:
+        restore_weights(trainer.model, checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def restore_weights(model: Any, checkpoint: str) -> None:
+    """Load a checkpoint of a trainer into the model that it was saved from, before training is resumed.
+
+    Transformers (5.19) restores a model by the names that its weights have in memory, and skips those that it does not
+    find; on disk Qwen2.5-VL's have other names, so a resumed run would go on with the weights it began with. Here they
+    are read as any checkpoint is.
+    """
+    from transformers import AutoModelForImageTextToText
+
+    saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype)
+    own = model.state_dict()
+    # Pretraining puts stored features in the tower's place: its checkpoints hold no tower, so none is read.
+    model.load_state_dict({name: value for name, value in saved.state_dict().items() if name in own})
+
+
+def lora_config(config: TrainerConfig) -> Any:
+    """Return the `peft.LoraConfig` of a run; `None` where all weights are trained."""
+    if config.lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=config.lora,
+        lora_alpha=config.lora_alpha or 2 * config.lora,
+        target_modules="all-linear",
+        exclude_modules=r".*visual.*" if config.freeze_vision else None,
+        task_type="CAUSAL_LM",
+    )
+
+
+def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
+    """Save a trainer's model and processor as the run's result, whole or not at all; LoRA adapters are merged.
+
+    To be called in every process, since weights may be spread over them.
+    """
+    draft = out / f".{MODEL_FOLDER}.part"
+    if is_first_process():
+        shutil.rmtree(draft, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(draft))
+    if is_first_process():
+        if config.lora is not None:
+            _merge_adapters(config, draft)
+        # The trainer's own settings are in the run directory already.
+        (draft / "training_args.bin").unlink(missing_ok=True)
+        trainer.processing_class.save_pretrained(draft)
+        os.replace(draft, out / MODEL_FOLDER)
+    trainer.accelerator.wait_for_everyone()
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """Return the newest whole checkpoint of a run."""
+    return newest_checkpoint(out / CHECKPOINTS_FOLDER)
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """Return the newest whole checkpoint in a folder; the trainer's state is the last file that is written of one."""
+    whole = [it.parent for it in folder.glob("checkpoint-*/trainer_state.json") if _is_json(it)]
+    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _vision_tower(model: Any) -> Any:
+    tower = getattr(model.base_model, "visual", None)
+    if tower is None:
+        raise ConfigError(
+            f"{type(model).__name__} has no vision tower named `visual`: take Qwen2.5-VL or Qwen3-VL, or give "
+            "--no-freeze-vision"
+        )
+    return tower
+
+
+def _merge_adapters(config: TrainerConfig, folder: Path) -> None:
+    """Put adapters that were saved in a folder into the model they were trained on, in the same folder."""
+    from peft import PeftModel
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    # Under ZeRO-3 weights are loaded by all processes together, and this one is alone.
+    unset_hf_deepspeed_config()
+    model, _ = load_model(config.model, freeze_vision=False, dtype=trained_dtype(config))
+    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    shutil.rmtree(folder)
+    merged.save_pretrained(folder)
+
+
+def _is_json(path: Path) -> bool:
+    # A process that is killed while it writes leaves half a file.
+    try:
+        json.loads(path.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

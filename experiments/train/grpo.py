@@ -1,0 +1,201 @@
+"""Train a model on rewards: `vt-env grpo --model runs/sft/model --out runs/grpo`.
+
+TRL's GRPO, sampling with vLLM in the same process or from a server; an extension, since the paper trains without
+reinforcement learning. Interrupted, it goes on from its last checkpoint. Every step writes its rollouts to the run's
+journal, and rewards, reward terms, seconds by phase and the difference between the sampler's and the trainer's
+log-probabilities to its metrics; where that is too large the run stops (`vt_env.integrations.trl.vllm_repairs`).
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from agents.backends.vllm_generate import CPU_SETTINGS
+from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
+from experiments.train.callbacks import add_callbacks, check_trackers, stop_without_variance, trackers_of
+from experiments.train.common import (
+    CHECKPOINTS_FOLDER,
+    MODEL_FOLDER,
+    draw_tasks,
+    load_model,
+    lora_config,
+    open_training,
+    process_count,
+    process_index,
+    save_trained,
+    train_from_last_checkpoint,
+    trained_dtype,
+)
+from experiments.train.grpo_config import PRESETS, GRPORun
+from experiments.train.grpo_metrics import SHOWN, step_record
+from experiments.train.grpo_rollout_journal import RolloutJournal
+from experiments.train.grpo_step_times import PhaseClock, time_environment, time_trainer
+from experiments.train.mixed_outcome_tasks import undecided_tasks
+from vt_env.config import resolve_budget
+from vt_env.errors import ConfigError
+from vt_env.integrations.trl import (
+    CPU_ENGINE_SETTINGS,
+    Recorder,
+    count_silent_groups,
+    cut_passes_to_length,
+    drop_rollouts_without_advantage,
+    engine_settings,
+    environment_class,
+    patch_vllm_colocate,
+    reward_functions,
+    run_tools_side_by_side,
+    training_rows,
+)
+from vt_env.integrations.trl.sampler_errors import name_lost_sampler, sampler_needed
+from vt_env.task_sources import load_tasks
+
+__all__ = ["PRESETS", "GRPORun", "build_trainer", "main"]
+
+
+def main(config: GRPORun) -> Path:
+    """Train, or go on training.
+
+    Returns:
+        The run directory; the model is its `model` folder.
+
+    Raises:
+        ConfigError: The configuration is impossible, or the directory belongs to another run.
+        DataError: The tasks cannot be read.
+        SamplingMismatch: The sampler and the trainer do not agree on what was sampled.
+        SamplerLost: vLLM died.
+        TrainingStopped: The loss is no number, or no rewards differ.
+    """
+    with open_training(config.out, "grpo", config) as run:
+        if (config.out / MODEL_FOLDER).exists():
+            return config.out
+        trainer, clock = build_trainer(config, RolloutJournal(run, config.rollouts))
+        add_callbacks(trainer, run, lambda step, logs: step_record(step, logs, clock, config), SHOWN, config.out)
+        stop_without_variance(trainer)
+        train_from_last_checkpoint(trainer, config, config.out)
+        save_trained(trainer, config, config.out)
+    return config.out
+
+
+def build_trainer(config: GRPORun, record: Recorder | None = None) -> tuple[Any, PhaseClock]:
+    """Build the trainer, its sampler patched and watched, and the clock of its phases.
+
+    Args:
+        config: What is trained, and how.
+        record: Is given the rollouts of each step.
+
+    Raises:
+        ConfigError: Something does not fit together; see `main`.
+    """
+    for name, value in {**CPU_SETTINGS, "TRL_EXPERIMENTAL_SILENCE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}.items():
+        os.environ.setdefault(name, value)
+    import torch
+    from trl import GRPOTrainer
+
+    check_trackers(config.report_to)
+    config.check_processes(process_count())
+    torch.set_num_threads(config.threads)
+    clock = PhaseClock()
+    tasks = load_tasks(config.tasks, config.split)
+    tasks = undecided_tasks(tasks, config.played) if config.played else tasks
+    tasks = draw_tasks(tasks, config.limit, config.seed)
+    library = config.open_library()
+    environment = environment_class(
+        tasks, budget=config.budget, tools=config.tools, media=config.media, library=library
+    )
+    time_environment(environment, clock)
+    model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
+    check_fit(config, environment, processor)
+    images = {"image": resolve_budget(config.budget).max_frames, "video": 0}
+    settings = {} if torch.cuda.is_available() else CPU_ENGINE_SETTINGS
+    sampler = f"vllm_mode={config.vllm_mode}, {config.server_url}" if config.vllm_mode == "server" else "vllm"
+    # Processes that drew alike would write the same replies to the question that they share.
+    seed = config.seed + process_index()
+    with engine_settings(seed=seed, limit_mm_per_prompt=images, **settings), sampler_needed(sampler):
+        trainer = GRPOTrainer(
+            model=model,
+            processing_class=processor,
+            environment_factory=environment,
+            train_dataset=training_rows(environment, config.prompts_per_step),
+            reward_funcs=reward_functions(config.rewards, record),
+            args=grpo_arguments(config),
+            peft_config=lora_config(config),
+        )
+    patch_vllm_colocate(trainer)
+    name_lost_sampler(trainer)
+    run_tools_side_by_side(trainer, config.tool_threads)
+    count_silent_groups(trainer)
+    if config.drop_groups:
+        drop_rollouts_without_advantage(trainer)
+    cut_passes_to_length(trainer)
+    time_trainer(trainer, clock)
+    return trainer, clock
+
+
+def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
+    """Refuse frames and lengths that do not fit the model.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    check_frame_size(processor, config.media.frame_px)
+    budget = resolve_budget(config.budget)
+    measured = measure_tokens(processor, environment._tasks, budget, config.media.frame_px, config.tools)
+    check_token_budget(measured, config.max_completion_length, config.context_tokens)
+    longest = measured.prompt + config.max_completion_length
+    if config.vllm_mode == "server" and longest > config.context_tokens:
+        # Beside the sampler TRL (1.16) takes a look back that does not fit; of a server it knows no length.
+        raise ConfigError(
+            f"context_tokens={config.context_tokens} with vllm_mode=server: prompts of {measured.prompt} tokens and "
+            f"max_completion_length={config.max_completion_length} may send {longest}, which the server refuses; "
+            "lower max_completion_length, or raise this and the server's --max-model-len"
+        )
+
+
+def grpo_arguments(config: GRPORun) -> Any:
+    """Make the `trl.GRPOConfig` of a run."""
+    import torch
+    from trl import GRPOConfig
+
+    on_gpu = torch.cuda.is_available()
+    passes = config.rollouts // (config.micro_batch * process_count())
+    return GRPOConfig(
+        output_dir=str(config.out / CHECKPOINTS_FOLDER),
+        max_steps=config.steps,
+        num_generations=config.group_size,
+        per_device_train_batch_size=config.micro_batch,
+        gradient_accumulation_steps=passes,
+        steps_per_generation=passes,
+        num_iterations=config.num_iterations,
+        learning_rate=config.lr,
+        lr_scheduler_type=config.lr_schedule,
+        max_grad_norm=config.max_grad_norm,
+        temperature=config.temperature,
+        beta=config.beta,
+        epsilon=config.epsilon,
+        epsilon_high=config.upper_clip,
+        delta=config.delta,
+        loss_type=config.loss_type,
+        scale_rewards=config.scale_rewards,
+        mask_truncated_completions=config.mask_truncated,
+        max_completion_length=config.max_completion_length,
+        max_tool_calling_iterations=resolve_budget(config.budget).max_calls + 1,
+        use_vllm=True,
+        vllm_mode=config.vllm_mode,
+        vllm_server_base_url=config.server_url if config.vllm_mode == "server" else None,
+        vllm_server_timeout=config.server_timeout_s,
+        vllm_max_model_length=config.context_tokens,
+        vllm_gpu_memory_utilization=config.gpu_memory_utilization,
+        vllm_enable_sleep_mode=config.sleep,
+        # The default multiplies ratios over a whole conversation and drops long ones.
+        vllm_importance_sampling_mode="token_truncate",
+        seed=config.seed,
+        bf16=on_gpu,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=on_gpu,
+        save_steps=config.save_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        log_multimodal=False,
+        report_to=trackers_of(config.report_to, config.out),
+    )

@@ -1,0 +1,48 @@
+"""The rollouts that a policy is trained on, one a line of `journal.jsonl`: what it did, and what it was paid for that.
+
+`vt-env grpo --played RUN` reads it, and so does `vt_env.episode.trajectory.read_trajectories`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from experiments.runs.run_dir import JOURNAL, Run
+from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
+
+POLICY = "grpo"
+
+
+class RolloutJournal:
+    """Writes the rollouts of each step of GRPO, of all processes, to the journal of a run.
+
+    Rollouts are numbered through: `Trajectory.sample` is the steps done before, times the rollouts of a step, plus the
+    place among those of this step. Rollouts of steps that a killed run has to do again are taken out first.
+
+    Args:
+        run: Where the journal is; `None` in all processes but the first.
+        rollouts_per_step: Over all processes.
+    """
+
+    def __init__(self, run: Run | None, rollouts_per_step: int) -> None:
+        self._run = run
+        self._rollouts_per_step = rollouts_per_step
+        self._is_begun = False
+
+    def __call__(self, step: int, trajectories: Sequence[Trajectory]) -> None:
+        """Write what was rolled out after `step` updates; to be called in every process."""
+        from accelerate.utils import gather_object
+
+        gathered: list[Trajectory] = gather_object(list(trajectories))
+        if self._run is None:
+            return
+        first = step * self._rollouts_per_step
+        if not self._is_begun:
+            self._drop_from(self._run, first)
+            self._is_begun = True
+        for place, trajectory in enumerate(gathered):
+            self._run.journal_line(replace(trajectory, policy=POLICY, sample=first + place).to_json())
+
+    def _drop_from(self, run: Run, first: int) -> None:
+        journal = run.path / JOURNAL
+        if journal.exists():
+            write_trajectories(journal, (it for it in read_trajectories(journal) if it.sample < first))

@@ -1,0 +1,124 @@
+"""The tiny base model's skills as rows, rows of several kinds side by side, and the order in which they come."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+
+from experiments.tiny_model.batches import Exchanges, messages
+from experiments.tiny_model.scene_pictures import Picture
+from experiments.tiny_model.stage_mixtures import REHEARSED
+from experiments.train.sft_rows import FRAME_LENGTH, Row, Rows
+from vt_env.episode.messages import Message
+
+
+class SkillRows:
+    """Exchanges of the base model's skills, from a seed of their own.
+
+    Args:
+        seed: Decides all of them.
+        count: Number of rows.
+    """
+
+    def __init__(self, seed: int, count: int) -> None:
+        self._exchanges = Exchanges(seed, batches=count, batch_size=1, groups=REHEARSED)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._exchanges)
+
+    def __getitem__(self, number: int) -> Row:
+        """Make a row, painting its pictures."""
+        exchange = self._exchanges[number]
+        pictures = iter(exchange.pictures)
+        return Row(tuple(_painted(message, pictures) for message in messages(exchange)))
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        exchanges = (self._exchanges[number] for number in range(len(self)))
+        return [
+            sum(len(it.request) + len(it.reply) for it in exchange.rounds) + FRAME_LENGTH * len(exchange.pictures)
+            for exchange in exchanges
+        ]
+
+
+def _painted(message: Message, pictures: Iterator[Picture]) -> Message:
+    """Put pictures in the places that a message has for them."""
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    return {
+        **message,
+        "content": [{**it, "image": next(pictures).paint()} if it["type"] == "image" else it for it in content],
+    }
+
+
+class RepeatedRows:
+    """Rows that come several times each.
+
+    Args:
+        rows: What comes.
+        times: How often each of them, 0 or more; of 2.3 the third time is drawn.
+        rng: Draws whether what is less than once more comes.
+    """
+
+    def __init__(self, rows: Rows, times: Sequence[float], rng: np.random.Generator) -> None:
+        whole = np.floor(times)
+        drawn = rng.random(len(whole)) < np.asarray(times) - whole
+        self._rows = rows
+        self._numbers: list[int] = np.repeat(np.arange(len(rows)), (whole + drawn).astype(int)).tolist()
+
+    def __len__(self) -> int:
+        """Number of rows, each counted as often as it comes."""
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> Row:
+        """Build a row."""
+        return self._rows[self._numbers[number]]
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        lengths = self._rows.lengths()
+        return [lengths[number] for number in self._numbers]
+
+
+class MixedRows:
+    """Rows of several kinds, one kind after the other."""
+
+    def __init__(self, *parts: Rows) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, number: int) -> Row:
+        """Build a row."""
+        for part in self._parts:
+            if number < len(part):
+                return part[number]
+            number -= len(part)
+        raise IndexError("row number past the end")
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        return list(chain.from_iterable(part.lengths() for part in self._parts))
+
+
+POOL_BATCHES = 50
+"""Batches that are sorted together: more would pad less and mix less."""
+
+
+def order_of_rows(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[int]:
+    """Put rows of like length into one batch, and the batches in random order.
+
+    The sampler of transformers leaves the batches of a pool sorted, the longest first. Then a small model learns long
+    conversations and forgets them again, pool after pool.
+    """
+    drawn = rng.permutation(len(lengths))
+    pools = np.split(drawn, range(POOL_BATCHES * batch_size, len(drawn), POOL_BATCHES * batch_size))
+    in_pools = np.concatenate([pool[np.argsort(np.array(lengths)[pool], kind="stable")] for pool in pools])
+    batches = np.split(in_pools, range(batch_size, len(in_pools), batch_size))
+    # A batch that is not full comes last, or those after it would straddle two.
+    order = [*rng.permutation(len(batches) - 1), len(batches) - 1]
+    return [int(row) for place in order for row in batches[place]]

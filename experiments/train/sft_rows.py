@@ -1,0 +1,285 @@
+"""From trajectories to training batches: the token ids that GRPO would see, with labels on what the policy wrote alone.
+
+Rows are conversations with their pictures and are built when they are asked for: a trajectory names its frames, and
+pictures inside Arrow tables lose their way (trl 1.16 reads a text block as an image if the table added the key). Ids
+are concatenated as in GRPO (`agents.language.token_policy.ChatTokens`), never rendered as a whole, so no template can
+attribute a token to the wrong side.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from agents.base import Conversation, Message
+from agents.language.token_policy import ChatTokens, images_of
+from synth.dataset import read_dataset
+from vt_env.episode.trajectory import Trajectory, read_trajectories
+from vt_env.errors import DataError
+from vt_env.prompts import left_text, system_text
+from vt_env.protocols import Library
+from vt_env.task_sources import TaskSet
+from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReason
+
+UNNAMED = "(not named)"
+"""Stands for the family of questions that have none."""
+IGNORED = -100
+"""Label of a token that is not trained on."""
+_SAME_S = 1e-3
+"""How far times may lie apart that are the same frame's."""
+FRAME_LENGTH = 64
+"""What a frame adds to the length of a row, in characters; rough, since lengths only sort rows into batches."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """A conversation to learn from."""
+
+    messages: tuple[Message, ...]
+    """Opening turns, then the model's turns and tool results in turn; the model's text holds its calls as written."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """JSON schemas of the tools offered; none for a plain question."""
+
+
+class Rows(Protocol):
+    """Rows that are built when they are asked for."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def __getitem__(self, number: int) -> Row:
+        """Build a row."""
+        ...
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters, without building any."""
+        ...
+
+
+class TrajectoryRows:
+    """Trajectories as rows; those that cannot be learned from are left out and counted.
+
+    What can be learned from ends in an answer and holds no malformed turn: GRPO ends a conversation at one, so no model
+    ever sees what follows.
+
+    Args:
+        trajectories: What to learn from.
+        tasks: Hold the videos of all of them.
+        library: Opens the videos, with frames as large as those that were shown.
+        tools: The tools that the model is offered, as in `vt_env.tools.builtin.tools_for`.
+
+    Raises:
+        DataError: A trajectory's task is not among the tasks, or it calls a tool that is not offered.
+    """
+
+    def __init__(
+        self, trajectories: Sequence[Trajectory], tasks: TaskSet, library: Library, tools: ToolChoice = "default"
+    ) -> None:
+        self._trajectories = [
+            it for it in trajectories if it.stop is StopReason.ANSWERED and "malformed" not in it.errors
+        ]
+        self._tasks = {task.item.task_id: task for task in tasks}
+        self._library = library
+        self._tools = tools
+        self.left_out = len(trajectories) - len(self._trajectories)
+        """Trajectories that cannot be learned from."""
+        self.right = sum(bool(it.correct) for it in self._trajectories)
+        """Rows whose answer is right."""
+        for it in self._trajectories:
+            if it.task_id not in self._tasks:
+                raise DataError(
+                    f"trajectory of task {it.task_id!r}: not among the tasks; give the tasks it was made from"
+                )
+            self._check_calls(it)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._trajectories)
+
+    def __getitem__(self, number: int) -> Row:
+        """Build a row, reading its frames.
+
+        Raises:
+            DataError: The video cannot be read, or its frames are stored at another size or rate.
+        """
+        trajectory = self._trajectories[number]
+        opening = Observation(
+            trajectory.prompt_text, trajectory.remaining, self._frames(trajectory, trajectory.prompt_frames)
+        )
+        *turns, last = trajectory.turns
+        results = [
+            Observation(turn.observation_text, trajectory.remaining, self._frames(trajectory, turn.frames))
+            for turn in turns
+        ]
+        conversation = Conversation(0, [opening, *results], [turn.text for turn in turns])
+        answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
+        return Row((*conversation.messages(system_text()), answer), self._schemas(trajectory))
+
+    def weights(self, of_families: Mapping[str, float]) -> list[float]:
+        """Return the weight of each row by its question family, 1 where that is not named.
+
+        Raises:
+            DataError: No row is of a family that is named, or all weights are 0.
+        """
+        families = [it.family or UNNAMED for it in self._trajectories]
+        allowed = ", ".join(sorted(set(families)))
+        for family in of_families:
+            if family not in families:
+                raise DataError(f"weights {family!r}: no trajectory is of that family; give one of {allowed}")
+        weights = [of_families.get(family, 1.0) for family in families]
+        if not any(weights):
+            raise DataError("the weights of all trajectories are 0: give one family a weight above 0")
+        return weights
+
+    def lengths(self) -> list[int]:
+        """Say roughly how long each row is, in characters."""
+        return [
+            len(it.prompt_text)
+            + sum(len(turn.text) + len(turn.observation_text) for turn in it.turns)
+            + FRAME_LENGTH * len(it.frames)
+            for it in self._trajectories
+        ]
+
+    def check_frame_size(self, frame_px: int) -> None:
+        """Refuse trajectories whose frames are of another size than those that are stored.
+
+        Raises:
+            DataError: They are.
+        """
+        others = (ref for it in self._trajectories for ref in it.frames if ref.box is None and ref.frame_px != frame_px)
+        if (first := next(others, None)) is not None:
+            raise DataError(
+                f"trajectories show frames of {first.frame_px} px, media.frame_px={frame_px} are stored: give "
+                f"--media.frame-px {first.frame_px}, or write them with {frame_px}"
+            )
+
+    def _check_calls(self, trajectory: Trajectory) -> None:
+        offered = {schema["function"]["name"] for schema in self._schemas(trajectory)}
+        for turn in trajectory.turns:
+            # A call of a tool that never was is a mistake that is shown with the answer to it.
+            if turn.call is not None and turn.error is None and turn.call.name not in offered:
+                raise DataError(
+                    f"trajectory of task {trajectory.task_id!r} calls {turn.call.name}, which --tools {self._tools} "
+                    f"does not offer ({', '.join(sorted(offered)) or 'nothing'}); give the tools it was written with"
+                )
+
+    def _schemas(self, trajectory: Trajectory) -> tuple[dict[str, Any], ...]:
+        # Policies that must answer at once are offered no tool: `agents.language.one_turn.OneTurnPolicy`, and the
+        # confidence gate at first.
+        if trajectory.prompt_text.endswith(left_text(Remaining(0, 0), trajectory.perception)):
+            return ()
+        return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
+
+    def _frames(self, trajectory: Trajectory, refs: Sequence[FrameRef]) -> FrameBatch | None:
+        if not refs:
+            return None
+        task = self._tasks[trajectory.task_id]
+        task.prepare(task.item.video)
+        video = self._library.open(task.item.video)
+        first = refs[0]
+        # All frames of one result share a box, and a box shows one frame.
+        frames = (
+            video.frames_at([ref.time_s for ref in refs]) if first.box is None else video.crop(first.time_s, first.box)
+        )
+        if frames.data.shape[:2] != (len(refs), first.frame_px):
+            raise DataError(
+                f"video {trajectory.video_handle}: {len(refs)} frames of {first.frame_px} px were shown, {len(frames)} "
+                f"of {frames.data.shape[1]} px are stored; open it with media.frame_px={first.frame_px}"
+            )
+        if not np.allclose(frames.pts_s, [ref.time_s for ref in refs], rtol=0.0, atol=_SAME_S):
+            shown, stored = (
+                [round(float(it), 3) for it in times] for times in ((ref.time_s for ref in refs), frames.pts_s)
+            )
+            raise DataError(
+                f"video {trajectory.video_handle}: frames of {shown} s were shown, those of {stored} s are stored; "
+                "open it with the media.frame_rate_hz that trajectories were written with"
+            )
+        return frames
+
+
+class ConversationCollator:
+    """Turns rows into one padded batch.
+
+    Args:
+        processor: A Qwen-VL processor that can call tools; see `vt_env.integrations.trl.prepare_processor`.
+        max_length: Tokens of the longest row allowed.
+    """
+
+    def __init__(self, processor: Any, max_length: int | None = None) -> None:
+        self._processor = processor
+        self._max_length = max_length
+        self._tokens: dict[str, ChatTokens] = {}
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Build a batch, padded on the right.
+
+        Returns:
+            `input_ids`, `attention_mask` and `labels` (-100 except on the model's turns and their end tokens),
+            int64[B, T]; where a row has pictures also `mm_token_type_ids` int64[B, T] (1 on image tokens) and the image
+            processor's `pixel_values` and `image_grid_thw`.
+
+        Raises:
+            DataError: A row is longer than allowed; cut off, it would hold half a picture or no answer.
+        """
+        encoded = [self.encode(row) for row in rows]
+        longest = max(len(ids) for ids, _ in encoded)
+        if self._max_length is not None and longest > self._max_length:
+            raise DataError(
+                f"a trajectory has {longest} tokens, allowed are {self._max_length}: raise --max-length up to what the "
+                "model has positions for, lower --media.frame-px, or write trajectories with a smaller budget"
+            )
+        ids = [torch.tensor(ids) for ids, _ in encoded]
+        labels = [torch.tensor(ids).masked_fill(~torch.tensor(written), IGNORED) for ids, written in encoded]
+        pad_id = self._processor.tokenizer.pad_token_id
+        batch = {
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_id),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+            "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        }
+        images = [image for row in rows for image in images_of(row.messages)]
+        if images:
+            batch |= self._processor.image_processor(images=images, return_tensors="pt")
+            batch["mm_token_type_ids"] = (batch["input_ids"] == self._processor.image_token_id).long()
+        return batch
+
+    def encode(self, row: Row) -> tuple[list[int], list[bool]]:
+        """Return a row's token ids, and for each whether the model wrote it."""
+        tokens = self._chat_tokens(row.tools)
+        start = next(number for number, message in enumerate(row.messages) if message["role"] == "assistant")
+        ids = tokens.prompt_ids(row.messages[:start])
+        written = [False] * len(ids)
+        for message in row.messages[start:]:
+            is_reply = message["role"] == "assistant"
+            new = tokens.reply_ids(_text(message)) if is_reply else tokens.result_ids(message)
+            ids += new
+            written += [is_reply] * len(new)
+        return ids, written
+
+    def _chat_tokens(self, tools: Sequence[dict[str, Any]]) -> ChatTokens:
+        key = json.dumps(tools)
+        if key not in self._tokens:
+            self._tokens[key] = ChatTokens(self._processor, tools)
+        return self._tokens[key]
+
+
+def load_trajectories(path: Path) -> Iterator[Trajectory]:
+    """Read the trajectories of a data set's folder or of a JSONL file.
+
+    Raises:
+        DataError: There is neither, or a line is damaged.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; write trajectories with vt-env synth")
+    return read_dataset(path) if path.is_dir() else read_trajectories(path)
+
+
+def _text(message: Message) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(str(it["text"]) for it in content if it["type"] == "text")

@@ -1,0 +1,217 @@
+"""Token ids of a conversation are what TRL's GRPO would feed the same model, and both backends continue them alike."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from agents.base import Conversation
+from agents.language.one_turn import OneTurnPolicy
+from agents.language.token_policy import ChatPolicy, ChatTokens, Completion, TokenSequence, images_of
+from vt_env.episode.reply_record import ReplyEnd
+from vt_env.prompts import system_text
+from vt_env.types import FrameBatch, Observation, Remaining
+
+pytest.importorskip("transformers")
+
+SCHEMAS = [
+    {
+        "type": "function",
+        "function": {"name": name, "description": name, "parameters": {"type": "object", "properties": {}}},
+    }
+    for name in ("frame_zoom", "clip_retrieval")
+]
+
+
+@pytest.fixture(scope="module")
+def processor():
+    from experiments.tiny_model.processor import build_processor
+
+    return build_processor()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, processor):
+    from experiments.tiny_model.model import build_model
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    build_model(processor.tokenizer, seed=3).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def opening(text="Question: what number is beside the red square?") -> Observation:
+    return Observation(text, Remaining(8, 16))
+
+
+def looked(frame_count: int) -> Observation:
+    pixels = np.random.default_rng(frame_count).integers(0, 256, (frame_count, 112, 112, 3), dtype=np.uint8)
+    frames = FrameBatch(pixels, np.arange(frame_count, dtype=np.float64))
+    return Observation("Frames at 00:00.", Remaining(7, 14), frames)
+
+
+class Parrot:
+    """A generator that says what it is told and remembers what it read."""
+
+    context_tokens, max_new_tokens = 400, 20
+
+    def __init__(self, tokens, lines):
+        self.tokens, self.lines, self.read = tokens, iter(lines), []
+
+    def generate(self, sequences, seeds):
+        pairs = zip(sequences, seeds, strict=True)
+        self.read.append([(list(sequence.ids), len(sequence.images), seed) for sequence, seed in pairs])
+        line = next(self.lines)
+        return [Completion(self.tokens.reply_ids(line)) for _ in sequences]
+
+
+def texts(policy, *conversations):
+    return [reply.text for reply in policy.act(conversations)]
+
+
+def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    conversation = Conversation(0, [opening(), looked(2)], ["look at 05:20-05:40"])
+    messages = conversation.messages(system_text())
+    pieces = tokens.prompt_ids(messages[:2]) + tokens.reply_ids("look at 05:20-05:40") + tokens.result_ids(messages[-1])
+    in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
+    whole = processor.apply_chat_template(
+        messages, tools=in_order, tokenize=True, return_dict=False, add_generation_prompt=True
+    )
+    assert pieces == whole[0]
+    assert len(images_of(messages)) == 2
+
+
+def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    parrot = Parrot(tokens, ["first reply", "second reply"])
+    policy = ChatPolicy(tokens, parrot, seeds=range(6))
+    conversation = Conversation(5, [opening()])
+    conversation.replies += texts(policy, conversation)
+    assert conversation.replies == ["first reply"]
+    conversation.observations.append(looked(1))
+    assert texts(policy, conversation) == ["second reply"]
+    (first_ids, first_images, first_seed), (second_ids, second_images, second_seed) = (
+        parrot.read[0][0],
+        parrot.read[1][0],
+    )
+    assert second_ids[: len(first_ids)] == first_ids
+    assert second_ids[len(first_ids) :][: len(tokens.reply_ids("first reply"))] == tokens.reply_ids("first reply")
+    assert (first_images, second_images) == (0, 1) and first_seed != second_seed
+
+
+def test_a_conversation_that_no_longer_fits_gets_an_empty_reply_and_the_others_go_on(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), seeds=range(2))
+    too_long, short = policy.act([Conversation(0, [opening("word " * 300)]), Conversation(1, [opening()])])
+    assert (too_long.text, too_long.record.ended) == ("", ReplyEnd.CONTEXT)
+    assert (short.text, short.record.ended) == ("here", ReplyEnd.STOP)
+    assert too_long.record.prompt_tokens > 380 and too_long.record.completion_tokens == 0
+
+
+def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processor):
+    tokens = ChatTokens(processor, [])
+    parrot = Parrot(tokens, ["only reply"])
+    policy = OneTurnPolicy(ChatPolicy(tokens, parrot, seeds=[0]))
+    conversation = Conversation(0, [opening("Question: what?\nA. 1\nB. 2\nVideo 10:00 long. Left: 1 calls, 1 frames.")])
+    conversation.replies += texts(policy, conversation)
+    conversation.observations.append(opening("Error: no tool"))
+    assert texts(policy, conversation) == ["only reply"]
+    read = processor.tokenizer.decode(parrot.read[0][0][0])
+    assert len(parrot.read) == 1 and "Video 10:00 long. Left: 0 calls. Answer now.<|im_end|>" in read
+
+
+def two_turns(processor, conversation):
+    """Token sequences of one conversation after its first and its second observation."""
+    tokens = ChatTokens(processor, SCHEMAS)
+    messages = conversation.messages(system_text())
+    first = tokens.prompt_ids(messages[:2])
+    second = first + tokens.reply_ids(conversation.replies[0]) + tokens.result_ids(messages[-1])
+    return [TokenSequence(first), TokenSequence(second, images_of(messages))]
+
+
+def test_a_sampled_reply_does_not_depend_on_its_neighbours_in_the_batch(processor, checkpoint):
+    from agents.backends.transformers_generate import TransformersGenerator
+
+    model = TransformersGenerator(checkpoint, processor, max_new_tokens=8, temperature=1.0)
+    sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
+    together = model.generate(sequences, seeds=[11, 12])
+    alone = [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
+    assert [it.ids for it in together] == [it.ids for it in alone]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+    assert [it.ids for it in together] != [it.ids for it in model.generate(sequences, seeds=[13, 14])]
+
+
+def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(processor, checkpoint):
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    from agents.backends.transformers_generate import TransformersGenerator
+
+    sequence = TokenSequence(ChatTokens(processor, []).prompt_ids(Conversation(0, [opening()]).messages(system_text())))
+    (written,) = TransformersGenerator(checkpoint, processor, max_new_tokens=5, temperature=1.0).generate(
+        [sequence], [4]
+    )
+    whole = torch.tensor([sequence.ids + written.ids])
+    with torch.inference_mode():
+        logits = AutoModelForImageTextToText.from_pretrained(checkpoint).eval()(input_ids=whole).logits[0]
+    expected = torch.log_softmax(logits[len(sequence.ids) - 1 : -1], dim=-1)
+    chosen = [float(expected[number, token]) for number, token in enumerate(written.ids)]
+    np.testing.assert_allclose(written.logprobs, chosen, atol=1e-4)
+
+
+def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint_asks_for(
+    processor, checkpoint, tmp_path
+):
+    from agents.backends.transformers_generate import TransformersGenerator
+
+    shutil.copytree(checkpoint, tmp_path / "model")
+    (tmp_path / "model" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 5.0}))
+    sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
+    plain, asked = (
+        TransformersGenerator(path, processor, max_new_tokens=6).generate(sequences, seeds=[0, 0])
+        for path in (checkpoint, tmp_path / "model")
+    )
+    assert plain == asked
+
+
+def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    conversation = Conversation(3, [opening(), looked(2), looked(1)], ["first call", "second call"])
+    parrot = Parrot(tokens, ["answer"])
+    assert texts(ChatPolicy(tokens, parrot, seeds=range(4)), conversation) == ["answer"]
+    messages = conversation.messages(system_text())
+    in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
+    options = {"tokenize": True, "return_dict": False, "add_generation_prompt": True}
+    ((ids, images, _),) = parrot.read[0]
+    assert ids == processor.apply_chat_template(messages, tools=in_order, **options)[0] and images == 3
+
+
+@pytest.mark.train
+def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, checkpoint):
+    pytest.importorskip("vllm")
+    from agents.backends.transformers_generate import TransformersGenerator
+    from agents.backends.vllm_generate import EngineLimits, VllmGenerator
+
+    conversations = [Conversation(n, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
+    sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
+    seeds = [0] * len(sequences)
+    expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
+    engine = VllmGenerator(checkpoint, processor, max_new_tokens=12, limits=EngineLimits(3, context_tokens=1024))
+    assert engine.context_tokens == 1024
+    got = engine.generate(sequences, seeds)
+    assert [it.ids for it in got] == [it.ids for it in expected]
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-3)
+    assert len({tuple(it.ids) for it in expected}) > 1, "the prompts must matter"
+
+
+def test_an_unused_image_is_never_written(processor, checkpoint):
+    from agents.backends.transformers_generate import TransformersGenerator
+
+    model = TransformersGenerator(checkpoint, processor, max_new_tokens=4)
+    reply = model.generate(two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"])), seeds=[0, 0])
+    image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+    assert all(image_token not in completion.ids for completion in reply)

@@ -1,0 +1,240 @@
+"""The client of OpenAI-compatible servers: every failure is a value, every retry is counted, nothing secret is told."""
+
+import base64
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from agents.backends.chat_client import OpenAIClient
+from agents.backends.chat_wire import ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
+from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
+from agents.backends.server_limits import ServerConfig, retry_after_s
+from vt_env.episode.messages import message
+from vt_env.errors import ConfigError
+
+HELLO = ChatRequest([{"role": "user", "content": "Hello"}], max_tokens=7, temperature=0.5, seed=3)
+PATIENT = ServerConfig("http://127.0.0.1:1/v1", "fake", max_retries=2)
+KEY = "sk-do-not-tell"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.backends.chat_client._FIRST_WAIT_S", 0.01)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def in_turn(*wires: Wire) -> Callable[[Body], Wire]:
+    """Answer each request with the next of these, and every one after them with the last."""
+    left: Iterator[Wire] = iter(wires)
+    return lambda body: next(left, wires[-1])
+
+
+def ask(answer: Callable[[Body], Wire], request: ChatRequest = HELLO, config: ServerConfig = PATIENT):
+    with FakeChatServer(answer) as server, OpenAIClient(replace(config, base_url=server.base_url)) as client:
+        reply = client.complete(request)
+        assert client.used == reply.usage
+    return reply, server
+
+
+def test_a_request_and_its_reply_are_whole():
+    reply, server = ask(in_turn(completion("Good day", tokens=4)))
+    assert (reply.status, reply.text, reply.error) == (ReplyStatus.OK, "Good day", "")
+    assert reply.usage == Usage(prompt_tokens=40, completion_tokens=4, tries=1)
+    assert server.requests == [
+        {
+            "model": "fake",
+            "messages": [{"role": "user", "content": "Hello"}],
+            "max_tokens": 7,
+            "temperature": 0.5,
+            "seed": 3,
+        }
+    ]
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+def test_without_a_key_none_is_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    _, server = ask(in_turn(completion()))
+    assert server.keys == [None]
+
+
+def test_pictures_arrive_as_they_were():
+    frames = np.arange(2 * 28 * 28 * 3, dtype=np.uint8).reshape(2, 28, 28, 3)
+    _, server = ask(in_turn(completion()), replace(HELLO, messages=[message("user", "What is this?", frames)]))
+    *pictures, text = server.requests[0]["messages"][0]["content"]
+    assert text == {"type": "text", "text": "What is this?"}
+    for frame, picture in zip(frames, pictures, strict=True):
+        data = picture["image_url"]["url"].removeprefix("data:image/png;base64,")
+        assert (np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) == frame).all()
+
+
+def test_tools_are_offered_one_call_a_turn_and_calls_are_read():
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    reply, server = ask(in_turn(native_call("look", '{"start_s": ', "I look")), replace(HELLO, tools=[tool]))
+    assert server.requests[0]["tools"] == [tool] and server.requests[0]["parallel_tool_calls"] is False
+    assert (reply.text, reply.calls) == ("I look", (NativeCall("call-0", "look", '{"start_s": '),))
+
+
+def test_log_probabilities_and_separate_thoughts_are_read():
+    body = json.loads(completion("A", reasoning_content="hm").body)
+    body["choices"][0]["logprobs"] = {"content": [{"token": "A", "logprob": -0.25}]}
+    reply, server = ask(in_turn(Wire(body=json.dumps(body).encode())), replace(HELLO, logprobs=True))
+    assert server.requests[0]["logprobs"] is True
+    assert (reply.logprobs, reply.reasoning) == ((TokenLogprob("A", -0.25),), "hm")
+
+
+def test_the_cost_is_counted_by_the_given_prices():
+    priced = replace(PATIENT, usd_per_million_prompt_tokens=2.0, usd_per_million_completion_tokens=10.0)
+    reply, _ = ask(in_turn(completion(tokens=1000)), config=priced)
+    assert reply.usage.cost_usd == pytest.approx(10_000 * 2e-6 + 1000 * 10e-6)
+
+
+FAULTS = {
+    "429": (Wire(429, b"slow down"), ReplyStatus.RATE_LIMITED),
+    "500": (Wire(500, b"oops"), ReplyStatus.ERROR),
+    "503": (Wire(503, b"<html>down</html>"), ReplyStatus.ERROR),
+    "half a body": (replace(completion("hello"), sent_bytes=40), ReplyStatus.ERROR),
+    "half of the JSON": (Wire(body=completion("hello").body[:40]), ReplyStatus.UNREADABLE),
+    "no JSON": (Wire(body=b"<html>welcome</html>"), ReplyStatus.UNREADABLE),
+    "no bytes": (Wire(body=b""), ReplyStatus.UNREADABLE),
+    "deep JSON": (Wire(body=b"[" * 100_000), ReplyStatus.UNREADABLE),
+    "other JSON": (Wire(body=b'{"choices": []}'), ReplyStatus.UNREADABLE),
+    "no message": (Wire(body=b'{"choices": [{"message": null, "finish_reason": "stop"}]}'), ReplyStatus.UNREADABLE),
+    "no end": (Wire(body=b'{"choices": [{"message": {"content": "hel"}}]}'), ReplyStatus.UNREADABLE),
+    "odd call": (completion(tool_calls=[{"function": {"name": 3}}]), ReplyStatus.UNREADABLE),
+    "silence": (replace(completion("late"), delay_s=60), ReplyStatus.TIMED_OUT),
+}
+
+
+def patience(fault: str) -> ServerConfig:
+    return replace(PATIENT, timeout_s=1.5) if fault == "silence" else PATIENT
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_passes_is_mended_by_a_retry(fault: str):
+    reply, server = ask(in_turn(FAULTS[fault][0], completion("fine")), config=patience(fault))
+    assert (reply.status, reply.text, reply.usage.tries) == (ReplyStatus.OK, "fine", 2)
+    assert server.requests[0] == server.requests[1]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_is_a_value_of_its_own_kind(fault: str):
+    wire, status = FAULTS[fault]
+    reply, server = ask(in_turn(wire), config=replace(patience(fault), max_retries=1))
+    assert (reply.status, reply.text, reply.calls) == (status, "", ())
+    assert reply.error and len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (completion("I had beg", finish="length"), ReplyStatus.TRUNCATED),
+        (completion("", finish="content_filter"), ReplyStatus.REFUSED),
+        (completion("", refusal="I cannot"), ReplyStatus.REFUSED),
+        (Wire(400, b'{"error": "maximum context length is 4096 tokens"}'), ReplyStatus.TOO_LONG),
+        (Wire(400, b'{"error": "tools are not supported"}'), ReplyStatus.REJECTED),
+    ],
+)
+def test_what_asking_again_would_not_mend_is_not_asked_again(wire: Wire, status: ReplyStatus):
+    reply, server = ask(in_turn(wire))
+    assert reply.status is status and reply.error
+    assert len(server.requests) == 1
+
+
+def test_what_was_cut_off_keeps_its_text_and_its_tokens():
+    reply, _ = ask(in_turn(completion("I had beg", finish="length", tokens=7)))
+    assert (reply.text, reply.usage.completion_tokens) == ("I had beg", 7)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_wrong_key_or_model_is_the_caller_s_to_mend(code: int):
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY|no model 'fake'"):
+        ask(in_turn(Wire(code, f"bad key {KEY}".encode())))
+
+
+def test_the_key_is_told_to_nobody():
+    reply, _ = ask(in_turn(Wire(400, f"bad request with {KEY}".encode())))
+    assert reply.error == "400 bad request with ***"
+    assert KEY not in repr(PATIENT)
+    with pytest.raises(ConfigError, match="without a name or password"):
+        ServerConfig("https://me:secret@host/v1", "m")
+
+
+def test_a_server_that_says_when_to_come_back_is_left_alone_by_everybody_until_then():
+    reply, server = ask(in_turn(Wire(429, b"", {"Retry-After": "0.3"}), completion("now")))
+    assert reply.text == "now" and len(server.requests) == 2
+    too_long = Wire(503, b"", {"Retry-After": "3600"})
+    reply, server = ask(in_turn(too_long))
+    assert reply.status is ReplyStatus.ERROR and "asked to wait 3600 s" in reply.error
+    assert len(server.requests) == 1
+
+
+def test_waits_are_read_as_seconds_or_as_a_date_of_the_server_s_clock():
+    now = "Wed, 21 Oct 2026 07:28:00 GMT"
+    cases = {"7": 7.0, "1.5": 1.5, "Wed, 21 Oct 2026 07:28:30 GMT": 30.0, "Wed, 21 Oct 2020 07:28:00 GMT": 0.0}
+    for text, wait_s in {**cases, "soon": 0.0, "-3": 0.0}.items():
+        assert retry_after_s(httpx.Headers({"Retry-After": text, "Date": now})) == wait_s
+    assert retry_after_s(httpx.Headers({})) == 0.0
+
+
+def test_requests_run_at_once_but_no_more_than_allowed_and_replies_keep_their_order():
+    def echo(body: Body) -> Wire:
+        return replace(completion(body["messages"][0]["content"]), delay_s=0.1)
+
+    texts = [str(number) for number in range(20)]
+    with FakeChatServer(echo) as server:
+        config = replace(PATIENT, base_url=server.base_url, concurrency=4)
+        with OpenAIClient(config) as client:
+            requests = (ChatRequest([{"role": "user", "content": text}]) for text in texts)
+            assert [reply.text for reply in client.complete_each(requests)] == texts
+            assert client.used == Usage(200, 20, 20)
+    assert 2 <= server.peak <= 4
+
+
+@pytest.mark.parametrize("limit", ["requests_per_minute", "tokens_per_minute"])
+def test_a_limit_a_minute_spaces_requests(limit: str):
+    with FakeChatServer(in_turn(completion(tokens=5))) as server:
+        config = replace(PATIENT, base_url=server.base_url, **{limit: 1})
+        with OpenAIClient(config) as client:
+            client.complete(HELLO)
+            second = client.submit(HELLO)
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.2)
+    assert len(server.requests) == 1
+
+
+def test_closing_the_client_ends_what_waits():
+    with FakeChatServer(in_turn(replace(completion(), delay_s=0.5))) as server:
+        client = OpenAIClient(replace(PATIENT, base_url=server.base_url))
+        waiting = client.submit(HELLO)
+        client.close()
+        client.close()
+        assert waiting.cancelled()
+        with pytest.raises(RuntimeError, match="closed"):
+            client.complete(HELLO)
+    assert not [thread for thread in threading.enumerate() if thread.name == "openai-client"]
+
+
+def test_a_server_tells_its_models_and_one_that_is_not_there_is_named():
+    with (
+        FakeChatServer(in_turn(completion())) as server,
+        OpenAIClient(replace(PATIENT, base_url=server.base_url)) as client,
+    ):
+        assert client.served_models() == ["fake"]
+    with OpenAIClient(PATIENT) as client, pytest.raises(ConfigError, match="cannot be reached"):
+        client.served_models()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"base_url": "localhost:8000"}, {"concurrency": 0}, {"timeout_s": 0.0}, {"max_retries": -1}]
+)
+def test_a_configuration_that_cannot_work_is_refused(wrong: dict[str, object]):
+    with pytest.raises(ConfigError):
+        replace(PATIENT, **wrong)

@@ -1,0 +1,211 @@
+"""A served model plays like one in this process, and what goes wrong with a server costs no episode."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
+from experiments.cli import run as command
+from experiments.evaluate.eval import EvalRun, evaluate, play, read_journal
+from experiments.runs.run_dir import JOURNAL
+from experiments.settings.models import ModelConfig, ServerFlags
+from experiments.settings.policies import Seat, Setting, build_policy
+from vt_env.config import default_budget
+from vt_env.episode.reply_record import ReplyEnd
+from vt_env.episode.trajectory import Trajectory
+from vt_env.errors import ConfigError
+from vt_env.testing import FakeLibrary, fake_task
+
+pytest.importorskip("httpx")
+
+LOOK = '<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>'
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.backends.chat_client._FIRST_WAIT_S", 0.01)
+
+
+def looks_then_answers(body: Body) -> Wire:
+    """Look once, then answer; whatever was asked."""
+    return completion(LOOK if len(body["messages"]) == 2 else "red yes\n<answer>B</answer>", tokens=5)
+
+
+def with_logprobs(text: str, tokens: list[tuple[str, float]]) -> Wire:
+    wire = completion(text, tokens=len(tokens))
+    body = json.loads(wire.body)
+    body["choices"][0]["logprobs"] = {"content": [{"token": token, "logprob": value} for token, value in tokens]}
+    return replace(wire, body=json.dumps(body).encode())
+
+
+def model_at(server: FakeChatServer, **flags) -> ModelConfig:
+    return ModelConfig(backend="openai", server=ServerFlags(url=server.base_url, max_retries=1, **flags))
+
+
+def played_at(server: FakeChatServer, agent: str = "full", count: int = 1, **flags) -> list[Trajectory]:
+    run = EvalRun(agent=agent, model=model_at(server, **flags), batch=4)
+    policy = build_policy(agent, run.model, Setting(default_budget()), run.gate, run.batch)
+    try:
+        seats = [Seat(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
+        return sorted(play(policy, seats, FakeLibrary(), run), key=lambda it: it.task_id)
+    finally:
+        policy.close()
+
+
+def test_an_episode_is_played_through_a_server_and_counted():
+    with FakeChatServer(looks_then_answers) as server:
+        (episode,) = played_at(server)
+    assert (episode.correct, episode.calls, len(episode.frames)) == (True, 1, 2)
+    assert (episode.tokens.read, episode.tokens.replies, episode.tokens.images) == (100, 10, None)
+    assert episode.latency_s > 0 and episode.ended is ReplyEnd.STOP
+    first, second = server.requests
+    assert first["tool_choice"] == "none" and len(first["tools"]) == 6, "the model writes its calls itself"
+    assert [it["role"] for it in second["messages"]] == ["system", "user", "assistant", "tool"]
+    assert [block["type"] for block in second["messages"][3]["content"]] == ["image_url", "image_url", "text"]
+    assert second["messages"][:2] == first["messages"] and first["seed"] != second["seed"] < 2**31
+
+
+def test_native_calls_are_written_as_actions_and_their_pictures_follow_as_the_user_s():
+    def answer(body: Body) -> Wire:
+        if len(body["messages"]) == 2:
+            return native_call("frame_zoom", {"start_s": "05:20", "end_s": "05:40"}, "I look.")
+        return completion("<answer>B</answer>")
+
+    with FakeChatServer(answer) as server:
+        (episode,) = played_at(server, calls="native")
+    assert episode.turns[0].call.name == "frame_zoom" and episode.turns[0].text.startswith("I look.\n<tool_call>")
+    called, result, pictures = server.requests[1]["messages"][2:]
+    assert called["tool_calls"][0]["id"] == result["tool_call_id"] and called["content"] == "I look."
+    assert "tool_choice" not in server.requests[0]
+    assert json.loads(called["tool_calls"][0]["function"]["arguments"]) == {"start_s": 320.0, "end_s": 340.0}
+    assert result["content"] == episode.turns[0].observation_text
+    assert (pictures["role"], [block["type"] for block in pictures["content"]]) == ("user", ["image_url"] * 2)
+
+
+def test_confidence_comes_from_the_log_probabilities_of_the_answer_s_tokens():
+    tokens = [("<answer>", -0.01), ("B", math.log(0.6)), ("</answer>", -0.02), ("<|im_end|>", -3.0)]
+    with FakeChatServer(lambda body: with_logprobs("<answer>B</answer>", tokens)) as server:
+        (episode,) = played_at(server)
+    assert server.requests[0]["logprobs"] is True
+    assert episode.confidence == pytest.approx(0.6)
+    assert episode.replies[0].mean_logprob == pytest.approx((math.log(0.6) - 3.03) / 4)
+
+
+@pytest.mark.parametrize(("confidence", "asked"), [(0.9, 1), (0.2, 3)])
+def test_a_gated_episode_asks_for_a_direct_answer_without_tools_first(confidence, asked):
+    def answer(body: Body) -> Wire:
+        if "tools" not in body:
+            return with_logprobs("<answer>A</answer>", [("<answer>A</answer>", math.log(confidence))])
+        return looks_then_answers(body)
+
+    # The fake video is as long as a long one, so its clips are looked at first.
+    with FakeChatServer(answer) as server:
+        (episode,) = played_at(server, "gated")
+    assert "tools" not in server.requests[0] and episode.gate.confidence == pytest.approx(confidence)
+    assert episode.answer == ("A" if asked == 1 else "B") or episode.gate.route == "retrieval"
+    assert episode.gate.accepted == (asked == 1)
+
+
+@pytest.mark.parametrize(
+    ("wire", "ended"),
+    [
+        (completion("I was about to", finish="length"), ReplyEnd.LENGTH),
+        (completion("", finish="content_filter"), ReplyEnd.REFUSED),
+        (Wire(400, b'{"message": "maximum context length is 64 tokens"}'), ReplyEnd.CONTEXT),
+    ],
+)
+def test_a_reply_that_ends_badly_is_a_turn_that_says_so(wire, ended):
+    with FakeChatServer(lambda body: wire) as server:
+        (episode,) = played_at(server)
+    assert {it.ended for it in episode.replies} == {ended}
+    assert (episode.correct, episode.answer, episode.invalid) == (False, None, None)
+
+
+def test_a_request_that_the_server_refuses_spoils_its_own_episode_only():
+    def answer(body: Body) -> Wire:
+        seen = json.dumps(body["messages"][1])
+        return Wire(422, b"no such picture") if "mark" in seen else completion("<answer>B</answer>")
+
+    with FakeChatServer(answer) as server:
+        run = EvalRun(agent="full", model=model_at(server), batch=2)
+        policy = build_policy("full", run.model)
+        marked = fake_task(task_id="b")
+        marked = replace(marked, item=replace(marked.item, question="mark?"))
+        seats = [Seat(it, 0) for it in (fake_task(task_id="a"), marked, fake_task(task_id="c"))]
+        episodes = {it.task_id: it for it in play(policy, seats, FakeLibrary(), run)}
+        policy.close()
+    assert {name: it.correct for name, it in episodes.items()} == {"a": True, "b": None, "c": True}
+    assert "rejects the request: 422 no such picture" in episodes["b"].invalid
+
+
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Twelve tasks about one small real video."""
+    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
+    asked = {"question": "Where is it?", "options": ["Houston", "Greenbelt"], "answer": 1}
+    video = Path(__file__).parents[1] / "fixtures/nasa_13013.mp4"
+    rows = [{**asked, "video": str(video), "task_id": f"task-{n:02d}"} for n in range(12)]
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "tasks.jsonl"
+
+
+def test_a_server_that_dies_ends_the_run_in_one_line_and_nothing_is_lost_or_played_twice(tasks, tmp_path, capsys):
+    answered = []
+
+    def dies(body: Body) -> Wire:
+        answered.append(1)
+        if len(answered) > 5:
+            server._server.shutdown_request = lambda *_: None
+            return Wire(503, b"out of memory")
+        return completion("<answer>B</answer>")
+
+    def flags(server: FakeChatServer) -> list[str]:
+        where = ["--tasks", str(tasks), "--out", str(tmp_path / "run"), "--agent", "full", "--backend", "openai"]
+        return [
+            "eval",
+            *where,
+            "--batch",
+            "1",
+            "--model.server.url",
+            server.base_url,
+            "--model.server.max-retries",
+            "1",
+        ]
+
+    server = FakeChatServer(dies)
+    # Its list of models fails as well: the server is gone, and not the one request at fault.
+    server._server.RequestHandlerClass.do_GET = lambda handler: handler._send(
+        Wire(body=b'{"data": [{"id": "fake"}]}') if len(answered) < 6 else Wire(503, b"out of memory")
+    )
+    with server:
+        assert command(flags(server)) == 2
+    (line,) = [it for it in capsys.readouterr().err.splitlines() if it.startswith("vt-env:")]
+    assert "does not answer any more (503 out of memory)" in line and "run the same command again" in line
+    before = (tmp_path / "run" / JOURNAL).read_text()
+    assert before.count("\n") == 5
+    with FakeChatServer(lambda body: completion("<answer>B</answer>")) as healthy:
+        assert command(flags(healthy)) == 0
+        assert len(healthy.requests) == 7
+    journal = (tmp_path / "run" / JOURNAL).read_text()
+    assert journal.startswith(before)
+    episodes = read_journal(tmp_path / "run")
+    assert sorted(it.task_id for it in episodes) == [f"task-{n:02d}" for n in range(12)]
+    assert all(it.correct for it in episodes)
+
+
+def test_requests_of_different_episodes_are_under_way_at_once(tasks, tmp_path):
+    slow = replace(completion("<answer>B</answer>"), delay_s=0.1)
+    with FakeChatServer(lambda body: slow) as server:
+        run = EvalRun(agent="full", tasks=str(tasks), out=tmp_path / "run", model=model_at(server), batch=4)
+        assert evaluate(run).accuracy == 1.0
+        assert server.peak == 4
+
+
+def test_a_server_that_is_not_there_or_serves_another_model_is_refused_before_anything_is_played():
+    with pytest.raises(ConfigError, match="cannot be reached"):
+        build_policy("full", ModelConfig(backend="openai", server=ServerFlags("http://127.0.0.1:1/v1")))
+    with FakeChatServer(looks_then_answers) as server, pytest.raises(ConfigError, match=r"serves fake: give one"):
+        build_policy("full", model_at(server, model="other"))

@@ -1,0 +1,109 @@
+"""Language models as rows of the table: one turn or many, and an honest count of what they cannot answer."""
+
+from dataclasses import replace
+
+import pytest
+
+from experiments.analysis.metrics import policy_row
+from experiments.evaluate.eval import EvalRun, play
+from experiments.settings.models import ModelConfig
+from experiments.settings.policies import Seat, Setting, build_policy
+from vt_env.testing import FakeLibrary, fake_task
+from vt_env.types import StopReason
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> ModelConfig:
+    """A tiny model with random weights: it writes, but never an answer."""
+    from experiments.tiny_model.model import build_model
+    from experiments.tiny_model.processor import build_processor
+
+    folder, processor = tmp_path_factory.mktemp("checkpoint"), build_processor()
+    build_model(processor.tokenizer, seed=3).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return ModelConfig(path=str(folder), max_new_tokens=6, uniform_frames=5)
+
+
+def played_by(name, model, count=2, **choices):
+    run = EvalRun(agent=name, model=model, **choices)
+    policy = build_policy(name, model, Setting(), run.gate)
+    seats = [Seat(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
+    return policy, sorted(play(policy, seats, FakeLibrary(), run), key=lambda it: it.task_id)
+
+
+def texts(episode):
+    return [turn.text for turn in episode.turns]
+
+
+@pytest.mark.parametrize(("name", "frames"), [("blind", 0), ("uniform", 5)])
+def test_a_one_turn_policy_sees_its_frames_at_once_and_has_no_tools(model, name, frames):
+    policy, episodes = played_by(name, model)
+    assert policy.layout.tools == ()
+    assert [len(it.frames) for it in episodes] == [frames] * 2
+    assert all(it.turns[0].text == it.turns[-1].text for it in episodes)
+
+
+def test_what_a_model_without_the_format_writes_counts_as_no_answer(model):
+    _, episodes = played_by("base", model, count=3)
+    row = policy_row("base", episodes)
+    assert (row.n, row.accuracy, row.no_answer_rate) == (3, 0.0, 1.0)
+    assert {it.stop for it in episodes} == {StopReason.OUT_OF_CALLS} and row.invalid_rate > 0.8
+
+
+def test_a_reply_depends_on_the_seed_of_its_episode_only_where_it_is_sampled(model):
+    _, (first, second) = played_by("base", model)
+    assert texts(first) == texts(second)
+    _, (first, second) = played_by("base", replace(model, temperature=1.0))
+    assert texts(first) != texts(second)
+
+
+def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
+    from vt_env.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="no checkpoint with a processor") as refusal:
+        build_policy("sft", ModelConfig(path=str(tmp_path)))
+    assert "\n" not in str(refusal.value)
+
+
+def test_frames_that_a_model_would_see_in_another_size_are_refused_and_captions_are_not(model):
+    from vt_env.config import MediaConfig
+    from vt_env.errors import ConfigError
+
+    odd = Setting(media=MediaConfig(frame_px=64))
+    with pytest.raises(ConfigError, match="frame_px=64: this model's image processor makes"):
+        build_policy("full", model, odd)
+    assert build_policy("caption-only", model, odd).layout.media.frame_px == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("retrieval-only", ["clip_retrieval", *["frame_zoom"] * 3, None]),
+        ("gated", ["clip_retrieval", *["frame_zoom"] * 3, *[None] * 11]),
+        ("caption-only", [None] * 9),
+        ("always-tools", [None] * 9),
+        ("full", [None] * 9),
+    ],
+)
+def test_every_kind_of_model_policy_plays_and_says_what_its_replies_took(model, name, calls):
+    # The fake video is as long as a long one, and three of its clips match the question.
+    policy, (episode,) = played_by(name, model, count=1)
+    made = [turn.call and turn.call.name for turn in episode.turns]
+    assert made[: len(calls)] == calls[: len(made)]
+    written = [turn for turn in episode.turns if turn.call is None]
+    asked = [turn.reply for turn in written if turn.reply is not None]
+    assert asked and all(it.prompt_tokens > 0 and 0 < it.completion_tokens <= 6 for it in asked)
+    assert all(it.mean_logprob < 0 and it.answer_logprob is None for it in asked)
+    assert episode.perception == policy.layout.perception == ("captions" if name == "caption-only" else "frames")
+    assert (episode.gate is not None) == (name == "gated")
+
+
+def test_the_gate_cannot_stand_before_itself_or_before_what_has_one_turn(model):
+    from agents.language.confidence_gate import GateConfig
+    from vt_env.errors import ConfigError
+
+    for agent, reason in (("gated", "need a policy that plays on"), ("caption-only", "reads captions")):
+        with pytest.raises(ConfigError, match=reason):
+            build_policy("gated", model, Setting(), GateConfig(agent=agent))

@@ -1,0 +1,374 @@
+"""What cannot be trained is found before or at the first step, and one line says what to change."""
+
+import json
+import socket
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("trl", reason="needs the train extra")
+
+import torch
+from safetensors.torch import load_file, save_file
+from support.small_training import write_training_folder
+
+from experiments.runs.run_dir import open_run
+from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
+from experiments.tiny_model.processor import build_processor
+from experiments.train.callbacks import (
+    SILENT_STEPS,
+    TrainingStopped,
+    check_trackers,
+    progress_callback,
+    stop_at_nan,
+    stop_without_variance,
+)
+from experiments.train.common import TrainerConfig, load_model, trained_dtype
+from experiments.train.grpo import GRPORun, build_trainer, grpo_arguments
+from experiments.train.grpo_metrics import step_record
+from experiments.train.grpo_step_times import PhaseClock
+from experiments.train.sft import SFTRun
+from experiments.train.sft import main as sft
+from vt_env.config import BudgetConfig, MediaConfig, tiny_budget
+from vt_env.errors import ConfigError, DataError
+from vt_env.integrations.trl.sampler_errors import SamplerLost, name_lost_sampler
+from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
+from vt_env.testing import fake_tasks
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("refusals")
+    # Every answer is wrong.
+    write_training_folder(folder, wrong_by=(1,))
+    return folder
+
+
+def sft_run(folder, **changes) -> SFTRun:
+    run = SFTRun(
+        out=folder / "sft",
+        trajectories=(folder / "trajectories.jsonl",),
+        model=str(folder / "random"),
+        tasks=str(folder / "tasks.jsonl"),
+        steps=3,
+        batch_size=2,
+        threads=1,
+        report_to=(),
+    )
+    return replace(run, **changes)
+
+
+def one_line(error) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_a_data_set_of_wrong_answers_is_refused(folder):
+    with pytest.raises(DataError) as error:
+        sft(sft_run(folder))
+    assert "all 4 answers are wrong" in one_line(error)
+
+
+def test_an_empty_data_set_is_refused(folder, tmp_path):
+    (tmp_path / "none.jsonl").write_text("")
+    with pytest.raises(DataError) as error:
+        sft(sft_run(folder, out=tmp_path / "run", trajectories=(tmp_path / "none.jsonl",)))
+    assert "of 0 trajectories none ends in an answer" in one_line(error)
+
+
+@pytest.mark.parametrize("frame_px", [128, 196])
+def test_frames_that_the_processor_would_resize_are_refused(frame_px):
+    with pytest.raises(ConfigError) as error:
+        check_frame_size(build_processor(), frame_px)
+    assert "makes 112 x 112 pixels of it; give a multiple of 28" in one_line(error)
+
+
+def test_frames_that_fit_no_family_are_refused():
+    with pytest.raises(ConfigError, match="need a multiple of 28"):
+        MediaConfig(frame_px=100)
+
+
+def test_a_budget_that_cannot_hold_one_zoom_is_refused():
+    with pytest.raises(ConfigError, match="cannot hold global_frames=32 and one zoom"):
+        BudgetConfig(max_frames=32, global_frames=32)
+    measured = measure_tokens(build_processor(), fake_tasks(), tiny_budget(), 112)
+    assert measured.frame == 16 and measured.look > 16
+    check_token_budget(measured, measured.answered, measured.prompt + measured.answered)
+    with pytest.raises(ConfigError) as error:
+        check_token_budget(measured, measured.answered - 1, 4096)
+    assert f"cannot hold one look: {measured.look} tokens (16 a frame)" in one_line(error)
+    with pytest.raises(ConfigError) as error:
+        check_token_budget(measured, 768, measured.prompt)
+    assert one_line(error).endswith(f"give {measured.prompt + measured.answered} or more")
+
+
+def test_a_token_budget_is_checked_before_the_sampler_is_started(folder):
+    run = GRPORun(
+        out=folder / "g",
+        model=str(folder / "random"),
+        tasks=str(folder / "tasks.jsonl"),
+        max_completion_length=60,
+        report_to=(),
+    )
+    with pytest.raises(ConfigError, match="max_completion_length=60 cannot hold one look"):
+        build_trainer(run)
+
+
+def test_weights_of_another_architecture_are_refused(folder, tmp_path):
+    for file in (folder / "random").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    name = next(name for name in weights if name.endswith("q_proj.weight"))
+    weights[name] = torch.zeros(3, 3)
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError) as error:
+        load_model(str(tmp_path), freeze_vision=True)
+    assert "another architecture than its config.json: 1 of" in one_line(error)
+    del weights[name]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConfigError, match="another architecture"):
+        load_model(str(tmp_path), freeze_vision=True)
+
+
+def test_a_language_model_without_eyes_is_refused(folder, tmp_path):
+    for file in (folder / "random").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}))
+    with pytest.raises(ConfigError) as error:
+        load_model(str(tmp_path), freeze_vision=True)
+    assert "no vision-language checkpoint" in one_line(error) and "take Qwen2.5-VL or Qwen3-VL" in str(error.value)
+
+
+def test_a_loss_that_is_no_number_stops_before_the_update(folder, tmp_path):
+    for file in (folder / "random").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["lm_head.weight"][0, 0] = float("nan")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    run = sft_run(tmp_path / "right", model=str(tmp_path))
+    with pytest.raises(TrainingStopped) as error:
+        sft(run)
+    assert one_line(error).startswith("step 0: the loss is not a finite number")
+
+
+@pytest.mark.parametrize("norm", [float("inf"), torch.tensor(float("nan"))])
+def test_a_gradient_that_is_no_number_stops_before_the_update(norm):
+    trainer = SimpleNamespace(
+        training_step=lambda: 0.5, _get_grad_norm=lambda model: norm, state=SimpleNamespace(global_step=3)
+    )
+    stop_at_nan(trainer)
+    assert trainer.training_step() == 0.5
+    with pytest.raises(TrainingStopped, match="step 3: the gradient is not a finite number"):
+        trainer._get_grad_norm(None)
+
+
+def test_a_step_whose_videos_all_failed_is_told_and_not_a_crash_of_the_bar():
+    bar = progress_callback({"reward": "reward"}, "grpo")
+    state = SimpleNamespace(max_steps=2, global_step=1)
+    bar.on_train_begin(None, state, None)
+    bar.on_log(None, state, None, logs={"reward": None, "episode/invalid": 1.0})
+    bar.on_train_end(None, state, None)
+    assert step_record(1, {"reward": None, "episode/invalid": 1.0}, PhaseClock(), GRPORun()) is None
+
+
+class Callbacks(SimpleNamespace):
+    def add_callback(self, callback) -> None:
+        self.callback = callback
+
+
+def test_rewards_that_never_differ_stop_the_run():
+    trainer = Callbacks()
+    stop_without_variance(trainer)
+    state = SimpleNamespace(global_step=7)
+    silent = {SILENT_GROUPS: 1.0, "reward": 0.0, "episode/invalid": 0.0}
+
+    def log(**changes) -> None:
+        trainer.callback.on_log(None, state, None, logs={**silent, **changes})
+
+    for _ in range(SILENT_STEPS - 1):
+        log()
+    log(**{SILENT_GROUPS: 0.5})
+    for _ in range(SILENT_STEPS - 1):
+        log()
+    with pytest.raises(TrainingStopped) as error:
+        log()
+    assert f"for {SILENT_STEPS} steps all rewards of every group were equal" in one_line(error)
+    with pytest.raises(TrainingStopped, match="no video of the step could be read"):
+        log(**{"episode/invalid": 1.0})
+
+
+def test_a_server_that_is_not_there_is_named(folder):
+    pytest.importorskip("vllm")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    run = GRPORun(
+        out=folder / "g",
+        model=str(folder / "random"),
+        tasks=str(folder / "tasks.jsonl"),
+        vllm_mode="server",
+        server_url=url,
+        server_timeout_s=0.0,
+        report_to=(),
+    )
+    with pytest.raises(ConfigError) as error:
+        build_trainer(run)
+    assert one_line(error).startswith(f"vllm_mode=server, {url}: ") and "--vllm-mode colocate" in str(error.value)
+
+
+def test_a_sampler_that_dies_is_told_from_a_bug():
+    pytest.importorskip("vllm")
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    def dead() -> None:
+        raise EngineDeadError()
+
+    def buggy() -> None:
+        raise KeyError("a bug")
+
+    generation = SimpleNamespace(generate=dead, sync_weights=buggy)
+    state = SimpleNamespace(global_step=3)
+    name_lost_sampler(SimpleNamespace(vllm_generation=generation, vllm_mode="colocate", state=state))
+    with pytest.raises(SamplerLost) as error:
+        generation.generate()
+    assert one_line(error).startswith("step 3: vLLM (colocate) no longer answers")
+    assert "another --gpu-memory-utilization" in str(error.value)
+    with pytest.raises(KeyError):
+        generation.sync_weights()
+
+
+def test_a_server_that_refuses_a_request_is_not_taken_for_a_dead_one():
+    pytest.importorskip("vllm")
+    answers = iter(["Request failed: 503, overloaded", "Request failed: 400, too long"])
+
+    def answered() -> None:
+        raise Exception(next(answers))
+
+    generation = SimpleNamespace(generate=answered, sync_weights=answered)
+    state = SimpleNamespace(global_step=3)
+    name_lost_sampler(SimpleNamespace(vllm_generation=generation, vllm_mode="server", state=state))
+    with pytest.raises(SamplerLost, match="another --server-url if it has moved"):
+        generation.generate()
+    with pytest.raises(Exception, match=r"^Request failed: 400"):
+        generation.generate()
+
+
+def test_rollouts_that_a_server_would_refuse_are_refused_before(folder):
+    run = GRPORun(
+        out=folder / "g",
+        model=str(folder / "random"),
+        tasks=str(folder / "tasks.jsonl"),
+        vllm_mode="server",
+        context_tokens=1280,
+        max_completion_length=1200,
+        report_to=(),
+    )
+    with pytest.raises(ConfigError) as error:
+        build_trainer(run)
+    assert one_line(error).startswith("context_tokens=1280 with vllm_mode=server: prompts of")
+
+
+def test_a_run_goes_on_with_a_server_that_has_moved_and_not_with_another_rate(tmp_path):
+    run = GRPORun(out=tmp_path, server_url="http://one:8000")
+    with open_run(tmp_path, "grpo", run):
+        pass
+    with open_run(tmp_path, "grpo", replace(run, server_url="http://two:8000", gpu_memory_utilization=0.2)):
+        pass
+    with pytest.raises(ConfigError, match=r"now lr=0\.5"), open_run(tmp_path, "grpo", replace(run, lr=0.5)):
+        pass
+
+
+def test_a_tracker_that_is_not_installed_is_refused():
+    with pytest.raises(ConfigError, match="report_to=trackio: it is not installed"):
+        check_trackers(["trackio"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TrainerConfig(model="m", lr=1.0, save_steps=1, lora=0), "lora=0"),
+        (lambda: TrainerConfig(model="m", lr=1.0, save_steps=1, lora_alpha=4), "give --lora RANK too"),
+        (lambda: GRPORun(micro_batch=5), "must be a multiple of micro_batch times 1"),
+        (lambda: GRPORun(group_size=1), "groups of 2 or more"),
+        (lambda: GRPORun().check_processes(2), "times 2 process"),
+        (lambda: GRPORun(vllm_mode="server").check_processes(2), "vllm_mode=server with 2 processes"),
+        (lambda: GRPORun(sleep=True).check_processes(2), "sleep=True with 2 processes"),
+        (lambda: GRPORun(temperature=0), "a temperature above 0"),
+        (lambda: SFTRun(accumulation=0), "accumulation=0"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_what_a_run_is_told_reaches_trl(tmp_path):
+    told = GRPORun(
+        out=tmp_path, lr_schedule="linear", beta=0.04, epsilon=0.1, epsilon_high=0.28, delta=4.0, loss_type="dr_grpo",
+        scale_rewards="none", mask_truncated=True, num_iterations=2, prompts_per_step=4, group_size=4, micro_batch=8,
+    )  # fmt: skip
+    args = grpo_arguments(told)
+    assert (args.lr_scheduler_type, args.beta, args.delta) == ("linear", 0.04, 4.0)
+    assert (args.epsilon, args.epsilon_high, args.num_iterations) == (0.1, 0.28, 2)
+    assert (args.loss_type, args.scale_rewards, args.mask_truncated_completions) == ("dr_grpo", "none", True)
+    assert (args.num_generations, args.per_device_train_batch_size, args.gradient_accumulation_steps) == (4, 8, 2)
+
+
+def test_cispo_is_not_held_at_the_clip_of_others(tmp_path):
+    assert grpo_arguments(GRPORun(out=tmp_path, loss_type="cispo")).epsilon_high == 5.0
+
+
+def test_weights_that_are_trained_are_held_in_fp32_unless_something_else_does(folder, monkeypatch):
+    assert trained_dtype(sft_run(folder)) == "float32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert trained_dtype(sft_run(folder)) == "float32"
+    assert trained_dtype(sft_run(folder, lora=8)) == "auto"
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert trained_dtype(sft_run(folder)) == "auto"
+
+
+def test_calls_of_tools_that_are_not_offered_are_refused(folder, tmp_path):
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    with pytest.raises(DataError) as error:
+        sft(sft_run(tmp_path / "right", tools="none"))
+    assert "which --tools none does not offer (nothing)" in one_line(error)
+
+
+def test_frames_of_another_size_are_refused_before_a_model_is_loaded(folder, tmp_path):
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    with pytest.raises(DataError) as error:
+        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(frame_px=448)))
+    assert "show frames of 112 px, media.frame_px=448 are stored: give --media.frame-px 112" in one_line(error)
+
+
+def test_a_run_whose_model_or_data_were_replaced_does_not_go_on(folder, tmp_path, capsys):
+    (tmp_path / "right").mkdir()
+    write_training_folder(tmp_path / "right", wrong_by=(0,))
+    run = sft_run(tmp_path / "right", steps=1)
+    sft(run)
+    assert "finished already" not in capsys.readouterr().out
+    sft(run)
+    assert f"{run.out / 'model'}: finished already" in capsys.readouterr().out
+    (tmp_path / "right" / "random" / "more.txt").write_text("retrained")
+    with pytest.raises(ConfigError, match="hashes"):
+        sft(run)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"steps": -5}, {"limit": -3}, {"limit": 0}, {"max_completion_length": -1}, {"lora_alpha": -1}],
+)
+def test_sizes_that_mean_nothing_are_refused(wrong):
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))}="):
+        GRPORun(**({"lora": 4} if "lora_alpha" in wrong else {}), **wrong)
+    if "steps" in wrong:
+        with pytest.raises(ConfigError, match="steps="):
+            SFTRun(**wrong)

@@ -1,0 +1,1 @@
+"""One reader per benchmark, the registry that recognises their files, and what turns rows into tasks."""

@@ -1,0 +1,118 @@
+"""NExT-QA and NExT-GQA (doc-doc/NExT-GQA, 63772e02; MIT): a CSV of questions, and spans in `gsub_{val,test}.json`.
+
+The same columns mean either: with span files beside it the CSV is NExT-GQA. There the answer is the text of an option;
+in NExT-QA it is its position. The split is the one that the file names, since no column tells it.
+"""
+
+from collections.abc import Iterable, Mapping, Set
+from pathlib import PurePosixPath
+from typing import Any, cast
+
+from vt_env.benchmarks.readers.parse_fields import (
+    checked_options,
+    gold_defects,
+    id_of,
+    number_of,
+    span_defects,
+    spans_of,
+    text_of,
+)
+from vt_env.benchmarks.readers.raw_files import RawFile
+from vt_env.benchmarks.readers.reader import Benchmark, Column, Official, Place, RawRow, keys, table_of
+from vt_env.benchmarks.readers.rows import Defect, DefectKind, Row
+
+_COLUMNS = keys("video_id, question, answer, qid, type, a0, a1, a2, a3, a4")
+_FIELDS = _COLUMNS | keys("frame_count, width, height")
+_SPLITS = ("train", "val", "test")
+
+
+def spans(file: RawFile) -> Mapping[str, Any] | None:
+    """Read `{video: {duration, fps, location: {qid: [[start_s, end_s], ...]}}}`."""
+    table = table_of(file)
+    first = next(iter(table.values()), None)
+    return table if isinstance(first, Mapping) and "location" in first else None
+
+
+def vidor_paths(file: RawFile) -> Mapping[str, Any] | None:
+    """Read `{video: path in VidOR}`."""
+    table = table_of(file)
+    is_map = table and all(isinstance(value, str) and key.isdecimal() for key, value in table.items())
+    return table if is_map else None
+
+
+def _is_grounded(file: RawFile, beside: Set[str]) -> bool:
+    return file.keys >= _COLUMNS and "nextgqa_spans" in beside
+
+
+def _is_plain(file: RawFile, beside: Set[str]) -> bool:
+    return file.keys >= _COLUMNS and "nextgqa_spans" not in beside
+
+
+def _read(row: RawRow, place: Place) -> Iterable[Row]:
+    video_id, qid = id_of(row, "video_id"), id_of(row, "qid")
+    where = f"{video_id}_{qid}"
+    options, defects = checked_options([text_of(row, f"a{idx}") for idx in range(5)], where)
+    is_grounded = "nextgqa_spans" in place.beside
+    answer_idx = _answer_idx(text_of(row, "answer"), options, is_grounded)
+    video = cast("Mapping[str, Any]", place.beside.get("nextgqa_spans", {}).get(video_id, {}))
+    duration_s = number_of(video, "duration")
+    evidence = spans_of(video.get("location", {}).get(qid, ()))
+    if is_grounded and not evidence:
+        defects.append(Defect(DefectKind.NO_EVIDENCE, where, "not in the span files beside it"))
+    vidor = place.beside.get("vidor_paths", {}).get(video_id)
+    yield Row(
+        benchmark="nextgqa" if is_grounded else "nextqa",
+        question_id=where,
+        video_id=video_id,
+        video_names=(video_id, *([PurePosixPath(vidor).name] if vidor else [])),
+        question=text_of(row, "question"),
+        options=options,
+        answer_idx=answer_idx,
+        evidence=evidence,
+        duration_s=duration_s,
+        labels={"type": (text_of(row, "type"),)},
+        split=next((split for split in _SPLITS if split in place.stem.split("_")), "test"),
+        defects=(
+            *defects,
+            *gold_defects(answer_idx, row["answer"], where),
+            *span_defects(evidence, duration_s, where),
+        ),
+        raw=row,
+    )
+
+
+def _answer_idx(answer: str, options: tuple[str, ...], is_grounded: bool) -> int | None:
+    """Position of the answer: a text that is a number means itself in NExT-GQA and a position in NExT-QA."""
+    as_text = options.index(answer.strip()) if answer.strip() in options else None
+    as_position = int(answer) if answer.isdecimal() and int(answer) < len(options) else None
+    if is_grounded or as_position is None:
+        return as_text
+    return as_position
+
+
+NEXTGQA = Benchmark(
+    name="nextgqa",
+    matches=_is_grounded,
+    signatures=(_COLUMNS,),
+    fields=_FIELDS,
+    read=_read,
+    # The paper counts 570 videos of val; its question file names 567 of them.
+    official={"val": Official(3358, 567), "test": Official(5553)},
+    headline="Acc@QA",
+    columns=(
+        Column("Acc@QA"),
+        *(Column(name, "*", name) for name in ("Acc@GQA", "mIoP", "IoP@0.5", "mIoU", "IoU@0.5")),
+    ),
+    terms="MIT",
+)
+NEXTQA = Benchmark(
+    name="nextqa",
+    matches=_is_plain,
+    signatures=(_COLUMNS,),
+    fields=_FIELDS,
+    read=_read,
+    official={},
+    headline="Acc",
+    columns=(Column("Acc"),),
+    terms="MIT",
+)

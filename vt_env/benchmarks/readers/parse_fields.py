@@ -1,0 +1,139 @@
+"""Reads single fields of rows, and turns what benchmarks write in fields into options, letters and spans.
+
+Every function raises `ValueError` with what was got and what is needed; the reader adds file and row.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from vt_env.benchmarks.readers.rows import Defect, DefectKind, Span
+from vt_env.types import parse_time
+
+_PLACEHOLDERS = ("n/a", "")
+_LETTER_MARK = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[.):])\s*")
+
+
+def text_of(row: Mapping[str, Any], key: str) -> str:
+    """Return a text that is not blank."""
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{key}={value!r}; need a text")
+    return value.strip()
+
+
+def id_of(row: Mapping[str, Any], key: str) -> str:
+    """Return an id, which may be a number."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise ValueError(f"{key}={value!r}; need an id")
+    return str(value).strip()
+
+
+def number_of(row: Mapping[str, Any], key: str) -> float | None:
+    """Return a finite number, or `None` where there is none."""
+    value = row.get(key)
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{key}={value!r}; need a number") from None
+    return number if math.isfinite(number) else None
+
+
+def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return a list of texts; a single text is a list of one."""
+    value = row.get(key)
+    values = cast("list[Any]", [value] if isinstance(value, str) else value if isinstance(value, list) else [None])
+    if not all(isinstance(one, str) for one in values):
+        raise ValueError(f"{key}={str(value)[:60]!r}; need a list of texts")
+    return tuple(values)
+
+
+def unlettered(options: Sequence[str]) -> tuple[str, ...]:
+    """Drop the letters from options where all carry theirs (`"A. One"`, `"(B) Two"`), else return them as they are."""
+    marks = [_LETTER_MARK.match(option) for option in options]
+    letters = [mark and (mark[1] or mark[2]) for mark in marks]
+    if letters != [letter_at(idx) for idx in range(len(options))]:
+        return tuple(option.strip() for option in options)
+    return tuple(option[mark.end() :].strip() for option, mark in zip(options, marks, strict=True) if mark)
+
+
+def letter_at(idx: int) -> str:
+    """Return the letter of the option at a position."""
+    return chr(ord("A") + idx)
+
+
+def idx_of_letter(letter: object, count: int) -> int | None:
+    """Return the position that a letter names among `count` options, or `None`."""
+    if not isinstance(letter, str) or len(letter.strip()) != 1:
+        return None
+    idx = ord(letter.strip().upper()) - ord("A")
+    return idx if 0 <= idx < count else None
+
+
+def checked_options(
+    options: Sequence[str | None], where: str, *, drop_placeholders: bool = False
+) -> tuple[tuple[str, ...], list[Defect]]:
+    """Report options that stand for none (`"N/A"`, blank) and repeated ones.
+
+    Args:
+        options: Texts without letters.
+        where: Id for the report.
+        drop_placeholders: Leave such options out, which changes the letters of those after them. Only LongVideoBench
+            pads its options, so only there this is right.
+
+    Returns: the options that are left, and the defects.
+    """
+    texts = tuple("" if option is None else option.strip() for option in options)
+    placeholders = sum(text.lower() in _PLACEHOLDERS for text in texts)
+    kept = tuple(text for text in texts if not (drop_placeholders and text.lower() in _PLACEHOLDERS))
+    defects: list[Defect] = []
+    if placeholders:
+        done = "left out" if drop_placeholders else "kept"
+        defects.append(Defect(DefectKind.PLACEHOLDER_OPTION, where, f"{placeholders} {done}"))
+    repeated = sorted({text for text in kept if kept.count(text) > 1})
+    if repeated:
+        defects.append(Defect(DefectKind.DUPLICATE_OPTIONS, where, ", ".join(map(repr, repeated))))
+    if len(kept) < 2:
+        defects.append(Defect(DefectKind.TOO_FEW_OPTIONS, where, f"{len(kept)} left"))
+    return kept, defects
+
+
+def gold_defects(answer_idx: int | None, answer: object, where: str) -> list[Defect]:
+    """Report gold that is no option."""
+    return [] if answer_idx is not None else [Defect(DefectKind.GOLD_NOT_AN_OPTION, where, repr(answer)[:60])]
+
+
+def spans_of(value: object) -> tuple[Span, ...]:
+    """Return `[[start_s, end_s], ...]`."""
+    try:
+        return tuple((float(start), float(end)) for start, end in cast("Iterable[tuple[Any, Any]]", value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{str(value)[:60]!r}; need [[start_s, end_s], ...]") from None
+
+
+def span_of_clock(text: str) -> tuple[Span, ...]:
+    """Read `MM:SS-MM:SS` or `HH:MM:SS-HH:MM:SS`; nothing where the text is another."""
+    bounds = [parse_time(part) for part in text.split("-")]
+    start, end = bounds if len(bounds) == 2 else (None, None)
+    return () if start is None or end is None else ((start, end),)
+
+
+def span_defects(spans: Sequence[Span], duration_s: float | None, where: str) -> list[Defect]:
+    """Report spans that are reversed, empty or outside the video.
+
+    Annotated durations are often whole seconds rounded down, so an end may pass them by less than one second.
+    """
+    defects: list[Defect] = []
+    for start_s, end_s in spans:
+        shown = f"[{start_s:g}, {end_s:g}]"
+        if end_s < start_s:
+            defects.append(Defect(DefectKind.REVERSED_INTERVAL, where, shown))
+        elif end_s == start_s:
+            defects.append(Defect(DefectKind.EMPTY_INTERVAL, where, shown))
+        if start_s < 0 or (duration_s is not None and max(start_s, end_s) >= duration_s + 1):
+            defects.append(Defect(DefectKind.INTERVAL_OUTSIDE, where, f"{shown} of {duration_s} s"))
+    return defects

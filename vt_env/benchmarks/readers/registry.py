@@ -1,0 +1,274 @@
+"""From a file or folder to the annotations of one benchmark, recognised by the keys of its rows and never by name."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vt_env.benchmarks.readers.cgbench import CGBENCH, CGBENCH_MINI
+from vt_env.benchmarks.readers.egoschema import EGOSCHEMA, subset_answers
+from vt_env.benchmarks.readers.longvideobench import LONGVIDEOBENCH
+from vt_env.benchmarks.readers.lvbench import LVBENCH
+from vt_env.benchmarks.readers.mlvu import MLVU_DEV, MLVU_TEST, test_gold
+from vt_env.benchmarks.readers.nextqa import NEXTGQA, NEXTQA, spans, vidor_paths
+from vt_env.benchmarks.readers.raw_files import SUFFIXES, RawFile, find_files, has_pyarrow, is_parquet, read_file
+from vt_env.benchmarks.readers.reader import Benchmark, Companion, Place, table_of
+from vt_env.benchmarks.readers.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
+from vt_env.benchmarks.readers.video_mme import VIDEO_MME, VIDEO_MME_V2
+from vt_env.errors import ConfigError, DataError, suggest
+
+DATA_VARIABLE = "VT_ENV_DATA"
+"""Environment variable that names the folder of all benchmarks; each lies in a folder of its name."""
+
+MOSTLY = 0.5
+"""A file that lacks no larger share of a benchmark's keys is called nearly one of it."""
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        VIDEO_MME,
+        VIDEO_MME_V2,
+        LVBENCH,
+        LONGVIDEOBENCH,
+        MLVU_DEV,
+        MLVU_TEST,
+        CGBENCH,
+        CGBENCH_MINI,
+        EGOSCHEMA,
+        NEXTGQA,
+        NEXTQA,
+    )
+}
+"""Long names on purpose: "LVB" and "LVBench" have been mistaken for each other in print."""
+
+
+def _cgbench_videos(file: RawFile) -> Mapping[str, Any] | None:
+    table = table_of(file)
+    first = next(iter(table.values()), None)
+    return table if isinstance(first, Mapping) and "max_frame" in first else None
+
+
+_COMPANIONS: Mapping[str, Companion] = {
+    "nextgqa_spans": spans,
+    "vidor_paths": vidor_paths,
+    "egoschema_answers": subset_answers,
+    "mlvu_test_gold": test_gold,
+    "cgbench_videos": _cgbench_videos,
+}
+
+
+def read_annotations(path: str | Path, name: str | None = None) -> Annotations:
+    """Read the annotations of one benchmark.
+
+    Args:
+        path: An official annotation file, or a folder that holds some. What lies beside a file is read with it: spans,
+            answers and lengths that a benchmark keeps in files of their own.
+        name: Which benchmark, where a folder holds several.
+
+    Returns: The questions. Rows that cannot be read are among the defects; nothing is dropped without a word.
+
+    Raises:
+        ConfigError: There is no such path or benchmark, or Parquet would need pyarrow.
+        DataError: Nothing there is an annotation file that is known, or several benchmarks are mixed.
+    """
+    path = Path(path)
+    if name is not None and name not in BENCHMARKS:
+        raise ConfigError(f"benchmark {name!r}: known are {', '.join(BENCHMARKS)}{suggest(name, BENCHMARKS)}")
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file or folder")
+    files = _readable(path, name)
+    beside = _companions(files)
+    asked = files if path.is_dir() else [file for file in files if file.path == path]
+    found: defaultdict[str, list[RawFile]] = defaultdict(list)
+    for file in asked:
+        kind = recognise(file, beside)
+        if kind is not None:
+            found[kind].append(file)
+    if name is None and len(found) > 1:
+        raise DataError(f"{path}: holds {' and '.join(sorted(found))}; give the file or folder of one benchmark")
+    chosen = name or next(iter(found), None)
+    if chosen is None or chosen not in found:
+        raise DataError(_nothing(path, name, asked, found))
+    root = path if path.is_dir() else path.parent
+    annotations = _collect(BENCHMARKS[chosen], root, found[chosen], beside)
+    companions = [AnnotationFile(file.path, file.sha256, len(file.rows)) for file in files if _is_companion(file)]
+    return replace(annotations, files=(*annotations.files, *companions))
+
+
+def recognise(file: RawFile, beside: Mapping[str, Any]) -> str | None:
+    """Name the benchmark whose annotations a file holds; `None` if it is something else.
+
+    Args:
+        file: The file.
+        beside: Companion files by kind.
+    """
+    if not file.rows:
+        return None
+    matching = (name for name, benchmark in BENCHMARKS.items() if benchmark.matches(file, beside.keys()))
+    return next(matching, None)
+
+
+def find_annotations(tasks: str | Path) -> Annotations | None:
+    """Find what `load_tasks` was given among the benchmarks: a name, a folder or a file; `None` if it is none.
+
+    Behind a slash may stand one of its views, such as `cgbench/clues`.
+
+    Raises:
+        ConfigError: It is the name of a benchmark and its folder is not there, or it has no such view.
+        DataError: As `read_annotations`.
+    """
+    view = view_of(tasks)
+    if not view:
+        return _find_whole(tasks)
+    whole = str(tasks).rpartition("/")[0]
+    annotations = _find_whole(whole)
+    return None if annotations is None else viewed_as(annotations, view)
+
+
+def view_of(tasks: str | Path) -> str:
+    """Return the view that tasks name, `clues` of `cgbench/clues`, or an empty text; no benchmark is looked for."""
+    whole, _, view = str(tasks).rpartition("/")
+    is_view = any(view in benchmark.views for benchmark in BENCHMARKS.values())
+    return view if whole and is_view and not Path(tasks).exists() else ""
+
+
+def viewed_as(annotations: Annotations, view: str) -> Annotations:
+    """Return the annotations in a condition other than the whole video.
+
+    Raises:
+        ConfigError: The benchmark has no such view.
+    """
+    known = [benchmark.name for benchmark in BENCHMARKS.values() if view in benchmark.views]
+    if annotations.benchmark not in known:
+        raise ConfigError(f"{annotations.benchmark} has no view {view!r}; that is one of {', '.join(known)}")
+    return replace(annotations, view=view)
+
+
+def _find_whole(tasks: str | Path) -> Annotations | None:
+    name, path = str(tasks), Path(tasks)
+    if name in BENCHMARKS and not path.exists():
+        return read_annotations(_folder_of(BENCHMARKS[name]), name)
+    if path.is_dir():
+        files = _readable(path, None)
+        beside = _companions(files)
+        return read_annotations(path) if any(recognise(file, beside) for file in files) else None
+    return read_annotations(path) if path.is_file() and _is_annotations(path) else None
+
+
+def _is_annotations(path: Path) -> bool:
+    if path.suffix.lower() not in SUFFIXES:
+        return False
+    try:
+        return recognise(read_file(path), {}) is not None
+    except DataError:
+        # Lines of a user's own tasks are read by `load_tasks`, which names the damaged one.
+        if path.suffix.lower() == ".jsonl":
+            return False
+        raise
+
+
+def _folder_of(benchmark: Benchmark) -> Path:
+    root = os.environ.get(DATA_VARIABLE)
+    if not root:
+        raise ConfigError(
+            f"tasks={benchmark.name!r}: set {DATA_VARIABLE} to the folder that holds {benchmark.name}/ with its "
+            "annotations and videos, or give a path"
+        )
+    folders = [Path(root) / name for name in (benchmark.name, *benchmark.folders)]
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    raise ConfigError(f"tasks={benchmark.name!r}: no folder {' or '.join(map(str, folders))} ({DATA_VARIABLE}={root})")
+
+
+def _readable(path: Path, name: str | None) -> list[RawFile]:
+    """Read the files of a folder, or a file and those beside it; of these, broken ones are somebody else's.
+
+    A folder's Parquet files are left aside where pyarrow is missing and another file is recognised: they are copies.
+    """
+    if path.is_dir():
+        paths = list(find_files(path))
+        files = [read_file(file) for file in paths if not is_parquet(file) or has_pyarrow()]
+        unread = [file for file in paths if is_parquet(file) and not has_pyarrow()]
+        wanted = {name} if name else BENCHMARKS.keys()
+        if not unread or wanted & {recognise(file, _companions(files)) for file in files}:
+            return files
+        return files + [read_file(file) for file in unread]
+    files = [read_file(path)]
+    for file in sorted(path.parent.iterdir()):
+        if file != path and file.suffix.lower() == ".json" and file.is_file():
+            try:
+                files.append(read_file(file))
+            except DataError:
+                continue
+    return files
+
+
+def _is_companion(file: RawFile) -> bool:
+    return bool(file.rows) and any(read(file) is not None for read in _COMPANIONS.values())
+
+
+def _companions(files: Sequence[RawFile]) -> dict[str, Mapping[str, Any]]:
+    merged: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for file in files:
+        for kind, read in _COMPANIONS.items():
+            content = read(file) if file.rows else None
+            if content is not None:
+                merged[kind] |= content
+    return dict(merged)
+
+
+def _collect(
+    benchmark: Benchmark, root: Path, files: Iterable[RawFile], beside: Mapping[str, Mapping[str, Any]]
+) -> Annotations:
+    rows: dict[str, Row] = {}
+    defects: list[Defect] = []
+    read: list[AnnotationFile] = []
+    for file in files:
+        unread = tuple(sorted(file.keys - benchmark.fields))
+        read.append(AnnotationFile(file.path, file.sha256, len(file.rows), unread))
+        for number, raw in enumerate(file.rows, start=1):
+            place = Place(file, number, beside)
+            try:
+                found = list(benchmark.read(raw, place))
+            except (ValueError, KeyError) as reason:
+                why = f"no {reason}" if isinstance(reason, KeyError) else str(reason)
+                defects.append(Defect(DefectKind.BROKEN_ROW, str(place), why))
+                continue
+            for row in found:
+                before = rows.setdefault(row.question_id, row)
+                if before is not row and not _is_copy(before, row):
+                    defects.append(Defect(DefectKind.DUPLICATE_ID, row.question_id, f"again at {place}; left out"))
+    return Annotations(benchmark.name, root, tuple(read), tuple(rows.values()), tuple(defects))
+
+
+def _is_copy(one: Row, other: Row) -> bool:
+    """Whether two files hold the same question, as JSON and Parquet copies in one folder do."""
+    return (one.question, one.options, one.video_id) == (other.question, other.options, other.video_id)
+
+
+def _nothing(path: Path, name: str | None, files: Sequence[RawFile], found: Mapping[str, Any]) -> str:
+    if name is not None:
+        return f"{path}: no annotations of {name}{'; it holds ' + ', '.join(found) if found else ''}"
+    if len(files) == 1:
+        keys = ", ".join(sorted(files[0].keys)[:8]) or "no rows"
+        nearest = _nearest(files[0])
+        return f"{path}: not the annotations of a known benchmark (columns: {keys}); {nearest}"
+    return f"{path}: no annotation file of a known benchmark in it; known are {', '.join(BENCHMARKS)}"
+
+
+def _nearest(file: RawFile) -> str:
+    """Say which benchmark a file nearly is and what it lacks, or which are known."""
+    lacking = [
+        (len(signature - file.keys) / len(signature), benchmark.name, signature - file.keys)
+        for benchmark in BENCHMARKS.values()
+        for signature in benchmark.signatures
+    ]
+    share, name, missing = min(lacking, key=lambda it: it[0])
+    if share > MOSTLY:
+        return f"known are {', '.join(BENCHMARKS)}"
+    return (
+        f"nearest is {name}, of which it lacks {', '.join(sorted(missing))}: rename columns back, or get its own file"
+    )

@@ -1,0 +1,143 @@
+"""From annotations to tasks: what of a benchmark can be played with the videos that are there."""
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from vt_env.benchmarks.readers.cgbench import CLUES
+from vt_env.benchmarks.readers.convert_subtitles import SubtitleFile
+from vt_env.benchmarks.readers.find_media import MediaFolder
+from vt_env.benchmarks.readers.parse_fields import letter_at
+from vt_env.benchmarks.readers.rows import Annotations, Row, SubtitleForm
+from vt_env.errors import ConfigError, DataError
+from vt_env.gold import Gold
+from vt_env.tasks.task_set import Task, TaskSet, nothing_to_prepare
+from vt_env.types import Interval, Item, VideoRef
+
+NAMED = 3
+"""How many missing videos a message names."""
+
+
+def benchmark_tasks(annotations: Annotations, split: str | None = None, media: MediaFolder | None = None) -> TaskSet:
+    """Make the tasks whose videos are there, in the order of the annotations.
+
+    Open questions are no tasks: an episode ends with a choice. Questions whose gold is hidden or no option are played
+    and never scored. All of it but NExT-QA's training split has `train_allowed=False`.
+
+    In the view `clues` items show their clue intervals alone; questions without one cannot be played in it.
+
+    Args:
+        annotations: The questions.
+        split: Keep only this split; `None` keeps all.
+        media: Where videos and subtitles lie; `None` takes the folder of the annotations.
+
+    Raises:
+        ConfigError: There is no such split, or none of its videos is there.
+        DataError: A row cannot be read, or none of the rows has a clue interval where these alone are shown.
+    """
+    if annotations.broken:
+        first, count = annotations.broken[0], len(annotations.broken)
+        raise DataError(
+            f"{annotations.benchmark}: {count} rows cannot be read, first {first.where}: {first.detail}; "
+            "vt-env audit lists all"
+        )
+    rows = [row for row in annotations.rows if split in (None, row.split) and len(row.options) >= 2]
+    if not rows:
+        splits = sorted({row.split for row in annotations.rows})
+        raise ConfigError(f"split={split!r}: {annotations.benchmark} has no choice of it; allowed are {splits}")
+    rows = _with_clues(annotations.benchmark, rows) if annotations.view == CLUES else rows
+    folder = media or MediaFolder(annotations.root)
+    paths = {row.video_id: folder.video(row.video_names) for row in rows}
+    missing = [video_id for video_id, path in paths.items() if path is None]
+    if missing:
+        _report_missing(annotations, rows, missing, folder.root)
+    there = [(row, path) for row in rows if (path := paths[row.video_id]) is not None]
+    return TaskSet(tuple(_task(row, path, folder, annotations.view) for row, path in there))
+
+
+def item_options(row: Row) -> tuple[str, ...]:
+    """Return the options as tasks show them: copies of one text say which letter each has, so that they differ."""
+    repeated = {text for text, count in Counter(row.options).items() if count > 1}
+    return tuple(
+        f"{text} (option {letter_at(idx)})" if text in repeated else text for idx, text in enumerate(row.options)
+    )
+
+
+def video_handle(benchmark: str, video_id: str) -> str:
+    """Return an opaque name of a video, the same wherever it lies."""
+    return hashlib.blake2b(f"{benchmark}/{video_id}".encode(), digest_size=8).hexdigest()
+
+
+def _task(row: Row, path: Path, folder: MediaFolder, view: str) -> Task:
+    handle = video_handle(row.benchmark, row.video_id)
+    source = row.subtitles
+    subtitles = folder.subtitles(source) if source is not None else None
+    prepare = nothing_to_prepare
+    if source is not None and subtitles is not None and source.form is not SubtitleForm.SRT:
+        prepare = SubtitleFile(subtitles, source)
+        subtitles = _converted(subtitles, handle)
+    ref = VideoRef(handle, str(path), None if subtitles is None else str(subtitles))
+    item = Item(
+        task_id=row.task_id,
+        question=row.question,
+        options=item_options(row),
+        video=ref,
+        family=next((parts[0] for parts in row.labels.values()), ""),
+        split=row.split,
+        train_allowed=row.split == "train",
+        shown=_evidence(row) if view == CLUES else (),
+    )
+    return Task(item, _gold(row), prepare)
+
+
+def _gold(row: Row) -> Gold | None:
+    if row.answer_idx is None:
+        return None
+    return Gold(row.answer_idx, _evidence(row))
+
+
+def _evidence(row: Row) -> tuple[Interval, ...]:
+    # What is reversed or empty is no interval; the audit names it.
+    usable = ((start_s, end_s) for start_s, end_s in row.evidence if 0 <= start_s < end_s)
+    return tuple(Interval(start_s, end_s) for start_s, end_s in usable)
+
+
+def _with_clues(name: str, rows: Sequence[Row]) -> list[Row]:
+    kept = [row for row in rows if _evidence(row)]
+    lacking = [row.question_id for row in rows if not _evidence(row)]
+    if not kept:
+        raise DataError(f"{name}: none of {len(rows)} questions has a clue interval, so there is no clue to show")
+    if lacking:
+        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        warnings.warn(
+            f"{name}: {len(lacking)} of {len(rows)} questions have no clue interval and are left out: "
+            f"{', '.join(lacking[:NAMED])}{more}",
+            stacklevel=5,
+        )
+    return kept
+
+
+def _converted(subtitles: Path, handle: str) -> Path:
+    # Imported here since the cache belongs to the media engine.
+    from vt_env.media.cache.build_once import cache_key, cache_root
+
+    state = subtitles.stat()
+    key = cache_key(path=str(subtitles.resolve()), bytes=state.st_size, changed=state.st_mtime_ns, handle=handle)
+    return cache_root() / "subtitles" / f"{key}.srt"
+
+
+def _report_missing(annotations: Annotations, rows: Sequence[Row], missing: Sequence[str], root: Path) -> None:
+    name, videos = annotations.benchmark, len({row.video_id for row in rows})
+    questions = sum(row.video_id in set(missing) for row in rows)
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    named = f"{', '.join(missing[:NAMED])}{more}"
+    remedy = f"vt-env audit {root} lists them"
+    if len(missing) == videos:
+        raise ConfigError(f"{name}: none of its {videos} videos is below {root} (missing {named}); {remedy}")
+    warnings.warn(
+        f"{name}: {videos - len(missing)} of {videos} videos are below {root}, so {len(rows) - questions} of "
+        f"{len(rows)} questions are played; missing {named}; {remedy}",
+        stacklevel=4,
+    )

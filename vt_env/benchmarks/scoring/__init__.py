@@ -1,0 +1,1 @@
+"""Official numbers bug for bug, the strict one beside them, tables and export."""

@@ -1,0 +1,63 @@
+"""Replies of other harnesses, so that their runs can be scored under every rule here.
+
+One JSON object a line. Either `task_id` (or `question_id`) with `text`, or a sample file of lmms-eval, whose lines have
+`doc_id`, the position of the row in the annotations, and `filtered_resps` (or `resps`), the reply inside lists.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from vt_env.benchmarks.readers.rows import Annotations
+from vt_env.benchmarks.scoring.replies import Reply
+from vt_env.errors import DataError
+
+
+def read_replies(path: Path, annotations: Annotations) -> dict[str, Reply]:
+    """Read a file of replies; a torn last line (its writer was killed) does not count.
+
+    Args:
+        path: The JSONL file.
+        annotations: The benchmark, to find tasks by their own ids or by position.
+
+    Raises:
+        DataError: A line is no such object, names no question, or repeats one.
+    """
+    by_id = {row.question_id: row.task_id for row in annotations.rows}
+    by_id |= {row.task_id: row.task_id for row in annotations.rows}
+    replies: dict[str, Reply] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        if not line.strip():
+            continue
+        try:
+            row = cast("dict[str, Any]", json.loads(line))
+            task_id = _task_id(row, annotations, by_id)
+            text = _text(row)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as reason:
+            need = "need task_id or doc_id of this benchmark, and text or filtered_resps"
+            raise DataError(f"{path}:{number}: {type(reason).__name__} {str(reason)[:60]}; {need}") from reason
+        if task_id in replies:
+            raise DataError(f"{path}:{number}: {task_id} again; no reply may count twice, so remove one of the lines")
+        replies[task_id] = Reply(task_id, text)
+    return replies
+
+
+def _task_id(row: Mapping[str, Any], annotations: Annotations, by_id: Mapping[str, str]) -> str:
+    name = row.get("task_id", row.get("question_id"))
+    if name is not None:
+        return by_id[str(name)]
+    position = int(row["doc_id"])
+    if position < 0:
+        raise ValueError(f"doc_id={position}")
+    return annotations.rows[position].task_id
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    keys = [key for key in ("text", "filtered_resps", "resps") if key in row]
+    value: Any = row[keys[0] if keys else "text"]
+    while isinstance(value, list):
+        value = cast("list[Any]", value)[0]
+    if not isinstance(value, str):
+        raise TypeError(f"reply {str(value)[:40]!r} is no text")
+    return value

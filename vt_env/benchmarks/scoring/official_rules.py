@@ -1,0 +1,186 @@
+"""Official rules that find the letter in a reply, bug for bug, by name; the strict rule is in `replies`.
+
+A rule takes a reply and returns the letters that its source takes from it: none where it finds nothing, something that
+is no option's letter where its source does. The same reply gets up to six different letters; the tests hold the table.
+Written anew from the behaviour of the sources; nothing of them is copied.
+
+| rule | source | takes |
+|---|---|---|
+| `video_mme@2024` | MME-Benchmarks/Video-MME 4e7566d3, `evaluation/eval_your_results.py` | first capital A-D |
+| `lmms_eval@mcq_extract` | lmms-eval c228e273, `_task_utils/mcq_extract.py`, with A-D | best-ranked form, last place |
+| `v2@standalone` | MME-Benchmarks/Video-MME-v2 b24176a1, `evaluation/test_video_mme_v2.py` | first capital A-H |
+| `lvbench@polish` | zai-org/LVBench 1dd4612d, `lvbench/utils/answer_util.py` | first character of the first word |
+| `mlvu@prefill` | JUNJIE99/MLVU fd060c10, `check_ans` | character before the first `)`, else all of it |
+| `cgbench@json` | CG-Bench/CG-Bench f8266087, `run/utils.py`, `post_process` | `result` of the JSON, else every A-H |
+| `longvideobench@official` | lmms-eval 03a5823f, `longvideobench/utils.py` | first capital A-E, else a guess |
+
+EgoSchema and NExT-GQA have no rule: their scripts take positions and parse no text. Newer lmms-eval (00a12d40) has
+another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 does as c228e273
+and 03a5823f do (compared on 20,000 replies each).
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+Extract = Callable[[str], tuple[str, ...]]
+
+_PREFIXES = ("The best answer is", "The correct answer is", "The answer is", "The answer")
+# Two commas are missing in the source, so two pairs of prefixes are two long texts that no reply holds.
+_VIDEO_MME_PREFIXES = (*_PREFIXES, "The best option isThe correct option is", "Best answer:Best option:")
+_LONG_PREFIXES = (*_PREFIXES, "The best option is", "The correct option is", "Best answer:", "Best option:")
+_V2_PREFIXES = ("Final Answer:", *_LONG_PREFIXES, "Answer:", "Option:")
+
+_RANKED_FORMS = ((6, "({})"), (5, "{}."), (4, "{}:"), (3, "{})"), (2, "{} "))
+_START, _END, _PHRASE, _ANYWHERE = 10, 9, 7, 0
+_SUBJECTS = ("answer", "correct answer", "best answer", "correct option", "best option", "choice", "correct choice")
+_PHRASES = (
+    *(f"{article}{subject} is" for subject in _SUBJECTS for article in ("the ", "")),
+    *("i choose", "i select", "i pick", "my answer is", "my choice is"),
+    *("옵션", "정답은", "답은", "답:", "答案是", "答案为", "选", "答えは"),
+)
+_BARE_WORD = re.compile(r"(?<=:\s)([A-Za-z_]\w*)")
+_LONE_LETTER = re.compile(r"\b[A-H]\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An official way to turn a reply into letters, and what its source does where it finds none."""
+
+    name: str
+    source: str
+    """Repository, commit and place."""
+    extract: Extract
+    unparsed: Literal["wrong", "dropped", "guessed"] = "wrong"
+    """`dropped` leaves the question out of the denominator; `guessed` draws an option, here with a seed."""
+    credits_any: bool = False
+    """Credit if the right letter is any of those found."""
+
+
+def first_capital(letters: str, prefixes: Sequence[str]) -> Extract:
+    """Make the rule that removes phrases wherever they stand and takes the first capital of `letters`.
+
+    The sources also give up on replies of more than ten words without such a capital, which changes nothing.
+    """
+
+    def extract(reply: str) -> tuple[str, ...]:
+        text = reply.strip()
+        for prefix in prefixes:
+            text = text.replace(prefix, "")
+        found = re.search(f"[{letters}]", text)
+        return (found[0],) if found else ()
+
+    return extract
+
+
+def mcq_extract(letters: str) -> Extract:
+    """Make lmms-eval's ranking: a letter at the start, at the end, after an answer phrase, in brackets, and so on.
+
+    Of the best rank the last in the reply wins, so a distractor that is discussed after "the answer is" replaces the
+    answer.
+    """
+
+    def extract(reply: str) -> tuple[str, ...]:
+        text = reply.strip()
+        for mark in ",.!?;:'\"":
+            text = text.strip(mark)
+        if not reply.strip():
+            return ()
+        found = _ranked(f" {text} ", letters)
+        anywhere = [(_ANYWHERE, text.rfind(letter), letter) for letter in letters if letter in text]
+        best = max(found or anywhere, key=lambda candidate: candidate[:2], default=None)
+        return (best[2],) if best else ()
+
+    return extract
+
+
+def _ranked(text: str, letters: str) -> list[tuple[int, int, str]]:
+    """List rank, place and letter of every form that is there, in the source's order."""
+    found = [
+        (rank, text.rfind(form.format(letter)), letter)
+        for rank, form in _RANKED_FORMS
+        for letter in letters
+        if form.format(letter) in text
+    ]
+    lowered = text.lower()
+    for phrase in _PHRASES:
+        start = lowered.find(phrase)
+        places = [(text.find(letter, start + len(phrase)), letter) for letter in letters] if start >= 0 else []
+        found += [(_PHRASE, place, letter) for place, letter in places if place >= 0]
+    bare = text.strip()
+    found += [(_START, 0, bare[0])] if bare[:1] in (*letters,) and not bare[1:2].isalpha() else []
+    found += [(_END, len(text) - 1, bare[-1])] if bare[-1:] in (*letters,) and not bare[-2:-1].isalpha() else []
+    return found
+
+
+def polish(reply: str) -> tuple[str, ...]:
+    """Take what stands before `)` and after `(`, of that the first word, of that the first character."""
+    text = reply.strip().split(")")[0].strip()
+    text = text.split("(")[1].strip() if "(" in text else text
+    return tuple(text.split(" ")[0][:1])
+
+
+def prefilled(reply: str) -> tuple[str, ...]:
+    """Take the character before the first `)`, since the prompt ends in "Best Option: (", else the whole reply.
+
+    An older copy of the script (0b16f40f, `video_chat/choice_bench.py`) keeps all that stands before the `)`; there
+    "(C)" is wrong.
+    """
+    text = reply.strip()
+    found = text[: text.index(")")][-1:] if ")" in text else text
+    return (found,) if len(found) == 1 else ()
+
+
+def json_result(reply: str) -> tuple[str, ...]:
+    """Take `result` of the JSON block; where there is none that can be read, every lone capital A-H."""
+    after = reply.partition("```json")[2]
+    content = _BARE_WORD.sub(r'"\1"', after.partition("```")[0].strip()) if "```" in after else ""
+    try:
+        parsed: Any = json.loads(content)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict) and cast("dict[str, Any]", parsed).get("result") is not None:
+        return (str(cast("dict[str, Any]", parsed)["result"]),)
+    return tuple(_LONE_LETTER.findall(reply))
+
+
+RULES: Mapping[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule(
+            "video_mme@2024",
+            "MME-Benchmarks/Video-MME 4e7566d3, evaluation/eval_your_results.py, extract_characters_regex",
+            first_capital("ABCD", _VIDEO_MME_PREFIXES),
+            unparsed="dropped",
+        ),
+        Rule(
+            "lmms_eval@mcq_extract",
+            "EvolvingLMMs-Lab/lmms-eval c228e273, lmms_eval/tasks/_task_utils/mcq_extract.py, extract_mcq_answer",
+            mcq_extract("ABCD"),
+        ),
+        Rule(
+            "v2@standalone",
+            "MME-Benchmarks/Video-MME-v2 b24176a1, evaluation/test_video_mme_v2.py, extract_characters_regex_v2",
+            first_capital("ABCDEFGH", _V2_PREFIXES),
+            unparsed="dropped",
+        ),
+        Rule("lvbench@polish", "zai-org/LVBench 1dd4612d, lvbench/utils/answer_util.py, polish_answer", polish),
+        Rule("mlvu@prefill", "JUNJIE99/MLVU fd060c10, evaluation, check_ans", prefilled),
+        Rule(
+            "cgbench@json",
+            "CG-Bench/CG-Bench f8266087, run/utils.py, post_process",
+            json_result,
+            unparsed="dropped",
+            credits_any=True,
+        ),
+        Rule(
+            "longvideobench@official",
+            "EvolvingLMMs-Lab/lmms-eval 03a5823f, longvideobench/utils.py, parse_multi_choice_response, which follows "
+            "the paper's",
+            first_capital("ABCDE", _LONG_PREFIXES),
+            unparsed="guessed",
+        ),
+    )
+}

@@ -1,0 +1,100 @@
+"""Scores of Video-MME-v2's groups of four questions about one video; a chain of right answers is worth more.
+
+Source: MME-Benchmarks/Video-MME-v2 (b24176a1), `evaluation/test_video_mme_v2.py`. `relevance` pays `(k/4)^2` for `k`
+right answers. `logic` pays for the length of the chain that is right before the first error, by one of three maps.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from vt_env.benchmarks.readers.rows import Group
+from vt_env.benchmarks.scoring.verdicts import Aggregate, Verdict
+from vt_env.stats import Clusters, clustered
+
+GROUP_SIZE = 4
+_CHAINS: Mapping[str, tuple[float, ...]] = {
+    "[1, 2, 3, 4]": (0, 1 / 16, 4 / 16, 9 / 16, 1),
+    "[1, [2, 3], 4]": (0, 1 / 12, 4 / 12, 7 / 12, 1),
+    "[[1, 2], 3, 4]": (0, 1 / 10, 2 / 10, 5 / 10, 1),
+}
+"""Structure to the pay of chains of 0 to 4."""
+
+UNPARSED = -1
+"""How the standalone script marks an answer that it cannot read; it then counts as true in chains and as -1 in sums."""
+
+
+def group_score(scores: Sequence[int], group: Group) -> float:
+    """Score a group from 0 to 100.
+
+    Args:
+        scores: 1 for right, 0 for wrong, in the order of the questions; `UNPARSED` reproduces the standalone script.
+        group: Kind and structure.
+
+    Raises:
+        ValueError: There are not four scores, or the structure is unknown.
+    """
+    if len(scores) != GROUP_SIZE:
+        raise ValueError(f"{len(scores)} answers: a group has {GROUP_SIZE}")
+    if group.kind == "relevance":
+        right = sum(scores)
+        return 100 * (right / GROUP_SIZE) ** 2 if right >= 0 else 0.0
+    structure = json.dumps(json.loads(group.structure))
+    if structure not in _CHAINS:
+        raise ValueError(f"group_structure={group.structure!r}; known are {', '.join(_CHAINS)}")
+    chain = next((idx for idx, score in enumerate(scores) if not score), GROUP_SIZE)
+    # Of two questions that may be answered in either order, the second alone is worth the first.
+    if structure == "[1, [2, 3], 4]" and chain == 1 and scores[2]:
+        chain = 2
+    if structure == "[[1, 2], 3, 4]" and chain == 0 and scores[1]:
+        chain = 1
+    return 100 * _CHAINS[structure][chain]
+
+
+def _by_video(verdicts: Sequence[Verdict]) -> list[Clusters]:
+    """Score the whole groups, each in the order of its question ids; what is unread is wrong."""
+    videos: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.counted:
+            videos[verdict.row.video_id].append(verdict)
+    scores: list[tuple[str, float]] = []
+    for video_id, group in videos.items():
+        ordered = sorted(group, key=lambda verdict: verdict.row.question_id)
+        kind = ordered[-1].row.group
+        if len(ordered) == GROUP_SIZE and kind is not None:
+            scores.append((video_id, group_score([int(verdict.correct) for verdict in ordered], kind) / 100))
+    return [clustered(scores)] if scores else []
+
+
+def _by_position(verdicts: Sequence[Verdict]) -> list[Clusters]:
+    """Score every four rows in a row as the standalone script does; nothing where they do not make whole groups."""
+    if not verdicts or len(verdicts) % GROUP_SIZE:
+        return []
+    scores: list[tuple[str, float]] = []
+    for start in range(0, len(verdicts), GROUP_SIZE):
+        four = verdicts[start : start + GROUP_SIZE]
+        kind = four[-1].row.group
+        marks = [int(verdict.correct) if verdict.letters else UNPARSED for verdict in four]
+        scores += [(four[-1].row.video_id, group_score(marks, kind) / 100)] if kind is not None else []
+    return [clustered(scores)] if scores else []
+
+
+grouped = Aggregate("v2@fixed", _by_video)
+"""Mean score of groups by video, in the order of question ids, and what is unread is wrong. Partial groups have no
+score."""
+grouped_standalone = Aggregate("v2@standalone", _by_position)
+"""Mean score of groups as the standalone script has it: four rows in a row are a group, and unread answers leak. The
+order of the rows therefore matters, and a chain of nothing but unread answers scores 100."""
+
+
+def by_group_label(verdicts: Sequence[Verdict], label: str) -> dict[str, list[Verdict]]:
+    """Divide whole groups by the label that the last question of each has, as the official script reads it."""
+    videos: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        videos[verdict.row.video_id].append(verdict)
+    parts: defaultdict[str, list[Verdict]] = defaultdict(list)
+    for group in videos.values():
+        last = max(group, key=lambda verdict: verdict.row.question_id)
+        for part in last.row.labels.get(label, ()):
+            parts[part] += group
+    return {part: parts[part] for part in sorted(parts)}

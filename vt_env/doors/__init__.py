@@ -1,1 +1,0 @@
-"""Doors from the episode to other frameworks; each imports its framework lazily."""

@@ -1,0 +1,1 @@
+"""The three Gymnasium environments, their spaces and wrappers (the names Gymnasium itself uses)."""

@@ -1,0 +1,310 @@
+"""The Gymnasium door: `gymnasium.make("vt_env/LongVideoQA-v0")`. Rules and budgets are the episode's."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Space
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from vt_env.actions.parse import parse_action
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
+from vt_env.envs.spaces import action_space, observation_element, observation_space, read_element
+from vt_env.episode.episode import Episode
+from vt_env.errors import ConfigError, EpisodeOver
+from vt_env.protocols import Library
+from vt_env.rewards.reward import resolve_rewards
+from vt_env.task_sources import Task, TaskSet, TaskSource, load_tasks
+from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.tools.tool import Tool
+from vt_env.types import Action, Answer, Malformed, Observation, ToolCall
+
+STORYBOARD_PX = (960, 720)
+"""Width and height of `render_mode="rgb_array"`."""
+
+Step = tuple[int, Any] | Action | str
+"""What `step` takes: an element of the action space, an action, or text as a language model writes it."""
+
+ElementT = TypeVar("ElementT")
+StepT = TypeVar("StepT")
+
+
+def make_episode(task: Task, library: Library, config: EnvConfig, tools: tuple[Tool, ...] | None = None) -> Episode:
+    """Open a task's video and build a fresh episode about it; every door does it this way.
+
+    Raises:
+        DataError: The video cannot be opened.
+        ConfigError: As `Episode`.
+    """
+    task.prepare(task.item.video)
+    return Episode(task.item, task.gold, library.open(task.item.video), config, tools)
+
+
+def open_library(media: MediaConfig, cache_dir: str | Path | None = None) -> Library:
+    """Make the library that opens real videos; `cache_dir=None` takes the default cache."""
+    # Decoders and search indices are only loaded by those who need them.
+    from vt_env.media.library import VideoLibrary
+
+    return VideoLibrary(media, None if cache_dir is None else Path(cache_dir))
+
+
+class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
+    """What all environments of this package share: tasks, seeding, budgets, rewards, information, rendering.
+
+    One of them is this class with two spaces, a reading of its actions and a form for its observations.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012
+
+    def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
+        self,
+        tasks: str | Path | TaskSource | TaskSet = "world",
+        split: str | None = "test",
+        perception: str = "frames",
+        budget: str | BudgetConfig = "default",
+        rewards: str | RewardConfig = "default",
+        tools: ToolChoice = "default",
+        *,
+        media: MediaConfig | None = None,
+        library: Library | None = None,
+        cache_dir: str | Path | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Make the environment; no video is opened before `reset`.
+
+        Args:
+            tasks: As `vt_env.load_tasks`, or a task set.
+            split: As `vt_env.load_tasks`; not used for a task set.
+            perception: `"frames"` or `"captions"`: what looking returns.
+            budget: A preset (`"default"`, `"paper"`, `"tiny"`), also with changes (`"tiny,max_calls=4"`), or a config.
+            rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
+            tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
+            media: How videos are stored; `None` takes the defaults.
+            library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
+            cache_dir: Where stored videos and indices lie; `None` takes the default. Generated videos and subtitles
+                that were converted lie in the default cache, which `$VT_ENV_CACHE` moves.
+            render_mode: `"ansi"` (a transcript), `"rgb_array"` (a storyboard) or `None`.
+
+        Raises:
+            ConfigError: An argument is not allowed.
+            DataError: The tasks cannot be read.
+        """
+        EzPickle.__init__(
+            self, tasks, split, perception, budget, rewards, tools,
+            media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
+        )  # fmt: skip
+        self.config = EnvConfig(perception, resolve_budget(budget), resolve_rewards(rewards), media or MediaConfig())
+        self.tools = tools_for(perception, tools)
+        self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
+        if not self.tasks:
+            raise ConfigError("tasks: the task set is empty; need one task or more")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"render_mode={render_mode!r}: allowed are 'ansi', 'rgb_array' and None")
+        self.render_mode = render_mode
+        self.episode: Episode | None = None
+        """The running episode; `None` before the first reset."""
+        self._library = library or open_library(self.config.media, cache_dir)
+        self.option_count = max(len(task.item.options) for task in self.tasks)
+        """Options of the task that has the most."""
+        self.action_space, self.observation_space = self._spaces()
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[ElementT, dict[str, Any]]:
+        """Begin an episode about a random task.
+
+        Args:
+            seed: Chooses the task, and the tasks of all resets without a seed that follow.
+            options: `"task_id"` chooses the task instead. `"budget"`, a preset or a config within the environment's
+                own, holds for this episode.
+
+        Raises:
+            ConfigError: There is no such task or no such option, or the budget is too large.
+            DataError: The video cannot be read.
+        """
+        super().reset(seed=seed)
+        # Whoever goes on after a reset that failed must not play the episode before.
+        self.episode = None
+        chosen = dict(options or {})
+        budget = self.choose_budget(chosen.pop("budget", self.config.budget))
+        task = self._choose_task(chosen)
+        self.episode = make_episode(task, self._library, replace(self.config, budget=budget), self.tools)
+        return self._element(self.episode, self.episode.start()), self._info(self.episode, None)
+
+    def step(self, action: StepT) -> tuple[ElementT, float, bool, bool, dict[str, Any]]:
+        """Apply one action.
+
+        Raises:
+            DataError: The video cannot be read.
+            EpisodeOver: The episode has ended.
+            InvalidAction: The action has not the form of the action space.
+        """
+        episode = self._running()
+        if episode.stop is not None or episode.invalid is not None:
+            raise EpisodeOver("the episode has ended; call reset to begin another one")
+        outcome = episode.apply(self._read(action, episode))
+        element = self._element(episode, outcome.observation)
+        info = self._info(episode, outcome.error)
+        if outcome.stop is not None:
+            info |= {
+                "stop_reason": str(outcome.stop),
+                "correct": episode.correct,
+                "answer_status": str(episode.reading.status),
+                "reward_terms": episode.reward_terms(),
+            }
+        # Calls are part of the state, so running out of them ends the task itself: a learner that took it for a cut
+        # from outside would add the value of going on, and learn never to answer.
+        return element, outcome.reward, outcome.stop is not None, False, info
+
+    def render(self) -> str | NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a transcript or a storyboard, uint8[720, 960, 3], of the episode so far."""
+        if self.render_mode is None:
+            return None
+        # Fonts and drawing are only loaded for those who render.
+        from vt_env.envs.storyboard import draw_storyboard, transcript
+
+        episode = self._running()
+        if self.render_mode == "ansi":
+            return transcript(episode)
+        return np.array(draw_storyboard(episode, STORYBOARD_PX))
+
+    def choose_budget(self, budget: str | BudgetConfig) -> BudgetConfig:
+        """Return the budget that a reset option names.
+
+        Raises:
+            ConfigError: There is no such budget, or it is larger than the environment's own.
+        """
+        chosen, own = resolve_budget(budget), self.config.budget
+        for name in ("max_calls", "max_frames", "top_k_max"):
+            if getattr(chosen, name) > getattr(own, name):
+                got = f"reset option budget.{name}={getattr(chosen, name)}"
+                raise ConfigError(
+                    f"{got}: need {getattr(own, name)} or less; make the environment with a larger budget"
+                )
+        return chosen
+
+    def _choose_task(self, options: Mapping[str, Any]) -> Task:
+        unknown = sorted(map(str, set(options) - {"task_id"}))
+        if unknown:
+            raise ConfigError(f"reset options {unknown}: allowed are 'task_id' and 'budget'")
+        if "task_id" in options:
+            return self.tasks.by_id(str(options["task_id"]))
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
+    def _running(self) -> Episode:
+        if self.episode is None:
+            raise gym.error.ResetNeeded("no episode yet: call reset first")
+        return self.episode
+
+    def _spaces(self) -> tuple[Space[Any], Space[Any]]:
+        """Build the action space and the observation space; called once, when all else is set."""
+        raise NotImplementedError
+
+    def _read(self, action: StepT, episode: Episode) -> Action:
+        """Turn what `step` was given into an action; called once a step, before it is applied."""
+        raise NotImplementedError
+
+    def _element(self, episode: Episode, observation: Observation) -> ElementT:
+        """Turn an observation into an element of the space; called once a reset, without turns yet, and a step."""
+        raise NotImplementedError
+
+    def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
+        item, duration_s = episode.item, episode.video.duration_s
+        return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
+
+
+class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
+    """Answer a question about a long video by looking at parts of it with tools.
+
+    ## Description
+    Each episode asks one multiple-choice question about one video. The video is far too long to be shown; a policy sees
+    what it asks for with tools, under a budget of calls and frames, and then answers.
+
+    ## Action Space
+    `OneOf`: one `Dict` a tool, in the order of `env.unwrapped.tools`, and last a `Discrete`, the position of the
+    answer. With the default tools an element is one of
+
+    | index | tool | arguments |
+    |---|---|---|
+    | 0 | `clip_retrieval` | `query` text, `top_k` from 1 |
+    | 1 | `subtitle_retrieval` | `query` text, `top_k` from 1 |
+    | 2 | `subtitle_summary` | `query` text |
+    | 3 | `frame_zoom`, with captions `caption_zoom` | `start_fraction`, `end_fraction` of the duration |
+    | 4 | `subtitle_zoom` | `start_fraction`, `end_fraction` of the duration |
+    | 5 | `spatial_zoom` | `time_fraction`, `box` (left, top, right, bottom, fractions) |
+    | 6 | the answer | position of the option, from 0 |
+
+    `step` also takes a `vt_env.ToolCall` or `vt_env.Answer` with times in seconds, or a text such as
+    `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`.
+
+    ## Observation Space
+    A `Dict`:
+
+    | key | space | meaning |
+    |---|---|---|
+    | `question` | text | the question |
+    | `options` | sequence of texts | the options |
+    | `text` | text | what the last action led to; at first the question with options, duration and budget |
+    | `frames` | sequence of uint8[px, px, 3] | frames shown by the last action, RGB; empty with captions |
+    | `remaining` | `Dict` of `calls`, `frames` | what is left of the budget |
+
+    A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
+
+    ## Rewards
+    0 until the end, then what the terms of `vt_env.rewards.reward` pay; by default 1 for the right option, else 0.
+    A task without an answer key always gives 0.
+
+    ## Starting State
+    `reset(seed=...)` draws a task; `reset(options={"task_id": ...})` chooses one.
+
+    ## Episode End
+    Terminated when the policy answers, and when it acts once more without answering after its last call was spent: the
+    calls left are part of the observation, so it is no truncation. `info["stop_reason"]` tells the two apart. A video
+    that cannot be read raises `vt_env.DataError`; such an episode has no score.
+
+    ## Information
+    `task_id`, `video` (its handle), `duration_s`, and `error`: the kind of failure of the last action or `None`. At the
+    end also `stop_reason`, `correct` (`None` without an answer key), `answer_status` and `reward_terms`.
+
+    ## Arguments
+    `gymnasium.make("vt_env/LongVideoQA-v0", tasks="world", split="test", ...)`
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `tasks` | `"world"` | a name, a folder, a JSONL file, a function of the split or a `TaskSet` |
+    | `split` | `"test"` | which split of them; `None` for all |
+    | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
+    | `budget` | `"default"` | calls and frames: a preset (`"default"`, `"paper"`, `"tiny"`) or a `BudgetConfig` |
+    | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
+    | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
+    | `media` | `None` | a `MediaConfig`: size and rate of stored frames |
+    | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
+    | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |
+    | `render_mode` | `None` | `"ansi"` (a transcript), `"rgb_array"` (a storyboard) |
+
+    ## References
+    The task and the tools are those of VideoThinker (arXiv 2601.15724); `spatial_zoom`, reward terms besides accuracy
+    and the generated world are extensions. `vt_env.tools.builtin` and `vt_env.rewards.terms` name the source of each.
+
+    ## Version History
+    * v0: initial version
+    """
+
+    def _spaces(self) -> tuple[Space[Any], Space[Any]]:
+        limits = self.config.budget
+        actions = action_space(self.tools, self.option_count, limits.top_k_max)
+        return actions, observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
+
+    def _read(self, action: Step, episode: Episode) -> Action:
+        if isinstance(action, str):
+            return parse_action(action)
+        if isinstance(action, ToolCall | Answer | Malformed):
+            return action
+        return read_element(action, self.tools, episode.item.options, episode.video.duration_s)
+
+    def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
+        return observation_element(observation, episode.item.question, episode.item.options)

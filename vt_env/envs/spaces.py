@@ -1,0 +1,193 @@
+"""The Gymnasium spaces of the environment, derived from the tools.
+
+An action is one element of a `OneOf`: a `Dict` for each tool, in order, and last the answer, a `Discrete` over option
+positions. Times are given as fractions of the video's duration (`start_fraction` for `start_s`), since one space has to
+serve videos of seconds and of hours; everything else is given as the tool takes it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast, get_args, get_origin
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import InvalidAction
+
+from vt_env.control_tokens import as_plain_text
+from vt_env.tools.check_arguments import show
+from vt_env.tools.tool import Parameter, Tool
+from vt_env.types import Answer, Observation, ToolCall
+
+MAX_TEXT_CHARS = 1_000_000
+"""Longest text in an observation; three hours of subtitles are about a fifth of it."""
+MAX_QUERY_CHARS = 1000
+"""Longest text in an action."""
+
+_SAMPLE_CHARS = 12
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class Utf8(spaces.Text):
+    """Any text up to a length, in any script; samples are short words of letters and digits.
+
+    `gymnasium.spaces.Text` holds only the characters of a given set; the idea of widening `contains` alone, so that the
+    space can still sample, is MiniWoB's.
+    """
+
+    def __init__(self, max_length: int, *, seed: int | np.random.Generator | None = None) -> None:
+        """Make a space of texts of 0 to `max_length` characters."""
+        super().__init__(max_length, min_length=0, seed=seed)
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        """Draw a word of 1 to 12 letters and digits; masks as in `gymnasium.spaces.Text`."""
+        if mask is None and probability is None:
+            length = int(self.np_random.integers(1, min(_SAMPLE_CHARS, self.max_length) + 1))
+            mask = (length, None)
+        return super().sample(mask, probability)
+
+    def contains(self, x: Any) -> bool:
+        """Tell whether `x` is a text that is short enough and can be encoded."""
+        return isinstance(x, str) and len(x) <= self.max_length and not _SURROGATE.search(x)
+
+    def __repr__(self) -> str:
+        """The length, not the characters."""
+        return f"Utf8({self.max_length})"
+
+
+def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> spaces.OneOf[Any]:
+    """Build the action space: one `Dict` a tool, in order, then the answer."""
+    calls = [spaces.Dict({_key(it): _parameter_space(it, top_k_max) for it in tool.parameters}) for tool in tools]
+    return spaces.OneOf([*calls, spaces.Discrete(option_count)])
+
+
+def observation_space(frame_px: int, max_calls: int, max_frames: int) -> spaces.Dict:
+    """Build the observation space; `frame_px` is the side of the square frames."""
+    return spaces.Dict(
+        {
+            "question": Utf8(MAX_TEXT_CHARS),
+            "options": spaces.Sequence(Utf8(MAX_TEXT_CHARS)),
+            "text": Utf8(MAX_TEXT_CHARS),
+            "frames": spaces.Sequence(spaces.Box(0, 255, (frame_px, frame_px, 3), np.uint8)),
+            "remaining": spaces.Dict(
+                {"calls": spaces.Discrete(max_calls + 1), "frames": spaces.Discrete(max_frames + 1)}
+            ),
+        }
+    )
+
+
+def observation_element(observation: Observation, question: str, options: tuple[str, ...]) -> dict[str, Any]:
+    """Turn an observation into an element of `observation_space`; pixels are copied, nothing is shared with a cache.
+
+    Question and options are shown as plain text, as in the observation's own text.
+    """
+    frames = () if observation.frames is None else tuple(frame.copy() for frame in observation.frames.data)
+    return {
+        "question": as_plain_text(question),
+        "options": tuple(map(as_plain_text, options)),
+        "text": observation.text,
+        "frames": frames,
+        "remaining": {
+            "calls": np.int64(observation.remaining.calls),
+            "frames": np.int64(observation.remaining.frames),
+        },
+    }
+
+
+def read_element(
+    element: tuple[int, Any], tools: Sequence[Tool], options: Sequence[str], duration_s: float
+) -> ToolCall | Answer:
+    """Turn an element of `action_space` into an action.
+
+    An answer beyond the options of this task names an option that the task does not have, which is wrong.
+
+    Raises:
+        InvalidAction: It has not the form of an element. A value of the right type outside its range is left to the
+            episode, which tells the policy.
+    """
+    try:
+        index, value = element
+        space_idx = _scalar(int, index)
+        if space_idx == len(tools):
+            return _answer(_scalar(int, value), options)
+        if space_idx < 0:
+            raise IndexError(space_idx)
+        tool = tools[space_idx]
+        arguments: Mapping[str, Any] = value
+        if len(arguments) > len(tool.parameters):
+            raise KeyError(f"{len(arguments)} arguments")
+        return ToolCall(tool.name, {it.name: _argument(it, arguments[_key(it)], duration_s) for it in tool.parameters})
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as reason:
+        raise InvalidAction(
+            f"action {show(element)}: need (index, value) with an index from 0 to {len(tools)} and an element of "
+            "env.action_space.spaces[index], or a ToolCall, an Answer or a text"
+        ) from reason
+
+
+def _answer(option_idx: int, options: Sequence[str]) -> Answer:
+    if option_idx < 0:
+        raise ValueError(f"option {option_idx}")
+    return Answer(options[option_idx] if option_idx < len(options) else f"option {option_idx + 1}")
+
+
+def _key(parameter: Parameter) -> str:
+    return f"{parameter.name.removesuffix('_s')}_fraction" if parameter.is_time else parameter.name
+
+
+def _parameter_space(parameter: Parameter, top_k_max: int) -> spaces.Space[Any]:
+    if parameter.is_time:
+        return spaces.Box(0.0, 1.0, (), np.float64)
+    if parameter.name == "top_k":
+        return spaces.Discrete(top_k_max, start=1)
+    if parameter.name == "box":
+        return spaces.Box(0.0, 1.0, (4,), np.float64)
+    if get_origin(parameter.kind) is Literal:
+        return spaces.Discrete(len(get_args(parameter.kind)))
+    if get_origin(parameter.kind) is list:
+        return spaces.Sequence(_value_space(get_args(parameter.kind)[0]))
+    return _value_space(parameter.kind)
+
+
+def _value_space(kind: object) -> spaces.Space[Any]:
+    if kind is bool:
+        return spaces.Discrete(2)
+    if kind is int:
+        return spaces.Box(-(2**31), 2**31 - 1, (), np.int64)
+    if kind is float:
+        return spaces.Box(-np.inf, np.inf, (), np.float64)
+    return Utf8(MAX_QUERY_CHARS)
+
+
+def _argument(parameter: Parameter, value: Any, duration_s: float) -> object:
+    if parameter.is_time:
+        return _scalar(float, value) * duration_s
+    if get_origin(parameter.kind) is Literal:
+        choices, idx = get_args(parameter.kind), _scalar(int, value)
+        if not 0 <= idx < len(choices):
+            raise IndexError(idx)
+        return choices[idx]
+    if get_origin(parameter.kind) is list:
+        if not isinstance(value, list | tuple | np.ndarray):
+            raise TypeError(type(value))
+        return [_scalar(get_args(parameter.kind)[0], part) for part in cast("list[Any]", value)]
+    return _scalar(parameter.kind, value)
+
+
+def _scalar(kind: type[Any], value: Any) -> Any:
+    """Return a value as the Python type it is of; nothing is rounded, parsed or written out to make it fit.
+
+    Raises:
+        TypeError: It is of another type.
+        ValueError: It is a text that is not valid Unicode, or a number that is neither true nor false.
+    """
+    is_number = isinstance(value, np.generic | np.ndarray) and not value.ndim
+    plain = value.item() if is_number else value
+    if kind is str and isinstance(plain, str):
+        plain.encode()
+        return plain
+    if kind is bool and isinstance(plain, int):
+        if plain not in (0, 1):
+            raise ValueError(plain)
+        return kind(plain)
+    if isinstance(plain, bool) or not isinstance(plain, int | float if kind is float else int):
+        raise TypeError(type(value))
+    return kind(plain)

@@ -1,0 +1,268 @@
+"""Episode: one question, one video, one budget. It turns an action into an outcome and keeps the record.
+
+Knows nothing of Gymnasium, tokens or models. It is single-use: build it, start it, apply actions until it stops, drop
+it. Budgets are enforced here, before anything is rendered, so that no door can forget them.
+"""
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from vt_env import prompts
+from vt_env.actions.parse import as_written
+from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
+from vt_env.config import EnvConfig
+from vt_env.episode.perception import build_perception
+from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
+from vt_env.gold import Gold
+from vt_env.protocols import Video
+from vt_env.rewards.reward import FinishedEpisode, RewardResult, resolve_rewards, score
+from vt_env.tools.builtin import tools_for
+from vt_env.tools.check_arguments import check_arguments, show
+from vt_env.tools.tool import Tool
+from vt_env.types import (
+    Action,
+    Answer,
+    Box,
+    FrameRef,
+    Interval,
+    Item,
+    Malformed,
+    Observation,
+    Outcome,
+    Perception,
+    Remaining,
+    StopReason,
+    ToolCall,
+    Turn,
+    View,
+)
+
+
+class Episode:
+    """One attempt at one item.
+
+    Raises:
+        ConfigError: The config names a perception, tool or reward term that does not exist, or captions that this video
+            does not have.
+    """
+
+    def __init__(
+        self,
+        item: Item,
+        gold: Gold | None,
+        video: Video,
+        config: EnvConfig,
+        tools: tuple[Tool, ...] | None = None,
+        perception: Perception | None = None,
+    ) -> None:
+        """Prepare an episode; nothing is rendered before `start`.
+
+        Args:
+            item: What may be shown.
+            gold: The answer key; `None` plays an episode that is never scored.
+            video: The item's video, open.
+            config: Perception, budget, rewards.
+            tools: The tools offered; `None` takes those that the config names.
+            perception: Eyes of the caller's own, of the kind that the config names; `None` builds them.
+        """
+        self.item = item
+        self.video = video
+        self.config = config
+        self.perception = perception or build_perception(config.perception, video, config.budget, item.shown)
+        self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
+        self.turns: list[Turn] = []
+        self.prompt_text = ""
+        """Text of the first observation; empty before `start`."""
+        self.prompt_frames: tuple[FrameRef, ...] = ()
+        """Frames shown with the question."""
+        self.answer: Answer | None = None
+        """What the policy answered, if it did."""
+        self.stop: StopReason | None = None
+        """Why the episode ended; `None` while it goes on and where it became invalid."""
+        self.invalid: str | None = None
+        """Why the episode cannot be used at all: its data failed. It is then over, without a score."""
+        self._is_started = False
+        self._result = RewardResult(0.0, {})
+        self._gold = gold
+        self._rewards = resolve_rewards(config.rewards)
+        self._calls = config.budget.max_calls
+        self._frames = config.budget.max_frames
+
+    @property
+    def remaining(self) -> Remaining:
+        """What is left of the budget."""
+        return Remaining(self._calls, self._frames)
+
+    def start(self) -> Observation:
+        """Show the question, with frames of the whole video where the budget has global frames.
+
+        Raises:
+            EpisodeOver: The episode was started before.
+            DataError: The video cannot be read; the episode is then invalid.
+        """
+        if self._is_started:
+            raise EpisodeOver("this episode was started before; build a fresh one")
+        self._is_started = True
+        with self._invalid_on_failure():
+            view = self.perception.overview() or View("")
+        self._frames -= _frame_count(view)
+        self.prompt_frames = self._refs(view)
+        text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        # Frames are shown as pictures; what there is to read of the whole video stands before the question.
+        is_read = view.frames is None and view.text
+        self.prompt_text = f"{prompts.returned_text(view.text)}\n{text}" if is_read else text
+        return Observation(self.prompt_text, self.remaining, view.frames)
+
+    def apply(self, action: Action) -> Outcome:
+        """Apply one action. Every action except an answer costs one call, failed and malformed ones included.
+
+        A call with arguments that cannot be written as JSON, such as not-a-number, is malformed.
+
+        Raises:
+            EpisodeOver: The episode has ended or was not started.
+            DataError: The video cannot be read; the episode is then over and invalid.
+        """
+        if not self._is_started or self.stop is not None or self.invalid is not None:
+            raise EpisodeOver("this episode is not running; build a fresh one and start it")
+        action = as_written(action)
+        with self._invalid_on_failure():
+            if isinstance(action, Answer):
+                return self._end(action, StopReason.ANSWERED, None)
+            if self._calls == 0:
+                return self._end(action, StopReason.OUT_OF_CALLS, "over_budget")
+            self._calls -= 1
+            return self._respond(action)
+
+    async def apply_async(self, action: Action) -> Outcome:
+        """Apply one action as `apply`, in a thread, so that the looks of many episodes decode side by side.
+
+            outcomes = await asyncio.gather(*(it.apply_async(action) for it, action in zip(episodes, actions)))
+
+        Await one action of an episode before the next. What a group gains is in `experiments/bench/results/media.json`.
+
+        Raises:
+            EpisodeOver: As `apply`.
+            DataError: As `apply`.
+        """
+        return await asyncio.to_thread(self.apply, action)
+
+    def look(self, interval: Interval) -> View:
+        """Look at an interval with this episode's perception; for tools.
+
+        Raises:
+            BudgetError: No frame is left.
+        """
+        self._check_frames(self.perception.frames_needed(1))
+        return self.perception.look(interval, self._frames)
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Look at part of one frame; for tools.
+
+        Raises:
+            BudgetError: No frame is left.
+        """
+        self._check_frames(self.perception.frames_needed(1))
+        return self.perception.look_closer(time_s, box)
+
+    @property
+    def reading(self) -> ReadAnswer:
+        """How the answer was read; unparsed while there is none."""
+        if self.answer is None:
+            return ReadAnswer(None, AnswerStatus.UNPARSED)
+        return read_answer(self.answer.text, self.item.options)
+
+    @property
+    def correct(self) -> bool | None:
+        """Whether the answer is right; `None` before the end and for an episode without a key."""
+        if self._gold is None or self.stop is None:
+            return None
+        return self.reading.option_idx == self._gold.answer_idx
+
+    @property
+    def reward(self) -> float:
+        """The reward; 0 before the end and for an episode without a key."""
+        return self._result.total
+
+    def reward_terms(self) -> dict[str, float]:
+        """Return the value of each reward term; empty before the end and for an episode without a key."""
+        return dict(self._result.terms)
+
+    def _respond(self, action: ToolCall | Malformed) -> Outcome:
+        view, error = self._attempt(action)
+        self._frames -= _frame_count(view)
+        text = prompts.result_text(view.text, self.remaining, self.perception.name)
+        self.turns.append(Turn(action, text, self._refs(view), view.viewed, error, view.box))
+        return Outcome(Observation(text, self.remaining, view.frames), error=error)
+
+    def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:
+        if isinstance(action, Malformed):
+            return View(prompts.malformed_text(action.reason, self.tools)), "malformed"
+        try:
+            return self._call(action), None
+        except ToolError as reason:
+            kind = "over_budget" if isinstance(reason, BudgetError) else "tool_error"
+            return View(prompts.error_text(str(reason))), kind
+
+    def _call(self, call: ToolCall) -> View:
+        if self.item.shown:
+            raise ToolError("no tool is offered for this question; answer from the frames beside it")
+        tools = {tool.name: tool for tool in self.tools}
+        tool = tools.get(call.name)
+        if tool is None:
+            raise ToolError(f"no tool {show(call.name)}; the tools are {', '.join(tools)}")
+        top_k_max = self.config.budget.top_k_max
+        arguments = check_arguments(tool, call.arguments, self.video.duration_s, top_k_max)
+        view = _as_view(tool, tool.function(self, **arguments))
+        # The built-in tools ask before they render; one of the caller's own may not.
+        self._check_frames(_frame_count(view))
+        return view
+
+    def _check_frames(self, needed: int) -> None:
+        if needed > self._frames:
+            raise BudgetError(
+                f"frames needed: {needed}, left: {self._frames}; call a tool that returns text, or answer"
+            )
+
+    def _end(self, action: Action, stop: StopReason, error: str | None) -> Outcome:
+        self.answer = action if isinstance(action, Answer) else None
+        self.turns.append(Turn(action, prompts.OVER, error=error))
+        if self._gold is not None:
+            self._result = score(self._finished(self._gold, stop), self._rewards)
+        self.stop = stop
+        return Outcome(Observation(prompts.OVER, self.remaining), self.reward, stop, error)
+
+    def _finished(self, gold: Gold, stop: StopReason) -> FinishedEpisode:
+        budget, turns = self.config.budget, tuple(self.turns)
+        return FinishedEpisode(self.item, gold, budget, turns, self.reading, stop, self.remaining)
+
+    def _refs(self, view: View) -> tuple[FrameRef, ...]:
+        if view.frames is None:
+            return ()
+        handle, frame_px = self.video.ref.handle, view.frames.data.shape[1]
+        return tuple(FrameRef(handle, float(time_s), view.box, frame_px) for time_s in view.frames.pts_s)
+
+    @contextmanager
+    def _invalid_on_failure(self) -> Generator[None]:
+        """Mark the episode, and let the failure through: it must never look like a wrong answer."""
+        try:
+            yield
+        except DataError as reason:
+            self.invalid = str(reason)
+            raise
+        except Exception as reason:
+            self.invalid = f"{type(reason).__name__}: {reason}"
+            raise
+
+
+def _as_view(tool: Tool, result: object) -> View:
+    if not isinstance(result, str | View):
+        raise TypeError(f"tool {tool.name} returned {type(result).__name__}: need str or View")
+    view = View(result) if isinstance(result, str) else result
+    text = prompts.returned_text(view.text)
+    return view if text == view.text else replace(view, text=text)
+
+
+def _frame_count(view: View) -> int:
+    return 0 if view.frames is None else len(view.frames)

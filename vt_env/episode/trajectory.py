@@ -1,0 +1,325 @@
+"""The record of one episode as one JSON line. Pictures are named (`FrameRef`), never stored.
+
+Every line carries the schema version; a reader refuses other versions. What can be computed from the record is a
+property, not a field. Fields that a reader may miss in older files have defaults.
+
+What is the same for all episodes of a run (commit, versions, annotation hash, prompt id, sampler, model, engine) stands
+once in the run's `provenance.json`, under the id that `Trajectory.provenance` names. Fields ending in `_s` that a clock
+measured (`wall_s`, `ReplyRecord.latency_s`) differ from run to run; `without_times` drops them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vt_env.actions.parse import render_action
+from vt_env.episode.episode import Episode
+from vt_env.episode.reply_record import GateRecord, ReplyEnd, ReplyRecord, TokenUse, token_use
+from vt_env.errors import DataError
+from vt_env.types import Box, FrameRef, Interval, Remaining, StopReason, ToolCall, Turn
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CallRecord",
+    "FrameRef",
+    "GateRecord",
+    "ReplyEnd",
+    "ReplyRecord",
+    "TokenUse",
+    "Trajectory",
+    "TurnRecord",
+    "read_trajectories",
+    "record_episode",
+    "write_trajectories",
+]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A tool call as it was understood."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What the policy wrote and what came back."""
+
+    text: str
+    """What the policy wrote, unchanged; `parse_action` gives the action."""
+    call: CallRecord | None
+    """`None` for an answer and for what could not be read."""
+    observation_text: str
+    frames: tuple[FrameRef, ...] = ()
+    viewed: tuple[Interval, ...] = ()
+    error: str | None = None
+    """As in `vt_env.types.Outcome.error`."""
+    frames_hash: str = ""
+    """`vt_env.hashing.frames_hash` of the frames shown; empty where none were, or where nobody kept it."""
+    reply: ReplyRecord | None = None
+    """What the backend said about the reply; `None` where no model was asked. Where a policy turned what the model
+    wrote into another action, such as an early answer into a look, it speaks of what the model wrote."""
+    gate: GateRecord | None = None
+    """What a confidence gate decided before this turn, if one did."""
+
+    def without_times(self) -> "TurnRecord":
+        """Return it without what a clock measured."""
+        reply = None if self.reply is None else self.reply.without_times()
+        gate = self.gate
+        if gate is not None and gate.reply is not None:
+            gate = replace(gate, reply=gate.reply.without_times())
+        return replace(self, reply=reply, gate=gate)
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One episode, from the question to the stop."""
+
+    task_id: str
+    video_handle: str
+    question: str
+    options: tuple[str, ...]
+    prompt_text: str
+    """Text of the first observation."""
+    perception: str
+    turns: tuple[TurnRecord, ...]
+    remaining: Remaining
+    stop: StopReason | None
+    """`None` where the episode did not end by itself: it is invalid or was broken off."""
+    answer: str | None = None
+    correct: bool | None = None
+    """`None` where nothing was scored."""
+    reward: float = 0.0
+    reward_terms: Mapping[str, float] = field(default_factory=lambda: {})
+    invalid: str | None = None
+    """Why the episode cannot be used."""
+    prompt_frames: tuple[FrameRef, ...] = ()
+    """Frames shown with the question."""
+    policy: str = ""
+    seed: int | None = None
+    sample: int = 0
+    """Which attempt of the policy at this task."""
+    family: str = ""
+    split: str = "test"
+    prompt_frames_hash: str = ""
+    """As `TurnRecord.frames_hash`, of the frames shown with the question."""
+    limit: str | None = None
+    """The limit of the runner at which the episode was broken off, `"tokens"` or `"seconds"`. Such an episode has no
+    `stop` and is wrong where there is a key: the policy did not answer within what it was given."""
+    provenance: str = ""
+    """Key of `origins` in the run's `provenance.json`."""
+    wall_s: float | None = None
+    """Seconds from the first look at the question to the end, waiting included."""
+    schema: int = SCHEMA_VERSION
+
+    @property
+    def calls(self) -> int:
+        """Turns that cost a call: all but an answer and the one after the last call."""
+        return len(self.turns) - (self.stop is not None)
+
+    @property
+    def frames(self) -> tuple[FrameRef, ...]:
+        """All frames shown, in order."""
+        return self.prompt_frames + tuple(frame for turn in self.turns for frame in turn.frames)
+
+    @property
+    def viewed(self) -> tuple[Interval, ...]:
+        """All intervals viewed, in order."""
+        return tuple(interval for turn in self.turns for interval in turn.viewed)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Kinds of the failures of actions, in order."""
+        return tuple(turn.error for turn in self.turns if turn.error is not None)
+
+    @property
+    def replies(self) -> tuple[ReplyRecord, ...]:
+        """Records of the model's replies that are part of the conversation, in order."""
+        return tuple(turn.reply for turn in self.turns if turn.reply is not None)
+
+    @property
+    def gate(self) -> GateRecord | None:
+        """What the confidence gate decided, if there was one."""
+        return next((turn.gate for turn in self.turns if turn.gate is not None), None)
+
+    @property
+    def ended(self) -> ReplyEnd | None:
+        """How the model's last reply ended; `None` where no model wrote any."""
+        return self.replies[-1].ended if self.replies else None
+
+    @property
+    def confidence(self) -> float | None:
+        """Confidence of the model's last reply, as `ReplyRecord.confidence`; `None` where it holds no answer."""
+        return self.replies[-1].confidence if self.replies else None
+
+    @property
+    def tokens(self) -> TokenUse | None:
+        """Tokens by role; `None` where no backend has counted them."""
+        return token_use(list(self.replies), [it.reply for it in self._turned_down if it.reply is not None])
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds that replies were waited for, direct answers included."""
+        return sum(it.latency_s or 0.0 for it in self._all_replies)
+
+    @property
+    def cost_usd(self) -> float:
+        """What the replies cost, direct answers included."""
+        return sum(it.cost_usd for it in self._all_replies)
+
+    @property
+    def _turned_down(self) -> list[GateRecord]:
+        return [turn.gate for turn in self.turns if turn.gate is not None and not turn.gate.accepted]
+
+    @property
+    def _all_replies(self) -> list[ReplyRecord]:
+        return [*self.replies, *(it.reply for it in self._turned_down if it.reply is not None)]
+
+    def without_times(self) -> "Trajectory":
+        """Return the record without what a clock measured: equal for two runs of a deterministic policy."""
+        return replace(self, wall_s=None, turns=tuple(turn.without_times() for turn in self.turns))
+
+    def to_json(self) -> str:
+        """Write the record as one line of JSON in ASCII.
+
+        Raises:
+            ValueError: A number is not finite.
+        """
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @staticmethod
+    def from_json(line: str) -> "Trajectory":
+        """Read a record back.
+
+        Raises:
+            DataError: The line is no record, or one of another schema version.
+        """
+        try:
+            row = json.loads(line)
+            version = row["schema"]
+        except (ValueError, TypeError, KeyError):
+            raise DataError(f"not a trajectory: {line[:60]!r}; need a JSON object with 'schema'") from None
+        if version != SCHEMA_VERSION:
+            raise DataError(f"schema {version}: this version reads schema {SCHEMA_VERSION}; record the episodes again")
+        try:
+            return _trajectory(row)
+        except (ValueError, TypeError, KeyError, AttributeError) as reason:
+            message = f"damaged trajectory: {type(reason).__name__} {reason}; record the episode again"
+            raise DataError(message) from reason
+
+
+def record_episode(
+    episode: Episode,
+    texts: Sequence[str] | None = None,
+    *,
+    policy: str = "",
+    seed: int | None = None,
+    sample: int = 0,
+) -> Trajectory:
+    """Record an episode, whether it has ended, became invalid or was broken off.
+
+    Args:
+        episode: The episode, started.
+        texts: What the policy wrote, one text a turn; `None` renders the actions.
+        policy: Name of the policy.
+        seed: Seed of the policy, if it has one.
+        sample: Which attempt of the policy at this task.
+
+    Raises:
+        ValueError: There are fewer texts than turns.
+    """
+    item = episode.item
+    if texts is not None and len(texts) < len(episode.turns):
+        raise ValueError(f"{len(texts)} texts for {len(episode.turns)} turns: need one text a turn")
+    written = [render_action(turn.action) for turn in episode.turns] if texts is None else texts
+    return Trajectory(
+        task_id=item.task_id,
+        video_handle=item.video.handle,
+        question=item.question,
+        options=item.options,
+        prompt_text=episode.prompt_text,
+        perception=episode.perception.name,
+        # An invalid episode has no turn for the action that broke it, so the last text may have none.
+        turns=tuple(map(_turn_record, written[: len(episode.turns)], episode.turns)),
+        remaining=episode.remaining,
+        stop=episode.stop,
+        answer=None if episode.answer is None else episode.answer.text,
+        correct=episode.correct,
+        reward=episode.reward,
+        reward_terms=episode.reward_terms(),
+        invalid=episode.invalid,
+        prompt_frames=episode.prompt_frames,
+        policy=policy,
+        seed=seed,
+        sample=sample,
+        family=item.family,
+        split=item.split,
+    )
+
+
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write records to a JSONL file, whole or not at all."""
+    target = Path(path)
+    part = target.with_name(f"{target.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.writelines(f"{trajectory.to_json()}\n" for trajectory in trajectories)
+    os.replace(part, target)
+
+
+def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[Trajectory]:
+    """Read records one by one.
+
+    Args:
+        path: A JSONL file.
+        skip_torn: Leave out a last line without a line end, which a killed writer leaves.
+
+    Raises:
+        DataError: A line is no record or one of another schema version; the message names file and line.
+    """
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            if skip_torn and not line.endswith("\n"):
+                return
+            try:
+                yield Trajectory.from_json(line)
+            except DataError as reason:
+                raise DataError(f"{path}:{number}: {reason}") from reason
+
+
+def _turn_record(text: str, turn: Turn) -> TurnRecord:
+    action = turn.action
+    call = CallRecord(action.name, dict(action.arguments)) if isinstance(action, ToolCall) else None
+    return TurnRecord(text, call, turn.observation_text, turn.frames, turn.viewed, turn.error)
+
+
+def _trajectory(row: Mapping[str, Any]) -> Trajectory:
+    nested: dict[str, Any] = {
+        "options": tuple(row["options"]),
+        "turns": tuple(_turn(turn) for turn in row["turns"]),
+        "remaining": Remaining(**row["remaining"]),
+        "stop": None if row["stop"] is None else StopReason(row["stop"]),
+        "prompt_frames": tuple(_frame(frame) for frame in row["prompt_frames"]),
+    }
+    return Trajectory(**{**row, **nested})
+
+
+def _turn(row: Mapping[str, Any]) -> TurnRecord:
+    nested: dict[str, Any] = {
+        "call": None if row["call"] is None else CallRecord(**row["call"]),
+        "frames": tuple(_frame(frame) for frame in row["frames"]),
+        "viewed": tuple(Interval(**interval) for interval in row["viewed"]),
+        "reply": None if row.get("reply") is None else ReplyRecord.from_row(row["reply"]),
+        "gate": None if row.get("gate") is None else GateRecord.from_row(row["gate"]),
+    }
+    return TurnRecord(**{**row, **nested})
+
+
+def _frame(row: Mapping[str, Any]) -> FrameRef:
+    box = None if row["box"] is None else Box(**row["box"])
+    return FrameRef(row["video_handle"], row["time_s"], box, row["frame_px"])

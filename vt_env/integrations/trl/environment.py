@@ -1,0 +1,207 @@
+"""The door to TRL: everything that `trl.GRPOTrainer` needs to train on episodes.
+
+    Env = environment_class(tasks="world", split="train")
+    trainer = GRPOTrainer(environment_factory=Env, train_dataset=training_rows(Env),
+                          reward_funcs=reward_functions("default"), processing_class=prepare_processor(...), ...)
+    patch_vllm_colocate(trainer)
+
+TRL (1.16) makes a tool of every public method, so the class has nothing public but its tools and `reset`. Two limits of
+its tool loop stay: a call of a tool that does not exist is answered by TRL in its own words and costs nothing, and a
+call that is not JSON ends the rollout, without an answer.
+
+Imports no deep learning library before it is used.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vt_env import prompts
+from vt_env.actions.read_answer import AnswerStatus
+from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
+from vt_env.envs.base import make_episode
+from vt_env.episode.episode import Episode
+from vt_env.episode.trajectory import Trajectory
+from vt_env.errors import ConfigError
+from vt_env.integrations.trl.rollout import Content, FinishedRollout, Message, Rollout
+from vt_env.protocols import Library
+from vt_env.rewards.reward import RewardResult, resolve_rewards, score
+from vt_env.task_sources import Task, TaskSet, TaskSource, load_tasks
+from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.types import StopReason
+
+RewardFunction = Callable[..., list[float | None]]
+Recorder = Callable[[int, Sequence[Trajectory]], None]
+"""Takes the optimiser steps done so far and the rollouts that this process has just finished."""
+
+
+class TrlEnvironment:
+    """Base of the generated classes. Public members are tools for TRL, so there is none but `reset`."""
+
+    _tasks: ClassVar[TaskSet]
+    _tool_names: ClassVar[frozenset[str]]
+    _rollout: Rollout
+
+    def reset(self, task_id: str, **row: object) -> Content:
+        """Start the task of a row and return its question; a pure function of the row."""
+        self._rollout = Rollout(self._tasks.by_id(task_id), self._open_episode)
+        return self._rollout.start()
+
+    @staticmethod
+    def _open_episode(task: Task) -> Episode:
+        raise NotImplementedError
+
+
+def environment_class(
+    tasks: str | Path | TaskSource | TaskSet = "world",
+    split: str | None = "train",
+    perception: str = "frames",
+    budget: str | BudgetConfig = "default",
+    tools: ToolChoice = "default",
+    media: MediaConfig | None = None,
+    library: Library | None = None,
+) -> type[TrlEnvironment]:
+    """Make the class that `GRPOTrainer(environment_factory=...)` takes: its methods are the tools and `reset`.
+
+    Rewards are chosen by `reward_functions`.
+
+    Args:
+        tasks: As `vt_env.load_tasks`, or a task set.
+        split: As `vt_env.load_tasks`; not used for a task set.
+        perception: `"frames"` or `"captions"`: what looking returns.
+        budget: A preset (`"default"`, `"paper"`), also with changes (`"default,max_calls=4"`), or a config.
+        tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
+        media: How videos are stored; `None` takes the defaults.
+        library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
+
+    Raises:
+        ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
+        DataError: The tasks cannot be read.
+    """
+    config = EnvConfig(perception, resolve_budget(budget), media=media or MediaConfig())
+    offered = tools_for(perception, tools)
+    loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
+    refuse_training(loaded)
+    keyless = [task.item.task_id for task in loaded if task.gold is None]
+    if keyless or not loaded:
+        raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
+    opened = library or _open_library(config.media)
+
+    def open_episode(task: Task) -> Episode:
+        return make_episode(task, opened, config, offered)
+
+    def call(environment: Any, name: str, arguments: dict[str, object]) -> Content:
+        return environment._rollout.call(name, arguments)
+
+    methods = {tool.name: tool.method(call) for tool in offered}
+    return type(
+        "LongVideoQA",
+        (TrlEnvironment,),
+        {
+            **methods,
+            "_tasks": loaded,
+            "_tool_names": frozenset(methods),
+            "_open_episode": staticmethod(open_episode),
+        },
+    )
+
+
+def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
+    """Return a `datasets.Dataset` with a row a task: `prompt`, `task_id`, `seed`; no answer in any of them.
+
+    The prompt is the system turn and an empty user turn, which `reset` fills. Nothing in an episode is random; `seed`
+    numbers the rows.
+
+    Args:
+        environment: Class with the tasks.
+        least: All tasks come again until there are so many rows: with fewer than a step takes, TRL makes no step.
+    """
+    from datasets import Dataset
+
+    tasks: TaskSet = environment._tasks  # pyright: ignore[reportPrivateUsage]  public members would be tools
+    prompt = [{"role": "system", "content": prompts.system_text()}, {"role": "user", "content": ""}]
+    numbered = enumerate(task for _ in range(ceil(least / len(tasks))) for task in tasks)
+    rows = [{"prompt": prompt, "task_id": task.item.task_id, "seed": seed} for seed, task in numbered]
+    return Dataset.from_list(rows)
+
+
+def reward_functions(rewards: str | RewardConfig = "default", record: Recorder | None = None) -> list[RewardFunction]:
+    """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays as `vt_env.rewards.reward` says.
+
+    Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`, and what was paid for
+    questions of each family under `families/`. A rollout whose video cannot be read gets `None`, which TRL masks, and
+    is counted under `episode/invalid`.
+
+    Args:
+        rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
+        record: Is given each step's rollouts, without those whose video cannot be read.
+
+    Raises:
+        ConfigError: There is no such preset or term.
+    """
+    config = resolve_rewards(rewards)
+
+    def episode_reward(
+        completions: Sequence[Sequence[Message]],
+        environments: Sequence[Any],
+        log_metric: Callable[[str, float], None],
+        trainer_state: Any = None,
+        **row: object,
+    ) -> list[float | None]:
+        rollouts = [env._rollout.finish(it) for env, it in zip(environments, completions, strict=True)]
+        results = [None if rollout is None else score(rollout.episode, config) for rollout in rollouts]
+        for name, value in _metrics(rollouts, results).items():
+            log_metric(name, value)
+        for rollout, result in zip(rollouts, results, strict=True):
+            if rollout is not None and result is not None and rollout.episode.item.family:
+                # TRL averages what one name is given more than once.
+                log_metric(f"families/{rollout.episode.item.family}", result.total)
+        if record is not None:
+            record(trainer_state.global_step, _rewarded(rollouts, results))
+        return [None if result is None else result.total for result in results]
+
+    return [episode_reward]
+
+
+def _rewarded(rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]) -> list[Trajectory]:
+    """Return the records of the valid rollouts with what was paid for them."""
+    return [
+        replace(rollout.trajectory, reward=result.total, reward_terms=result.terms)
+        for rollout, result in zip(rollouts, results, strict=True)
+        if rollout is not None and result is not None
+    ]
+
+
+def _metrics(rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]) -> dict[str, float]:
+    """Average what is worth watching over the valid rollouts; `episode/invalid` is the share of the others."""
+    valid = [
+        {**{f"terms/{name}": value for name, value in result.terms.items()}, **_counts(rollout)}
+        for rollout, result in zip(rollouts, results, strict=True)
+        if rollout is not None and result is not None
+    ]
+    means = {name: sum(values[name] for values in valid) / len(valid) for name in (valid[0] if valid else ())}
+    return {**means, "episode/invalid": 1 - len(valid) / len(rollouts)}
+
+
+def _counts(rollout: FinishedRollout) -> dict[str, float]:
+    finished = rollout.episode
+    calls = finished.turns[:-1]
+    answered = finished.stop is StopReason.ANSWERED
+    return {
+        "episode/calls": len(calls),
+        "episode/failed_calls": sum(turn.error is not None for turn in calls),
+        "episode/frames": sum(len(turn.frames) for turn in calls),
+        "episode/no_answer": not answered,
+        "episode/unread_answer": answered and finished.answer.status is not AnswerStatus.MATCHED,
+        "episode/rolled_back": rollout.rolled_back,
+    }
+
+
+def _open_library(media: MediaConfig) -> Library:
+    # Decoders and search indices are only loaded where no other library was given.
+    from vt_env.media.library import VideoLibrary
+
+    return VideoLibrary(media)

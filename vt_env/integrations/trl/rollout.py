@@ -1,0 +1,209 @@
+"""One episode as TRL plays it: what the model is shown for its calls, and what its conversation was worth.
+
+TRL turns exceptions into text for the model, cannot be told that a rollout is over, takes results back that do not fit,
+and never shows an environment the last message. So failures are kept and come out in the end, calls after the end are
+answered, and the end is read from the conversation alone. Knows no trainer.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from vt_env import prompts
+from vt_env.actions.parse import parse_action
+from vt_env.episode.episode import Episode
+from vt_env.episode.trajectory import Trajectory, record_episode
+from vt_env.errors import DataError
+from vt_env.rewards.reward import FinishedEpisode
+from vt_env.task_sources import Task
+from vt_env.types import Answer, Malformed, Observation, ToolCall
+
+Content = str | list[dict[str, Any]]
+"""Content of a message: text alone, or blocks: the images and then the text that names them."""
+Message = Mapping[str, Any]
+"""A chat message: `role`, `content`, and `tool_calls` where the model called."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRollout:
+    """What the reward functions see of a rollout."""
+
+    episode: FinishedEpisode
+    """With those turns alone whose results the conversation holds, and the last one."""
+    rolled_back: int
+    """Results that TRL took back since they did not fit `max_completion_length`; the model never saw them."""
+    trajectory: Trajectory
+    """The same turns on record, with what the model wrote as TRL read it. Its reward is not that of the trainer."""
+
+
+class Rollout:
+    """One episode as TRL plays it; single-use, like the episode.
+
+    Args:
+        task: What is asked; it has an answer key.
+        open_episode: Builds a fresh episode of a task.
+    """
+
+    def __init__(self, task: Task, open_episode: Callable[[Task], Episode]) -> None:
+        self._task = task
+        self._open_episode = open_episode
+        self._episode: Episode | None = None
+        self._failure: Exception | None = None
+        self._results: list[str] = []
+        self._begun: deque[Future[Content]] = deque()
+        self.before_call: Callable[[], None] | None = None
+        """Called before each call; begins those of the whole batch, see `vt_env.integrations.trl.parallel_tools`."""
+
+    def start(self) -> Content:
+        """Return the question; of a video that cannot be read, that the episode is over."""
+        try:
+            self._episode = self._open_episode(self._task)
+            return _content(self._episode.start())
+        except DataError as failure:
+            self._failure = failure
+            return prompts.OVER
+
+    def call(self, name: str, arguments: Mapping[str, object]) -> Content:
+        """Call a tool and return what the model is shown; after the end, that the episode is over.
+
+        Raises:
+            Exception: A bug. TRL shows it to the model as text, so `finish` raises it again.
+        """
+        if self.before_call is not None:
+            self.before_call()
+        return self._begun.popleft().result() if self._begun else self._call(name, arguments)
+
+    def begin(self, calls: Sequence[tuple[str, Mapping[str, object]]], pool: Executor) -> None:
+        """Begin the calls that are about to be made, one after the other; `call` hands their results over in order."""
+        for name, arguments in calls:
+            before = list(self._begun)
+            self._begun.append(pool.submit(self._call_after, before, name, arguments))
+
+    def _call_after(self, before: Sequence[Future[Content]], name: str, arguments: Mapping[str, object]) -> Content:
+        # A pool starts tasks in order, so those before run or are done: none waits for one that cannot start.
+        wait(before)
+        return self._call(name, arguments)
+
+    def _call(self, name: str, arguments: Mapping[str, object]) -> Content:
+        try:
+            content = self._apply(ToolCall(name, arguments))
+        except DataError as failure:
+            self._failure = failure
+            content = prompts.OVER
+        except Exception as failure:
+            self._failure = failure
+            raise
+        self._results.append(_text(content))
+        return content
+
+    def finish(self, completion: Sequence[Message]) -> FinishedRollout | None:
+        """End the episode with the last message of the conversation; `None` if its data failed.
+
+        TRL asks a model that wrote no answer no further, so such a rollout counts as if it had repeated itself until
+        its calls were spent: ending early never pays more than answering. TRL also plays several calls of one reply, or
+        a call beside an answer, which are malformed everywhere else: a conversation that holds such a reply counts as
+        if it had ended there, without an answer.
+
+        Args:
+            completion: What followed the question, tool results included.
+
+        Raises:
+            Exception: A bug that a tool ran into.
+        """
+        if isinstance(self._failure, DataError):
+            return None
+        if self._failure is not None or self._episode is None:
+            raise self._failure or RuntimeError("finish() before start()")
+        episode = self._episode
+        is_legal = all(_acts_once(message) for message in completion)
+        action = parse_action(_last_words(completion)) if is_legal else Malformed("", "more than one call or answer")
+        while episode.stop is None:
+            episode.apply(action if isinstance(action, Answer) else Malformed("", "no answer"))
+        callers = self._callers(completion)
+        turns = (*episode.turns[:-1][: len(callers)], episode.turns[-1])
+        assert self._task.gold is not None
+        finished = FinishedEpisode(
+            episode.item,
+            self._task.gold,
+            episode.config.budget,
+            turns,
+            episode.reading,
+            episode.stop,
+            episode.remaining,
+        )
+        written = _record(episode, callers, completion[-1])
+        return FinishedRollout(finished, len(self._results) - len(callers), written)
+
+    def _apply(self, call: ToolCall) -> Content:
+        if self._failure is not None or self._episode is None or self._episode.stop is not None:
+            return prompts.OVER
+        return _content(self._episode.apply(call).observation)
+
+    def _callers(self, completion: Sequence[Message]) -> list[Message]:
+        """Return the message that called, for each result that the conversation holds.
+
+        TRL's own messages about calls that it refused are not results of ours.
+        """
+        callers: list[Message] = []
+        caller: Message = {"role": "", "content": ""}
+        for message in completion:
+            caller = message if message["role"] == "assistant" else caller
+            is_ours = message["role"] == "tool" and len(callers) < len(self._results)
+            if is_ours and _text(message["content"]) == self._results[len(callers)]:
+                callers.append(caller)
+        return callers
+
+
+def _record(episode: Episode, callers: Sequence[Message], last: Message) -> Trajectory:
+    """Record what the conversation holds of an episode that has ended.
+
+    Args:
+        episode: The episode.
+        callers: The message that called, for each result that the conversation holds.
+        last: The last message, which ended the episode unless a call had done so before.
+    """
+    record = record_episode(episode)
+    *calls, end = record.turns
+    ender = callers[len(calls)] if end.call is not None and len(calls) < len(callers) else last
+    kept = [replace(turn, text=_written(caller)) for turn, caller in zip(calls, callers, strict=False)]
+    return replace(record, turns=(*kept, replace(end, text=_written(ender))))
+
+
+def _written(message: Message) -> str:
+    """Write a message of the model as the text that TRL read it from; nothing if it is no message of the model."""
+    if message["role"] != "assistant":
+        return ""
+    calls = [f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>" for call in message.get("tool_calls") or ()]
+    return "\n".join(filter(None, [_text(message.get("content") or ""), *calls]))
+
+
+def _content(observation: Observation) -> Content:
+    if observation.frames is None:
+        return observation.text
+    images = [{"type": "image", "image": Image.fromarray(frame)} for frame in observation.frames.data]
+    return [*images, {"type": "text", "text": observation.text}]
+
+
+def _text(content: Content) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(block["text"] for block in content if block["type"] == "text")
+
+
+def _acts_once(message: Message) -> bool:
+    """Tell whether a message holds one call or answer at most."""
+    calls = len(message.get("tool_calls") or ())
+    if message["role"] != "assistant" or not calls:
+        return True
+    return calls == 1 and not isinstance(parse_action(_text(message.get("content") or "")), Answer)
+
+
+def _last_words(completion: Sequence[Message]) -> str:
+    """Return the last message's text; nothing if it is no message of the model or one that calls a tool."""
+    last = completion[-1]
+    return "" if last["role"] != "assistant" or last.get("tool_calls") else _text(last["content"])

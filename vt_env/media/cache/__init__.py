@@ -1,0 +1,1 @@
+"""What is computed once and kept: keys, locks, checksums, limits, garbage collection."""

@@ -1,0 +1,155 @@
+"""Frames decoded on demand (finer times, native resolution), kept on disk without loss and within a byte limit.
+
+Knows decoding and sealed files; knows nothing of stores or episodes. A rollout group asks for the same frames again and
+again, and decoding one may mean decoding ten seconds before it. The limit holds for all processes that share the
+folder: the total is written down under a lock before a file is, so a process that dies can only make it too large, and
+whoever makes room counts anew. The files used last are kept. What cannot be kept, since the disk is full or may not be
+written, is decoded each time.
+"""
+
+import errno
+import fcntl
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image
+
+from vt_env.errors import DataError
+from vt_env.media.cache.sealed_files import read_sealed, sealed_bytes, touch
+from vt_env.media.decode.pyav_player import Pixels
+from vt_env.media.decode.video_file import VideoFile
+from vt_env.types import FrameBatch
+
+SCHEMA = 1
+"""Version of the files."""
+
+FOLDER = "frames"
+TOTAL_FILE = "total_bytes"
+"""Beside the frames: the sum of their sizes in decimal; whoever changes the folder locks it."""
+
+_ROOM = 0.9
+"""Share of the limit that is left filled when room is made, so that room is not made for every frame."""
+_CANNOT_KEEP = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(frozen=True)
+class DecodedFrames:
+    """Decodes frames of videos, or reads them where they have been decoded before."""
+
+    folder: Path
+    limit_bytes: int
+    """Size of all files together; 0 keeps nothing."""
+
+    def frames_at(
+        self, video: VideoFile, media: str, times_s: Sequence[float], size_px: int | None = None
+    ) -> FrameBatch:
+        """Return what `video.frames_at(times_s, size_px)` returns, byte for byte.
+
+        Args:
+            video: The video.
+            media: Hash of its content, which names its frames.
+            times_s: Seconds from its first frame.
+            size_px: As in `VideoFile.frames_at`.
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
+        """
+        video.check_times(times_s)
+        idxs = video.timeline.frame_idxs(times_s).tolist()
+        wanted = sorted(set(idxs))
+        paths = {idx: self.folder / f"{media[:32]}-{idx}-{size_px or 0}.png" for idx in wanted}
+        known = {idx: picture for idx, path in paths.items() if (picture := _read(path)) is not None}
+        for idx, picture in video.pictures([idx for idx in wanted if idx not in known], size_px):
+            known[idx] = picture
+            self._keep(paths[idx], media, picture)
+        width, height = (size_px, size_px) if size_px else video.size_px
+        data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
+        for row, idx in enumerate(idxs):
+            data[row] = known[idx]
+        return FrameBatch(data, video.timeline.times_s[idxs])
+
+    def _keep(self, path: Path, media: str, picture: Pixels) -> None:
+        if not self.limit_bytes:
+            return
+        buffer = BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+        blob = sealed_bytes({"schema": SCHEMA, "media": media}, buffer.getvalue())
+        if len(blob) > self.limit_bytes * _ROOM:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with locked_total(self.folder) as total:
+                self._write(path, blob, total)
+        except OSError as error:
+            if error.errno not in _CANNOT_KEEP:
+                raise
+
+    def _write(self, path: Path, blob: bytes, total: IO[str]) -> None:
+        if path.exists():
+            return
+        text = total.read()
+        stored = int(text) if text.isdecimal() else self.limit_bytes
+        if stored + len(blob) > self.limit_bytes:
+            stored = make_room(self.folder, int(self.limit_bytes * _ROOM) - len(blob))
+        write_total(total, stored + len(blob))
+        aside = path.with_suffix(".building")
+        try:
+            aside.write_bytes(blob)
+            aside.rename(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked_total(folder: Path) -> Generator[IO[str]]:
+    """Open the total of a folder of decoded frames, for this process alone.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with (folder / TOTAL_FILE).open("a+") as total:
+        fcntl.flock(total, fcntl.LOCK_EX)
+        total.seek(0)
+        yield total
+
+
+def write_total(total: IO[str], stored_bytes: int) -> None:
+    """Replace the total."""
+    total.seek(0)
+    total.truncate()
+    total.write(str(stored_bytes))
+    total.flush()
+
+
+def make_room(folder: Path, left_bytes: int) -> int:
+    """Delete the frames used longest ago until those left take `left_bytes` at most; the total must be locked.
+
+    Returns: the bytes that the frames left take.
+    """
+    stats = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.png"))
+    stored = sum(size for _, size, _ in stats)
+    for _, size, path in stats:
+        if stored <= left_bytes:
+            break
+        path.unlink(missing_ok=True)
+        stored -= size
+    return stored
+
+
+def _read(path: Path) -> Pixels | None:
+    """Read a kept frame; what is missing or damaged is decoded anew."""
+    if not path.exists():
+        return None
+    try:
+        payload = read_sealed(path, SCHEMA).payload
+    except DataError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        return None
+    touch(path)
+    return np.asarray(Image.open(BytesIO(payload)))

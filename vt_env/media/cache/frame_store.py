@@ -1,0 +1,205 @@
+"""Frames of a video at a fixed rate, decoded once and kept as JPEGs in one file.
+
+Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by the content of
+the video and the parameters: `frames.bin` (JPEGs end to end, without the black around them), `index.bin` (int64: where
+each one lies and its CRC-32, which frame it is, and the timeline of the whole video) and `meta.json`, which seals both.
+It appears whole or not at all and never changes, so any number of processes can read it. Opening checks the index and
+reading checks each frame, since a flipped bit in a JPEG mostly decodes to some other picture; `check_store` reads
+everything. The arrays are raw because numpy's own formats parse their headers with `ast`, which was seen to fail under
+several threads in Python 3.11.7 (SystemError, "AST constructor recursion depth mismatch").
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from vt_env.config import MediaConfig
+from vt_env.errors import DataError
+from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
+from vt_env.media.cache.sealed_files import Hold, check_schema, checksum, file_checksum, seal, unseal
+from vt_env.media.decode.container import Timeline, check_file, latest_idxs
+from vt_env.media.decode.pyav_player import Pixels, fit_square, inside_square
+from vt_env.media.decode.video_file import VideoFile, open_video
+from vt_env.types import FrameBatch
+
+SCHEMA = 3
+"""Version of the files and of what they hold; part of every key, so an older store is rebuilt and not misread."""
+
+META_FILE = "meta.json"
+
+_SMALL_PX = 224
+"""Up to this size JPEGs are of quality 95 with chroma at full resolution, since a thing of few pixels needs them all.
+Larger ones are of quality 92 with chroma halved (4:2:0), as in nearly all videos: at 448 pixels and together with
+leaving out the black, that took 43 % of the disk and 40 % of the time to read (`docs/lab_log.md`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStore:
+    """The stored frames of one video."""
+
+    key: str
+    """Name of the store: same video content, same parameters and same version, same key."""
+    media: str
+    """Hash of the video's content."""
+    video: VideoFile
+    """The video itself, for frames at native resolution."""
+    times_s: NDArray[np.float64] = field(repr=False)
+    """float64[N], the stored frames' own presentation times, strictly increasing."""
+    offsets: NDArray[np.int64] = field(repr=False)
+    """int64[N + 1], where each JPEG begins in `packed`."""
+    crcs: NDArray[np.int64] = field(repr=False)
+    """int64[N], CRC-32 of each JPEG."""
+    packed: NDArray[np.uint8] = field(repr=False)
+    """uint8[B], all JPEGs, mapped from disk."""
+    config: MediaConfig
+    """What the store was asked for with."""
+    hold: Hold = field(repr=False)
+    """Keeps the folder from being collected."""
+
+    def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Read the latest stored frames not after the given times, each distinct frame once.
+
+        At the moments of the stored rate these are the very frames on screen; in between they are late by less than one
+        period, and never early.
+
+        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)`, or a stored frame is damaged.
+        """
+        self.video.check_times(times_s)
+        rows = latest_idxs(self.times_s, times_s)
+        square_px = self.config.frame_px
+        data = np.zeros((len(rows), square_px, square_px, 3), dtype=np.uint8)
+        inside = data[:, *inside_square(fit_square(self.video.size_px, square_px), square_px)]
+        first: dict[int, int] = {}
+        for place, row in enumerate(rows.tolist()):
+            inside[place] = self._picture(row) if row not in first else inside[first[row]]
+            first.setdefault(row, place)
+        return FrameBatch(data, self.times_s[rows])
+
+    def _picture(self, row: int) -> Pixels:
+        jpeg = self.packed[self.offsets[row] : self.offsets[row + 1]].tobytes()
+        if zlib.crc32(jpeg) != self.crcs[row]:
+            raise DataError(f"store {self.key}: a frame is damaged; delete its folder, it is rebuilt")
+        return np.asarray(JpegImageFile(BytesIO(jpeg)))
+
+
+def build_store(
+    path: str | Path, config: MediaConfig, cache_dir: Path | None = None, progress: Progress | None = None
+) -> FrameStore:
+    """Open the store of a video, building it first if it is not there.
+
+    Args:
+        path: The video file.
+        config: `frame_px` and `frame_rate_hz` are used.
+        cache_dir: Folder for stores; `None` means `cache_root()`.
+        progress: Told the share done while building; not called if the store is there.
+
+    Raises:
+        DataError: The video cannot be read, or the store is damaged.
+    """
+    path = Path(path)
+    check_file(path)
+    media = content_hash(path)
+    key = cache_key(schema=SCHEMA, media=media, frame_px=config.frame_px, frame_rate_hz=config.frame_rate_hz)
+    folder = (cache_dir or cache_root()) / "stores" / key
+    while True:
+        build_once(folder, lambda aside: _write(aside, path, media, config, progress))
+        try:
+            return _read(folder, path, config)
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            # A collector may have taken the folder between the two lines.
+            if folder.exists():
+                remedy = "delete this folder, it is rebuilt on the next use"
+                raise DataError(f"{folder}: damaged ({error}); {remedy}") from error
+
+
+def check_store(folder: Path) -> None:
+    """Read all of a store and compare it with its checksums.
+
+    Raises:
+        ValueError: It is damaged, or of another version of the format.
+        OSError: A file is missing or cannot be read.
+    """
+    meta = _read_meta(folder)
+    for name, expected in meta["files"].items():
+        if file_checksum(folder / name) != expected:
+            raise ValueError(f"{name} does not match its checksum")
+
+
+def _read_meta(folder: Path) -> dict[str, Any]:
+    text = (folder / META_FILE).read_bytes()
+    # Before the seal, since version 1 had none.
+    check_schema(json.loads(text), SCHEMA)
+    return unseal(text)
+
+
+def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: Progress | None) -> None:
+    """Decode the video once, from front to back, with one picture in memory at a time."""
+    video = open_video(path)
+    timeline = video.timeline
+    moments_s = np.arange(int(np.ceil(video.duration_s * config.frame_rate_hz))) / config.frame_rate_hz
+    idxs = np.unique(timeline.frame_idxs(moments_s))
+    offsets, crcs = np.zeros(len(idxs) + 1, dtype=np.int64), np.zeros(len(idxs), dtype=np.int64)
+    digest = hashlib.sha256()
+    inside = inside_square(fit_square(video.size_px, config.frame_px), config.frame_px)
+    folder.mkdir()
+    with (folder / "frames.bin").open("wb") as file:
+        for row, (_, picture) in enumerate(video.pictures(idxs.tolist(), config.frame_px)):
+            jpeg = _jpeg(picture[inside], config.frame_px)
+            file.write(jpeg)
+            digest.update(jpeg)
+            offsets[row + 1], crcs[row] = offsets[row] + len(jpeg), zlib.crc32(jpeg)
+            if progress is not None:
+                progress((row + 1) / len(idxs))
+    arrays = [offsets, crcs, idxs, timeline.pts, timeline.keyframes.ravel()]
+    index = np.concatenate(arrays).tobytes()
+    (folder / "index.bin").write_bytes(index)
+    meta = {
+        "schema": SCHEMA,
+        "media": media,
+        "frame_px": config.frame_px,
+        "frame_rate_hz": config.frame_rate_hz,
+        "size_px": video.size_px,
+        "tick_s": str(timeline.tick_s),
+        "end": timeline.end,
+        "lengths": [len(array) for array in arrays],
+        "files": {"frames.bin": digest.hexdigest(), "index.bin": checksum(index)},
+    }
+    (folder / META_FILE).write_text(json.dumps(seal(meta), indent=1))
+
+
+def _jpeg(picture: Pixels, square_px: int) -> bytes:
+    buffer = BytesIO()
+    quality, subsampling = (95, "4:4:4") if square_px <= _SMALL_PX else (92, "4:2:0")
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return buffer.getvalue()
+
+
+def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
+    hold = Hold(folder / META_FILE)
+    meta = _read_meta(folder)
+    data = (folder / "index.bin").read_bytes()
+    if checksum(data) != meta["files"]["index.bin"]:
+        raise ValueError("index.bin does not match its checksum")
+    index = np.frombuffer(data, dtype=np.int64)
+    offsets, crcs, idxs, pts, keyframes = np.split(index, np.cumsum(meta["lengths"])[:-1])
+    packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
+    if len(packed) != offsets[-1]:
+        raise ValueError("frames.bin has another length than it was written with")
+    timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2))
+    width, height = meta["size_px"]
+    video = VideoFile(path, (width, height), timeline)
+    return FrameStore(folder.name, meta["media"], video, timeline.times_s[idxs], offsets, crcs, packed, config, hold)

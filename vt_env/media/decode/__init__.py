@@ -1,0 +1,1 @@
+"""Exact frames at exact times, from files or folders of pictures."""

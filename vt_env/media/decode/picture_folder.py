@@ -1,0 +1,107 @@
+"""A folder of pictures as a video: one picture a second, or at the times that a file beside them names.
+
+Knows pictures and names; knows nothing of containers or stores. Pictures are ordered by name, runs of digits as
+numbers, so that `frame_10.jpg` comes after `frame_9.jpg`. An optional `frames.json` says `{"frame_rate_hz": 2.0}`, or
+`{"times_s": [0.0, 1.5, …], "end_s": 9.0}` with one increasing time a picture.
+"""
+
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vt_env.errors import DataError
+from vt_env.media.decode.container import MAX_DURATION_S, Timeline
+from vt_env.media.decode.pyav_player import Pixels, fit_square, pad_square
+
+PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+TIMES_FILE = "frames.json"
+
+_TICK_S = Fraction(1, 90_000)
+"""The usual clock of video: every common frame rate is a whole number of ticks, or near one."""
+
+
+class PictureFolderPlayer:
+    """Reads the pictures of a folder by their positions."""
+
+    def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+        self._pictures, self._shown_px = list_pictures(path), shown_px
+
+    def picture(self, idx: int, square_px: int | None) -> Pixels:
+        """Read the picture at position `idx`, as `Player.picture`.
+
+        Raises:
+            DataError: It cannot be read, or has another size than the first.
+        """
+        path = self._pictures[idx]
+        picture = _read(path)
+        if picture.size != self._shown_px:
+            raise DataError(f"{path}: it is {picture.size} and the first is {self._shown_px}; make all of one size")
+        if square_px is None:
+            return np.asarray(picture)
+        scaled = picture.resize(fit_square(picture.size, square_px), Image.Resampling.BOX)
+        return pad_square(np.asarray(scaled), square_px)
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """List the pictures of a folder in playing order."""
+    found = (it for it in folder.iterdir() if it.suffix.lower() in PICTURE_SUFFIXES and it.is_file())
+    return sorted(found, key=_natural_order)
+
+
+def read_folder(folder: Path) -> tuple[tuple[int, int], Timeline]:
+    """Read the size of the first picture and the times of all.
+
+    Raises:
+        DataError: There is no picture, the first cannot be read, or the times are broken.
+    """
+    pictures = list_pictures(folder)
+    if not pictures:
+        raise DataError(f"{folder}: it is a folder without pictures ({', '.join(PICTURE_SUFFIXES)}); give a video file")
+    times_s, end_s = _times(folder, len(pictures))
+    # Each shown time is the nearest tick, so it may be half a tick from the one asked for.
+    ticks = np.round(np.asarray([*times_s, end_s]) / float(_TICK_S)).astype(np.int64)
+    if len(times_s) != len(pictures) or not (np.diff(ticks) > 0).all():
+        raise DataError(
+            f"{folder / TIMES_FILE}: need {len(pictures)} increasing times, one a picture, and a later end_s"
+        )
+    if ticks[-1] - ticks[0] > MAX_DURATION_S / float(_TICK_S):
+        raise DataError(
+            f"{folder / TIMES_FILE}: its times span over {MAX_DURATION_S / 3600:.0f} hours; none is so long"
+        )
+    keyframes = np.stack([ticks[:-1], ticks[:-1]], axis=1)
+    return _read(pictures[0]).size, Timeline(_TICK_S, ticks[:-1], int(ticks[-1]), keyframes)
+
+
+def _times_files(folder: Path) -> list[Path]:
+    return [folder / TIMES_FILE] if (folder / TIMES_FILE).is_file() else []
+
+
+def _times(folder: Path, count: int) -> tuple[list[float], float]:
+    if not _times_files(folder):
+        return [float(number) for number in range(count)], float(count)
+    try:
+        entry: dict[str, Any] = json.loads((folder / TIMES_FILE).read_text())
+        if "frame_rate_hz" in entry:
+            rate_hz = float(entry["frame_rate_hz"])
+            return [number / rate_hz for number in range(count)], count / rate_hz
+        return [float(time_s) for time_s in entry["times_s"]], float(entry["end_s"])
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        need = '{"frame_rate_hz": 2.0} or {"times_s": […], "end_s": 9.0}'
+        raise DataError(f"{folder / TIMES_FILE}: {type(error).__name__} {error}; need {need}") from error
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: it cannot be read as a picture ({type(error).__name__}); copy it again") from error
+
+
+def _natural_order(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

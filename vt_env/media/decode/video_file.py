@@ -1,0 +1,154 @@
+"""From a video file to the exact frames on screen at given times.
+
+Knows files and pictures; knows nothing of stores, clips or episodes.
+
+The clock of a video starts at its first frame and ends when its last frame leaves the screen. The frame on screen at a
+time is the one with the latest presentation time not after it ("played at" in torchcodec). Presentation times come from
+the packets, never from a frame rate.
+
+PyAV decodes unless another backend is asked for: it is the only one that returned every frame of every format measured
+(`experiments/bench/decoding.py`, table in `vt_env.media.decode.other_backends`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vt_env.errors import DataError
+from vt_env.media.decode.container import Timeline, check_size, format_of, open_media, read_timeline, video_stream
+from vt_env.media.decode.other_backends import choose_player
+from vt_env.media.decode.picture_folder import PictureFolderPlayer, read_folder
+from vt_env.media.decode.player_pool import lend_player
+from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer, fit_square, pad_square, quarter_turns
+from vt_env.types import Box, FrameBatch
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFile:
+    """A video whose presentation times are known. Holds no open file: it can be pickled and shared by threads."""
+
+    path: Path
+    size_px: tuple[int, int]
+    """Width and height as shown: rotated as the file asks, with square pixels."""
+    timeline: Timeline
+    make_player: MakePlayer = field(default=PyAVPlayer, repr=False)
+    """Decodes it; see `vt_env.media.decode.other_backends`."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        return self.timeline.duration_s
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Frames per second on average; never used to find a frame."""
+        return len(self.timeline.pts) / self.duration_s
+
+    def frames_at(self, times_s: Sequence[float], size_px: int | None = None) -> FrameBatch:
+        """Decode the frames on screen at the given times, each distinct frame once.
+
+        Returns: data uint8[N, H, W, 3] RGB in the order of `times_s`; H and W are the video's own size, or both
+        `size_px`, the longer side filling it and black around the rest. pts_s float64[N] are the frames' own times.
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
+        """
+        self.check_times(times_s)
+        idxs = self.timeline.frame_idxs(times_s).tolist()
+        pictures = dict(self.pictures(sorted(set(idxs)), size_px))
+        width, height = (size_px, size_px) if size_px else self.size_px
+        data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
+        for row, idx in enumerate(idxs):
+            data[row] = pictures[idx]
+        return FrameBatch(data, self.timeline.times_s[idxs])
+
+    def crop_at(self, time_s: float, box: Box, size_px: int) -> FrameBatch:
+        """Cut `box` out of the frame on screen at `time_s` at native resolution, then resize it.
+
+        The box is in fractions of the frame itself, without any padding, and widened to whole pixels.
+
+        Returns: one frame, data uint8[1, size_px, size_px, 3] RGB, the longer side of the crop filling `size_px`.
+
+        Raises:
+            DataError: The time is outside `[0, duration_s)` or its frame cannot be decoded.
+        """
+        return crop_frame(self.frames_at([time_s]), box, size_px)
+
+    def pictures(self, idxs: Sequence[int], size_px: int | None = None) -> Iterator[tuple[int, Pixels]]:
+        """Decode the frames at increasing positions of the timeline, one at a time and in one pass.
+
+        Yields: each position with its picture, sized as in `frames_at`.
+
+        Raises:
+            DataError: A frame cannot be decoded.
+        """
+        if not idxs:
+            return
+        if self.make_player is PyAVPlayer:
+            with lend_player(self.path, self.timeline, self.size_px) as player:
+                for idx in idxs:
+                    yield idx, player.picture(idx, size_px)
+        else:
+            player = self.make_player(self.path, self.timeline, self.size_px)
+            for idx in idxs:
+                yield idx, player.picture(idx, size_px)
+
+    def check_times(self, times_s: Sequence[float]) -> None:
+        """Refuse times that are not in the video.
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)`.
+        """
+        duration_s = self.duration_s
+        for time_s in times_s:
+            if not 0 <= time_s < duration_s:
+                raise DataError(f"{self.path}: no frame at {time_s} s; ask for 0 to below {duration_s} s")
+
+
+def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
+    """Read a video's presentation times and check that its first and last frames decode.
+
+    Args:
+        path: A video file, or a folder of pictures (see `vt_env.media.decode.picture_folder`).
+        backend: `"pyav"`, `"torchcodec"`, `"decord"`, or `"auto"` for the fastest that is installed and was measured to
+            be right for such files (see `vt_env.media.decode.other_backends`). Backends scale and convert colours
+            differently.
+
+    Raises:
+        DataError: The file is missing, empty, no video, cut off, damaged at its ends or larger than any real video; the
+            message names the remedy.
+        ConfigError: The backend is unknown, not installed, or was measured to be wrong for such files.
+    """
+    path = Path(path)
+    if path.is_dir():
+        size_px, timeline = read_folder(path)
+        return VideoFile(path, size_px, timeline, PictureFolderPlayer)
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        check_size(stream, path)
+        pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+        format_name = format_of(container, stream)
+        timeline = read_timeline(container, stream, path)
+    player = PyAVPlayer(path, timeline, (1, 1))
+    try:
+        first = player.frame(0)
+        player.frame(len(timeline.pts) - 1)
+    finally:
+        player.close()
+    width, height = round(first.width * pixel_aspect), first.height
+    size_px = (height, width) if quarter_turns(first) % 2 else (width, height)
+    return VideoFile(path, size_px, timeline, choose_player(backend, format_name, path))
+
+
+def crop_frame(whole: FrameBatch, box: Box, size_px: int) -> FrameBatch:
+    """Cut `box` out of one native frame and resize it, as `VideoFile.crop_at`."""
+    height, width = whole.data.shape[1:3]
+    left, top = int(box.left * width), int(box.top * height)
+    right, bottom = int(np.ceil(box.right * width)), int(np.ceil(box.bottom * height))
+    crop = Image.fromarray(whole.data[0, top:bottom, left:right])
+    resized = crop.resize(fit_square(crop.size, size_px), Image.Resampling.LANCZOS)
+    return FrameBatch(pad_square(np.asarray(resized), size_px)[None], whole.pts_s)

@@ -1,0 +1,223 @@
+"""Videos as an episode needs them: stored frames, native crops, clips to search, subtitles and captions.
+
+Puts the parts of this package together and adds no policy of its own beyond where subtitles come from: the file that
+the reference names, else the text stream in the media, else (only if asked for) speech recognition.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+from vt_env.config import MediaConfig
+from vt_env.errors import ConfigError
+from vt_env.media.cache import decoded_frames
+from vt_env.media.cache.build_once import Progress, cache_root, content_hash
+from vt_env.media.cache.decoded_frames import DecodedFrames
+from vt_env.media.cache.frame_store import FrameStore, build_store
+from vt_env.media.decode.container import check_file
+from vt_env.media.decode.video_file import crop_frame
+from vt_env.media.search.clip_index import ClipIndex, build_clip_index
+from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder
+from vt_env.media.text.line_index import LineIndex, TextEncoder, build_line_index
+from vt_env.media.text.speech import has_audio, transcribe
+from vt_env.media.text.subtitles import SubtitleTrack, load_captions, load_subtitles
+from vt_env.media.text.summaries import Summariser, WrittenSummaries
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """An opened video: everything slow is done. Reading it is safe from several threads."""
+
+    ref: VideoRef
+    store: FrameStore
+    decoded: DecodedFrames
+    index: ClipIndex
+    subtitles: SubtitleTrack
+    """Empty if the video has none."""
+    captions: TimedLines | None
+    """Timed captions in time order; `None` if the reference names none."""
+    caption_index: LineIndex | None = None
+    """The captions as vectors, searched in place of the clips; see `TextModels.search_captions`."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds; times from 0 to below it can be asked for."""
+        return self.store.video.duration_s
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the video itself, as shown."""
+        return self.store.video.size_px
+
+    def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Read stored frames, as `FrameStore.frames_at`.
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)`.
+        """
+        return self.store.frames_at(times_s)
+
+    def frames_on_screen_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Decode the very frames on screen at any times, where `frames_at` may be late by a stored period.
+
+        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
+        """
+        return self.decoded.frames_at(self.store.video, self.store.media, times_s, self.store.config.frame_px)
+
+    def crop(self, time_s: float, box: Box) -> FrameBatch:
+        """Decode part of the frame on screen at `time_s` at native resolution, as `VideoFile.crop_at`.
+
+        Returns: one frame of the stored size, data uint8[1, frame_px, frame_px, 3].
+
+        Raises:
+            DataError: The time is outside `[0, duration_s)` or its frame cannot be decoded.
+        """
+        whole = self.decoded.frames_at(self.store.video, self.store.media, [time_s])
+        return crop_frame(whole, box, self.store.config.frame_px)
+
+    def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
+        """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`.
+
+        Where captions are searched in their place, these are the captions nearest in meaning.
+        """
+        if self.caption_index is not None:
+            return [ScoredInterval(line.interval, score) for line, score in self.caption_index.search(query, top_k)]
+        return self.index.search(query, top_k)
+
+
+@dataclass(frozen=True)
+class TextModels:
+    """Models that subtitles are searched and summed up with; each may be left out."""
+
+    encoder: TextEncoder | None = None
+    """Makes subtitle search hybrid, by words and by meaning, such as
+    `vt_env.media.search.sentence_encoder.SentenceEncoder`."""
+    summariser: Summariser | None = None
+    """Writes summaries; `None` shows the lines that say the most about the query."""
+    search_captions: bool = False
+    """Find clips by the meaning of their captions, where a video has captions, rather than by their frames."""
+
+    def __post_init__(self) -> None:
+        if self.search_captions and self.encoder is None:
+            raise ConfigError("text_models.search_captions=True: need an encoder, such as SentenceEncoder()")
+
+
+class VideoLibrary:
+    """Opens videos and keeps the latest ones open. Can be pickled; the copy opens its videos anew.
+
+    Args:
+        config: How videos are stored and indexed.
+        cache_dir: Folder for stores, indexes and transcripts; `None` means `cache_root()`.
+        encoder: What clips are searched with; `None` means `ColourNameEncoder`.
+        text_models: What subtitles are searched and summed up with.
+        transcribe: Fill an empty subtitle track by speech recognition (extra `asr`): `True` with the shipped model, a
+            string with the model of that folder or name.
+        max_open: Videos kept open.
+        decoded_bytes: Size of the frames that are decoded on demand and kept on disk, for all users of `cache_dir`.
+    """
+
+    def __init__(
+        self,
+        config: MediaConfig,
+        cache_dir: Path | None = None,
+        encoder: ClipEncoder | None = None,
+        *,
+        text_models: TextModels = TextModels(),
+        transcribe: bool | str = False,
+        max_open: int = 64,
+        decoded_bytes: int = 1 << 30,
+    ) -> None:
+        self.config = config
+        self.cache_dir = cache_dir or cache_root()
+        self.encoder: ClipEncoder = encoder or ColourNameEncoder()
+        self.text_models = text_models
+        self._transcribe, self._max_open = transcribe, max_open
+        self._decoded = DecodedFrames(self.cache_dir / decoded_frames.FOLDER, decoded_bytes)
+        self._open: OrderedDict[tuple[VideoRef, tuple[str, ...]], Video] = OrderedDict()
+        self._lock = Lock()
+
+    def open(self, ref: VideoRef, progress: Progress | None = None, heard: Progress | None = None) -> Video:
+        """Open a video; its store and index are built if they are not there, which can take a while.
+
+        A video, subtitle or caption file that has changed since it was last opened is opened anew.
+
+        Args:
+            ref: The video.
+            progress: Told the share done while frames are stored.
+            heard: Told the share done while speech is recognised.
+
+        Raises:
+            DataError: The video, its subtitles or its captions cannot be read.
+            ConfigError: The cache cannot be written, or speech recognition is asked for and not installed.
+        """
+        check_file(Path(ref.path))
+        beside = (Path(path) for path in (ref.subtitles_path, ref.captions_path) if path and Path(path).is_file())
+        key = (ref, (_state_of(Path(ref.path)), *map(_state_of, beside)))
+        with self._lock:
+            if key in self._open:
+                self._open.move_to_end(key)
+                return self._open[key]
+        video = self._load(ref, progress, heard)
+        with self._lock:
+            self._open[key] = video
+            while len(self._open) > self._max_open:
+                self._open.popitem(last=False)
+        return video
+
+    def _load(self, ref: VideoRef, progress: Progress | None, heard: Progress | None) -> Video:
+        store = build_store(ref.path, self.config, self.cache_dir, progress)
+        index = build_clip_index(store, self.encoder, self.cache_dir)
+        captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
+        searched = self.text_models.encoder if self.text_models.search_captions and captions else None
+        caption_index = build_line_index(captions or (), searched, self.cache_dir) if searched else None
+        subtitles = self._subtitles(ref, store, heard)
+        return Video(ref, store, self._decoded, index, subtitles, captions, caption_index)
+
+    def _subtitles(self, ref: VideoRef, store: FrameStore, heard: Progress | None) -> SubtitleTrack:
+        track = load_subtitles(ref, store.video.timeline)
+        if self._transcribe and not track.lines and has_audio(ref.path):
+            model = self._transcribe if isinstance(self._transcribe, str) else None
+            track = transcribe(ref.path, model, heard, self.cache_dir)
+        encoder, summariser = self.text_models.encoder, self.text_models.summariser
+        meanings = build_line_index(track.lines, encoder, self.cache_dir) if encoder and track.lines else None
+        written = WrittenSummaries(summariser, self.cache_dir) if summariser else None
+        return replace(track, meanings=meanings, written=written)
+
+    def __reduce__(self) -> tuple[Callable[..., "VideoLibrary"], tuple[object, ...]]:
+        limits = (self._max_open, self._decoded.limit_bytes)
+        return _library, (self.config, self.cache_dir, self.encoder, self.text_models, self._transcribe, *limits)
+
+
+def _state_of(path: Path) -> str:
+    """Name what a file holds by what changes with it: reading three MiB on every reset would be most of its cost."""
+    if path.is_dir():
+        return content_hash(path)
+    stat = path.stat()
+    return f"{stat.st_dev} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+
+
+def _library(
+    config: MediaConfig,
+    cache_dir: Path,
+    encoder: ClipEncoder,
+    text_models: TextModels,
+    transcribe: bool | str,
+    max_open: int,
+    decoded_bytes: int,
+) -> VideoLibrary:
+    return VideoLibrary(
+        config,
+        cache_dir,
+        encoder,
+        text_models=text_models,
+        transcribe=transcribe,
+        max_open=max_open,
+        decoded_bytes=decoded_bytes,
+    )

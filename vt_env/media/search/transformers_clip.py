@@ -1,0 +1,128 @@
+"""Clip encoders from transformers: any checkpoint of the CLIP, SigLIP or SigLIP2 classes, by name or folder.
+
+Knows torch and transformers, both imported when an encoder is used first; knows nothing of stores. Frames and texts are
+encoded on one device in float32 and normalised, so an inner product is a cosine. Stored frames are black around the
+picture; they are resized as the checkpoint's own processor asks, black included.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vt_env.errors import ConfigError, how_to_install
+from vt_env.media.search.encoders import Vectors
+from vt_env.types import FrameBatch
+
+SCHEMA = 1
+"""Version of what the vectors mean; part of the encoder's key."""
+
+WORLD = "world"
+"""Names the small encoder of the generated world; `experiments.tiny_model.dual_encoder` trains it into the package."""
+_WORLD_FOLDER = Path(__file__).parents[2] / "world" / "encoder"
+
+_BATCH = 32
+"""Frames encoded at once; bounds the memory for long clips."""
+
+
+class ClipModelEncoder:
+    """Encodes frames and texts with a dual encoder of transformers.
+
+    Can be pickled by its arguments; the copy loads the weights when it is used.
+
+    Args:
+        checkpoint: A folder as `save_pretrained` writes it, processor included, a name that a hub knows, or `"world"`
+            for the small one of the generated world.
+        device: Where torch runs it.
+
+    Raises:
+        ConfigError: The train extra is not installed, or this is no such checkpoint.
+    """
+
+    def __init__(self, checkpoint: str | Path, device: str = "cpu") -> None:
+        if checkpoint == WORLD and not _WORLD_FOLDER.is_dir():
+            command = f"python -m experiments.tiny_model.dual_encoder --out {_WORLD_FOLDER}"
+            raise ConfigError(f"encoder 'world' was not trained on this machine: {command}, or give a checkpoint")
+        self._checkpoint, self._device = str(_WORLD_FOLDER if checkpoint == WORLD else checkpoint), device
+        try:
+            from transformers import AutoConfig
+        except ImportError as error:
+            raise ConfigError(f"clip models need transformers and torch: {how_to_install('train')}") from error
+        try:
+            self._config: Any = AutoConfig.from_pretrained(self._checkpoint)
+        except (OSError, ValueError, KeyError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"encoder {self._checkpoint!r} cannot be loaded ({reason}); give a folder") from error
+        if self._config.model_type not in ("clip", "siglip", "siglip2"):
+            allowed = "allowed are clip, siglip and siglip2"
+            raise ConfigError(f"encoder {self._checkpoint!r} is of type {self._config.model_type!r}; {allowed}")
+
+    def __reduce__(self) -> tuple[type["ClipModelEncoder"], tuple[str, str]]:
+        return ClipModelEncoder, (self._checkpoint, self._device)
+
+    @cached_property
+    def key(self) -> str:
+        """The type, and a hash of the weights and of the processor's files, or the name with its commit on the hub."""
+        folder = Path(self._checkpoint)
+        if not folder.is_dir():
+            commit = getattr(self._config, "_commit_hash", None)
+            return f"transformers-{SCHEMA}-{self._checkpoint}@{commit}"
+        digest = hashlib.sha256()
+        for path in sorted(it for it in folder.iterdir() if it.suffix in (".json", ".safetensors", ".bin", ".txt")):
+            digest.update(path.name.encode() + b"\0")
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return f"transformers-{SCHEMA}-{self._config.model_type}-{digest.hexdigest()[:32]}"
+
+    @cached_property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return len(self.encode_text(""))
+
+    def encode_frames(self, frames: FrameBatch) -> Vectors:
+        """Return float32[N, dim], each of length 1."""
+        import torch
+
+        model, processor = self._loaded
+        parts: list[Vectors] = []
+        for start in range(0, len(frames), _BATCH):
+            pictures = list(frames.data[start : start + _BATCH])
+            inputs = processor.image_processor(images=pictures, return_tensors="pt").to(self._device)
+            with torch.inference_mode():
+                parts.append(_unit(model.get_image_features(**inputs)))
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)
+
+    def encode_text(self, text: str) -> Vectors:
+        """Return float32[dim] of length 1; texts beyond the model's length are cut."""
+        import torch
+
+        model, processor = self._loaded
+        length = int(self._config.text_config.max_position_embeddings)
+        # SigLIP was trained on texts padded to the full length; for CLIP the padding is masked and changes nothing.
+        inputs = processor.tokenizer(
+            [text], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        ).to(self._device)
+        names = ("input_ids", "attention_mask") if self._config.model_type == "clip" else ("input_ids",)
+        with torch.inference_mode():
+            return _unit(model.get_text_features(**{name: inputs[name] for name in names}))[0]
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModel, AutoProcessor
+
+        try:
+            model: Any = AutoModel.from_pretrained(self._checkpoint, dtype=torch.float32)
+            processor: Any = AutoProcessor.from_pretrained(self._checkpoint)
+        except (OSError, ValueError, KeyError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"encoder {self._checkpoint!r} cannot be loaded ({reason})") from error
+        return model.to(self._device).eval(), processor
+
+
+def _unit(features: Any) -> Vectors:
+    """Normalise pooled features to length 1 and move them to numpy, float32[N, dim]."""
+    pooled = getattr(features, "pooler_output", features)
+    return (pooled / pooled.norm(dim=-1, keepdim=True)).float().cpu().numpy()

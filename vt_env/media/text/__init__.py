@@ -1,0 +1,1 @@
+"""Subtitles and captions: read, transcribed, searched, summed up."""

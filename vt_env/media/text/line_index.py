@@ -1,0 +1,69 @@
+"""Search over captions or subtitles by meaning: one vector a line, cached by the lines and the encoder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from vt_env.media.cache.build_once import build_once, cache_key, cache_root
+from vt_env.media.cache.sealed_files import checksum, read_sealed, touch, write_sealed
+from vt_env.media.search.encoders import Vectors
+from vt_env.types import SubtitleLine
+
+SCHEMA = 1
+"""Version of the index file; part of its key."""
+
+
+class TextEncoder(Protocol):
+    """Maps texts to unit vectors, such as `vt_env.media.search.sentence_encoder.SentenceEncoder`."""
+
+    @property
+    def key(self) -> str:
+        """Names the encoder, its weights and its version; part of cache keys."""
+        ...
+
+    def encode(self, texts: list[str]) -> Vectors:
+        """Return float32[N, dim], each of length 1."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LineIndex:
+    """Lines that can be searched by meaning."""
+
+    lines: tuple[SubtitleLine, ...]
+    vectors: Vectors = field(repr=False)
+    """float32[N, dim]."""
+    encoder: TextEncoder
+
+    def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
+        """Return up to `top_k` lines with their cosines, the best first; of equals, the earlier."""
+        scores = self.cosines(query)
+        best: list[int] = np.argsort(-scores, kind="stable")[: max(0, top_k)].tolist()
+        return [(self.lines[number], float(scores[number])) for number in best]
+
+    def cosines(self, query: str) -> Vectors:
+        """Score every line, float32[N]."""
+        if not self.lines:
+            return np.zeros(0, dtype=np.float32)
+        return self.vectors @ self.encoder.encode([query])[0]
+
+
+def build_line_index(lines: Sequence[SubtitleLine], encoder: TextEncoder, cache_dir: Path | None = None) -> LineIndex:
+    """Open the index of some lines, encoding them first if it is not there.
+
+    Raises:
+        DataError: The index file is damaged.
+    """
+    texts = [line.text for line in lines]
+    if not texts:
+        return LineIndex((), np.zeros((0, 0), dtype=np.float32), encoder)
+    about = {"schema": SCHEMA, "encoder": encoder.key, "lines": checksum(json.dumps(texts).encode())}
+    path = (cache_dir or cache_root()) / "lines" / f"{cache_key(**about)}.f32"
+    build_once(path, lambda aside: write_sealed(aside, about, encoder.encode(texts).tobytes()))
+    vectors = np.frombuffer(read_sealed(path, SCHEMA).payload, dtype=np.float32)
+    touch(path)
+    return LineIndex(tuple(lines), vectors.reshape(len(texts), -1), encoder)

@@ -1,0 +1,195 @@
+"""Subtitle and caption tracks: loading, reading, searching, summing up.
+
+No model is needed. One that encodes texts makes the search hybrid, and one that writes makes summaries prose; both are
+handed in.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from av.stream import Discard
+from av.subtitles.subtitle import AssSubtitle
+from numpy.typing import NDArray
+
+from vt_env.errors import DataError
+from vt_env.media.decode.container import Timeline, open_media, read_timeline, video_stream
+from vt_env.media.search.encoders import Vectors
+from vt_env.media.text.bm25 import WordIndex, words_of
+from vt_env.media.text.line_index import LineIndex
+from vt_env.media.text.subtitle_formats import decode_text, parse_cues, plain_text
+from vt_env.media.text.summaries import MAX_LINES, WrittenSummaries
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine, VideoRef
+
+_RANK_SHIFT = 60
+"""The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+
+@dataclass(frozen=True)
+class SubtitleTrack:
+    """The timed lines of one video, in time order; they may overlap."""
+
+    lines: tuple[SubtitleLine, ...] = ()
+    dropped: int = 0
+    """Lines of the source that were left out because their times are broken."""
+    meanings: LineIndex | None = field(default=None, compare=False, repr=False)
+    """The same lines as vectors; makes the search hybrid."""
+    written: WrittenSummaries | None = field(default=None, compare=False, repr=False)
+    """What writes summaries; `None` leaves them to `summary`."""
+
+    def within(self, interval: Interval) -> list[SubtitleLine]:
+        """Return the lines that share time with `interval`, in time order."""
+        return self._timed.within(interval)
+
+    def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
+        """Return up to `top_k` lines that match `query`, with their scores, the best first; of equals, the earlier.
+
+        Without `meanings` these are the lines that share a word with the query, by BM25. With them that ranking and the
+        one by meaning are fused: a line scores the sum of 1 / (60 + its rank) over the rankings that hold it, equals
+        having the same rank (reciprocal rank fusion). Our choice: the paper does not say how it searches subtitles.
+        """
+        if self.meanings is None:
+            return [(self.lines[number], score) for number, score in islice(self._index.ranked(query), max(0, top_k))]
+        scores = self._index.scores(query)
+        by_words = np.where(scores > 0, 1 / (_RANK_SHIFT + _ranks(scores)), 0.0)
+        fused = by_words + 1 / (_RANK_SHIFT + _ranks(self.meanings.cosines(query)))
+        best: Sequence[int] = np.argsort(-fused, kind="stable")[: max(0, top_k)].tolist()
+        return [(self.lines[number], float(fused[number])) for number in best]
+
+    def summary(self, query: str, max_lines: int) -> list[SubtitleLine]:
+        """Return up to `max_lines` lines that say the most about `query`, in time order.
+
+        These are the best lines of `search`, without lines all of whose words a better line has said. Where nothing
+        matches the query, they are lines spread evenly over the track. Our choice: the paper has a language model write
+        its summaries and publishes no method; `written_summary` is that.
+        """
+        chosen: list[SubtitleLine] = []
+        said: list[set[str]] = []
+        for number, _ in self._index.ranked(query):
+            if len(chosen) == max_lines:
+                break
+            words = set(words_of(self.lines[number].text))
+            if not any(words <= before for before in said):
+                chosen.append(self.lines[number])
+                said.append(words)
+        if not chosen:
+            spread = np.linspace(0, len(self.lines) - 1, min(max_lines, len(self.lines)))
+            chosen = [self.lines[number] for number in np.round(spread).astype(int)]
+        return sorted(chosen, key=lambda line: line.interval)
+
+    def written_summary(self, query: str) -> str | None:
+        """Return what a model writes about `query`; `None` where none was handed in or there are no lines.
+
+        It reads the whole track, or the lines of `summary` where the track is longer than 400 lines.
+        """
+        if self.written is None or not self.lines:
+            return None
+        return self.written.about(query, self.lines if len(self.lines) <= MAX_LINES else self.summary(query, MAX_LINES))
+
+    @cached_property
+    def _timed(self) -> TimedLines:
+        return TimedLines(self.lines)
+
+    @cached_property
+    def _index(self) -> WordIndex:
+        return WordIndex([line.text for line in self.lines])
+
+
+def _ranks(scores: NDArray[np.float64] | Vectors) -> NDArray[np.float64]:
+    """Rank from 1 on: how many are better, and one."""
+    return 1 + np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.float64)
+
+
+def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleTrack:
+    """Load the subtitles of a video: the file that `ref` names, else the first text stream in the media, else none.
+
+    Args:
+        ref: The video.
+        timeline: Its timeline if known; it puts the times of a text stream on the video's clock.
+
+    Raises:
+        DataError: A file cannot be read, or a named subtitle file holds no readable line.
+    """
+    if ref.subtitles_path is None and Path(ref.path).is_dir():
+        return SubtitleTrack()
+    if ref.subtitles_path is None:
+        return _embedded(Path(ref.path), timeline)
+    path = Path(ref.subtitles_path)
+    lines, dropped = parse_cues(decode_text(_read_bytes(path)))
+    if not lines:
+        raise DataError(
+            f"{path}: no readable subtitle, {dropped} with broken times; give an SRT, VTT or LongVideoBench file"
+        )
+    return SubtitleTrack(tuple(lines), dropped)
+
+
+def load_captions(path: Path) -> TimedLines:
+    """Load timed captions, one JSON object with `start_s`, `end_s`, `text` and maybe `close_ups` a line, in time order.
+
+    Raises:
+        DataError: The file is missing, or a line is not such an object; the message names the line.
+    """
+    captions: list[SubtitleLine] = []
+    for number, row in enumerate(_read_bytes(path).split(b"\n"), start=1):
+        try:
+            if row.strip():
+                captions.append(_caption(json.loads(row)))
+        except (ValueError, KeyError, TypeError) as error:
+            need = '{"start_s": 0.0, "end_s": 1.0, "text": "…"}'
+            raise DataError(f"{path}, line {number}: {error}; need {need}") from error
+    if not captions:
+        raise DataError(f"{path}: no captions in it; write them, or leave the file out of the task")
+    return TimedLines(captions)
+
+
+def _caption(entry: dict[str, Any]) -> Caption:
+    if not isinstance(entry["text"], str):
+        raise TypeError("the text is not a string")
+    interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
+    close_ups = tuple(
+        CloseUp(Box(*map(float, it["box"])), str(it["text"]), float(it["largest_side"]))
+        for it in entry.get("close_ups", ())
+    )
+    return Caption(interval, entry["text"], close_ups)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+
+
+def _embedded(path: Path, timeline: Timeline | None) -> SubtitleTrack:
+    lines: list[SubtitleLine] = []
+    dropped = 0
+    with open_media(path) as container:
+        texts = [stream for stream in container.streams.subtitles if stream.codec_context.codec.text_sub]
+        if not texts:
+            return SubtitleTrack()
+        origin_s = (timeline or _timeline(path)).origin_s
+        for stream in container.streams:
+            stream.discard = Discard.none if stream is texts[0] else Discard.all
+        for packet in container.demux(texts[0]):
+            events = [event for event in packet.decode() if isinstance(event, AssSubtitle)]
+            spoken = plain_text(" ".join(event.dialogue.decode(errors="replace") for event in events))
+            if not spoken:
+                continue
+            start_s = max(0.0, float((packet.pts or 0) * packet.time_base) - origin_s)
+            end_s = float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base) - origin_s
+            if packet.pts is None or end_s <= start_s:
+                dropped += 1
+            else:
+                lines.append(SubtitleLine(Interval(start_s, end_s), spoken))
+    return SubtitleTrack(tuple(sorted(lines, key=lambda line: line.interval)), dropped)
+
+
+def _timeline(path: Path) -> Timeline:
+    with open_media(path) as container:
+        return read_timeline(container, video_stream(container, path), path)

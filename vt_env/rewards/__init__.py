@@ -1,0 +1,1 @@
+"""From a finished episode to one number: named terms, weights, presets."""

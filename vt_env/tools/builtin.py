@@ -1,0 +1,185 @@
+"""The built-in tools and the choice of which a policy is offered.
+
+Each tool is a plain function of the episode and its arguments, which arrive checked (`vt_env.tools.check_arguments`).
+Docstrings here are written for the model: they are the descriptions in the JSON schema. Six tools are the paper's
+(VideoThinker, arXiv 2601.15724); `spatial_zoom` is an extension, since the paper's abstract names it and nothing
+defines it. A tool of your own is one more such function, passed in beside the names of the built-in ones.
+"""
+
+# ruff: noqa: D417  The episode is not an argument that the model gives, so the docstrings leave it out.
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from vt_env import prompts
+from vt_env.config import EnvConfig
+from vt_env.errors import ConfigError, suggest
+from vt_env.protocols import Video
+from vt_env.tools.tool import Tool, ToolFunction
+from vt_env.types import Box, Interval, Item, Remaining, View
+
+SUMMARY_LINES = 6
+"""Lines of a subtitle summary at most."""
+
+ToolChoice = str | Tool | ToolFunction | Sequence[str | Tool | ToolFunction]
+"""A mode (`"default"`, `"paper"`, `"none"`), a name, tool or function, or several of these; functions alone are added
+to `"default"`."""
+
+
+class Playing(Protocol):
+    """The part of an episode that tools use. Looking goes through it, so that no tool can overspend."""
+
+    item: Item
+    config: EnvConfig
+    video: Video
+
+    @property
+    def remaining(self) -> Remaining:
+        """What is left of the budget."""
+        ...
+
+    def look(self, interval: Interval) -> View:
+        """Look at an interval with the episode's perception; raises `BudgetError` if no frame is left."""
+        ...
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Look at part of one frame; raises `BudgetError` if no frame is left."""
+        ...
+
+
+def clip_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
+    """Find the clips of the video that look most like a description.
+
+    Args:
+        query: What to look for.
+        top_k: Number of clips to return.
+    """
+    return View(prompts.clips_text(episode.video.search_clips(query, top_k)))
+
+
+def subtitle_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
+    """Find the subtitles that best match a query.
+
+    Args:
+        query: What to look for.
+        top_k: Number of subtitles to return.
+    """
+    lines = [line for line, _ in episode.video.subtitles.search(query, top_k)]
+    return View(prompts.subtitles_text(lines), viewed=tuple(line.interval for line in lines))
+
+
+def subtitle_summary(episode: Playing, query: str) -> View:
+    """Sum up what the subtitles say about a query.
+
+    Args:
+        query: What to sum up.
+    """
+    track = episode.video.subtitles
+    lines = track.summary(query, SUMMARY_LINES)
+    # What counts as viewed is the same whoever writes: a model reads the whole track, which would be evidence for all.
+    viewed = tuple(line.interval for line in lines)
+    return View(track.written_summary(query) or prompts.subtitles_text(lines), viewed=viewed)
+
+
+def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:
+    """Read all subtitles of an interval.
+
+    Args:
+        start_s: Start of the interval, mm:ss.
+        end_s: End of the interval, mm:ss.
+    """
+    interval = Interval(start_s, end_s)
+    lines = episode.video.subtitles.within(interval)
+    # Silence is no evidence: of the interval, only what was spoken about counts as viewed.
+    return View(prompts.subtitles_text(lines), viewed=tuple(line.interval.clipped(interval) for line in lines))
+
+
+def frame_zoom(episode: Playing, start_s: float, end_s: float) -> View:
+    """Look at frames of an interval.
+
+    Args:
+        start_s: Start of the interval, mm:ss.
+        end_s: End of the interval, mm:ss.
+    """
+    return episode.look(Interval(start_s, end_s))
+
+
+def caption_zoom(episode: Playing, start_s: float, end_s: float) -> View:
+    """Read the captions of an interval.
+
+    Args:
+        start_s: Start of the interval, mm:ss.
+        end_s: End of the interval, mm:ss.
+    """
+    return episode.look(Interval(start_s, end_s))
+
+
+def spatial_zoom(episode: Playing, time_s: float, box: list[float]) -> View:
+    """Look closely at a part of one frame.
+
+    Args:
+        time_s: Time of the frame, mm:ss.
+        box: Left, top, right and bottom of the part, as fractions of the frame.
+    """
+    return episode.look_closer(time_s, Box(*box))
+
+
+_FRAMES, _CAPTIONS = ("frames",), ("captions",)
+_BUILT_IN: Mapping[str, tuple[Tool, tuple[str, ...]]] = {
+    tool.name: (tool, perceptions)
+    for tool, perceptions in (
+        (Tool.of(clip_retrieval), _FRAMES + _CAPTIONS),
+        (Tool.of(subtitle_retrieval), _FRAMES + _CAPTIONS),
+        (Tool.of(subtitle_summary), _FRAMES + _CAPTIONS),
+        (Tool.of(frame_zoom), _FRAMES),
+        (Tool.of(caption_zoom), _CAPTIONS),
+        (Tool.of(subtitle_zoom), _FRAMES + _CAPTIONS),
+        (Tool.of(spatial_zoom), _FRAMES + _CAPTIONS),
+    )
+}
+
+PAPER_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name != "spatial_zoom")
+"""The paper's tools; the perception decides which of `frame_zoom` and `caption_zoom` is offered."""
+DEFAULT_TOOLS: tuple[str, ...] = tuple(_BUILT_IN)
+"""All built-in tools: the paper's and `spatial_zoom`, which is an extension."""
+
+_MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS, "none": ()}
+
+
+def tools_for(perception: str, tools: ToolChoice = "default") -> tuple[Tool, ...]:
+    """Return the tools that a policy is offered, in order.
+
+    Args:
+        perception: `"frames"` or `"captions"`; a mode's tools that need the other one are left out.
+        tools: See `ToolChoice`.
+
+    Raises:
+        ConfigError: There is no such tool or mode, it needs the other perception, or two tools share a name.
+    """
+    chosen = [tools] if isinstance(tools, str) or not isinstance(tools, Sequence) else list(tools)
+    if not chosen:
+        raise ConfigError("tools=[]: need a name or more; 'none' offers no tool")
+    if not any(isinstance(it, str) for it in chosen):
+        chosen = ["default", *chosen]
+    offered = [tool for it in chosen for tool in _offered(perception, it)]
+    names = [tool.name for tool in offered]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"tools={names}: names must differ; leave out or rename one")
+    return tuple(offered)
+
+
+def _offered(perception: str, choice: str | Tool | ToolFunction) -> list[Tool]:
+    if isinstance(choice, Tool):
+        return [choice]
+    if not isinstance(choice, str):
+        return [Tool.of(choice)]
+    if choice in _MODES:
+        return [_BUILT_IN[name][0] for name in _MODES[choice] if perception in _BUILT_IN[name][1]]
+    if choice not in _BUILT_IN:
+        allowed = [*_MODES, *_BUILT_IN]
+        hint = suggest(choice, allowed)
+        raise ConfigError(f"tool {choice!r}: allowed are {', '.join(allowed)} or a function{hint}")
+    tool, perceptions = _BUILT_IN[choice]
+    if perception not in perceptions:
+        raise ConfigError(f"tool {choice!r} needs perception={perceptions[0]!r}, got {perception!r}; drop one of them")
+    return [tool]

@@ -1,0 +1,179 @@
+"""The world without files: videos that are painted when they are looked at, for training on thousands of questions.
+
+Nothing is written, encoded or decoded, so a video costs hundredths of a second instead of seconds. Scripts, subtitles,
+captions and questions are those of the files. Frames are the painted pictures, which neither H.264 nor JPEG has
+touched: a few grey levels away from stored ones. Clips that hardly match a query may come in another order.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vt_env.config import MediaConfig
+from vt_env.errors import ConfigError, DataError
+from vt_env.media.decode.pyav_player import Pixels
+from vt_env.media.decode.video_file import crop_frame
+from vt_env.media.search.clip_index import ClipIndex
+from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
+from vt_env.media.text.subtitles import SubtitleTrack
+from vt_env.tasks.task_set import TaskSet, nothing_to_prepare
+from vt_env.timed_lines import TimedLines
+from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
+from vt_env.world.captions import write_captions
+from vt_env.world.config import WorldConfig
+from vt_env.world.render import render_scene
+from vt_env.world.script import Scene, VideoScript
+from vt_env.world.tasks import WorldVideo
+
+_KEPT_PICTURES = 512
+_KEPT_VIDEOS = 1024
+
+
+def in_memory(
+    tasks: TaskSet, media: MediaConfig | None = None, encoder: ClipEncoder | None = None
+) -> "tuple[TaskSet, WorldLibrary]":
+    """Return the same tasks without files, and the library that opens their videos.
+
+        tasks, library = in_memory(world_tasks("train", config=WorldConfig(videos=400)))
+        env = gymnasium.make("vt_env/LongVideoQANumeric-v0", tasks=tasks, library=library, perception="captions")
+
+    Args:
+        tasks: Tasks of `vt_env.world.tasks.world_tasks` or `vt_env.load_tasks("world")`.
+        media: Size and rate of frames; `None` takes the defaults, as environments do.
+        encoder: What clips are searched with; `None` means `ColourNameEncoder`.
+
+    Raises:
+        ConfigError: A task is not about a video of the world.
+    """
+    videos: dict[str, WorldVideo] = {}
+    for task in tasks:
+        if not isinstance(task.prepare, WorldVideo):
+            raise ConfigError(f"task {task.item.task_id!r}: not about a generated video; take tasks of the world")
+        videos[task.item.video.handle] = task.prepare
+    library = WorldLibrary(videos, media or MediaConfig(), encoder or ColourNameEncoder())
+    return TaskSet(tuple(replace(task, prepare=nothing_to_prepare) for task in tasks)), library
+
+
+class WorldLibrary:
+    """Opens videos of the world without their files and keeps the latest ones open."""
+
+    def __init__(self, videos: dict[str, WorldVideo], media: MediaConfig, encoder: ClipEncoder) -> None:
+        """Make a library of these videos, by handle."""
+        self._videos, self._media, self._encoder = videos, media, encoder
+        self._kept = lru_cache(maxsize=_KEPT_VIDEOS)(self._open)
+
+    def open(self, ref: VideoRef) -> "PaintedVideo":
+        """Open a video.
+
+        Raises:
+            DataError: It is not in this library.
+        """
+        return self._kept(ref.handle)
+
+    def _open(self, handle: str) -> "PaintedVideo":
+        video = self._videos.get(handle)
+        if video is None:
+            raise DataError(f"video {handle}: not among the {len(self._videos)} of this library; add its tasks")
+        return PaintedVideo(video.ref(), video.script(), video.config, self._media, self._encoder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WorldLibrary, (self._videos, self._media, self._encoder)
+
+
+@dataclass(frozen=True, eq=False)
+class PaintedVideo:
+    """A video of the world in memory. It satisfies `vt_env.protocols.Video`."""
+
+    ref: VideoRef
+    script: VideoScript
+    world: WorldConfig
+    media: MediaConfig
+    encoder: ClipEncoder
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return float(self.script.duration_s)
+
+    @cached_property
+    def subtitles(self) -> SubtitleTrack:
+        """What the narrator says."""
+        return SubtitleTrack(self.script.subtitles)
+
+    @cached_property
+    def captions(self) -> TimedLines:
+        """One line a scene."""
+        return TimedLines(write_captions(self.script, self.world))
+
+    def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
+        """Return the frames that a store would hold at these times, as `FrameStore.frames_at`.
+
+        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+
+        Raises:
+            DataError: A time is outside `[0, duration_s)`.
+        """
+        self._check(times_s)
+        rate_hz = self.media.frame_rate_hz
+        pts_s = np.floor(np.asarray(times_s, dtype=np.float64) * rate_hz) / rate_hz
+        pictures = [self._stored(self._scene_at(time_s)) for time_s in pts_s.tolist()]
+        side_px = self.media.frame_px
+        return FrameBatch(np.array(pictures, dtype=np.uint8).reshape(-1, side_px, side_px, 3), pts_s)
+
+    def crop(self, time_s: float, box: Box) -> FrameBatch:
+        """Cut part of the frame on screen at `time_s` out of the whole picture: uint8[1, frame_px, frame_px, 3].
+
+        Raises:
+            DataError: The time is outside `[0, duration_s)`.
+        """
+        self._check([time_s])
+        whole = render_scene(self._scene_at(time_s), self.world.size_px, self.world.detail_px)
+        shown_s = np.floor(time_s * self.world.frame_rate_hz) / self.world.frame_rate_hz
+        return crop_frame(FrameBatch(whole[None], np.array([shown_s])), box, self.media.frame_px)
+
+    def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
+        """Return up to `top_k` intervals that look like `query`, as `ClipIndex.search`."""
+        return self._index.search(query, top_k)
+
+    @cached_property
+    def _index(self) -> ClipIndex:
+        clip_s, rate_hz = self.media.clip_s, self.media.frame_rate_hz
+        moments_s = np.arange(int(np.ceil(self.duration_s * rate_hz))) / rate_hz
+        scenes = np.array([self._scene_idx(time_s) for time_s in moments_s.tolist()])
+        pictures = FrameBatch(
+            np.array([self._stored(scene) for scene in self.script.scenes]), np.array(self._starts_s, dtype=np.float64)
+        )
+        seen: Vectors = self.encoder.encode_frames(pictures)[scenes]
+        clips = (moments_s // clip_s).astype(int)
+        vectors = np.array([seen[clips == clip].mean(axis=0) for clip in range(int(clips[-1]) + 1)], dtype=np.float32)
+        return ClipIndex(vectors, clip_s, self.duration_s, self.encoder)
+
+    @cached_property
+    def _starts_s(self) -> list[float]:
+        return [scene.interval.start_s for scene in self.script.scenes]
+
+    def _scene_idx(self, time_s: float) -> int:
+        return bisect_right(self._starts_s, time_s) - 1
+
+    def _scene_at(self, time_s: float) -> Scene:
+        return self.script.scenes[self._scene_idx(time_s)]
+
+    def _stored(self, scene: Scene) -> Pixels:
+        return _scaled(scene, self.world.size_px, self.world.detail_px, self.media.frame_px)
+
+    def _check(self, times_s: Sequence[float]) -> None:
+        if not all(0 <= time_s < self.duration_s for time_s in times_s):
+            raise DataError(
+                f"video {self.ref.handle}: times {list(times_s)} leave it; ask for 0 to below {self.duration_s} s"
+            )
+
+
+@lru_cache(maxsize=_KEPT_PICTURES)
+def _scaled(scene: Scene, size_px: int, detail_px: int, frame_px: int) -> Pixels:
+    picture = Image.fromarray(render_scene(scene, size_px, detail_px))
+    return np.asarray(picture.resize((frame_px, frame_px), Image.Resampling.BOX))
