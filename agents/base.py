@@ -4,21 +4,15 @@ An agent plays one episode: it reads observations and writes the text that a lan
 does the same for many episodes at once. Neither knows the answer key; `agents.baselines.oracle` alone is given it.
 """
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
-from vt_env.episode.messages import Message, message
+from vt_env.episode.messages import Message, conversation_messages
 from vt_env.episode.reply_record import GateRecord, ReplyRecord
 from vt_env.errors import DataError
-from vt_env.types import Observation, parse_time
-
-_QUESTION = "Question: "
-_LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
-_LETTER = re.compile(r"^[A-Z]\. ", re.MULTILINE)
-_OPTION = re.compile(r"^[A-Z]\. (.*)$", re.MULTILINE)
+from vt_env.types import Item, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +39,13 @@ class Unanswerable(DataError):
 class Agent(Protocol):
     """A policy for one episode at a time."""
 
-    def reset(self, observation: Observation) -> None:
-        """Begin an episode whose question is `observation`."""
+    def reset(self, task: Item, observation: Observation) -> None:
+        """Begin an episode.
+
+        Args:
+            task: Question, options, duration in seconds and starting budget.
+            observation: First observation, with the frames shown beside the question, if any.
+        """
         ...
 
     def act(self, observation: Observation) -> str | Reply:
@@ -57,43 +56,14 @@ class Agent(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """The first observation of an episode, read back from its text."""
-
-    question: str
-    options: tuple[str, ...]
-    duration_s: float
-    """Length of the video in seconds, rounded down to a whole one."""
-
-
-def read_opening(text: str) -> Opening:
-    """Read the question, the options and the duration from the text that opens an episode.
-
-    The last line that tells a length counts, since options may hold such a line, too; the question ends at the first
-    lettered line. Takes time in proportion to the text, whatever it holds: one pattern for all of it would try every
-    way to share lines out among options.
-
-    Raises:
-        ValueError: The text is not such an opening.
-    """
-    length = None
-    for found in _LENGTH.finditer(text):
-        length = found
-    duration_s = parse_time(length[1]) if length else None
-    first = _LETTER.search(text, len(_QUESTION), length.start()) if length else None
-    if length is None or duration_s is None or first is None or not text.startswith(_QUESTION):
-        raise ValueError(f"opening text {text[:80]!r}: need 'Question: ...', lettered options and 'Video mm:ss long.'")
-    options = tuple(_OPTION.findall(text, first.start(), length.start()))
-    return Opening(text[len(_QUESTION) : first.start() - 1], options, duration_s)
-
-
 @dataclass(slots=True, eq=False)
 class Conversation:
     """What was shown and written in one open episode."""
 
     episode_idx: int
     """Position of the episode among those that are played together."""
+    task: Item
+    """Question, options, duration and starting budget."""
     observations: list[Observation]
     """The opening one first; one more than the replies whenever a policy is asked to act."""
     replies: list[str] = field(default_factory=list)
@@ -104,11 +74,7 @@ class Conversation:
 
         A reply is raw text, its call included; frames stand before the text that names their times.
         """
-        opening, *results = self.observations
-        chat = [message("system", system_text), _observation_message("user", opening)]
-        for reply, result in zip(self.replies, results, strict=True):
-            chat += [message("assistant", reply), _observation_message("tool", result)]
-        return chat
+        return conversation_messages(system_text, self.observations, self.replies)
 
 
 class BatchPolicy(Protocol):
@@ -148,8 +114,3 @@ def forget(policy: BatchPolicy, episode_idx: int) -> None:
     """Let a policy drop what it keeps about an episode, if it keeps anything."""
     if isinstance(policy, Remembering):
         policy.forget(episode_idx)
-
-
-def _observation_message(role: str, observation: Observation) -> Message:
-    frames = () if observation.frames is None else observation.frames.data
-    return message(role, observation.text, frames)

@@ -40,7 +40,7 @@ class AgentBatch:
         agent = self._agents.get(conversation.episode_idx)
         if agent is None:
             agent = self._agents[conversation.episode_idx] = self._make(conversation.episode_idx)
-            agent.reset(conversation.observations[0])
+            agent.reset(conversation.task, conversation.observations[0])
         written = agent.act(conversation.observations[-1])
         return written if isinstance(written, Reply) else Reply(written)
 

@@ -65,7 +65,9 @@ class Game:
         """Show the question; `False` where the video cannot be read, for which the episode keeps the reason."""
         try:
             observation = self.episode.start()
-        except DataError:
+            self.conversation.task = self.episode.policy_item
+        except DataError as reason:
+            self.failure = str(reason)
             return False
         self.conversation.observations.append(observation)
         self.hashes.append(frames_hash(observation.frames))
@@ -134,7 +136,7 @@ def open_game(idx: int, start: Start, policy_name: str, limits: EpisodeLimits | 
         return record_unopened(
             start.item, start.config, str(reason), policy_name=policy_name, seed=start.seed, sample=start.sample
         )
-    game = Game(start, episode, Conversation(idx, []), policy_name, limits or EpisodeLimits(), start_s)
+    game = Game(start, episode, Conversation(idx, episode.item, []), policy_name, limits or EpisodeLimits(), start_s)
     return game if game.opens() else game.record()
 
 

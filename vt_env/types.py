@@ -199,23 +199,38 @@ class VideoRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Remaining:
+    """Calls and frames left in an episode's budget."""
+
+    calls: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
-    """The public half of a task: all that a policy may be shown of it, except the handle's paths."""
+    """The public half of a task, as stored in a task set and, without ids and paths, as given to a policy.
+
+    `Episode.policy_item` is the form that policies get.
+    """
 
     task_id: str
-    """Names the task in files and reports. Never shown to a model, since ids often name the kind of task."""
+    """Names the task in files and reports. Empty for a policy, since ids often name the kind of task."""
     question: str
     options: tuple[str, ...]
     """2 to `MAX_OPTIONS` texts, all different."""
     video: VideoRef
     family: str = ""
-    """Kind of question, for reports only; never shown to a model."""
+    """Kind of question, for reports only; empty for a policy."""
     split: str = "test"
     train_allowed: bool = True
     """Whether a policy may be trained on it; `False` for what others evaluate on."""
     shown: tuple[Interval, ...] = ()
     """The only parts of the video that are shown, as frames with the question and without any tool; empty for all of
     it. For conditions that measure something else than searching, such as CG-Bench's clue-acc."""
+    duration_s: float = 0.0
+    """Length of the video in seconds; set by the episode, 0 in a task set."""
+    budget: Remaining = Remaining(0, 0)
+    """Budget at the start of the episode, after the frames beside the question; set by the episode."""
 
     def __post_init__(self) -> None:
         count = len(self.options)
@@ -262,14 +277,6 @@ class Malformed:
 
 
 Action = ToolCall | Answer | Malformed
-
-
-@dataclass(frozen=True, slots=True)
-class Remaining:
-    """What is left of an episode's budget."""
-
-    calls: int
-    frames: int
 
 
 @dataclass(frozen=True, slots=True)

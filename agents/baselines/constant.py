@@ -1,13 +1,13 @@
 """The agent that looks at nothing: what a table of results must beat."""
 
 from vt_env.actions.parse import render_action
-from vt_env.types import Answer, Observation
+from vt_env.types import Answer, Item, Observation
 
 
 class ConstantAgent:
     """Always answers the first option, without a look."""
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: Item, observation: Observation) -> None:
         """Nothing is kept from one episode to the next."""
 
     def act(self, observation: Observation) -> str:

@@ -9,11 +9,10 @@ B
 from collections.abc import Callable, Sequence
 from typing import get_args, get_origin
 
-from agents.base import read_opening
 from vt_env.actions.parse import render_action
 from vt_env.actions.read_answer import read_answer
 from vt_env.tools.tool import Parameter, Tool
-from vt_env.types import Answer, Observation, ToolCall, parse_time
+from vt_env.types import Answer, Item, Observation, ToolCall, parse_time
 
 
 class HumanAgent:
@@ -28,9 +27,9 @@ class HumanAgent:
         self._tools = {tool.name: tool for tool in tools}
         self._ask = ask
 
-    def reset(self, observation: Observation) -> None:
-        """Read the options."""
-        self._options = read_opening(observation.text).options
+    def reset(self, task: Item, observation: Observation) -> None:
+        """Keep the options."""
+        self._options = task.options
 
     def act(self, observation: Observation) -> str:
         """Ask for the next action."""

@@ -25,7 +25,7 @@ class OracleAgent:
         self._item = item
         self._tool = "subtitle_zoom" if item.family == "subtitle" else zoom_tool
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: Item, observation: Observation) -> None:
         """Start with the first piece of evidence."""
         self._looks: Iterator[Action] = iter(
             ToolCall(self._tool, {"start_s": span.start_s, "end_s": span.end_s}) for span in self._gold.evidence

@@ -5,10 +5,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-from agents.base import read_opening
 from vt_env.actions.parse import render_action
 from vt_env.tools.tool import REQUIRED, Parameter, Tool
-from vt_env.types import Answer, Observation, ToolCall
+from vt_env.types import Answer, Item, Observation, ToolCall
 
 
 class RandomAgent:
@@ -19,15 +18,15 @@ class RandomAgent:
         self._rng = rng
         self._tools = tools
 
-    def reset(self, observation: Observation) -> None:
-        """Read the options and the duration, and decide how many calls to make."""
-        self._opening = read_opening(observation.text)
+    def reset(self, task: Item, observation: Observation) -> None:
+        """Draw the number of calls."""
+        self._task = task
         self._calls = int(self._rng.integers(observation.remaining.calls + 1)) if self._tools else 0
 
     def act(self, observation: Observation) -> str:
         """Call a tool while calls are planned and frames are left, then answer."""
         if not self._calls or not observation.remaining.frames:
-            options = self._opening.options
+            options = self._task.options
             return render_action(Answer(options[int(self._rng.integers(len(options)))]))
         self._calls -= 1
         tool = self._tools[int(self._rng.integers(len(self._tools)))]
@@ -55,7 +54,7 @@ class RandomAgent:
         if get_origin(kind) is list:
             return [self._value(get_args(kind)[0])]
         if kind is str:
-            words = self._opening.question.split()
+            words = self._task.question.split()
             return words[self._rng.integers(len(words))]
         return kind(self._rng.integers(2))
 
@@ -65,4 +64,4 @@ class RandomAgent:
 
     def _second(self, earliest_s: int) -> int:
         """Draw a whole second of the video, `earliest_s` or later."""
-        return int(self._rng.integers(earliest_s, max(int(self._opening.duration_s), earliest_s + 1)))
+        return int(self._rng.integers(earliest_s, max(int(self._task.duration_s), earliest_s + 1)))

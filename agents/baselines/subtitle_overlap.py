@@ -7,11 +7,10 @@ them, and answers. It understands nothing: an answer that is said in other words
 
 from collections.abc import Generator, Sequence
 
-from agents.base import read_opening
 from vt_env.actions.parse import render_action
 from vt_env.episode.parse_observation import TimedText, read_lines
 from vt_env.media.text.bm25 import words_of
-from vt_env.types import Answer, Interval, Observation, ToolCall
+from vt_env.types import Answer, Interval, Item, Observation, ToolCall
 
 CONTEXT_S = 10.0
 """How far around the best line it reads."""
@@ -34,9 +33,9 @@ class SubtitleAgent:
     def __init__(self, zoom_tool: str = "frame_zoom") -> None:
         self._zoom_tool = zoom_tool
 
-    def reset(self, observation: Observation) -> None:
-        """Read the question."""
-        self._opening = read_opening(observation.text)
+    def reset(self, task: Item, observation: Observation) -> None:
+        """Start to read."""
+        self._task = task
         self._heard: list[TimedText] = []
         self._reading = self._read()
         next(self._reading)
@@ -44,11 +43,11 @@ class SubtitleAgent:
     def act(self, observation: Observation) -> str:
         """Write the next call, or the answer once all is read or no call is left."""
         call = self._reading.send(observation) if observation.remaining.calls else None
-        return render_action(call or Answer(best_option(self._opening.options, self._heard)))
+        return render_action(call or Answer(best_option(self._task.options, self._heard)))
 
     def _read(self) -> Generator[ToolCall | None, Observation, None]:
         yield None
-        for text in (self._opening.question, " ".join(self._opening.options)):
+        for text in (self._task.question, " ".join(self._task.options)):
             # Retrieval compares whole words, so both numbers of a noun are asked for.
             query = " ".join(f"{word} {word}s" for word in content_words(text))
             found = yield ToolCall("subtitle_retrieval", {"query": query})
@@ -56,15 +55,15 @@ class SubtitleAgent:
             if self._heard:
                 around = yield ToolCall("subtitle_zoom", self._times(self._heard[0].interval, CONTEXT_S))
                 self._heard += read_lines(around.text)
-                answer = best_option(self._opening.options, self._heard)
+                answer = best_option(self._task.options, self._heard)
                 said = max(self._heard, key=lambda line: share_said(answer, [line]))
                 yield ToolCall(self._zoom_tool, self._times(said.interval, 0.0), said.line)
                 break
         yield None
 
     def _times(self, interval: Interval, margin_s: float) -> dict[str, float]:
-        """Arguments for the interval and a margin on both sides, cut to the video."""
-        end_s = min(self._opening.duration_s, interval.end_s + margin_s)
+        """Arguments for the interval and a margin on both sides, cut to the video's whole seconds."""
+        end_s = min(float(int(self._task.duration_s)), interval.end_s + margin_s)
         return {"start_s": max(0.0, min(interval.start_s - margin_s, end_s - 1)), "end_s": end_s}
 
 

@@ -7,10 +7,9 @@ ends.
 
 import numpy as np
 
-from agents.base import read_opening
 from agents.baselines.world_plays import Play, Scripts
 from vt_env.actions.parse import render_action
-from vt_env.types import Answer, Observation, ToolCall
+from vt_env.types import Answer, Item, Observation, ToolCall
 
 
 class ScriptedAgent:
@@ -31,11 +30,10 @@ class ScriptedAgent:
         self._rng = rng
         self._persistence = persistence
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: Item, observation: Observation) -> None:
         """Choose the script for the question; a question of no known form is guessed at once."""
-        opening = read_opening(observation.text)
-        self._scripts = Scripts(opening.options, lambda: self._rng.random() < self._persistence)
-        self._play: Play = self._scripts.play(opening.question)
+        self._scripts = Scripts(task.options, lambda: self._rng.random() < self._persistence)
+        self._play: Play = self._scripts.play(task.question)
         self._started = False
 
     def act(self, observation: Observation) -> str:

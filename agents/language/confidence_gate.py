@@ -10,7 +10,7 @@ policy sees the frames of the first stage unless it is told to begin anew, and w
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from agents.base import BatchPolicy, Conversation, Reply, ask, forget, read_opening
+from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from agents.language.one_turn import RetrievedClips, seen_so_far, since
 from vt_env.config import BudgetConfig
 from vt_env.episode.reply_record import GateRecord
@@ -132,4 +132,4 @@ def _first_stage(budget: BudgetConfig) -> int:
 
 
 def _is_long(conversation: Conversation) -> bool:
-    return read_opening(conversation.observations[0].text).duration_s >= LONG_FROM_S
+    return conversation.task.duration_s >= LONG_FROM_S

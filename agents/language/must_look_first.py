@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agents.base import BatchPolicy, Conversation, Reply, ask, forget, read_opening
+from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from vt_env.actions.parse import parse_action, render_action
 from vt_env.episode.parse_observation import read_lines
 from vt_env.types import Answer, ToolCall
@@ -42,11 +42,10 @@ class AlwaysTools:
         return any(isinstance(action, ToolCall) and action.name == self._zoom_tool for action in actions)
 
     def _look(self, conversation: Conversation) -> ToolCall:
-        opening = read_opening(conversation.observations[0].text)
         if not conversation.replies:
-            return ToolCall("clip_retrieval", {"query": opening.question})
+            return ToolCall("clip_retrieval", {"query": conversation.task.question})
         clips = read_lines(conversation.observations[-1].text)
         if clips:
             interval = clips[0].interval
             return ToolCall(self._zoom_tool, {"start_s": interval.start_s, "end_s": interval.end_s})
-        return ToolCall(self._zoom_tool, {"start_s": 0.0, "end_s": opening.duration_s})
+        return ToolCall(self._zoom_tool, {"start_s": 0.0, "end_s": float(int(conversation.task.duration_s))})

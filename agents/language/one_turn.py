@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agents.base import BatchPolicy, Conversation, Reply, ask, forget, read_opening
+from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig
 from vt_env.episode.parse_observation import read_lines
-from vt_env.prompts import left_text
-from vt_env.types import FrameBatch, Observation, Remaining, ToolCall
+from vt_env.prompts import question_text
+from vt_env.types import FrameBatch, Item, Observation, Remaining, ToolCall
 
 
 class OneTurnPolicy:
@@ -76,11 +76,11 @@ class RetrievedClips:
 
     def next_call(self, conversation: Conversation) -> str | None:
         """Write the next call; `None` once all is looked at."""
-        number, (opening, *results) = len(conversation.replies), conversation.observations
+        number, results = len(conversation.replies), conversation.observations[1:]
         latest = conversation.observations[-1].remaining
         if number == 0:
-            question = read_opening(opening.text).question
-            return render_action(ToolCall("clip_retrieval", {"query": question, "top_k": self.top_k}))
+            query = {"query": conversation.task.question, "top_k": self.top_k}
+            return render_action(ToolCall("clip_retrieval", query))
         clips = read_lines(results[0].text)[: self.top_k]
         if number > len(clips) or not latest.calls or not latest.frames:
             return None
@@ -90,21 +90,20 @@ class RetrievedClips:
 
 def seen_so_far(conversation: Conversation) -> Conversation:
     """Gather a conversation into one observation: the question, no call left, and every frame shown, by time."""
-    opening = conversation.observations[0]
     batches = [it.frames for it in conversation.observations if it.frames is not None]
-    return Conversation(conversation.episode_idx, [_opening(opening, Remaining(0, 0), _by_time(batches))])
+    task = replace(conversation.task, budget=Remaining(0, 0))
+    return Conversation(conversation.episode_idx, task, [_question(task, _by_time(batches))])
 
 
 def since(conversation: Conversation, calls: int) -> Conversation:
     """Leave out what the first calls led to: the question with what they have left of the budget, and what follows."""
-    opening, left = conversation.observations[0], conversation.observations[calls].remaining
+    task = replace(conversation.task, budget=conversation.observations[calls].remaining)
     later = conversation.observations[calls + 1 :]
-    return Conversation(conversation.episode_idx, [_opening(opening, left, None), *later], conversation.replies[calls:])
+    return Conversation(conversation.episode_idx, task, [_question(task, None), *later], conversation.replies[calls:])
 
 
-def _opening(opening: Observation, left: Remaining, frames: FrameBatch | None) -> Observation:
-    text = opening.text.rpartition("Left: ")[0] + left_text(left, "frames")
-    return replace(opening, text=text, remaining=left, frames=frames)
+def _question(task: Item, frames: FrameBatch | None) -> Observation:
+    return Observation(question_text(task, task.duration_s, task.budget, "frames"), task.budget, frames)
 
 
 def _by_time(batches: Sequence[FrameBatch]) -> FrameBatch | None:

@@ -14,11 +14,11 @@ import numpy as np
 from agents.backends.chat_wire import ChatReply, ChatRequest, NativeCall, ReplyStatus
 from vt_env.actions.parse import parse_action, render_action
 from vt_env.control_tokens import as_plain_text
-from vt_env.episode.messages import message
+from vt_env.episode.messages import message, observation_message
 from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
 from vt_env.tools.tool import Tool
-from vt_env.types import Malformed, Observation, ToolCall
+from vt_env.types import Item, Malformed, Observation, ToolCall
 
 Complete = Callable[[ChatRequest], ChatReply]
 """Answers one request; `agents.backends.chat_client.OpenAIClient.complete` is one."""
@@ -102,14 +102,14 @@ class ChatTurns:
 
     def request(self, observation: Observation) -> ChatRequest:
         """Add an observation and ask for the next reply."""
-        frames = () if observation.frames is None else observation.frames.data
         if self._pending:
+            frames = () if observation.frames is None else observation.frames.data
             # A call each; OpenAI's API takes no pictures in tool messages.
             results = [{"role": "tool", "tool_call_id": it, "content": observation.text} for it in self._pending]
             pictures = message("user", observation.text.partition("\n")[0], frames)
             self._messages += [*results, *([pictures] if observation.frames is not None else [])]
         else:
-            self._messages.append(message(self._next_role, observation.text, frames))
+            self._messages.append(observation_message(self._next_role, observation))
         forced = self._schemas and self._sampling.force_answer and not observation.remaining.calls
         return ChatRequest(
             tuple(self._messages),
@@ -162,7 +162,7 @@ class ChatAgent:
         self._complete = complete
         self._new_turns = turns
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: Item, observation: Observation) -> None:
         """Begin a conversation."""
         self._turns = self._new_turns()
 

@@ -69,7 +69,7 @@ class RunnerBench:
 class Looker:
     """Looks twice at frames and answers: a step that costs next to nothing but the environment."""
 
-    def reset(self, observation: object) -> None:
+    def reset(self, task: object, observation: object) -> None:
         """Begin."""
         self.turn = 0
 
@@ -135,7 +135,7 @@ def _bare(task: Task, layout: Layout, agent: Any) -> int:
     """Play one episode with nothing around it; return its steps."""
     episode = make_episode(task, LIBRARY, layout.config, layout.tools)
     observation = episode.start()
-    agent.reset(observation)
+    agent.reset(episode.policy_item, observation)
     steps = 0
     while episode.stop is None:
         observation = episode.apply(parse_action(agent.act(observation))).observation

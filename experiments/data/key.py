@@ -27,11 +27,11 @@ from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
 from vt_env.errors import ConfigError
-from vt_env.prompts import left_text
+from vt_env.prompts import question_text
 from vt_env.protocols import Library
 from vt_env.task_sources import Task, load_tasks
 from vt_env.tools.builtin import tools_for
-from vt_env.types import Answer, Observation, Remaining
+from vt_env.types import Answer, Item, Observation, Remaining
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
 
@@ -112,13 +112,13 @@ def answer_all(
         agent = KnowsTheAnswer(task.item.options[task.gold.answer_idx])
         episode = make_episode(task, library, EnvConfig("frames", budget), tools)
         (played,) = run_many(OneTurnPolicy(AgentBatch([agent]), looks), [episode], policy_name="key")
-        yield at_once(played)
+        yield at_once(played, episode.policy_item)
 
 
-def at_once(played: Trajectory) -> Trajectory:
+def at_once(played: Trajectory, item: Item) -> Trajectory:
     """Move all observations before the answer beside the question, as `one_turn.seen_so_far` shows them."""
     seen = {ref.time_s: ref for ref in played.frames}
-    text = played.prompt_text.rpartition("Left: ")[0] + left_text(Remaining(0, 0), played.perception)
+    text = question_text(item, item.duration_s, Remaining(0, 0), played.perception)
     frames = tuple(seen[time_s] for time_s in sorted(seen))
     return replace(played, prompt_text=text, prompt_frames=frames, prompt_frames_hash="", turns=played.turns[-1:])
 
@@ -133,7 +133,7 @@ class KnowsTheAnswer:
     def __init__(self, option: str) -> None:
         self._option = option
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: Item, observation: Observation) -> None:
         """Nothing depends on the question."""
 
     def act(self, observation: Observation) -> str:

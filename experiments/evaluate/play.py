@@ -122,7 +122,8 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
     """Play to the end, or to the end of the person's input; return what was written."""
     for old in run.out.glob("look-*.png"):
         old.unlink()
-    conversation = Conversation(0, [episode.start()])
+    observation = episode.start()
+    conversation = Conversation(0, episode.policy_item, [observation])
     if run.agent != "hand":
         print(episode.prompt_text)
     while episode.stop is None:

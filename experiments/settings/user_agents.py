@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,10 @@ def load_class(name: str) -> type[Any]:
     missing = [method for method in ("reset", "act") if not callable(getattr(found, method, None))]
     if missing:
         raise ConfigError(
-            f"agent={name!r}: an agent has reset(observation) and act(observation); it lacks {', '.join(missing)}"
+            f"agent={name!r}: an agent has reset(task, observation) and act(observation); it lacks {', '.join(missing)}"
         )
+    _check_parameters(found.reset, "reset(self, task, observation)", name)
+    _check_parameters(found.act, "act(self, observation)", name)
     return found
 
 
@@ -69,6 +72,17 @@ def make_agent(kind: type[Any], seed: int, tools: tuple[Tool, ...]) -> Agent:
             "defaults"
         )
     return kind(**{it.name: offered[it.name] for it in wanted if it.name in offered})
+
+
+def _check_parameters(method: Callable[..., Any], wanted: str, name: str) -> None:
+    """Refuse a method that does not take the arguments that it is called with."""
+    signature = inspect.signature(method)
+    try:
+        signature.bind(*[None] * (wanted.count(",") + 1))
+    except TypeError as error:
+        raise ConfigError(
+            f"agent={name!r}: it has {method.__name__}{signature}; write def {wanted}, task being a vt_env.Item"
+        ) from error
 
 
 _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

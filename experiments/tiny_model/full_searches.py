@@ -56,7 +56,7 @@ def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
     item = Item("skill", search.question, search.options, VideoRef("skill", ""))
     request = question_text(item, float(rng.integers(1, 3600)), left, perception)
     observation = Observation(request, left)
-    agent.reset(observation)
+    agent.reset(item, observation)
     pictures: tuple[Picture, ...] = ()
     rounds: list[Round] = []
     while isinstance(action := parse_action(text := agent.act(observation)), ToolCall):

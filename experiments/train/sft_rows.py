@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from agents.base import Conversation, Message
 from agents.language.token_policy import ChatTokens, images_of
 from synth.dataset import read_dataset
+from vt_env.episode.messages import Message, conversation_messages
 from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import DataError
 from vt_env.prompts import left_text, system_text
@@ -118,9 +118,9 @@ class TrajectoryRows:
             Observation(turn.observation_text, trajectory.remaining, self._frames(trajectory, turn.frames))
             for turn in turns
         ]
-        conversation = Conversation(0, [opening, *results], [turn.text for turn in turns])
+        chat = conversation_messages(system_text(), [opening, *results], [turn.text for turn in turns])
         answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
-        return Row((*conversation.messages(system_text()), answer), self._schemas(trajectory))
+        return Row((*chat, answer), self._schemas(trajectory))
 
     def weights(self, of_families: Mapping[str, float]) -> list[float]:
         """Return the weight of each row by its question family, 1 where that is not named.

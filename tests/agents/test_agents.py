@@ -1,18 +1,20 @@
 """Agents and the runner, on a video in memory and on the generated world."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from support.small_world import CAPTIONS, FRAMES, SmallWorld, small_world
 
-from agents.base import Conversation, read_opening
+from agents.base import Conversation
 from agents.baselines.constant import ConstantAgent
 from agents.baselines.oracle import OracleAgent
 from agents.baselines.random_policy import RandomAgent
 from agents.baselines.world_script import ScriptedAgent
 from agents.rollout import AgentBatch, run_episode, run_many
 from experiments.analysis.metrics import policy_row
+from vt_env.config import EnvConfig, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.parse_observation import read_lines
@@ -22,6 +24,8 @@ from vt_env.types import (
     Caption,
     CloseUp,
     Interval,
+    Item,
+    Malformed,
     Observation,
     Remaining,
     ScoredInterval,
@@ -54,7 +58,7 @@ class Endless:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def reset(self, observation: Observation) -> None:
+    def reset(self, task: Item, observation: Observation) -> None:
         pass
 
     def act(self, observation: Observation) -> str:
@@ -86,39 +90,36 @@ def script(persistence: float = 1.0, seed: int = 0) -> ScriptedAgent:
     return ScriptedAgent(np.random.default_rng(seed), persistence)
 
 
-def test_the_opening_is_read_back_as_it_was_written():
-    episode = make_episode(fake_task(), FakeLibrary(), FRAMES)
-    opening = read_opening(episode.start().text)
-    assert (opening.question, opening.options) == (episode.item.question, episode.item.options)
-    assert opening.duration_s == episode.video.duration_s
+def test_an_agent_is_given_the_question_the_duration_and_the_budget_and_no_name_of_a_task_or_file():
+    task = fake_task()
+    item = replace(task.item, video=replace(task.item.video, path="needle/answer-47.mp4", captions_path="47.jsonl"))
+    episode = Episode(item, task.gold, FakeVideo(), EnvConfig(budget=paper_budget()))
+    opening = episode.start()
+    given = episode.policy_item
+    assert (given.question, given.options, given.duration_s) == (item.question, item.options, 600.0)
+    assert given.budget == opening.remaining == Remaining(8, 32)
+    episode.apply(Malformed("", "nothing"))
+    assert episode.policy_item == given == pickle.loads(pickle.dumps(given))
+    told = repr(given)
+    assert not any(word in told for word in (item.task_id, item.family, ".mp4", ".jsonl"))
 
 
-def test_a_text_that_opens_no_episode_is_refused():
-    with pytest.raises(ValueError, match="need 'Question"):
-        read_opening("No match.\nLeft: 3 calls.")
+def test_an_agent_reads_control_tokens_broken_as_a_model_does():
+    item = replace(fake_task().item, question="what is <|im_end|>?", options=("<think>", "other"))
+    given = Episode(item, None, FakeVideo(), FRAMES).policy_item
+    assert (given.question, given.options) == ("what is < |im_end|>?", ("< think>", "other"))
 
 
-@pytest.mark.parametrize("line", ["A. x\n", "A. A. A. \n", "Video 1:00 lon\n", "Question: q\n", "\n", "A", "9:"])
-def test_a_long_opening_made_to_be_ambiguous_is_read_as_any_other(line):
-    hostile = line * (100_000 // len(line))
-    with pytest.raises(ValueError, match="need 'Question"):
-        read_opening(f"Question: {hostile}")
-    opening = read_opening(f"Question: {hostile}\nA. one\nB. two\nVideo 10:00 long. Left: 1 calls.")
-    assert opening.options[-2:] == ("one", "two") and opening.duration_s == 600
-    digits = f"Question: q\nA. one\nVideo {'9' * 100_000} long."
-    with pytest.raises(ValueError, match="need 'Question"):
-        read_opening(digits)
-
-
-def test_an_opening_ends_at_its_last_length_and_a_question_at_the_first_letter():
-    opening = read_opening("Question: why?\nVideo 1:00 long.\nA. one\nVideo 2:00 long.\nB. two\nVideo 3:00 long. Left")
-    assert (opening.question, opening.options) == ("why?\nVideo 1:00 long.", ("one", "two"))
-    assert opening.duration_s == 180
+def test_options_that_are_shown_alike_make_their_episode_invalid():
+    task = fake_task()
+    item = replace(task.item, options=("<think>", "< think>"))
+    played = run_episode(ConstantAgent(), Episode(item, task.gold, FakeVideo(), FRAMES))
+    assert "are shown alike" in played.invalid
 
 
 def test_a_conversation_shows_frames_before_the_text_that_names_their_times():
     episode = make_episode(fake_task(), FakeLibrary(), FRAMES)
-    conversation = Conversation(0, [episode.start()])
+    conversation = Conversation(0, episode.item, [episode.start()])
     frames = FakeVideo().frames_at([20.0, 30.0])
     conversation.replies.append("a call")
     conversation.observations.append(Observation("Frames at 00:20 00:30.", Remaining(7, 14), frames))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, Completion, TokenSequence, images_of
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.prompts import system_text
+from vt_env.testing import fake_task
 from vt_env.types import FrameBatch, Observation, Remaining
 
 pytest.importorskip("transformers")
 
+ITEM = replace(fake_task().item, duration_s=600.0)
 SCHEMAS = [
     {
         "type": "function",
@@ -72,7 +75,7 @@ def texts(policy, *conversations):
 
 def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(processor):
     tokens = ChatTokens(processor, SCHEMAS)
-    conversation = Conversation(0, [opening(), looked(2)], ["look at 05:20-05:40"])
+    conversation = Conversation(0, ITEM, [opening(), looked(2)], ["look at 05:20-05:40"])
     messages = conversation.messages(system_text())
     pieces = tokens.prompt_ids(messages[:2]) + tokens.reply_ids("look at 05:20-05:40") + tokens.result_ids(messages[-1])
     in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
@@ -87,7 +90,7 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
     tokens = ChatTokens(processor, SCHEMAS)
     parrot = Parrot(tokens, ["first reply", "second reply"])
     policy = ChatPolicy(tokens, parrot, seeds=range(6))
-    conversation = Conversation(5, [opening()])
+    conversation = Conversation(5, ITEM, [opening()])
     conversation.replies += texts(policy, conversation)
     assert conversation.replies == ["first reply"]
     conversation.observations.append(looked(1))
@@ -104,7 +107,7 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
 def test_a_conversation_that_no_longer_fits_gets_an_empty_reply_and_the_others_go_on(processor):
     tokens = ChatTokens(processor, SCHEMAS)
     policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), seeds=range(2))
-    too_long, short = policy.act([Conversation(0, [opening("word " * 300)]), Conversation(1, [opening()])])
+    too_long, short = policy.act([Conversation(0, ITEM, [opening("word " * 300)]), Conversation(1, ITEM, [opening()])])
     assert (too_long.text, too_long.record.ended) == ("", ReplyEnd.CONTEXT)
     assert (short.text, short.record.ended) == ("here", ReplyEnd.STOP)
     assert too_long.record.prompt_tokens > 380 and too_long.record.completion_tokens == 0
@@ -114,7 +117,9 @@ def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processo
     tokens = ChatTokens(processor, [])
     parrot = Parrot(tokens, ["only reply"])
     policy = OneTurnPolicy(ChatPolicy(tokens, parrot, seeds=[0]))
-    conversation = Conversation(0, [opening("Question: what?\nA. 1\nB. 2\nVideo 10:00 long. Left: 1 calls, 1 frames.")])
+    conversation = Conversation(
+        0, ITEM, [opening("Question: what?\nA. 1\nB. 2\nVideo 10:00 long. Left: 1 calls, 1 frames.")]
+    )
     conversation.replies += texts(policy, conversation)
     conversation.observations.append(opening("Error: no tool"))
     assert texts(policy, conversation) == ["only reply"]
@@ -135,7 +140,7 @@ def test_a_sampled_reply_does_not_depend_on_its_neighbours_in_the_batch(processo
     from agents.backends.transformers_generate import TransformersGenerator
 
     model = TransformersGenerator(checkpoint, processor, max_new_tokens=8, temperature=1.0)
-    sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
+    sequences = two_turns(processor, Conversation(0, ITEM, [opening(), looked(1)], ["look"]))
     together = model.generate(sequences, seeds=[11, 12])
     alone = [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
     assert [it.ids for it in together] == [it.ids for it in alone]
@@ -150,7 +155,9 @@ def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(pro
 
     from agents.backends.transformers_generate import TransformersGenerator
 
-    sequence = TokenSequence(ChatTokens(processor, []).prompt_ids(Conversation(0, [opening()]).messages(system_text())))
+    sequence = TokenSequence(
+        ChatTokens(processor, []).prompt_ids(Conversation(0, ITEM, [opening()]).messages(system_text()))
+    )
     (written,) = TransformersGenerator(checkpoint, processor, max_new_tokens=5, temperature=1.0).generate(
         [sequence], [4]
     )
@@ -169,7 +176,7 @@ def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint
 
     shutil.copytree(checkpoint, tmp_path / "model")
     (tmp_path / "model" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 5.0}))
-    sequences = two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"]))
+    sequences = two_turns(processor, Conversation(0, ITEM, [opening(), looked(1)], ["look"]))
     plain, asked = (
         TransformersGenerator(path, processor, max_new_tokens=6).generate(sequences, seeds=[0, 0])
         for path in (checkpoint, tmp_path / "model")
@@ -179,7 +186,7 @@ def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint
 
 def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it(processor):
     tokens = ChatTokens(processor, SCHEMAS)
-    conversation = Conversation(3, [opening(), looked(2), looked(1)], ["first call", "second call"])
+    conversation = Conversation(3, ITEM, [opening(), looked(2), looked(1)], ["first call", "second call"])
     parrot = Parrot(tokens, ["answer"])
     assert texts(ChatPolicy(tokens, parrot, seeds=range(4)), conversation) == ["answer"]
     messages = conversation.messages(system_text())
@@ -195,7 +202,7 @@ def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, 
     from agents.backends.transformers_generate import TransformersGenerator
     from agents.backends.vllm_generate import EngineLimits, VllmGenerator
 
-    conversations = [Conversation(n, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
+    conversations = [Conversation(n, ITEM, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
     sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
     seeds = [0] * len(sequences)
     expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
@@ -212,6 +219,6 @@ def test_an_unused_image_is_never_written(processor, checkpoint):
     from agents.backends.transformers_generate import TransformersGenerator
 
     model = TransformersGenerator(checkpoint, processor, max_new_tokens=4)
-    reply = model.generate(two_turns(processor, Conversation(0, [opening(), looked(1)], ["look"])), seeds=[0, 0])
+    reply = model.generate(two_turns(processor, Conversation(0, ITEM, [opening(), looked(1)], ["look"])), seeds=[0, 0])
     image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
     assert all(image_token not in completion.ids for completion in reply)

@@ -122,7 +122,7 @@ def test_a_torn_journal_goes_on_to_what_an_undisturbed_run_writes(folder, tmp_pa
 def test_a_killed_process_loses_no_finished_episode_and_repeats_none(folder, tmp_path):
     flags = ["--tasks", str(folder), "--out", str(tmp_path), "--agent", "random", "--batch", "1"]
     slow = "import agents.baselines.random_policy as a, time; old = a.RandomAgent.reset\n"
-    slow += "def reset(self, observation):\n    time.sleep(0.3)\n    old(self, observation)\n"
+    slow += "def reset(self, task, observation):\n    time.sleep(0.3)\n    old(self, task, observation)\n"
     slow += "a.RandomAgent.reset = reset\nfrom experiments.cli import run\nrun(['eval', *__import__('sys').argv[1:]])"
     process = subprocess.Popen([sys.executable, "-c", slow, *flags], cwd=HERE, stderr=subprocess.DEVNULL)
     journal = tmp_path / JOURNAL
@@ -176,7 +176,7 @@ def test_policies_that_are_not_there_are_refused_in_one_line():
 
 SUMMARY_AGENT = """
 class Asker:
-    def reset(self, observation):
+    def reset(self, task, observation):
         self.asked = False
 
     def act(self, observation):

@@ -24,7 +24,7 @@ class Hasty:
     def __init__(self, rng, tools=()):
         self.rng, self.tools = rng, tools
 
-    def reset(self, observation):
+    def reset(self, task, observation):
         self.letter = "ABCD"[self.rng.integers(4)]
 
     def act(self, observation):
@@ -32,6 +32,14 @@ class Hasty:
 
 
 class Deaf:
+    def act(self, observation):
+        return ""
+
+
+class Old:
+    def reset(self, observation):
+        pass
+
     def act(self, observation):
         return ""
 
@@ -75,6 +83,7 @@ def test_an_agent_from_a_module_plays_a_run(tmp_path, monkeypatch):
     [
         ("{file}:Hurried", "has no class 'Hurried'"),
         ("{file}:Deaf", "it lacks reset"),
+        ("{file}:Old", r"it has reset\(self, observation\); write def reset\(self, task, observation\), task being a"),
         ("nowhere.py:Hasty", "no file nowhere.py"),
         ("no_such_module:Hasty", "no module 'no_such_module' here"),
     ],
@@ -91,7 +100,7 @@ def test_a_constructor_that_wants_more_is_refused_with_what_it_may_want(file):
     from agents.base import Conversation
 
     with pytest.raises(ConfigError, match=r"Greedy\(model\): an agent's constructor may take rng and tools"):
-        players.act([Conversation(0, [])])
+        players.act([Conversation(0, fake_task().item, [])])
 
 
 def test_an_agent_whose_code_was_changed_does_not_go_on_with_a_run_of_the_old_one(file, tmp_path, monkeypatch):

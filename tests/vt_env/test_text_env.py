@@ -10,7 +10,7 @@ from vt_env.actions.dialects import parse_dialects
 from vt_env.actions.parse import parse_action, render_action
 from vt_env.config import MediaConfig
 from vt_env.envs.text_env import LongVideoQATextEnv
-from vt_env.episode.messages import observation_message
+from vt_env.episode.messages import message
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
 from vt_env.tools.builtin import tools_for
 from vt_env.tools.tool import Tool
@@ -37,7 +37,7 @@ def test_the_conversation_is_what_chat_templates_take():
     env.step("<answer>47</answer>")
     messages = env.messages()
     assert [it["role"] for it in messages] == ["system", "user", "assistant", "tool", "assistant", "tool"]
-    assert messages[1] == observation_message(opening) and messages[2]["content"] == [{"type": "text", "text": LOOK}]
+    assert messages[1] == message(**opening) and messages[2]["content"] == [{"type": "text", "text": LOOK}]
     pictures = [block["image"] for block in messages[3]["content"] if block["type"] == "image"]
     assert len(pictures) == 2 and all(isinstance(it, Image.Image) for it in pictures)
     assert messages[3]["content"][-1] == {"type": "text", "text": shown["text"]}

@@ -13,7 +13,7 @@ from vt_env.actions.parse import render_action
 from vt_env.envs.base import EpisodeEnv
 from vt_env.envs.spaces import MAX_TEXT_CHARS, Utf8, action_space, read_element
 from vt_env.episode.episode import Episode
-from vt_env.episode.messages import Message, message
+from vt_env.episode.messages import Message, conversation_messages
 from vt_env.prompts import option_letter, system_text
 from vt_env.tools.check_arguments import show
 from vt_env.tools.tool import Tool
@@ -77,7 +77,7 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
     never taken for an answer and never raises. Samples are well-formed calls and answers.
 
     ## Observation Space
-    A `Dict`, which `vt_env.episode.messages.observation_message` turns into a message:
+    A `Dict`; `vt_env.episode.messages.message(**observation)` turns it into a message:
 
     | key | space | meaning |
     |---|---|---|
@@ -120,12 +120,8 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
             ResetNeeded: There is no episode yet.
         """
         self._running()
-        opening, *results = self._shown
-        chat = [message("system", system_text()), _message("user", opening)]
         # An action that broke the episode has no result.
-        for text, result in zip(self._written, results, strict=False):
-            chat += [message("assistant", text), _message("tool", result)]
-        return chat
+        return conversation_messages(system_text(), self._shown, self._written[: len(self._shown) - 1])
 
     @property
     def tool_schemas(self) -> list[dict[str, Any]]:
@@ -153,10 +149,6 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         # Copied: a frame may be shared with a cache.
         frames = tuple(frame.copy() for frame in _frames(observation))
         return {"role": "tool" if episode.turns else "user", "text": observation.text, "frames": frames}
-
-
-def _message(role: str, observation: Observation) -> Message:
-    return message(role, observation.text, _frames(observation))
 
 
 def _frames(observation: Observation) -> Sequence[NDArray[np.uint8]]:

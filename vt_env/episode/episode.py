@@ -13,6 +13,7 @@ from vt_env import prompts
 from vt_env.actions.parse import as_written
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
 from vt_env.config import EnvConfig
+from vt_env.control_tokens import as_plain_text
 from vt_env.episode.perception import build_perception
 from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
 from vt_env.gold import Gold
@@ -36,6 +37,7 @@ from vt_env.types import (
     StopReason,
     ToolCall,
     Turn,
+    VideoRef,
     View,
 )
 
@@ -84,6 +86,7 @@ class Episode:
         self.invalid: str | None = None
         """Why the episode cannot be used at all: its data failed. It is then over, without a score."""
         self._is_started = False
+        self._starting_budget = Remaining(config.budget.max_calls, config.budget.max_frames)
         self._result = RewardResult(0.0, {})
         self._gold = gold
         self._rewards = resolve_rewards(config.rewards)
@@ -94,6 +97,29 @@ class Episode:
     def remaining(self) -> Remaining:
         """What is left of the budget."""
         return Remaining(self._calls, self._frames)
+
+    @property
+    def policy_item(self) -> Item:
+        """The item as policies get it: texts as shown, duration, starting budget; no id, family or path.
+
+        Control tokens in the question and the options are broken, as in the first observation.
+
+        Raises:
+            DataError: Two options differ in control tokens alone.
+        """
+        options = tuple(map(as_plain_text, self.item.options))
+        if len(set(options)) < len(options):
+            raise DataError(f"{self.item.task_id}: options {options} are shown alike; write them differently")
+        return replace(
+            self.item,
+            task_id="",
+            question=as_plain_text(self.item.question),
+            options=options,
+            video=VideoRef(self.item.video.handle, ""),
+            family="",
+            duration_s=self.video.duration_s,
+            budget=self._starting_budget,
+        )
 
     def start(self) -> Observation:
         """Show the question, with frames of the whole video where the budget has global frames.
@@ -108,6 +134,7 @@ class Episode:
         with self._invalid_on_failure():
             view = self.perception.overview() or View("")
         self._frames -= _frame_count(view)
+        self._starting_budget = self.remaining
         self.prompt_frames = self._refs(view)
         text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
         # Frames are shown as pictures; what there is to read of the whole video stands before the question.

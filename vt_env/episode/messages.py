@@ -1,25 +1,53 @@
-"""Chat messages: what a policy is shown, in the form that chat templates read."""
+"""Chat messages in the form that chat templates read: the one place where observations become messages."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vt_env.types import Observation
+
 ContentBlock = dict[str, str | Image.Image]
 """`{"type": "text", "text": str}` or `{"type": "image", "image": PIL image, RGB}`."""
 Message = dict[str, str | list[ContentBlock]]
-"""`{"role": "system" | "user" | "assistant" | "tool", "content": blocks}`, what transformers' chat templates read."""
+"""`{"role": "system" | "user" | "assistant" | "tool", "content": blocks}`, as transformers' chat templates read it."""
+
+
+def content_blocks(text: str, frames: Iterable[NDArray[np.uint8]] = ()) -> list[ContentBlock]:
+    """Make the content of a message: one image block a frame, uint8[H, W, 3] RGB, then the text.
+
+    Frames stand first because the text names their times.
+    """
+    blocks: list[ContentBlock] = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames]
+    return [*blocks, {"type": "text", "text": text}]
 
 
 def message(role: str, text: str, frames: Iterable[NDArray[np.uint8]] = ()) -> Message:
-    """Make a message; frames, uint8[H, W, 3] RGB each, stand before the text that names their times."""
-    content: list[ContentBlock] = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames]
-    content.append({"type": "text", "text": text})
-    return {"role": role, "content": content}
+    """Make a message; arguments as in `content_blocks`."""
+    return {"role": role, "content": content_blocks(text, frames)}
 
 
-def observation_message(element: Mapping[str, Any]) -> Message:
-    """Render an observation of `vt_env/LongVideoQAText-v0` as the message that a policy reads."""
-    return message(element["role"], element["text"], element["frames"])
+def observation_message(role: str, observation: Observation) -> Message:
+    """Render an observation as a message of the given role."""
+    return message(role, observation.text, () if observation.frames is None else observation.frames.data)
+
+
+def conversation_messages(
+    system_text: str, observations: Sequence[Observation], replies: Sequence[str]
+) -> list[Message]:
+    """Render an episode as a chat: system, question, then replies and tool results in turn.
+
+    Args:
+        system_text: Content of the system message.
+        observations: The first observation, then one for each reply.
+        replies: Raw text of the policy, its calls included.
+
+    Raises:
+        ValueError: There is not exactly one more observation than replies.
+    """
+    opening, *results = observations
+    chat = [message("system", system_text), observation_message("user", opening)]
+    for reply, result in zip(replies, results, strict=True):
+        chat += [message("assistant", reply), observation_message("tool", result)]
+    return chat

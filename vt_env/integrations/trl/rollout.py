@@ -12,11 +12,10 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
-from PIL import Image
-
 from vt_env import prompts
 from vt_env.actions.parse import parse_action
 from vt_env.episode.episode import Episode
+from vt_env.episode.messages import content_blocks
 from vt_env.episode.trajectory import Trajectory, record_episode
 from vt_env.errors import DataError
 from vt_env.rewards.reward import FinishedEpisode
@@ -185,8 +184,7 @@ def _written(message: Message) -> str:
 def _content(observation: Observation) -> Content:
     if observation.frames is None:
         return observation.text
-    images = [{"type": "image", "image": Image.fromarray(frame)} for frame in observation.frames.data]
-    return [*images, {"type": "text", "text": observation.text}]
+    return content_blocks(observation.text, observation.frames.data)
 
 
 def _text(content: Content) -> str:
