@@ -121,11 +121,13 @@ class _Play:
         if isinstance(episode, Trajectory):
             return episode
         agent = teacher.agent(attempt.task.item, attempt.sample, attempt.rng(self.seed))
-        named = {"policy": teacher.name, "seed": self.seed, "sample": attempt.sample}
         try:
             return run_episode(agent, episode, policy_name=teacher.name, seed=self.seed, sample=attempt.sample)
         except NoReply as reason:
-            return replace(record_episode(episode, **named), invalid=f"teacher {reason}")
+            return replace(
+                record_episode(episode, policy=teacher.name, seed=self.seed, sample=attempt.sample),
+                invalid=f"teacher {reason}",
+            )
 
     def batch(self, attempts: Sequence[Attempt], teacher: BatchTeacher) -> list[Trajectory]:
         episodes = [self._open(attempt, teacher.name) for attempt in attempts]

@@ -147,8 +147,8 @@ class OpenAIClient:
 
     async def _complete(self, body: Mapping[str, Any]) -> ChatReply:
         async with self._slots:
-            used = Usage()
-            for number in range(self.config.max_retries + 1):
+            used, number = Usage(), 0
+            while True:
                 await self._pace.wait()
                 reply, wait_s = await self._try(body)
                 self._pace.spend(reply.usage)
@@ -159,8 +159,10 @@ class OpenAIClient:
                 if wait_s > self.config.max_wait_s:
                     reply = replace(reply, error=f"{reply.error}; asked to wait {wait_s:.0f} s, more than max_wait_s")
                     break
-                if number < self.config.max_retries:
-                    await self._hold(reply.status, wait_s)
+                if number == self.config.max_retries:
+                    break
+                await self._hold(reply.status, wait_s)
+                number += 1
             self._used += used
             return replace(reply, usage=used)
 
@@ -173,7 +175,7 @@ class OpenAIClient:
             return self._failed(ReplyStatus.TIMED_OUT, f"no reply within {self.config.timeout_s:g} s"), 0.0
         except httpx.RequestError as reason:
             return self._failed(ReplyStatus.ERROR, f"{type(reason).__name__} {reason}"), 0.0
-        if response.status_code != httpx.codes.OK:
+        if response.status_code != httpx.codes.OK.value:
             return self._refusal(response)
         try:
             return read_reply(response.json()), None
@@ -226,7 +228,7 @@ class OpenAIClient:
                 response = await self._http.get(f"{address.rstrip('/')}/models")
         except (TimeoutError, httpx.RequestError) as reason:
             raise ConfigError(f"{address} cannot be reached ({type(reason).__name__}): is the server up?") from reason
-        if response.status_code != httpx.codes.OK:
+        if response.status_code != httpx.codes.OK.value:
             self._refusal(response)
             raise ConfigError(
                 f"{address} answers {response.status_code} to /models: is it an OpenAI-compatible server?"

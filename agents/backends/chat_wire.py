@@ -71,7 +71,7 @@ class ChatRequest:
             body["seed"] = self.seed
         if self.logprobs:
             body["logprobs"] = True
-        return body | self.extra
+        return {**body, **self.extra}
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class FakeChatServer:
                 if wire.sent_bytes is not None:
                     self.close_connection = True
 
-            def log_message(self, *arguments: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing."""
 
         return Handler

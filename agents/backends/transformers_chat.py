@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
@@ -22,7 +23,8 @@ class TransformersChat:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if device == "cuda" else torch.float32
         self._processor = AutoProcessor.from_pretrained(model)
-        self._model = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype).to(device).eval()
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype)
+        self._model: Any = loaded.to(device).eval()
         # As in vLLM, nothing but the request decides how is sampled.
         self._model.generation_config = GenerationConfig()
         self._lock = Lock()

@@ -30,7 +30,8 @@ class TransformersGenerator:
     def __init__(self, model_path: str | Path, processor: Any, max_new_tokens: int, temperature: float = 0.0) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if device == "cuda" else torch.float32
-        self._model = AutoModelForImageTextToText.from_pretrained(model_path, dtype=dtype).to(device).eval()
+        model: Any = AutoModelForImageTextToText.from_pretrained(model_path, dtype=dtype)
+        self._model: Any = model.to(device).eval()
         # Qwen2.5's own would scale down what was written before: other replies than vLLM's, and no probabilities.
         self._model.generation_config = GenerationConfig()
         self._processor = processor
@@ -120,7 +121,7 @@ class SeededSampling(LogitsProcessor):
         self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._temperature = temperature
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Perturb float[B, V] scores."""
         uniform = torch.stack([torch.rand(scores.shape[1], generator=stream) for stream in self._streams])
         return scores / self._temperature - torch.log(-torch.log(uniform)).to(scores.device)

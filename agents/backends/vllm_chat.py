@@ -50,7 +50,7 @@ class VllmChat:
         asked = list(requests)
         if not asked:
             return
-        tools = [list(request.tools) for request in asked]
+        tools = [[dict(tool) for tool in request.tools] for request in asked]
         if any(it != tools[0] for it in tools):
             raise ValueError("requests of one batch offer different tools: answer them in batches of their own")
         bodies = [request.body("")["messages"] for request in asked]

@@ -99,11 +99,11 @@ class VllmGenerator:
             for seed in seeds
         ]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
-        if [list(output.prompt_token_ids) for output in outputs] != [sequence.ids for sequence in sequences]:
+        if [list(output.prompt_token_ids or ()) for output in outputs] != [sequence.ids for sequence in sequences]:
             raise ValueError("vLLM has read other ids than it was given: the model needs one run of tokens an image")
         return [_completion(output.outputs[0]) for output in outputs]
 
-    def _prompt(self, sequence: TokenSequence) -> dict[str, Any]:
+    def _prompt(self, sequence: TokenSequence) -> Any:
         # vLLM expands each image token to the length of the image's features, expanded ones too (trl issue 6294).
         prompt: dict[str, Any] = {"prompt_token_ids": collapse_runs(sequence.ids, self._image_token_id)}
         if sequence.images:

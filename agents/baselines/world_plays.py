@@ -58,7 +58,8 @@ class Steps:
 
     def after(self, seen: Kind, asked: Kind) -> Step:
         """Return the step after something was seen while something was asked for."""
-        return {"yes": self.found, "near": self.other_shape, "no": self.other_colour}[mark(seen, asked)]
+        steps: dict[str, Step] = {"yes": self.found, "near": self.other_shape, "no": self.other_colour}
+        return steps[mark(seen, asked)]
 
 
 NEEDLE = Steps("answer", "look", "look")

@@ -214,8 +214,8 @@ def reply_seed(episode_seed: int, turn: int) -> int:
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:
     """List the images of messages in the order in which they are rendered."""
-    blocks = [block for message in messages for block in message["content"]]
-    return [block["image"] for block in blocks if isinstance(block, dict) and block["type"] == "image"]
+    blocks = [block for message in messages for block in message["content"] if isinstance(block, dict)]
+    return [image for block in blocks if isinstance(image := block.get("image"), Image.Image)]
 
 
 def _text_turn(role: str, text: str) -> Message:

@@ -109,7 +109,7 @@ def turns_of(rows: Sequence[Row], processor: Any) -> list[list[TokenSequence]]:
                 if turn == len(turns):
                     turns.append([])
                 turns[turn].append(TokenSequence(list(ids), images_of(row.messages[:place])))
-                text = "".join(str(block["text"]) for block in message["content"])
+                text = "".join(str(block["text"]) for block in message["content"] if isinstance(block, dict))
                 ids, turn = ids + tokens.reply_ids(text), turn + 1
             else:
                 ids = ids + tokens.result_ids(message)

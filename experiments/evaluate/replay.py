@@ -239,4 +239,5 @@ def _shown(one: object, other: object) -> tuple[str, str]:
     parts = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     start = max(0, parts - 10)
     head = f"(from character {start}) " if start else ""
-    return tuple(f"{head}{text[start : start + _SHOWN_CHARACTERS]!r}" for text in (a, b))
+    first, second = (f"{head}{text[start : start + _SHOWN_CHARACTERS]!r}" for text in (a, b))
+    return first, second

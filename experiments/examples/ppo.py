@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tyro
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
 from torch.distributions import Categorical
@@ -97,7 +98,9 @@ def train(run: PPORun) -> Agent:
     rng = np.random.default_rng(run.seed)
     make = training_env(run.world)
     envs = SyncVectorEnv([make] * run.envs, autoreset_mode=AutoresetMode.SAME_STEP)
-    agent = Agent(envs.single_observation_space.shape[0], int(envs.single_action_space.n), run.hidden)
+    observations, actions = envs.single_observation_space, envs.single_action_space
+    assert isinstance(observations, Box) and isinstance(actions, Discrete)
+    agent = Agent(observations.shape[0], int(actions.n), run.hidden)
     optimiser = torch.optim.Adam(agent.parameters(), lr=run.learning_rate, eps=1e-5)
     seen, info = envs.reset(seed=run.seed)
     updates = max(1, run.steps // (run.envs * run.horizon))

@@ -122,7 +122,7 @@ def build_tokenizer() -> Any:
     )
 
 
-def _token_ids(tokenizer: Any) -> dict[str, int]:
+def _token_ids(tokenizer: Any) -> dict[str, Any]:
     names = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"}
     names |= {"vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}
     return {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ INK, ACCENT, PALE = "#222222", "#1f6fb4", "#b8c4ce"
 COLOURS = ("#1f6fb4", "#d1661f", "#3a8f4d", "#8a5bb5", "#a8323e", "#6b6b6b", "#c2a000", "#2aa5a5")
 """Of series; told apart by most people with a colour vision deficiency, by the markers beside them by all."""
 _PANELS_PER_ROW = 4
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 130,
     "font.size": 10,
     "axes.spines.top": False,
@@ -30,16 +31,18 @@ def plot_accuracy(rows: Sequence[PolicyRow], chance: float, path: Path) -> None:
         chance: Accuracy of guessing, in `[0, 1]`.
         path: The PNG to write.
     """
-    shown = [row for row in rows if row.accuracy is not None and row.ci95 is not None][::-1]
+    shown = [
+        (row, row.accuracy, row.ci95) for row in reversed(rows) if row.accuracy is not None and row.ci95 is not None
+    ]
     with rc_context(STYLE):
         figure = Figure(figsize=(7, 1.2 + 0.42 * len(shown)), layout="constrained")
         axes = figure.add_subplot()
         axes.axvline(chance, color=PALE, linestyle="--", linewidth=1.2, label=f"chance {chance:.2f}", zorder=0)
-        for height, row in enumerate(shown):
-            axes.plot(row.ci95, (height, height), color=ACCENT, linewidth=2.5, solid_capstyle="butt")
-            axes.plot(row.accuracy, height, "o", color=ACCENT, markersize=7)
-            axes.text(1.03, height, f"{row.accuracy:.2f}   n={row.n}", va="center", color=INK)
-        axes.set_yticks(range(len(shown)), [row.policy for row in shown])
+        for height, (row, accuracy, ci95) in enumerate(shown):
+            axes.plot(ci95, (height, height), color=ACCENT, linewidth=2.5, solid_capstyle="butt")
+            axes.plot(accuracy, height, "o", color=ACCENT, markersize=7)
+            axes.text(1.03, height, f"{accuracy:.2f}   n={row.n}", va="center", color=INK)
+        axes.set_yticks(range(len(shown)), [row.policy for row, *_ in shown])
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.6, len(shown) - 0.4)
         axes.set_xlabel("accuracy, with 95 % interval over videos")

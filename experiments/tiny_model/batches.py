@@ -1,6 +1,7 @@
 """From exchanges to tensors: token ids, labels on the replies alone, and pixels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -98,7 +99,8 @@ class ExchangeCollator:
 
     def encode(self, exchange: Exchange) -> tuple[list[int], list[int]]:
         """Return the token ids of an exchange and its labels."""
-        text = self.processor.apply_chat_template(messages(exchange), tokenize=False)
+        conversation: list[Any] = messages(exchange)
+        text = self.processor.apply_chat_template(conversation, tokenize=False)
         header = "<|im_start|>assistant\n"
         before, *turns = text.replace(IMAGE_TOKEN, IMAGE_TOKEN * IMAGE_TOKENS).split(header)
         ids = self._ids(before + header)

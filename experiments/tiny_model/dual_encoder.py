@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -148,7 +149,8 @@ class Training(nn.Module):
     def __init__(self, model: SiglipModel, processor: SiglipProcessor) -> None:
         super().__init__()
         self.model, self.processor = model, processor
-        width = model.config.vision_config.hidden_size
+        config: Any = model.config.vision_config
+        width = config.hidden_size
         self.queries = nn.Linear(width, len(CLASSES), bias=False)
         self.heads = nn.ModuleList(nn.Linear(width, count) for count in CLASSES.values())
 

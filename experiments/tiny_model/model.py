@@ -1,5 +1,7 @@
 """The tiny model: `Qwen2_5_VLForConditionalGeneration` with small numbers in its config, from random weights."""
 
+from typing import Any
+
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -20,7 +22,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
     Embeddings are untied: with tied ones vLLM's `reload_weights` leaves the output head behind, and the sampler's
     log-probabilities drift from the trainer's after the third update (measured in a prototype).
     """
-    ids = tokenizer.convert_tokens_to_ids
+    ids: Any = tokenizer.convert_tokens_to_ids
     return Qwen2_5_VLConfig(
         text_config={
             "vocab_size": TOKENIZER_SIZE,
@@ -71,8 +73,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2_5_VLForC
 @torch.no_grad()
 def _name_by_words(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
     """Let a name begin as the sum of its words, so that names of one colour are alike before anything is learned."""
-    ids = tokenizer.convert_tokens_to_ids
-    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+    ids: Any = tokenizer.convert_tokens_to_ids
+    layers: tuple[Any, Any] = (model.get_input_embeddings(), model.get_output_embeddings())
+    for layer in layers:
         rows: torch.Tensor = layer.weight
         for colour, shape in THINGS:
             rows[ids(f"{colour} {shape}")] = (rows[ids(colour)] + rows[ids(shape)]) / 2**0.5

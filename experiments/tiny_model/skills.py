@@ -245,5 +245,8 @@ def _spoken(name: str, rng: np.random.Generator) -> str:
 
 
 def _any_question(rng: np.random.Generator) -> str:
-    word = (needle_text, detail_text, counting_text, grounding_text, subtitle_text, reference_text)[rng.integers(6)]
-    return word(pick(rng, NAMES)) if word in (subtitle_text, reference_text) else word(*random_kind(rng))
+    of_things, of_names = (needle_text, detail_text, counting_text, grounding_text), (subtitle_text, reference_text)
+    place = int(rng.integers(len(of_things) + len(of_names)))
+    if place < len(of_things):
+        return of_things[place](*random_kind(rng))
+    return of_names[place - len(of_things)](pick(rng, NAMES))

@@ -6,6 +6,7 @@ text layers attend to them (measured: after 800 steps of 32 mixed exchanges only
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,7 +75,8 @@ class VisionClassifier(nn.Module):
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         super().__init__()
         self.tower = model.model.visual
-        width = model.config.vision_config.out_hidden_size
+        config: Any = model.config.vision_config
+        width = config.out_hidden_size
         self.queries = nn.Linear(width, len(CLASSES), bias=False)
         self.heads = nn.ModuleList(nn.Linear(width, count) for count in CLASSES.values())
 

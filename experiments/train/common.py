@@ -142,9 +142,10 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
         )
     try:
         processor = prepare_processor(AutoProcessor.from_pretrained(path))
-        model, report = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )
+        model, report = loaded
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"model={path!r}: no vision-language checkpoint ({_first_line(error)}); take Qwen2.5-VL or Qwen3-VL"

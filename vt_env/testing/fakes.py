@@ -5,7 +5,6 @@ Each frame paints the number of its second, so a test can read back which moment
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +77,7 @@ class FakeVideo:
     broken_from_s: float = float("inf")
     """Frames from here on cannot be decoded."""
 
-    @cached_property
+    @property
     def subtitles(self) -> FakeSubtitles:
         """The subtitle track."""
         return FakeSubtitles(self.subtitle_lines)

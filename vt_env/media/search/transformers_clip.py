@@ -62,9 +62,19 @@ class ClipModelEncoder:
     def __reduce__(self) -> tuple[type["ClipModelEncoder"], tuple[str, str]]:
         return ClipModelEncoder, (self._checkpoint, self._device)
 
-    @cached_property
+    @property
     def key(self) -> str:
         """The type, and a hash of the weights and of the processor's files, or the name with its commit on the hub."""
+        return self._key
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        return self._dim
+
+    # Protocols want properties, and pyright takes a cached one for something else.
+    @cached_property
+    def _key(self) -> str:
         folder = Path(self._checkpoint)
         if not folder.is_dir():
             commit = getattr(self._config, "_commit_hash", None)
@@ -77,8 +87,7 @@ class ClipModelEncoder:
         return f"transformers-{SCHEMA}-{self._config.model_type}-{digest.hexdigest()[:32]}"
 
     @cached_property
-    def dim(self) -> int:
-        """Length of the vectors."""
+    def _dim(self) -> int:
         return len(self.encode_text(""))
 
     def encode_frames(self, frames: FrameBatch) -> Vectors:
