@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -124,7 +125,8 @@ def test_a_library_is_checked_and_what_breaks_a_rule_is_found():
 
 
 def test_rollouts_are_the_same_bits_in_other_processes_whatever_their_hash_seed():
-    code = "import sys; sys.path.insert(0, 'tests'); import test_conformance; print(test_conformance.digests())"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_conformance; "
+    code += "print(test_conformance.digests())"
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONHASHSEED": seed}

@@ -58,7 +58,7 @@ def taught(folder):
 def seen(folder, taught):
     (folder / "model").symlink_to(taught.out / "model")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "tests" / "grpo_steps.py"), str(folder)]
+    command = [sys.executable, str(ROOT / "tests/support/grpo_steps.py"), str(folder)]
     subprocess.run(command, env=environment, cwd=ROOT, check=True)
     return json.loads((folder / "seen.json").read_text())
 

@@ -20,7 +20,7 @@ def test_a_process_without_a_picture_gathers_the_weights_of_the_vision_tower_too
     for model in models:
         write_small_checkpoint(model.name, model)
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    step = [str(ROOT / "tests" / "sharded_step.py"), str(tmp_path / "losses.json"), *map(str, models)]
+    step = [str(ROOT / "tests/support/sharded_step.py"), str(tmp_path / "losses.json"), *map(str, models)]
     subprocess.run([*launch, *step], check=True, cwd=ROOT, timeout=240)
     losses = json.loads((tmp_path / "losses.json").read_text())
     assert len(losses) == 4
