@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agents.base import BatchPolicy, Conversation, Reply, Unanswerable, ask
-from vt_env.actions.parse import parse_action
 from vt_env.config import EnvConfig
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import token_use
@@ -87,7 +86,7 @@ class Game:
         self.replies.append(reply)
         self.conversation.replies.append(reply.text)
         try:
-            outcome = self.episode.apply(parse_action(reply.text))
+            outcome = self.episode.apply(self.episode.parse(reply.text))
         except DataError:
             return False
         self.conversation.observations.append(outcome.observation)

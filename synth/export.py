@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from synth.frame_files import OpenVideo, PictureRecord, write_pictures
-from vt_env.actions.parse import parse_action
+from vt_env.actions.parse import ActionReader, render_call
 from vt_env.episode.trajectory import FrameRef, Trajectory
 from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
@@ -130,14 +130,15 @@ def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str
     opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
     messages: list[Row] = [{"role": "system", "content": system_text()}, {"role": "user", "content": opening}]
     for turn in trajectory.turns[:-1]:
-        action = parse_action(turn.text)
-        if not isinstance(action, ToolCall) or turn.call is None:
+        (found,) = ActionReader().read(turn.text).actions
+        if not isinstance(found.action, ToolCall) or found.span is None or turn.call is None:
             raise TypeError(f"task {trajectory.task_id}: a turn without a call before the answer")
-        if action.thought:
+        if found.action.thought:
             # It joins neighbouring turns of the assistant as they are.
-            messages.append({"role": "assistant", "content": f"{action.thought}\n"})
-        call = json.loads(turn.text.partition("<tool_call>")[2].partition("</tool_call>")[0])
-        messages.append({"role": "tool_call", "content": json.dumps(call, ensure_ascii=False)})
+            messages.append({"role": "assistant", "content": f"{found.action.thought}\n"})
+        call = ToolCall(turn.call.name, turn.call.arguments)
+        written = turn.text[slice(*found.span)] if found.is_canonical else render_call(call)
+        messages.append({"role": "tool_call", "content": json.dumps(json.loads(written), ensure_ascii=False)})
         messages.append({"role": "tool_response", "content": _TAG * len(turn.frames) + turn.observation_text})
     messages.append({"role": "assistant", "content": trajectory.turns[-1].text})
     return {"messages": messages, "images": _images(trajectory, files), "tools": tools}

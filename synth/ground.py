@@ -19,13 +19,13 @@ import numpy as np
 from synth.captioner import NoCaption
 from synth.filters import FilterMode
 from synth.frame_files import read_pictures
-from vt_env.actions.parse import parse_action, render_action
+from vt_env.actions.parse import ActionReader, render_action
 from vt_env.episode.episode import Episode
 from vt_env.episode.perception import CaptionPerception, FramePerception
 from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import DataError
 from vt_env.protocols import Video
-from vt_env.types import FrameBatch, Malformed, SubtitleLine, ToolCall
+from vt_env.types import FrameBatch, SubtitleLine, ToolCall
 
 SupportCheck = Callable[[Video, FrameBatch, str], str]
 """Judges whether frames support a thought: `"yes"`, `"no"` or `"unclear"`; `synth.captioner.Captioner.supports` is
@@ -83,16 +83,17 @@ def ground(source: Trajectory, episode: Episode, check: SupportCheck | None = No
         episode: A fresh episode of the same task that sees frames.
         check: Judges each thought by the frames before it; `None` asks nobody.
     """
-    texts = [_with_frames(turn.text) for turn in source.turns]
+    reader = replace(episode.reader, zoom_tool=CaptionPerception.zoom_tool)
+    texts = [_with_frames(turn.text, reader) for turn in source.turns]
     # Where the data fails, the episode keeps the reason, and with it the record is marked invalid.
     with suppress(DataError):
         episode.start()
         for text in texts:
             if episode.stop is None:
-                episode.apply(parse_action(text))
+                episode.apply(episode.parse(text))
     replayed = record_episode(episode, texts, policy=source.policy, seed=source.seed, sample=source.sample)
     captions = episode.video.captions or ()
-    support = () if check is None or replayed.invalid else tuple(_verdicts(replayed, episode.video, check))
+    support = () if check is None or replayed.invalid else tuple(_verdicts(replayed, episode, check))
     unsupported = (
         Divergence(it.turn_idx, "unsupported", "frames that support the next thought", it.verdict)
         for it in support
@@ -108,22 +109,21 @@ def ground_unopened(source: Trajectory, reason: str) -> Grounded:
     return Grounded(replayed, (Divergence(0, "invalid", "a readable video", reason),))
 
 
-def _verdicts(replayed: Trajectory, video: Video, check: SupportCheck) -> Iterator[Verdict]:
+def _verdicts(replayed: Trajectory, episode: Episode, check: SupportCheck) -> Iterator[Verdict]:
     for turn_idx, (turn, following) in enumerate(pairwise(replayed.turns)):
-        action = parse_action(following.text)
-        thought = "" if isinstance(action, Malformed) else action.thought
+        thought = episode.reader.read(following.text).thought
         if turn.frames and thought:
-            pictures = np.stack(read_pictures(video, turn.frames))
+            pictures = np.stack(read_pictures(episode.video, turn.frames))
             frames = FrameBatch(pictures, np.array([frame.time_s for frame in turn.frames], dtype=np.float64))
             try:
-                yield Verdict(turn_idx, check(video, frames, thought))
+                yield Verdict(turn_idx, check(episode.video, frames, thought))
             except NoCaption as reason:
                 yield Verdict(turn_idx, str(reason))
 
 
-def _with_frames(text: str) -> str:
+def _with_frames(text: str, reader: ActionReader) -> str:
     """Rewrite a look at captions as a look at frames; the thought stays."""
-    action = parse_action(text)
+    action = reader.read(text).action
     if isinstance(action, ToolCall) and action.name == CaptionPerception.zoom_tool:
         return render_action(replace(action, name=FramePerception.zoom_tool))
     return text

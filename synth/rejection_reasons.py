@@ -7,16 +7,17 @@ key; they run when all attempts are made, so that nothing of it reaches a teache
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from vt_env.actions.parse import parse_action
+from vt_env.actions.parse import ActionReader
 from vt_env.episode.parse_observation import read_lines
 from vt_env.episode.trajectory import Trajectory, TurnRecord
-from vt_env.types import Answer, Interval, Malformed, StopReason, parse_time
+from vt_env.types import Answer, Interval, StopReason, ToolCall, parse_time
 
 Evidence = Sequence[Interval]
 """Where in the video the answer is shown; empty where that is not known."""
 Reason = Callable[[Trajectory, Evidence], str | None]
 """Returns one line about what is wrong with a trajectory; `None` if nothing is."""
 
+_READER = ActionReader()
 NEAR_S = 5.0
 """Times that round to the same multiple of this count as the same when attempts are compared."""
 _TASK_WORDS = ("answer", "call", "caption", "clip", "frame", "option", "question", "subtitle", "tool", "video", "zoom")
@@ -129,7 +130,7 @@ def caption_leak(trajectory: Trajectory, evidence: Evidence) -> str | None:
         return None
     shown = "\n".join((trajectory.prompt_text, trajectory.question, *trajectory.options))
     for number, turn in enumerate(trajectory.turns):
-        known = f"{shown}\n{turn.text.partition('<tool_call>')[2]}"
+        known = f"{shown}\n{_call_text(turn)}"
         numbers = _numbers(known)
         unknown = [it for it in _NUMBER.findall(_TIME.sub(" ", _thought(turn))) if float(it) >= _SMALL]
         unknown = [it for it in unknown if float(it) not in numbers]
@@ -187,7 +188,7 @@ def _failed(trajectory: Trajectory, kinds: Sequence[str]) -> str | None:
 def _right_option(trajectory: Trajectory) -> str | None:
     """The option that was answered, where it was the right one."""
     answer = trajectory.turns[-1].text if trajectory.turns else ""
-    action = parse_action(answer)
+    action = _READER.read(answer).action
     if not trajectory.correct or not isinstance(action, Answer):
         return None
     letters = {chr(ord("A") + idx): option for idx, option in enumerate(trajectory.options)}
@@ -199,8 +200,13 @@ def _states(text: str, option: str) -> bool:
 
 
 def _thought(turn: TurnRecord) -> str:
-    action = parse_action(turn.text)
-    return "" if isinstance(action, Malformed) else action.thought
+    return _READER.read(turn.text).thought
+
+
+def _call_text(turn: TurnRecord) -> str:
+    """Return the call as it is written; nothing for an answer."""
+    (found,) = _READER.read(turn.text).actions
+    return turn.text[slice(*found.span)] if found.span and isinstance(found.action, ToolCall) else ""
 
 
 def _numbers(text: str) -> set[float]:

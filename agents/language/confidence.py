@@ -1,41 +1,23 @@
-"""How sure a model was of its answer: log-probabilities of the answer's own tokens.
+"""Confidence of an answer: mean log-probability of its tokens.
 
 VideoThinker (arXiv 2601.15724) takes the geometric mean of the answer's token probabilities. Which tokens these are is
-not published; our choice is every token that holds a character of what `vt_env.actions.parse` reads as the answer,
-without its tags, since tags are the same for all answers and would make every answer look sure.
+not published; our choice is every token that holds a character of the answer's text as `vt_env.actions.parse` finds it
+(`ParsedReply.answer_span`). Tags are left out: they are the same for all answers and would raise every confidence.
 """
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 
-from vt_env.actions.parse import parse_action
-from vt_env.types import Answer
-
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+from vt_env.actions.parsed_reply import CharSpan
 
 
-def answer_span(text: str) -> tuple[int, int] | None:
-    """Find the characters of the answer; `None` where the text is no answer."""
-    if not isinstance(parse_action(text), Answer):
-        return None
-    match = _ANSWER.search(text)
-    if match is None:
-        return None
-    inner = match[1]
-    start = match.start(1) + len(inner) - len(inner.lstrip())
-    return start, start + len(inner.strip())
-
-
-def answer_logprob(
-    logprobs: Sequence[float], end_of: Callable[[int], int], span: tuple[int, int] | None
-) -> float | None:
+def answer_logprob(logprobs: Sequence[float], end_of: Callable[[int], int], span: CharSpan | None) -> float | None:
     """Average the log-probabilities of the tokens that hold characters of the span.
 
     Args:
         logprobs: One a token.
-        end_of: Length in characters of the text of the first so many tokens; never falls.
-        span: Characters of the answer, as from `answer_span`.
+        end_of: Length in characters of the text of the first `n` tokens; must not fall with `n`.
+        span: Characters of the answer, as `ParsedReply.answer_span`.
     """
     if span is None or not logprobs:
         return None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget
-from vt_env.actions.parse import parse_action, render_action
+from vt_env.actions.parse import ActionReader, render_action
 from vt_env.episode.parse_observation import read_lines
 from vt_env.types import Answer, ToolCall
 
@@ -19,6 +19,7 @@ class AlwaysTools:
     def __init__(self, policy: BatchPolicy, zoom_tool: str = "frame_zoom") -> None:
         self._policy = policy
         self._zoom_tool = zoom_tool
+        self._reader = ActionReader(zoom_tool=zoom_tool)
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Let the policy act, and hold back an early answer."""
@@ -30,7 +31,7 @@ class AlwaysTools:
         forget(self._policy, episode_idx)
 
     def _checked(self, conversation: Conversation, reply: Reply) -> Reply:
-        is_early = isinstance(parse_action(reply.text), Answer) and not self._has_looked(conversation)
+        is_early = isinstance(self._reader.read(reply.text).action, Answer) and not self._has_looked(conversation)
         if not is_early or not conversation.observations[-1].remaining.calls:
             return reply
         # The policy goes on from what stands in the conversation, and not from what it wrote.
@@ -38,7 +39,7 @@ class AlwaysTools:
         return Reply(render_action(self._look(conversation)), reply.record)
 
     def _has_looked(self, conversation: Conversation) -> bool:
-        actions = [parse_action(reply) for reply in conversation.replies]
+        actions = [self._reader.read(reply).action for reply in conversation.replies]
         return any(isinstance(action, ToolCall) and action.name == self._zoom_tool for action in actions)
 
     def _look(self, conversation: Conversation) -> ToolCall:

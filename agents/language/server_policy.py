@@ -17,15 +17,15 @@ from typing import Any, Literal
 from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, image_url
 from agents.base import Conversation, Reply, Unanswerable
-from agents.language.confidence import answer_logprob, answer_span, mean
+from agents.language.confidence import answer_logprob, mean
 from agents.language.token_policy import reply_seed
 from agents.language.tool_calling_chat import action_text
-from vt_env.actions.parse import parse_action
+from vt_env.actions.parse import ActionReader
 from vt_env.episode.messages import Message
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
-from vt_env.types import ToolCall
+from vt_env.types import Action, ToolCall
 
 CallForm = Literal["text", "native"]
 
@@ -76,6 +76,7 @@ class ServedPolicy:
         # In the order of `agents.language.token_policy.ChatTokens`: a prompt that lists tools in another order is
         # another prompt.
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"])
+        self._reader = ActionReader.for_schemas(tools)
         self._sampling = sampling
         self._form = form
         self._seeds = seeds
@@ -122,7 +123,8 @@ class ServedPolicy:
         for number in range(known, len(conversation.replies)):
             reply, result = messages[2 + 2 * number], messages[3 + 2 * number]
             if self._form == "native":
-                sent += _native_turn(f"call-{number}", conversation.replies[number], result)
+                action = self._reader.read(conversation.replies[number]).action
+                sent += _native_turn(f"call-{number}", conversation.replies[number], action, result)
             else:
                 sent += [_wire(reply), _wire(result)]
         return list(sent)
@@ -130,7 +132,7 @@ class ServedPolicy:
     def _reply(self, answer: ChatReply, seed: int) -> Reply:
         if answer.status not in _ENDS:
             raise self._failure(answer)
-        text = action_text(answer) if self._form == "native" else answer.text
+        text = action_text(answer, self._reader) if self._form == "native" else answer.text
         logprobs = [token.logprob for token in answer.logprobs]
         pieces = [token.token for token in answer.logprobs]
         return Reply(
@@ -141,7 +143,7 @@ class ServedPolicy:
                 completion_tokens=answer.usage.completion_tokens if answer.usage.prompt_tokens else None,
                 mean_logprob=mean(logprobs),
                 answer_logprob=answer_logprob(
-                    logprobs, lambda count: len("".join(pieces[:count])), answer_span("".join(pieces))
+                    logprobs, lambda count: len("".join(pieces[:count])), self._reader.read("".join(pieces)).answer_span
                 ),
                 seed=seed,
                 cost_usd=answer.usage.cost_usd,
@@ -175,9 +177,8 @@ def _wire(message: Message) -> dict[str, Any]:
     return {**message, "content": blocks}
 
 
-def _native_turn(call_id: str, reply: str, result: Message) -> list[dict[str, Any]]:
-    """Write a reply and its result in the form of native calls; what was no call stays text between two people."""
-    action = parse_action(reply)
+def _native_turn(call_id: str, reply: str, action: Action, result: Message) -> list[dict[str, Any]]:
+    """Write a reply and its result as a native call; what is no call stays text, its result a user's message."""
     wire = _wire(result)
     texts = [block for block in wire["content"] if block["type"] == "text"]
     pictures = [block for block in wire["content"] if block["type"] == "image_url"]

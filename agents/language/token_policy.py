@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from agents.base import Conversation, Message, Reply
-from agents.language.confidence import answer_logprob, answer_span, mean
+from agents.language.confidence import answer_logprob, mean
+from vt_env.actions.parse import ActionReader
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.prompts import system_text
 
@@ -73,6 +74,7 @@ class ChatTokens:
         self._processor = processor
         # None and not an empty list, for which some templates render a preamble.
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
+        self._reader = ActionReader.for_schemas(tools)
         self._answered = self._render(_DUMMY_TURNS)
         self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
         self._image_token: int = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
@@ -119,7 +121,7 @@ class ChatTokens:
                 completion_tokens=len(ids),
                 mean_logprob=mean(logprobs),
                 answer_logprob=answer_logprob(
-                    logprobs, lambda count: len(self.reply_text(ids[:count])), answer_span(text)
+                    logprobs, lambda count: len(self.reply_text(ids[:count])), self._reader.read(text).answer_span
                 ),
                 seed=seed,
             ),

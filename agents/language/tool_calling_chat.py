@@ -6,13 +6,15 @@ Speaks in records (`agents.backends.chat_wire`) and knows no server: whatever an
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, NativeCall, ReplyStatus
-from vt_env.actions.parse import parse_action, render_action
+from vt_env.actions.dialects import break_tags
+from vt_env.actions.parse import ActionReader, render_action
+from vt_env.actions.thoughts import split_thoughts
 from vt_env.control_tokens import as_plain_text
 from vt_env.episode.messages import message, observation_message
 from vt_env.errors import ConfigError
@@ -90,6 +92,7 @@ class ChatTurns:
         result_role: Literal["user", "tool"] = "user",
     ) -> None:
         self._schemas = [tool.schema for tool in tools]
+        self._reader = ActionReader.for_tools(tools)
         self._sampling = sampling
         self._seed = seed
         self._messages: list[Mapping[str, Any]] = [message("system", system or system_text())]
@@ -128,8 +131,8 @@ class ChatTurns:
         """
         if reply.status is not ReplyStatus.OK:
             raise NoReply(reply)
-        text = action_text(reply)
-        action = parse_action(text)
+        text = action_text(reply, self._reader)
+        action = self._reader.read(text).action
         self._next_role = self._text_role if isinstance(action, ToolCall) else "user"
         # Templates of servers read the arguments of earlier calls as JSON, so what cannot be read stays text.
         is_readable = bool(reply.calls) and not isinstance(action, Malformed)
@@ -175,19 +178,27 @@ class ChatAgent:
         return self._turns.read(self._complete(self._turns.request(observation)))
 
 
-def action_text(reply: ChatReply) -> str:
-    """Write what a chat model did as the text of one action.
+def action_text(reply: ChatReply, reader: ActionReader) -> str:
+    """Write the reply of a chat model as the text of one action.
 
-    Thoughts come first, wherever the server put them; their own tags are broken, so that a thought about
-    `<answer>` is not one. A call or an answer that can be read is written in the canonical form, all else as it came.
+    Thoughts come first, wherever the server put them; their own tags are broken, so that a thought about `<answer>` is
+    not read as one. A call or an answer that can be read is written in canonical form, any other text as it came.
+
+    Args:
+        reply: Text, thoughts and native calls.
+        reader: Reads actions of the tools on offer.
     """
-    head, _, rest = reply.text.rpartition("</think>")
-    thoughts = [reply.reasoning, head.replace("<think>", "")]
-    parts = [as_plain_text(part.strip()) for part in thoughts if part.strip()]
-    parts += [rest.strip()] if rest.strip() else []
-    raw = "\n".join([*parts, *map(_call_text, reply.calls)])
-    action = parse_action(raw)
-    return raw if isinstance(action, Malformed) else render_action(action)
+    thoughts, rest = split_thoughts(reply.text)
+    thought = _joined(break_tags(as_plain_text(part.strip())) for part in (reply.reasoning, thoughts))
+    said = _joined((rest.strip(), *map(_call_text, reply.calls)))
+    action = reader.read(said).action
+    if isinstance(action, Malformed):
+        return _joined((thought, said))
+    return render_action(replace(action, thought=_joined((thought, action.thought))))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    return "\n".join(part for part in parts if part)
 
 
 def _call_text(call: NativeCall) -> str:

@@ -34,7 +34,6 @@ from experiments.runs.provenance import machine
 from experiments.runs.run_dir import open_run, write_json
 from experiments.settings.models import ModelConfig, ServedModel, ServerFlags
 from experiments.settings.policies import Layout, Policy, Seat
-from vt_env.actions.parse import parse_action
 from vt_env.config import default_budget
 from vt_env.envs.base import make_episode
 from vt_env.task_sources import Task
@@ -138,7 +137,7 @@ def _bare(task: Task, layout: Layout, agent: Any) -> int:
     agent.reset(episode.policy_item, observation)
     steps = 0
     while episode.stop is None:
-        observation = episode.apply(parse_action(agent.act(observation))).observation
+        observation = episode.apply(episode.parse(agent.act(observation))).observation
         steps += 1
     return steps
 

@@ -23,7 +23,6 @@ from experiments.runs.run_dir import write_text
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Policy, Seat, Setting, build_policy
-from vt_env.actions.parse import parse_action
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.envs.storyboard import draw_storyboard, transcript
@@ -132,7 +131,7 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
         except EOFError:
             break
         conversation.replies.append(reply)
-        conversation.observations.append(episode.apply(parse_action(reply)).observation)
+        conversation.observations.append(episode.apply(episode.parse(reply)).observation)
         turn = episode.turns[-1]
         if run.agent != "hand":
             print(f"> {reply}\n{turn.observation_text}")

@@ -26,7 +26,6 @@ from experiments.train.grpo_config import PRESETS as GRPO_PRESETS
 from experiments.train.sft import PRESETS as SFT_PRESETS
 from experiments.train.sft import build_trainer as build_sft_trainer
 from experiments.train.sft_rows import TrajectoryRows
-from vt_env.actions.parse import parse_action
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import record_episode
@@ -130,7 +129,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         episode = make_episode(task, library, EnvConfig("frames", BUDGET))
         episode.start()
         for text in (_LOOK, _RIGHT):
-            episode.apply(parse_action(text))
+            episode.apply(episode.parse(text))
         trajectories.append(record_episode(episode, (_LOOK, _RIGHT)))
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
     check_frame_size(processor, config.media.frame_px)

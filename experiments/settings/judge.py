@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vt_env.actions.thoughts import split_thoughts
 from vt_env.benchmarks.scoring.judge import Judge, JudgeFailed, KeptGrades, PromptedJudge
 
 REPLY_TOKENS = 2048
@@ -44,7 +45,7 @@ def served_judge(config: JudgeConfig) -> Iterator[Judge]:
             reply = client.complete(request)
             if reply.status is not ReplyStatus.OK:
                 raise JudgeFailed(f"{reply.status}: {reply.error[:80]}")
-            return reply.text.rpartition("</think>")[2]
+            return split_thoughts(reply.text)[1]
 
         judge = PromptedJudge(config.model, ask)
         yield judge if config.file is None else KeptGrades(judge, config.file)

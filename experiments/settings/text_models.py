@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from experiments.runs.run_dir import HOW_ONLY
+from vt_env.actions.thoughts import split_thoughts
 from vt_env.errors import ConfigError
 from vt_env.media.library import TextModels
 from vt_env.media.text.summaries import ChatSummariser
@@ -58,7 +59,7 @@ class ServedWriter:
         if reply.status is not ReplyStatus.OK:
             why = f"{reply.status}: {reply.error[:80]}"
             raise ConfigError(f"{self.url}: no summary ({why}); start the server, or leave out --text.summaries-model")
-        return reply.text.rpartition("</think>")[2]
+        return split_thoughts(reply.text)[1]
 
     def __reduce__(self) -> tuple[type["ServedWriter"], tuple[str, str]]:
         return ServedWriter, (self.url, self.model)

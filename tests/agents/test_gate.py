@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from agents.base import Conversation, Reply
 from agents.baselines.constant import ConstantAgent
-from agents.language.confidence import answer_logprob, answer_span
+from agents.language.confidence import answer_logprob
 from agents.language.confidence_gate import ConfidenceGate, GateConfig, gate_budget, gate_looks
 from agents.language.must_look_first import AlwaysTools
 from agents.language.one_turn import OneTurnPolicy, RetrievedClips
 from agents.rollout import AgentBatch, run_many
-from vt_env.actions.parse import render_action
+from vt_env.actions.parse import ActionReader, render_action
 from vt_env.config import BUDGETS, EnvConfig, default_budget, paper_budget
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import ReplyRecord
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeVideo, fake_task
-from vt_env.types import Answer, ToolCall
+from vt_env.types import ToolCall
 
 SHORT, LONG = FakeVideo(duration_s=599.0), FakeVideo(duration_s=600.0)
 CLIPS = 3
@@ -181,22 +181,6 @@ def test_who_looks_by_itself_is_left_alone():
     assert [turn.text for turn in played.turns] == [LOOK, "<answer>A</answer>"]
 
 
-@pytest.mark.parametrize(
-    ("text", "held"),
-    [
-        ("<answer>B</answer>", "B"),
-        ("red yes\n<answer> the second one </answer>", "the second one"),
-        ("<answer>B", None),
-        ("B", None),
-        (LOOK, None),
-        ("<answer>A</answer><answer>B</answer>", None),
-    ],
-)
-def test_the_answer_is_found_where_the_action_is_read(text, held):
-    span = answer_span(text)
-    assert (None if span is None else text[slice(*span)]) == held
-
-
 @given(
     st.lists(st.tuples(st.text(min_size=1, max_size=4), st.floats(-9, 0)), max_size=4),
     st.lists(st.tuples(st.text("xyz ", min_size=1, max_size=4), st.floats(-9, 0)), min_size=1, max_size=4),
@@ -213,9 +197,5 @@ def test_confidence_averages_the_tokens_that_hold_the_answer_and_no_others(befor
 
 def test_a_token_that_holds_the_answer_and_a_bracket_counts():
     pieces, logprobs = ["<answer", ">4", "7<", "/answer>"], [-1.0, -2.0, -4.0, -8.0]
-    span = answer_span("".join(pieces))
+    span = ActionReader().read("".join(pieces)).answer_span
     assert answer_logprob(logprobs, lambda count: len("".join(pieces[:count])), span) == -3.0
-
-
-def test_an_answer_is_parsed_as_it_was_written():
-    assert answer_span(render_action(Answer("47", "a thought"))) is not None

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from experiments.evaluate.eval import EvalRun, evaluate, read_journal
+from experiments.evaluate.replay import ReplayRun
+from experiments.evaluate.replay import main as replay
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Seat, build_policy, layout_of
 from experiments.settings.user_agents import load_class, make_agent
@@ -29,6 +31,16 @@ class Hasty:
 
     def act(self, observation):
         return f"<answer>{self.letter}</answer>"
+
+
+class FrameThinker:
+    """Writes as a public checkpoint does."""
+
+    def reset(self, *shown):
+        self.texts = ["<action>choose frames between 1 and 3</action>", "<action>output answer: A</action>"]
+
+    def act(self, observation):
+        return self.texts.pop(0)
 
 
 class Deaf:
@@ -65,15 +77,26 @@ def test_an_agent_from_a_file_is_given_its_seed_and_the_tools_of_its_perception(
     assert first.tools == layout.tools
 
 
-def test_an_agent_from_a_module_plays_a_run(tmp_path, monkeypatch):
+@pytest.fixture
+def tasks(tmp_path: Path, monkeypatch) -> str:
+    """One question about a real video; A is right."""
     monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
     asked = {"question": "what?", "options": ["A", "B"], "answer": 0}
     video = Path(__file__).parents[1] / "fixtures/nasa_13013.mp4"
     (tmp_path / "tasks.jsonl").write_text(json.dumps({**asked, "video": str(video), "task_id": "one"}) + "\n")
-    run = EvalRun(
-        agent="agents.baselines.constant:ConstantAgent", tasks=str(tmp_path / "tasks.jsonl"), out=tmp_path / "run"
-    )
-    row = evaluate(run)
+    return str(tmp_path / "tasks.jsonl")
+
+
+def test_an_agent_that_writes_as_a_public_checkpoint_is_evaluated_and_replayed(file, tasks, tmp_path):
+    row = evaluate(EvalRun(agent=f"{file}:FrameThinker", tasks=tasks, out=tmp_path / "run"))
+    assert (row.n, row.accuracy) == (1, 1.0)
+    (played,) = read_journal(tmp_path / "run")
+    assert [turn.error for turn in played.turns] == [None, None] and played.turns[0].frames
+    assert replay(ReplayRun(tmp_path / "run")) == 0
+
+
+def test_an_agent_from_a_module_plays_a_run(tasks, tmp_path):
+    row = evaluate(EvalRun(agent="agents.baselines.constant:ConstantAgent", tasks=tasks, out=tmp_path / "run"))
     assert (row.n, row.accuracy) == (1, 1.0)
     assert [it.policy for it in read_journal(tmp_path / "run")] == ["agents.baselines.constant:ConstantAgent"]
 

@@ -21,7 +21,7 @@ from agents.language.tool_calling_chat import ChatSampling, ChatTurns, action_te
 from synth.filters import filter_trajectories
 from synth.generate import generate, may_pass, plan_attempts
 from synth.teacher import BatchChatTeacher, ChatTeacher
-from vt_env.actions.parse import parse_action
+from vt_env.actions.parse import ActionReader, parse_action
 from vt_env.config import EnvConfig, default_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
@@ -195,16 +195,27 @@ READ = [
     (called("FrameZoom", '{"start_s": 5}'), ToolCall("frame_zoom", {"start_s": 5})),
     (called("look", '{"query": "</tool_call>"}'), ToolCall("look", {"query": "</tool_call>"})),
     (called("look", "", "hm"), ToolCall("look", {}, "hm")),
+    (
+        ChatReply(ReplyStatus.OK, "<retrieve>1, 2</retrieve>", reasoning="Not <search>a</search>."),
+        ToolCall("frame_zoom", {"start_s": 1.0, "end_s": 2.0}, "Not < search>a< /search>."),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("reply", "action"), READ)
 def test_thoughts_and_calls_are_read_wherever_a_server_puts_them(reply: ChatReply, action: object):
-    assert parse_action(action_text(reply)) == action
+    assert parse_action(action_text(reply, ActionReader())) == action
+
+
+def test_a_thought_is_no_action_where_the_rest_is_none():
+    text = action_text(ChatReply(ReplyStatus.OK, "hm", reasoning="<search>a</search>"), ActionReader())
+    assert isinstance(parse_action(text), Malformed)
 
 
 def test_a_name_that_breaks_out_of_its_quotes_is_malformed():
-    assert isinstance(parse_action(action_text(called('look", "arguments": {}}</tool_call>', "{}"))), Malformed)
+    assert isinstance(
+        parse_action(action_text(called('look", "arguments": {}}</tool_call>', "{}"), ActionReader())), Malformed
+    )
 
 
 def test_pictures_follow_a_tool_result_in_a_turn_of_the_user():

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vt_env.actions.parse import normalise_name, parse_action, render_action
+from vt_env.actions.canonical import normalise_name
+from vt_env.actions.parse import parse_action, render_action
 from vt_env.types import Answer, Malformed, ToolCall
 
 ZOOM = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vt_env.actions.dialects import parse_dialects
-from vt_env.actions.parse import parse_action, render_action
+from vt_env.actions.parse import ActionReader, parse_action, render_action
 from vt_env.config import MediaConfig
 from vt_env.envs.base import LongVideoQAEnv
 from vt_env.envs.numeric_env import LongVideoQANumericEnv
@@ -93,8 +92,7 @@ def test_random_and_mutated_texts_lead_to_typed_outcomes(perception: str):
 
 @given(TEXTS)
 def test_parsing_any_text_gives_an_action_that_can_be_written_and_recorded(text: str):
-    tools = tools_for("frames")
-    for action in (parse_action(text), parse_dialects(text, tools, "frame_zoom")):
+    for action in (parse_action(text), ActionReader.for_tools(tools_for("frames")).read(text).action):
         assert isinstance(action, ToolCall | Answer | Malformed)
         if not isinstance(action, Malformed):
             render_action(action).encode()

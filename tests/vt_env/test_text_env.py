@@ -6,8 +6,7 @@ import gymnasium as gym
 import pytest
 from PIL import Image
 
-from vt_env.actions.dialects import parse_dialects
-from vt_env.actions.parse import parse_action, render_action
+from vt_env.actions.parse import ActionReader, parse_action, render_action
 from vt_env.config import MediaConfig
 from vt_env.envs.text_env import LongVideoQATextEnv
 from vt_env.episode.messages import message
@@ -27,7 +26,7 @@ def make(perception: str = "frames") -> LongVideoQATextEnv:
 
 
 def read(text: str, perception: str = "frames"):
-    return parse_dialects(text, tools_for(perception), "caption_zoom" if perception == "captions" else "frame_zoom")
+    return ActionReader.for_tools(tools_for(perception)).read(text).action
 
 
 def test_the_conversation_is_what_chat_templates_take():
@@ -161,7 +160,7 @@ def crop_video(episode: object, video_path: str, interval: list[float]) -> str:
 
 def test_a_tool_on_offer_keeps_its_name_and_its_arguments():
     text = '<tool_call>{"name": "crop_video", "arguments": {"video_path": "v", "interval": [1, 2]}}</tool_call>'
-    action = parse_dialects(text, [Tool.of(crop_video)], "frame_zoom")
+    action = ActionReader.for_tools([Tool.of(crop_video)]).read(text).action
     assert action == ToolCall("crop_video", {"video_path": "v", "interval": [1, 2]})
 
 

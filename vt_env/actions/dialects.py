@@ -1,4 +1,4 @@
-r"""Reads the calls that public video agents write, so that their checkpoints can play without being trained anew.
+r"""The forms in which public video agents write calls and answers, so that their checkpoints play without retraining.
 
 | agent | writes | becomes |
 |---|---|---|
@@ -15,31 +15,33 @@ r"""Reads the calls that public video agents write, so that their checkpoints ca
 | | `<request_grounding>the talk</request_grounding>` | subtitle retrieval |
 | any | `<answer>\boxed{B}</answer>` | the answer `B` |
 
-The zoom is `frame_zoom` or `caption_zoom`, as the perception has it. Frame numbers are taken for seconds, since frames
-are stored once a second and shown by their times; a frame rate is ignored, since the budget decides. Tools that are
-offered under such a name are left alone. Not read: LongVideo-R1's addresses in a tree of captions, since there is no
-tree; several calls in one turn; lists of ranges.
+The zoom is `frame_zoom` or `caption_zoom`, whichever is offered. Frame numbers are read as seconds, since frames are
+stored once a second and shown by their times; frame rates are ignored, since the budget decides. A tool on offer keeps
+its name and its arguments. Not read: LongVideo-R1's addresses in a tree of captions, since there is no tree; several
+calls in one turn; lists of ranges.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from vt_env.actions.parse import after_thinking, parse_action
-from vt_env.tools.tool import Tool
-from vt_env.types import Action, Answer, Malformed, ToolCall, parse_time
+from vt_env.actions.canonical import OPENING_TAG, SURROGATE
+from vt_env.actions.parsed_reply import CharSpan, ParsedAction
+from vt_env.actions.thoughts import after_thinking
+from vt_env.types import Answer, Malformed, ToolCall, parse_time
 
+FRAME_ZOOM, CAPTION_ZOOM = "frame_zoom", "caption_zoom"
+"""Built-in tools that look at an interval."""
 _ZOOM = "(zoom)"
-"""Stands for the perception's zoom tool in the tables below."""
-_OWN = re.compile(r"<(tool_call|answer)>")
+"""Placeholder for the zoom on offer in the tables below."""
 _BOXED = re.compile(r"\\+boxed\{(?:\\+text\{)?([^{}]*)\}{1,2}")
 _TIME = r"(\d+(?:\.\d+)?|\d+(?::\d{1,2}){1,2})"
 _CHOOSE = re.compile(rf"choose frames between {_TIME} and {_TIME}\.?")
 _OUTPUT = re.compile(r"output answer:\s*(\S.*)", re.DOTALL)
 _PAIR = re.compile(rf"{_TIME}\s*,\s*{_TIME}")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_ANSWER_FIELD = re.compile(r'"answer"\s*:\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _MAX_BODY_CHARS = 2000
 """Longest call that is read."""
 
@@ -60,42 +62,97 @@ _CALLS: Mapping[str, _Call] = {
 }
 
 
-def parse_dialects(text: str, tools: Sequence[Tool], zoom_tool: str) -> Action:
-    """Read one action in this package's own form or in one of the dialects above; never raises.
+def zoom_tool_of(tools: Iterable[str]) -> str:
+    """Return the first built-in zoom among names of tools; `frame_zoom` without one."""
+    return next((name for name in tools if name in (FRAME_ZOOM, CAPTION_ZOOM)), FRAME_ZOOM)
+
+
+def break_tags(text: str) -> str:
+    """Put a space into every tag of an action, so that a thought about one is not read as one."""
+    return _ANY_TAG.sub("< ", text)
+
+
+def read_tags(text: str, unread: ParsedAction) -> ParsedAction:
+    """Read the one tag of another agent in a reply; the zoom has a placeholder for a name, see `translate`.
 
     Args:
-        text: What a model wrote.
-        tools: Those on offer; their own names and arguments go first.
-        zoom_tool: Name of the perception's zoom tool.
+        text: Reply of a model.
+        unread: The reply as read in canonical form: malformed. Returned where there is no tag of another agent, or a
+            canonical one beside it.
     """
-    action = parse_action(text)
+    start = after_thinking(text, _TAG)
+    opening = _TAG.search(text, start)
+    if opening is None or OPENING_TAG.search(text, start) or SURROGATE.search(text):
+        return unread
+    tag, thought = opening[1], text[: opening.start()].strip()
+    reader = _READERS[tag]
+    inside, closed, rest = text[opening.end() :].partition(f"</{tag}>")
+    if not closed:
+        return _malformed(text, f"the call does not end; write {reader.form}")
+    if _TAG.search(inside + rest):
+        return _malformed(text, "more than one call or answer; write exactly one")
+    body = inside.strip()
+    action = reader.read(body) if len(inside) <= _MAX_BODY_CHARS else None
+    if action is None:
+        return _malformed(text, f"the call cannot be read; write {reader.form}")
+    end = opening.end() + len(inside.rstrip())
+    # An answer is what stands last in its tag.
+    size = len(action.text) if isinstance(action, Answer) else len(body)
+    return ParsedAction(replace(action, thought=thought), (end - size, end), is_canonical=False)
+
+
+def translate(text: str, found: ParsedAction, tools: Mapping[str, Collection[str]], zoom_tool: str) -> ParsedAction:
+    r"""Spell a call of another agent with the names of the tools on offer, and take an answer out of `\boxed{}`.
+
+    Args:
+        text: Reply of a model.
+        found: Its action, as read.
+        tools: Names of the arguments of each tool on offer, which are left alone. Empty assumes the built-in tools.
+        zoom_tool: Tool that looks at an interval.
+    """
+    action, span = found.action, found.span
+    if span is None or isinstance(action, Malformed):
+        return found
     if isinstance(action, Answer):
-        boxed = _BOXED.fullmatch(action.text)
-        return replace(action, text=boxed[1].strip()) if boxed and boxed[1].strip() else action
-    if (
-        isinstance(action, Malformed)
-        and not _OWN.search(text, after_thinking(text, _TAG))
-        and not _SURROGATE.search(text)
-    ):
-        action = _read_tags(text, action)
-    if isinstance(action, ToolCall):
-        return _translated(action, {tool.name: tool for tool in tools}, zoom_tool)
-    return action
-
-
-def _translated(call: ToolCall, tools: Mapping[str, Tool], zoom_tool: str) -> Action:
-    if call.name == "finish" and call.name not in tools:
-        answer = call.arguments.get("answer")
-        if isinstance(answer, str) and answer.strip():
-            return Answer(answer.strip(), call.thought)
-        return Malformed("finish", 'the answer is missing; write {"name": "finish", "arguments": {"answer": "..."}}')
-    theirs = _Call(call.name) if call.name in tools else _CALLS.get(call.name, _Call(call.name))
+        return _unboxed(found, action, span) if found.is_canonical else found
+    if action.name == "finish" and action.name not in tools:
+        return _finished(text, action, span)
+    theirs = _Call(action.name) if action.name in tools else _CALLS.get(action.name, _Call(action.name))
     name = zoom_tool if theirs.name == _ZOOM else theirs.name
-    known = {parameter.name for parameter in tools[name].parameters} if name in tools else set[str]()
+    known = tools.get(name, ()) if tools else None
     arguments: dict[str, object] = {}
-    for key, value in call.arguments.items():
-        arguments |= {key: value} if key in known else _argument(theirs.arguments.get(key, key), value, known)
-    return ToolCall(name, {key: _seconds(key, value) for key, value in arguments.items()}, call.thought)
+    for key, value in action.arguments.items():
+        is_known = known is not None and key in known
+        arguments |= {key: value} if is_known else _argument(theirs.arguments.get(key, key), value, known)
+    call = ToolCall(name, {key: _seconds(key, value) for key, value in arguments.items()}, action.thought)
+    return ParsedAction(call, span, found.is_canonical and call == action)
+
+
+def _unboxed(found: ParsedAction, answer: Answer, span: CharSpan) -> ParsedAction:
+    boxed = _BOXED.fullmatch(answer.text)
+    inside = boxed[1].strip() if boxed else ""
+    if boxed is None or not inside:
+        return found
+    start = span[0] + answer.text.index(inside, boxed.start(1))
+    return ParsedAction(replace(answer, text=inside), (start, start + len(inside)), is_canonical=False)
+
+
+def _finished(text: str, call: ToolCall, span: CharSpan) -> ParsedAction:
+    answer = call.arguments.get("answer")
+    if not isinstance(answer, str) or not answer.strip():
+        form = '{"name": "finish", "arguments": {"answer": "..."}}'
+        return _malformed(text, f"the answer is missing; write {form}")
+    found = span
+    for written in _ANSWER_FIELD.finditer(text, *span):
+        # Of keys that repeat, JSON keeps the last.
+        inside = written[1].strip()
+        start = text.index(inside, written.start(1))
+        found = start, start + len(inside)
+    return ParsedAction(Answer(answer.strip(), call.thought), found, is_canonical=False)
+
+
+def _malformed(text: str, reason: str) -> ParsedAction:
+    return ParsedAction(Malformed(text, reason), None, is_canonical=False)
 
 
 def _seconds(name: str, value: object) -> object:
@@ -103,34 +160,16 @@ def _seconds(name: str, value: object) -> object:
     return value if seconds is None else seconds
 
 
-def _argument(name: str, value: object, known: set[str]) -> dict[str, object]:
-    """Spell an argument that the tool does not have as it is spelt here, if it is one of theirs."""
+def _argument(name: str, value: object, known: Collection[str] | None) -> dict[str, object]:
+    """Translate an argument that the tool does not have; `known=None` assumes that it has ours."""
     if name == "video_path":
         return {}
-    if name == "topk" and "top_k" in known:
+    if name == "topk" and (known is None or "top_k" in known):
         return {"top_k": value}
-    if name == "interval" and isinstance(value, list) and {"start_s", "end_s"} <= known:
+    if name == "interval" and isinstance(value, list) and (known is None or {"start_s", "end_s"} <= set(known)):
         pair = cast("list[object]", value)
         return {"start_s": pair[0], "end_s": pair[1]} if len(pair) == 2 else {name: value}
     return {name: value}
-
-
-def _read_tags(text: str, unread: Malformed) -> Action:
-    """Read the one tag of another agent in `text`; `unread` where there is none."""
-    opening = _TAG.search(text, after_thinking(text, _TAG))
-    if opening is None:
-        return unread
-    tag, thought = opening[1], text[: opening.start()].strip()
-    reader = _READERS[tag]
-    body, closed, rest = text[opening.end() :].partition(f"</{tag}>")
-    if not closed:
-        return Malformed(text, f"the call does not end; write {reader.form}")
-    if _TAG.search(body + rest):
-        return Malformed(text, "more than one call or answer; write exactly one")
-    action = reader.read(body.strip()) if len(body) <= _MAX_BODY_CHARS else None
-    if action is None:
-        return Malformed(text, f"the call cannot be read; write {reader.form}")
-    return replace(action, thought=thought)
 
 
 def _zoom(start: object, end: object) -> ToolCall:
@@ -187,3 +226,4 @@ _READERS: Mapping[str, _Reader] = {
     "request_grounding": _Reader("<request_grounding>what to look for</request_grounding>", _read_grounding),
 }
 _TAG = re.compile(rf"<({'|'.join(_READERS)})>")
+_ANY_TAG = re.compile(rf"<(?=/?(?:tool_call|answer|{'|'.join(_READERS)})>)")

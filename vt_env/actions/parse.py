@@ -1,49 +1,75 @@
-"""Between the text a model writes and an action: `parse_action` reads it, `render_action` writes it.
+"""Read replies into actions and write actions as text.
 
     optional thought
     <tool_call>
     {"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}
     </tool_call>
 
-or `<answer>47</answer>`. One text holds one action: two calls, or a call and an answer, are malformed, and so is text
-with neither; what cannot be read is never taken for an answer. Tags inside `<think>...</think>` do not count. Knows the
-form of calls, not which tools exist.
+or `<answer>47</answer>`: the canonical form (`vt_env.actions.canonical`), the only one that is written. The forms of
+public video agents (`vt_env.actions.dialects`) are read as well. Everything that looks for an action in a text goes
+through `ActionReader`, so that training, evaluation, environments and replay take one text for one action. What cannot
+be read is malformed and never taken for an answer.
 """
 
 import json
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
+from vt_env.actions.canonical import read_canonical
+from vt_env.actions.dialects import FRAME_ZOOM, read_tags, translate, zoom_tool_of
+from vt_env.actions.parsed_reply import ParsedReply
+from vt_env.tools.tool import Tool
 from vt_env.types import Action, Answer, Malformed, ToolCall, format_time, parse_time
-
-_OPENING_TAG = re.compile(r"<(tool_call|answer)>")
-_THOUGHT_END = "</think>"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 _SHOWN_CHARS = 200
 """What is kept of arguments that cannot be written."""
-_FORM = '<tool_call>{"name": ..., "arguments": {...}}</tool_call> or <answer>the option</answer>'
 
 
-class _Unreadable(Exception):
-    """Why a text is malformed; never leaves this module."""
+@dataclass(frozen=True, slots=True)
+class ActionReader:
+    """Reads replies of a policy to which certain tools are offered.
+
+    The names of the tools decide how the calls of other agents are translated. Without any, the built-in tools are
+    assumed.
+    """
+
+    tools: Mapping[str, Collection[str]] = field(default_factory=lambda: {})
+    """Names of the arguments of each tool on offer. These names are never translated."""
+    zoom_tool: str = FRAME_ZOOM
+    """Tool that looks at an interval."""
+
+    @staticmethod
+    def for_tools(tools: Iterable[Tool], zoom_tool: str | None = None) -> "ActionReader":
+        """Make a reader from tools; `zoom_tool=None` takes the built-in zoom that is among them."""
+        offered = {tool.name: frozenset(it.name for it in tool.parameters) for tool in tools}
+        return ActionReader(offered, zoom_tool or zoom_tool_of(offered))
+
+    @staticmethod
+    def for_schemas(schemas: Iterable[Mapping[str, Any]]) -> "ActionReader":
+        """Make a reader from JSON schemas of tools, as `vt_env.tools.tool.Tool.schema` writes them."""
+        functions = [schema["function"] for schema in schemas]
+        offered = {it["name"]: frozenset(it["parameters"]["properties"]) for it in functions}
+        return ActionReader(offered, zoom_tool_of(offered))
+
+    def read(self, text: str) -> ParsedReply:
+        """Read a reply; never raises.
+
+        The canonical form goes first; a text that it cannot read is searched for the tags of other agents.
+        """
+        found = read_canonical(text)
+        if isinstance(found.action, Malformed):
+            found = read_tags(text, found)
+        return ParsedReply(text, (translate(text, found, self.tools, self.zoom_tool),))
 
 
 def parse_action(text: str) -> Action:
-    """Read one action from what a model wrote; never raises.
+    """Read the action of a reply for the built-in tools; never raises.
 
-    A call whose closing tag is missing is accepted if its JSON is complete, since generation often stops there. An
-    answer without its closing tag is malformed, since it may have been cut. Times (arguments whose names end in `_s`)
-    are read into seconds; values are not checked any further.
+    `ActionReader` also tells where in the text it stands, and knows tools of other names.
     """
-    try:
-        return _parse(text)
-    except _Unreadable as reason:
-        return Malformed(text, str(reason))
+    return ActionReader().read(text).action
 
 
 def render_action(action: Action) -> str:
@@ -60,99 +86,30 @@ def render_action(action: Action) -> str:
     thought = f"{action.thought}\n" if action.thought else ""
     if isinstance(action, Answer):
         return f"{thought}<answer>{action.text}</answer>"
-    call = {"name": action.name, "arguments": {name: _write(name, it) for name, it in action.arguments.items()}}
+    return f"{thought}<tool_call>\n{render_call(action)}\n</tool_call>"
+
+
+def render_call(call: ToolCall) -> str:
+    """Write the JSON of a call, without tags and thought.
+
+    Raises:
+        ValueError: An argument is not finite.
+        TypeError: An argument is not JSON.
+    """
+    row = {"name": call.name, "arguments": {name: _write(name, it) for name, it in call.arguments.items()}}
     # Other parsers look for the closing tag first; an escaped "<" hides one inside a query from them.
-    text = json.dumps(call, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    return f"{thought}<tool_call>\n{text}\n</tool_call>"
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
 
 
 def as_written(action: Action) -> Action:
-    """Return the action, or what a text of it is read as where it is a call that no JSON holds: malformed.
+    """Return an action that can be recorded: a call that JSON cannot hold becomes malformed, any other is unchanged.
 
-    Not a number, bytes, arrays: so whatever is played can be recorded and read back, whichever door it came through.
+    Such calls (not-a-number, bytes, arrays) come from programs, not from text.
     """
     if not isinstance(action, ToolCall) or all(map(_is_written, action.arguments, action.arguments.values())):
         return action
-    return parse_action(f"<tool_call>\n{action.name}({str(dict(action.arguments))[:_SHOWN_CHARS]})\n</tool_call>")
-
-
-def normalise_name(name: str) -> str:
-    """Spell a tool's name as the tools do: `Clip_Retrieval` and `ClipRetrieval` become `clip_retrieval`."""
-    return re.sub(r"[ -]", "_", _HUMP.sub("_", name.strip())).lower()
-
-
-def after_thinking(text: str, tag: re.Pattern[str]) -> int:
-    """Return where to look for the action: behind the last `</think>` before one, else at the start.
-
-    What a model thinks about a tag is no tag.
-    """
-    start = text.rfind(_THOUGHT_END) + len(_THOUGHT_END)
-    return start if start >= len(_THOUGHT_END) and tag.search(text, start) else 0
-
-
-def _parse(text: str) -> Action:
-    if _SURROGATE.search(text):
-        raise _Unreadable("the text is not valid Unicode")
-    opening = _OPENING_TAG.search(text, after_thinking(text, _OPENING_TAG))
-    if opening is None:
-        raise _Unreadable(f"neither a call nor an answer; write {_FORM}")
-    thought, body = text[: opening.start()].strip(), text[opening.end() :]
-    return _parse_call(body, thought) if opening.group(1) == "tool_call" else _parse_answer(body, thought)
-
-
-def _parse_answer(body: str, thought: str) -> Answer:
-    answer, closed, rest = body.partition("</answer>")
-    _check_alone(answer + rest)
-    if not closed:
-        raise _Unreadable("the answer does not end; write <answer>the option</answer>")
-    if not answer.strip():
-        raise _Unreadable("the answer is empty; write <answer>the option</answer>")
-    return Answer(answer.strip(), thought)
-
-
-def _parse_call(body: str, thought: str) -> ToolCall:
-    body = body.lstrip()
-    try:
-        call, end = _DECODER.raw_decode(body)
-    except (ValueError, RecursionError):
-        raise _Unreadable('the call is not JSON; write {"name": ..., "arguments": {...}}') from None
-    rest = body[end:].strip()
-    if rest and not rest.startswith("</tool_call>"):
-        raise _Unreadable("there is text after the JSON of the call; close it with </tool_call>")
-    _check_alone(rest)
-    if not isinstance(call, dict) or not call.keys() <= {"name", "arguments"}:
-        raise _Unreadable('the call needs the keys "name" and "arguments" and no other')
-    fields = cast("dict[str, Any]", call)
-    arguments = fields.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise _Unreadable('"arguments" must be an object such as {"query": "a red car"}')
-    return ToolCall(_read_name(fields.get("name")), _read_arguments(cast("dict[str, Any]", arguments)), thought)
-
-
-def _check_alone(rest: str) -> None:
-    if _OPENING_TAG.search(rest):
-        raise _Unreadable("more than one call or answer; write exactly one")
-
-
-def _read_name(name: object) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name.strip()):
-        raise _Unreadable('"name" must be the name of a tool')
-    return normalise_name(name)
-
-
-def _read_arguments(arguments: Mapping[str, Any]) -> dict[str, object]:
-    for name, value in arguments.items():
-        parts = cast("list[Any]", value) if isinstance(value, list) else [value]
-        if not all(part is None or isinstance(part, str | int | float) for part in parts):
-            raise _Unreadable("an argument must be a text, a number or a list of them")
-        if _SURROGATE.search(name) or any(isinstance(part, str) and _SURROGATE.search(part) for part in parts):
-            raise _Unreadable("an argument is not valid Unicode")
-    return {name: _read(name, value) for name, value in arguments.items()}
-
-
-def _read(name: str, value: object) -> object:
-    seconds = parse_time(value) if isinstance(value, str) and name.endswith("_s") else None
-    return value if seconds is None else seconds
+    shown = str(dict(action.arguments))[:_SHOWN_CHARS]
+    return read_canonical(f"<tool_call>\n{action.name}({shown})\n</tool_call>").action
 
 
 def _write(name: str, value: object) -> object:
@@ -169,24 +126,3 @@ def _is_written(name: object, value: object) -> bool:
     return isinstance(name, str) and all(
         math.isfinite(it) if isinstance(it, float) else it is None or isinstance(it, str | int) for it in parts
     )
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _bounded(text: str) -> int:
-    value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(text)
-    return value
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_bounded, parse_constant=_refuse_constant)

@@ -11,7 +11,6 @@ from gymnasium.spaces import Space
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from vt_env.actions.parse import parse_action
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.envs.spaces import action_space, observation_element, observation_space, read_element
 from vt_env.episode.episode import Episode
@@ -301,7 +300,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
 
     def _read(self, action: Step, episode: Episode) -> Action:
         if isinstance(action, str):
-            return parse_action(action)
+            return episode.parse(action)
         if isinstance(action, ToolCall | Answer | Malformed):
             return action
         return read_element(action, self.tools, episode.item.options, episode.video.duration_s)

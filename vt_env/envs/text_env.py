@@ -8,7 +8,6 @@ from gymnasium import spaces
 from gymnasium.error import InvalidAction
 from numpy.typing import NDArray
 
-from vt_env.actions.dialects import parse_dialects
 from vt_env.actions.parse import render_action
 from vt_env.envs.base import EpisodeEnv
 from vt_env.envs.spaces import MAX_TEXT_CHARS, Utf8, action_space, read_element
@@ -140,7 +139,7 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         if not isinstance(action, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidAction(f"action {show(action)}: need a text; vt_env.render_action writes an action as one")
         self._written.append(action)
-        return parse_dialects(action, self.tools, episode.perception.zoom_tool)
+        return episode.parse(action)
 
     def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
         if not episode.turns:

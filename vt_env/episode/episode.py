@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from vt_env import prompts
-from vt_env.actions.parse import as_written
+from vt_env.actions.parse import ActionReader, as_written
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
 from vt_env.config import EnvConfig
 from vt_env.control_tokens import as_plain_text
@@ -74,6 +74,8 @@ class Episode:
         self.config = config
         self.perception = perception or build_perception(config.perception, video, config.budget, item.shown)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
+        self.reader = ActionReader.for_tools(self.tools, self.perception.zoom_tool)
+        """Reads replies of the policy; whoever plays this episode with texts goes through it."""
         self.turns: list[Turn] = []
         self.prompt_text = ""
         """Text of the first observation; empty before `start`."""
@@ -161,6 +163,10 @@ class Episode:
                 return self._end(action, StopReason.OUT_OF_CALLS, "over_budget")
             self._calls -= 1
             return self._respond(action)
+
+    def parse(self, text: str) -> Action:
+        """Read the action of a reply for the tools of this episode; never raises."""
+        return self.reader.read(text).action
 
     async def apply_async(self, action: Action) -> Outcome:
         """Apply one action as `apply`, in a thread, so that the looks of many episodes decode side by side.

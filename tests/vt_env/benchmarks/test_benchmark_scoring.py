@@ -123,6 +123,7 @@ def test_no_rule_fails_on_any_text(text: str, name: str):
         ("reasoning without an opening tag</think>C", Ended.STOP, Status.OK),
         ("<answer>B</answer> no: <answer>**(C)**</answer>", Ended.STOP, Status.OK),
         ("final answer: A\nwait\nFinal answer: C", Ended.STOP, Status.OK),
+        ("<think>B?</think><action>output answer: C</action>", Ended.STOP, Status.OK),
         ("<think>C is it", Ended.LENGTH, Status.TRUNCATED),
         ("<think>C is it", Ended.STOP, Status.UNPARSED),
         ("", Ended.LIMIT, Status.LIMIT),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vt_env.actions.final_answer import final_answer
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
 from vt_env.benchmarks.readers.rows import Span
 from vt_env.benchmarks.scoring.cited_spans import cited_spans
@@ -15,10 +16,6 @@ from vt_env.episode.trajectory import ReplyEnd, Trajectory
 from vt_env.errors import DataError
 from vt_env.types import StopReason
 
-_HIDDEN = re.compile(r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_BEFORE_ANSWER = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-_FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)
 _WRAPPER = re.compile(r"(\*\*|__|\*|_|`|\[|\\boxed\{)(.+?)(\*\*|__|\*|_|`|\]|\})", re.DOTALL)
 _CLOSER = {"[": "]", "\\boxed{": "}"}
 _MAX_WRAPPERS = 4
@@ -116,15 +113,10 @@ def replies_of(episodes: Iterable[Trajectory]) -> dict[str, Reply]:
 def read_strictly(text: str, options: Sequence[str]) -> ReadAnswer:
     """Read a reply as one of `options`.
 
-    Reasoning and tool calls are taken out. Then the last `<answer>` counts; without one, what follows the last "final
-    answer:"; without that, the whole reply. What counts must be an option's letter or text as
+    The part that `vt_env.actions.final_answer` finds must be an option's letter or text as
     `vt_env.actions.read_answer` reads them, emphasised or bracketed at will. "The answer is C" is no such text.
     """
-    visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
-    # Without a closing tag the search for one would start again at each of many opening tags.
-    tagged = _ANSWER_TAG.findall(visible) if "</answer>" in visible.lower() else []
-    marked = tagged or _FINAL_ANSWER.findall(visible)
-    return read_answer(_unwrapped(marked[-1] if marked else visible), options)
+    return read_answer(_unwrapped(final_answer(text)), options)
 
 
 def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Status]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vt_env import prompts
-from vt_env.actions.parse import parse_action
+from vt_env.actions.parse import ActionReader
 from vt_env.episode.episode import Episode
 from vt_env.episode.messages import content_blocks
 from vt_env.episode.trajectory import Trajectory, record_episode
@@ -119,8 +119,8 @@ class Rollout:
         if self._failure is not None or self._episode is None:
             raise self._failure or RuntimeError("finish() before start()")
         episode = self._episode
-        is_legal = all(_acts_once(message) for message in completion)
-        action = parse_action(_last_words(completion)) if is_legal else Malformed("", "more than one call or answer")
+        is_legal = all(_acts_once(message, episode.reader) for message in completion)
+        action = episode.parse(_last_words(completion)) if is_legal else Malformed("", "more than one call or answer")
         while episode.stop is None:
             episode.apply(action if isinstance(action, Answer) else Malformed("", "no answer"))
         callers = self._callers(completion)
@@ -193,12 +193,12 @@ def _text(content: Content) -> str:
     return "".join(block["text"] for block in content if block["type"] == "text")
 
 
-def _acts_once(message: Message) -> bool:
+def _acts_once(message: Message, reader: ActionReader) -> bool:
     """Tell whether a message holds one call or answer at most."""
     calls = len(message.get("tool_calls") or ())
     if message["role"] != "assistant" or not calls:
         return True
-    return calls == 1 and not isinstance(parse_action(_text(message.get("content") or "")), Answer)
+    return calls == 1 and not isinstance(reader.read(_text(message.get("content") or "")).action, Answer)
 
 
 def _last_words(completion: Sequence[Message]) -> str:

@@ -1,0 +1,31 @@
+"""The final answer in a whole reply of any harness, before it is read as an option.
+
+More lenient about the form than `vt_env.actions.parse`, since no episode waits for the next turn: tags in any case,
+several answers, and answers without a tag are accepted. Which option is meant is decided by `read_answer`.
+"""
+
+import re
+
+from vt_env.actions.parse import parse_action
+from vt_env.types import Answer
+
+_HIDDEN = re.compile(r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_BEFORE_ANSWER = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)
+
+
+def final_answer(text: str) -> str:
+    """Return the part of a reply that answers.
+
+    Reasoning and tool calls are taken out. Then the last `<answer>` counts; without one, what follows the last "final
+    answer:"; without that, an answer in the form of another agent (`vt_env.actions.dialects`), else the whole rest.
+    """
+    visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
+    # Without a closing tag the search for one would start again at each of many opening tags.
+    tagged = _ANSWER_TAG.findall(visible) if "</answer>" in visible.lower() else []
+    marked = tagged or _FINAL_ANSWER.findall(visible)
+    if marked:
+        return marked[-1]
+    action = parse_action(visible)
+    return action.text if isinstance(action, Answer) else visible
