@@ -22,7 +22,7 @@ from vt_env.config import EnvConfig
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, record_episode
 from vt_env.errors import DataError
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 
 Opening = Callable[[Task], Episode]
 """Builds a fresh episode about a task; raises `DataError` where its video cannot be opened."""

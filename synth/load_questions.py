@@ -13,7 +13,9 @@ from vt_env.benchmarks.readers.registry import find_annotations
 from vt_env.benchmarks.readers.rows import Annotations, DefectKind
 from vt_env.benchmarks.readers.to_tasks import benchmark_tasks
 from vt_env.errors import ConfigError
-from vt_env.task_sources import TASKS_FILE, LineDefect, Task, TaskSet, load_tasks, scan_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.read_rows import TASKS_FILE, LineDefect, scan_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 
 _LINE_KINDS = {
     "options": "no usable options",

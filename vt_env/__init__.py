@@ -16,7 +16,8 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories, record_episode, write_trajectories
 from vt_env.errors import BudgetError, ConfigError, DataError, EpisodeOver, ToolError, VtEnvError
 from vt_env.rewards.reward import FinishedEpisode
-from vt_env.task_sources import Task, TaskSet, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.tool import Tool
 from vt_env.types import Answer, Interval, Item, Malformed, Observation, Outcome, StopReason, ToolCall, VideoRef, View
 

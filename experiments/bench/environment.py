@@ -37,7 +37,7 @@ from experiments.runs.run_dir import write_json
 from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig, MediaConfig
 from vt_env.media.library import VideoLibrary
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.types import ToolCall
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks

@@ -36,7 +36,7 @@ from experiments.settings.models import ModelConfig, ServedModel, ServerFlags
 from experiments.settings.policies import Layout, Policy, Seat
 from vt_env.config import default_budget
 from vt_env.envs.base import make_episode
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import tools_for
 

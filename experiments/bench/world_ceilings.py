@@ -23,7 +23,7 @@ import tyro
 from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
 from experiments.bench.fixtures.perfect_reader import Seen, possible
 from vt_env.episode.perception import moments
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Interval, Item, parse_time
 from vt_env.world.captions import write_captions
 from vt_env.world.config import full_world

@@ -29,7 +29,8 @@ from vt_env.episode.trajectory import Trajectory, write_trajectories
 from vt_env.errors import ConfigError
 from vt_env.prompts import question_text
 from vt_env.protocols import Library
-from vt_env.task_sources import Task, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Answer, Item, Observation, Remaining
 

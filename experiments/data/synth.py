@@ -37,7 +37,7 @@ from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
 from vt_env.protocols import Video
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import tools_for
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"

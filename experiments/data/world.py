@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments.data.video_paths import run_parallel
 from experiments.runs.run_dir import write_text
-from vt_env.task_sources import TASKS_FILE, Task
+from vt_env.tasks.read_rows import TASKS_FILE
+from vt_env.tasks.task_set import Task
 from vt_env.world.config import full_world
 from vt_env.world.script import WorldConfig
 from vt_env.world.single_scene_questions import FAMILIES

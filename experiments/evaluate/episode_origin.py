@@ -13,7 +13,7 @@ from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.library import VideoLibrary
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.tools.tool import Tool
 from vt_env.types import Item, Remaining, VideoRef
 

@@ -29,7 +29,8 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import ConfigError
 from vt_env.protocols import Library
-from vt_env.task_sources import Task, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import record_episode, write_trajectories
 from vt_env.errors import ConfigError
 from vt_env.media.decode.video_file import VideoFile
-from vt_env.task_sources import Task, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Item
 

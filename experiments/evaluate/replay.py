@@ -31,7 +31,8 @@ from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.errors import ConfigError, suggest
 from vt_env.media.library import VideoLibrary
 from vt_env.protocols import Library
-from vt_env.task_sources import Task, TaskSet, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 
 _TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash")
 _OPENING_FIELDS = ("prompt_text", "prompt_frames", "prompt_frames_hash")

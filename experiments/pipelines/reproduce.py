@@ -35,7 +35,7 @@ from experiments.runs.run_dir import HOW_ONLY, Run, write_json, write_text
 from experiments.settings.models import BASE_MODEL
 from experiments.train.common import MODEL_FOLDER
 from vt_env.errors import ConfigError
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.world.tasks import world_tasks
 
 BUDGET = "tiny"

@@ -21,7 +21,8 @@ from vt_env.actions.read_answer import is_correct
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.stats import bootstrap_ci95, clustered_by_video, mean
-from vt_env.task_sources import Task, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task
 from vt_env.types import Answer
 
 TAUS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 2.0)

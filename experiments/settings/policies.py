@@ -39,7 +39,7 @@ from experiments.settings.user_agents import is_own, load_class, make_agent, sou
 from vt_env.benchmarks.readers.cgbench import CLUE_FRAMES
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.tools.tool import Tool
 

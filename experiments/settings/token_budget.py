@@ -15,7 +15,7 @@ from vt_env.config import BudgetConfig
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
 from vt_env.prompts import question_text, result_text, system_text
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import Remaining
 

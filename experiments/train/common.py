@@ -21,7 +21,8 @@ from experiments.settings.models import checkpoint_hash
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl import prepare_processor
 from vt_env.media.cache.build_once import content_hash
-from vt_env.task_sources import TASKS_FILE, TaskSet
+from vt_env.tasks.read_rows import TASKS_FILE
+from vt_env.tasks.task_set import TaskSet
 
 MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
 """Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""

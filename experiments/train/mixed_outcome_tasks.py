@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.runs.run_dir import JOURNAL
 from vt_env.episode.trajectory import read_trajectories
 from vt_env.errors import ConfigError
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 
 
 def undecided_tasks(tasks: TaskSet, played: Path) -> TaskSet:

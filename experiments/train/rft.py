@@ -33,7 +33,8 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.protocols import Library
-from vt_env.task_sources import TaskSet, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import TaskSet
 from vt_env.tools.builtin import tools_for
 
 

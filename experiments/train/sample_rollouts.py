@@ -16,7 +16,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.protocols import Library
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
 
 POLICY = "self-play"

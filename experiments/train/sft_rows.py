@@ -23,7 +23,7 @@ from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import DataError
 from vt_env.prompts import left_text, system_text
 from vt_env.protocols import Library
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReason
 

@@ -15,7 +15,7 @@ from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Policy, Seat, Setting, build_policy
 from vt_env.episode.trajectory import Trajectory
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.types import FrameBatch, Interval, SubtitleLine
 

@@ -7,7 +7,7 @@ import pytest
 
 from vt_env.config import EnvConfig, MediaConfig, default_budget
 from vt_env.media.library import VideoLibrary
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
 

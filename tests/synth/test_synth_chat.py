@@ -26,7 +26,7 @@ from vt_env.config import EnvConfig, default_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.gold import Gold
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Answer, Malformed, StopReason, ToolCall

@@ -11,7 +11,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.gold import Gold
 from vt_env.protocols import Library
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.types import VideoRef
 

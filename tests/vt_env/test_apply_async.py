@@ -14,7 +14,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.errors import DataError, EpisodeOver
 from vt_env.media.library import VideoLibrary
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.types import Answer, FrameBatch, Item, Outcome, ToolCall, VideoRef
 

@@ -15,7 +15,7 @@ from vt_env.control_tokens import as_plain_text
 from vt_env.envs.base import LongVideoQAEnv
 from vt_env.envs.text_env import LongVideoQATextEnv
 from vt_env.episode.episode import Episode
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import tools_for
 from vt_env.tools.tool import Tool

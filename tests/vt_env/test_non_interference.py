@@ -12,7 +12,7 @@ from vt_env.config import EnvConfig, MediaConfig, default_budget, paper_budget
 from vt_env.envs.base import LongVideoQAEnv
 from vt_env.episode.episode import Episode
 from vt_env.gold import Gold
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import DEFAULT_TOOLS
 from vt_env.types import Action, Answer, Box, Interval, Malformed, Observation, ToolCall

@@ -14,7 +14,7 @@ from vt_env.envs.numeric_env import LongVideoQANumericEnv
 from vt_env.envs.numeric_features import KINDS, HashedWords, NumericConfig
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, conformance, fake_task, fake_tasks
 from vt_env.types import Interval, SubtitleLine
 

@@ -11,7 +11,7 @@ from vt_env.config import BudgetConfig, EnvConfig, RewardConfig
 from vt_env.episode.episode import Episode
 from vt_env.rewards.reward import TERMS, resolve_rewards
 from vt_env.rewards.terms import BONUSES, PENALTIES
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.testing import FakeVideo, fake_task
 from vt_env.types import Action, Answer, Box, Malformed, ToolCall
 

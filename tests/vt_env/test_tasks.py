@@ -11,7 +11,8 @@ import pytest
 
 from vt_env.errors import ConfigError, DataError
 from vt_env.gold import Gold
-from vt_env.task_sources import Task, TaskSet, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, fake_task, fake_tasks
 from vt_env.types import Box, Interval, VideoRef
 

@@ -17,7 +17,8 @@ from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, EpisodeOver
 from vt_env.protocols import Library
 from vt_env.rewards.reward import resolve_rewards
-from vt_env.task_sources import Task, TaskSet, TaskSource, load_tasks
+from vt_env.task_sources import TaskSource, load_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Answer, Malformed, Observation, ToolCall

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vt_env.errors import DataError
 from vt_env.gold import Gold
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Box, FrameBatch, Interval, Item, ScoredInterval, SubtitleLine, VideoRef
 
 _BITS = 16

@@ -11,7 +11,7 @@ import numpy as np
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.media.cache.build_once import cache_root
-from vt_env.task_sources import Task, TaskSet
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Item, VideoRef
 from vt_env.world.config import LATER_KNOBS, full_world
 from vt_env.world.families import ALL, ALL_FAMILIES, ask, check_family

@@ -12,7 +12,8 @@ from vt_env.config import EnvConfig, MediaConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, record_episode, write_trajectories
 from vt_env.media.library import VideoLibrary
-from vt_env.task_sources import TaskSet, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import TaskSet
 from vt_env.types import Answer
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

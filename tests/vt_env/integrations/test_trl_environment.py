@@ -14,7 +14,7 @@ from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.integrations.trl import environment_class, reward_functions, training_rows
 from vt_env.prompts import OVER, system_text
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks, read_second
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Interval, StopReason

@@ -18,7 +18,7 @@ from vt_env.envs.base import make_episode
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import TextModels, Video, VideoLibrary
 from vt_env.media.upkeep import find_faults
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.types import Box, Caption, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
 
 SIZE_PX = (64, 48)

@@ -12,7 +12,7 @@ import pytest
 
 from vt_env.actions.read_answer import is_correct
 from vt_env.errors import ConfigError
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.world.render import render_scene
 from vt_env.world.script import WorldConfig, write_script
 from vt_env.world.single_scene_questions import FAMILIES

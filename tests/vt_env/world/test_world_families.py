@@ -16,7 +16,8 @@ from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
 from vt_env.media.decode.video_file import open_video
 from vt_env.media.library import VideoLibrary
-from vt_env.task_sources import Task, TaskSet, load_tasks
+from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Box
 from vt_env.world.captions import write_captions
 from vt_env.world.config import full_world

@@ -10,7 +10,7 @@ import pytest
 from support.small_world import SmallWorld, small_world
 
 from vt_env.errors import ConfigError, DataError
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import conformance, fake_tasks, library_conformance
 from vt_env.types import Box, Interval, VideoRef
 from vt_env.world.in_memory import PaintedVideo, WorldLibrary, in_memory

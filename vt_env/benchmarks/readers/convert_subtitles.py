@@ -20,7 +20,7 @@ SENTENCE_GAP_S = 0.1
 class SubtitleFile:
     """Writes a benchmark's subtitles as SubRip where the task's video says they are, before it is opened.
 
-    Called with the item's video, as `vt_env.task_sources.Task.prepare` is.
+    Called with the item's video, as `vt_env.tasks.task_set.Task.prepare` is.
     """
 
     path: Path

@@ -1,7 +1,7 @@
 """Keeps benchmarks out of training."""
 
 from vt_env.errors import ConfigError
-from vt_env.task_sources import TaskSet
+from vt_env.tasks.task_set import TaskSet
 
 
 def refuse_training(tasks: TaskSet) -> None:

@@ -29,7 +29,8 @@ from vt_env.errors import ConfigError
 from vt_env.integrations.trl.rollout import Content, FinishedRollout, Message, Rollout
 from vt_env.protocols import Library
 from vt_env.rewards.reward import RewardResult, resolve_rewards, score
-from vt_env.task_sources import Task, TaskSet, TaskSource, load_tasks
+from vt_env.task_sources import TaskSource, load_tasks
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import StopReason
 

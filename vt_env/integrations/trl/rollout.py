@@ -19,7 +19,7 @@ from vt_env.episode.messages import content_blocks
 from vt_env.episode.trajectory import Trajectory, record_episode
 from vt_env.errors import DataError
 from vt_env.rewards.reward import FinishedEpisode
-from vt_env.task_sources import Task
+from vt_env.tasks.task_set import Task
 from vt_env.types import Answer, Malformed, Observation, ToolCall
 
 Content = str | list[dict[str, Any]]
