@@ -10,7 +10,6 @@ on malformed actions are our own wording and keep their tags.
 from collections.abc import Iterable, Sequence
 
 from vt_env.control_tokens import as_plain_text
-from vt_env.tools.tool import Tool
 from vt_env.types import FrameBatch, Item, Remaining, ScoredInterval, SubtitleLine, format_time
 
 OVER = "The episode is over."
@@ -63,9 +62,9 @@ def error_text(message: str) -> str:
     return as_plain_text(f"Error: {message}")
 
 
-def malformed_text(reason: str, tools: Iterable[Tool]) -> str:
-    """Render an action that could not be read, with the calls that exist."""
-    return "\n".join([f"Malformed: {reason}", *(tool.line for tool in tools)])
+def malformed_text(reason: str, call_lines: Iterable[str]) -> str:
+    """Render an action that could not be parsed, with one line for each call that exists."""
+    return "\n".join([f"Malformed: {reason}", *call_lines])
 
 
 def clips_text(clips: Sequence[ScoredInterval]) -> str:

@@ -107,7 +107,7 @@ def prompt_id(tools: Sequence[Tool]) -> str:
         prompts.subtitles_text([]),
         prompts.captions_text([]),
         prompts.error_text("error"),
-        prompts.malformed_text("reason", tools),
+        prompts.malformed_text("reason", (tool.line for tool in tools)),
         prompts.OVER,
     ]
     return fingerprint([texts, [tool.schema for tool in tools]])

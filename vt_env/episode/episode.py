@@ -231,7 +231,7 @@ class Episode:
 
     def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:
         if isinstance(action, Malformed):
-            return View(prompts.malformed_text(action.reason, self.tools)), "malformed"
+            return View(prompts.malformed_text(action.reason, (tool.line for tool in self.tools))), "malformed"
         try:
             return self._call(action), None
         except ToolError as reason:
