@@ -56,6 +56,6 @@ __all__ = [
     "write_trajectories",
 ]
 
-gym.register(id="vt_env/LongVideoQA-v0", entry_point="vt_env.envs.base:LongVideoQAEnv")
+gym.register(id="vt_env/LongVideoQA-v0", entry_point="vt_env.envs.tool_env:LongVideoQAEnv")
 gym.register(id="vt_env/LongVideoQAText-v0", entry_point="vt_env.envs.text_env:LongVideoQATextEnv")
 gym.register(id="vt_env/LongVideoQANumeric-v0", entry_point="vt_env.envs.numeric_env:LongVideoQANumericEnv")

@@ -17,7 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 import vt_env
 from vt_env.config import MediaConfig
-from vt_env.envs.base import LongVideoQAEnv
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.envs.wrappers import reset_groups
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, FakeVideo, conformance, fake_tasks, library_conformance

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from vt_env.actions.read_answer import read_answer
 from vt_env.config import EnvConfig
 from vt_env.control_tokens import as_plain_text
-from vt_env.envs.base import LongVideoQAEnv
 from vt_env.envs.text_env import LongVideoQATextEnv
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task

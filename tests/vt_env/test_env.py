@@ -18,8 +18,8 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig, MediaConfig
-from vt_env.envs.base import LongVideoQAEnv
 from vt_env.envs.spaces import MAX_TEXT_CHARS, Utf8
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.errors import ConfigError, DataError, EpisodeOver
 from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks, read_second

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from vt_env.actions.parse import ActionReader, parse_action, render_action
 from vt_env.config import MediaConfig
-from vt_env.envs.base import LongVideoQAEnv
 from vt_env.envs.numeric_env import LongVideoQANumericEnv
 from vt_env.envs.numeric_features import NumericConfig
 from vt_env.envs.text_env import LongVideoQATextEnv
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.trajectory import Trajectory, record_episode
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, fake_tasks

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vt_env.config import EnvConfig, MediaConfig, default_budget, paper_budget
-from vt_env.envs.base import LongVideoQAEnv
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
 from vt_env.gold import Gold
 from vt_env.tasks.task_set import Task, TaskSet

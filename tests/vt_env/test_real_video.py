@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig
-from vt_env.envs.base import LongVideoQAEnv
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
 from vt_env.media.library import Video, VideoLibrary
 from vt_env.types import Answer, Item, ToolCall, VideoRef

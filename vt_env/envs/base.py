@@ -1,4 +1,7 @@
-"""The Gymnasium door: `gymnasium.make("vt_env/LongVideoQA-v0")`. Rules and budgets are the episode's."""
+"""Base class of the environments, and how they build an episode and open videos.
+
+Rules and budgets are the episode's; see `vt_env.episode.episode`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +15,6 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.envs.spaces import action_space, observation_element, observation_space, read_element
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, EpisodeOver
 from vt_env.protocols import Library
@@ -21,13 +23,10 @@ from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.tools.tool import Tool
-from vt_env.types import Action, Answer, Malformed, Observation, ToolCall
+from vt_env.types import Action, Observation
 
 STORYBOARD_PX = (960, 720)
 """Width and height of `render_mode="rgb_array"`."""
-
-Step = tuple[int, Any] | Action | str
-"""What `step` takes: an element of the action space, an action, or text as a language model writes it."""
 
 ElementT = TypeVar("ElementT")
 StepT = TypeVar("StepT")
@@ -215,96 +214,3 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
     def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
         item, duration_s = episode.item, episode.video.duration_s
         return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
-
-
-class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
-    """Answer a question about a long video by looking at parts of it with tools.
-
-    ## Description
-    Each episode asks one multiple-choice question about one video. The video is far too long to be shown; a policy sees
-    what it asks for with tools, under a budget of calls and frames, and then answers.
-
-    ## Action Space
-    `OneOf`: one `Dict` a tool, in the order of `env.unwrapped.tools`, and last a `Discrete`, the position of the
-    answer. With the default tools an element is one of
-
-    | index | tool | arguments |
-    |---|---|---|
-    | 0 | `clip_retrieval` | `query` text, `top_k` from 1 |
-    | 1 | `subtitle_retrieval` | `query` text, `top_k` from 1 |
-    | 2 | `subtitle_summary` | `query` text |
-    | 3 | `frame_zoom`, with captions `caption_zoom` | `start_fraction`, `end_fraction` of the duration |
-    | 4 | `subtitle_zoom` | `start_fraction`, `end_fraction` of the duration |
-    | 5 | `spatial_zoom` | `time_fraction`, `box` (left, top, right, bottom, fractions) |
-    | 6 | the answer | position of the option, from 0 |
-
-    `step` also takes a `vt_env.ToolCall` or `vt_env.Answer` with times in seconds, or a text such as
-    `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`.
-
-    ## Observation Space
-    A `Dict`:
-
-    | key | space | meaning |
-    |---|---|---|
-    | `question` | text | the question |
-    | `options` | sequence of texts | the options |
-    | `text` | text | what the last action led to; at first the question with options, duration and budget |
-    | `frames` | sequence of uint8[px, px, 3] | frames shown by the last action, RGB; empty with captions |
-    | `remaining` | `Dict` of `calls`, `frames` | what is left of the budget |
-
-    A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
-
-    ## Rewards
-    0 until the end, then what the terms of `vt_env.rewards.reward` pay; by default 1 for the right option, else 0.
-    A task without an answer key always gives 0.
-
-    ## Starting State
-    `reset(seed=...)` draws a task; `reset(options={"task_id": ...})` chooses one.
-
-    ## Episode End
-    Terminated when the policy answers, and when it acts once more without answering after its last call was spent: the
-    calls left are part of the observation, so it is no truncation. `info["stop_reason"]` tells the two apart. A video
-    that cannot be read raises `vt_env.DataError`; such an episode has no score.
-
-    ## Information
-    `task_id`, `video` (its handle), `duration_s`, and `error`: the kind of failure of the last action or `None`. At the
-    end also `stop_reason`, `correct` (`None` without an answer key), `answer_status` and `reward_terms`.
-
-    ## Arguments
-    `gymnasium.make("vt_env/LongVideoQA-v0", tasks="world", split="test", ...)`
-
-    | argument | default | meaning |
-    |---|---|---|
-    | `tasks` | `"world"` | a name, a folder, a JSONL file, a function of the split or a `TaskSet` |
-    | `split` | `"test"` | which split of them; `None` for all |
-    | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
-    | `budget` | `"default"` | calls and frames: a preset (`"default"`, `"paper"`, `"tiny"`) or a `BudgetConfig` |
-    | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
-    | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
-    | `media` | `None` | a `MediaConfig`: size and rate of stored frames |
-    | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
-    | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |
-    | `render_mode` | `None` | `"ansi"` (a transcript), `"rgb_array"` (a storyboard) |
-
-    ## References
-    The task and the tools are those of VideoThinker (arXiv 2601.15724); `spatial_zoom`, reward terms besides accuracy
-    and the generated world are extensions. `vt_env.tools.builtin` and `vt_env.rewards.terms` name the source of each.
-
-    ## Version History
-    * v0: initial version
-    """
-
-    def _spaces(self) -> tuple[Space[Any], Space[Any]]:
-        limits = self.config.budget
-        actions = action_space(self.tools, self.option_count, limits.top_k_max)
-        return actions, observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
-
-    def _read(self, action: Step, episode: Episode) -> Action:
-        if isinstance(action, str):
-            return episode.parse(action)
-        if isinstance(action, ToolCall | Answer | Malformed):
-            return action
-        return read_element(action, self.tools, episode.item.options, episode.video.duration_s)
-
-    def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        return observation_element(observation, episode.item.question, episode.item.options)
