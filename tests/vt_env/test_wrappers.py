@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from vt_env.config import BudgetConfig, MediaConfig
-from vt_env.envs.wrappers import BudgetCurriculum, EpisodeStatistics, RecordTrajectories, TaskCurriculum
+from vt_env.envs.curricula import BudgetCurriculum, TaskCurriculum
+from vt_env.envs.wrappers import EpisodeStatistics, RecordTrajectories
 from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks

@@ -214,3 +214,15 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
     def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
         item, duration_s = episode.item, episode.video.duration_s
         return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
+
+
+def base_env(env: gym.Env[Any, Any]) -> EpisodeEnv[Any, Any]:
+    """Return the environment of this package below all wrappers.
+
+    Raises:
+        ConfigError: It is not one of this package.
+    """
+    base = env.unwrapped
+    if not isinstance(base, EpisodeEnv):
+        raise ConfigError(f"env {type(base).__name__}: need an environment of vt_env")
+    return base
