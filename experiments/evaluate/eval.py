@@ -20,13 +20,14 @@ from agents.language.confidence_gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from experiments.analysis.metrics import PolicyRow, policy_row
 from experiments.evaluate.episode_origin import evaluation_origin, refuse_changed, search_origin
-from experiments.runs.run_dir import HOW_ONLY, JOURNAL, Run, open_run, write_text
+from experiments.runs.journal import read_journal, without_failed
+from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, Seat, Setting, build_policy
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
-from vt_env.episode.trajectory import Trajectory, read_trajectories
+from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
@@ -149,25 +150,6 @@ def play(
         # The runner broke it off, so the episode itself has no verdict.
         is_wrong = episode.limit is not None and seats[idx].task.gold is not None
         yield replace(episode, provenance=origin, correct=False if is_wrong else episode.correct)
-
-
-def read_journal(path: Path) -> list[Trajectory]:
-    """Read the episodes of a run directory; a torn last line (its writer was killed) does not count.
-
-    Raises:
-        DataError: A line is damaged.
-    """
-    return list(read_trajectories(path / JOURNAL, skip_torn=True)) if (path / JOURNAL).exists() else []
-
-
-def without_failed(directory: Run) -> list[Trajectory]:
-    """Read the journal of a run and take out the episodes that failed, since they are to be played again."""
-    journal = read_journal(directory.path)
-    kept = [it for it in journal if it.invalid is None]
-    if len(kept) < len(journal):
-        directory.metric({"event": "tried again", "episodes": len(journal) - len(kept)})
-        write_text(directory.path / JOURNAL, "".join(f"{it.to_json()}\n" for it in kept))
-    return kept
 
 
 def attempt_seed(run_seed: int, task_id: str, sample: int) -> int:

@@ -19,7 +19,8 @@ from agents.base import Reply
 from agents.language.confidence_gate import GateConfig
 from agents.running_episode import Game, Start, open_game
 from experiments.evaluate.episode_origin import annotation_hash, prompt_id, sampler
-from experiments.evaluate.eval import episode_builder, read_journal
+from experiments.evaluate.eval import episode_builder
+from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import CONFIG, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.data.synth import DATASET_FOLDER
-from experiments.evaluate.eval import without_failed
+from experiments.runs.journal import without_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
 from experiments.train.common import MODEL_FOLDER, draw_tasks, open_training, process_count

@@ -9,7 +9,8 @@ import pytest
 
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
 from experiments.cli import run as command
-from experiments.evaluate.eval import EvalRun, evaluate, play, read_journal
+from experiments.evaluate.eval import EvalRun, evaluate, play
+from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL
 from experiments.settings.models import ModelConfig, ServerFlags
 from experiments.settings.policies import Seat, Setting, build_policy

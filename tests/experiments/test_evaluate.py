@@ -16,7 +16,8 @@ from support.videos import VideoSpec, write_video
 from experiments.cli import COMMANDS
 from experiments.cli import run as command
 from experiments.evaluate import eval as evaluation
-from experiments.evaluate.eval import EvalRun, evaluate, play, read_journal
+from experiments.evaluate.eval import EvalRun, evaluate, play
+from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig

@@ -9,8 +9,9 @@ from PIL import Image
 from support.small_world import SmallWorld, small_world
 
 from experiments.cli import run as command
-from experiments.evaluate.eval import EvalRun, evaluate, play, read_journal
+from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.evaluate.replay import changed_origins, differences, first_difference, replay
+from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Policy, Seat, Setting, build_policy

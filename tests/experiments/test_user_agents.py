@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.evaluate.eval import EvalRun, evaluate, read_journal
+from experiments.evaluate.eval import EvalRun, evaluate
 from experiments.evaluate.replay import ReplayRun
 from experiments.evaluate.replay import main as replay
+from experiments.runs.journal import read_journal
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Seat, build_policy, layout_of
 from experiments.settings.user_agents import load_class, make_agent

@@ -11,7 +11,8 @@ from support.videos import VideoSpec, write_video
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
 from agents.backends.paid_replies import ReplyJournal
 from experiments.evaluate.episode_origin import refuse_changed
-from experiments.evaluate.eval import EvalRun, evaluate, read_journal
+from experiments.evaluate.eval import EvalRun, evaluate
+from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL, PROVENANCE, write_json
 from experiments.settings.models import ModelConfig, ServerFlags
 from synth import captioner

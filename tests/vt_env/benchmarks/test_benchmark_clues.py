@@ -12,7 +12,7 @@ from support.benchmark_files import cgbench_row, lvbench_video, write_json, writ
 from support.videos import VideoSpec, write_video
 
 from experiments.cli import run
-from experiments.evaluate.eval import read_journal
+from experiments.runs.journal import read_journal
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Setting, layout_of
 from vt_env.benchmarks.readers.registry import read_annotations, viewed_as

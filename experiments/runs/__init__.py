@@ -1,0 +1,1 @@
+"""Run directories, provenance, journals, and runs made of several commands."""
