@@ -2,22 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from experiments.analysis.gate_sweep import Bin, TauRow
 from experiments.report.plots import ACCENT, INK, PALE, STYLE, save
-
-if TYPE_CHECKING:
-    from experiments.report.sweep import Bin, TauRow
-
 
 _LABEL_SHARE = 0.09
 """Share of both axes that a label takes."""
 
 
-def plot_sweep(rows: "Sequence[TauRow]", path: Path) -> None:
+def plot_sweep(rows: Sequence[TauRow], path: Path) -> None:
     """Draw accuracy with its 95 % interval against frames an episode, one point a threshold.
 
     Args:
@@ -44,13 +40,13 @@ def plot_sweep(rows: "Sequence[TauRow]", path: Path) -> None:
         save(figure, path)
 
 
-def _apart(rows: "Sequence[TauRow]") -> "list[TauRow]":
+def _apart(rows: Sequence[TauRow]) -> list[TauRow]:
     """Choose the thresholds that have room for a label: the last, and others that lie far enough from those chosen."""
     ranges = [
         max(values) - min(values) or 1.0 for values in zip(*((it.frames, it.accuracy) for it in rows), strict=True)
     ]
 
-    def is_near(one: "TauRow", other: "TauRow") -> bool:
+    def is_near(one: TauRow, other: TauRow) -> bool:
         steps = (abs(one.frames - other.frames), abs(one.accuracy - other.accuracy))
         return all(step < _LABEL_SHARE * size for step, size in zip(steps, ranges, strict=True))
 
@@ -61,7 +57,7 @@ def _apart(rows: "Sequence[TauRow]") -> "list[TauRow]":
     return chosen
 
 
-def plot_calibration(bins: "Sequence[Bin]", error: float, n: int, path: Path) -> None:
+def plot_calibration(bins: Sequence[Bin], error: float, n: int, path: Path) -> None:
     """Draw accuracy against confidence; the area of a point is its share of the answers.
 
     Args:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from experiments.analysis.gate_sweep import calibration, direct_answers, sweep
 from experiments.cli import run as command
-from experiments.report.sweep import calibration, direct_answers, sweep
 from experiments.runs.run_dir import CONFIG, JOURNAL
 from vt_env.episode.reply_record import GateRecord, ReplyRecord
 from vt_env.episode.trajectory import Trajectory, TurnRecord, write_trajectories
