@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,21 @@ def test_files_and_functions_stay_small():
                 if lines > FUNCTION_LINES:
                     tall[f"{path.relative_to(ROOT)}:{node.name}"] = lines
     assert not tall
+
+
+def test_no_two_modules_import_each_other_not_even_inside_functions():
+    grimp = pytest.importorskip("grimp", reason="needs the dev extra")
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as circle:
+        pytest.fail(" -> ".join(reversed(circle.args[1])))
+
+
+@pytest.mark.parametrize(("package", "limit"), [("experiments", 8), ("vt_env", 16), ("agents", 6)])
+def test_few_files_lie_outside_the_rooms(package, limit):
+    assert len(list((ROOT / package).glob("*.py"))) <= limit
 
 
 def test_importing_the_environment_loads_no_deep_learning_library_and_no_decoder():
