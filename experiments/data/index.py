@@ -24,10 +24,10 @@ from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.library import LibraryConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache.build_once import Progress, cache_root, content_hash
+from vt_env.media.cache_eviction import Limits, collect, find_faults
 from vt_env.media.library import Video, VideoLibrary
 from vt_env.media.text.speech import has_audio
 from vt_env.media.text.subtitles import load_subtitles
-from vt_env.media.upkeep import Limits, collect, find_faults
 from vt_env.types import VideoRef, format_time
 
 MANIFEST_SCHEMA = 1
@@ -140,8 +140,8 @@ def index_video(path: Path, library: VideoLibrary) -> Indexed:
         DataError: The video or its subtitles cannot be read.
     """
     watch, ref = Stopwatch(), video_ref(path)
-    with _percent(path.name) as (show, shares), _percent(f"{path.name}, speech") as (show_heard, _):
-        video = library.open(ref, show, show_heard)
+    with _percent(path.name) as (show, shares), _percent(f"{path.name}, speech") as (show_speech, _):
+        video = library.open(ref, show, show_speech)
     width, height = video.size_px
     done = f"stored and indexed in {watch.elapsed_s:.1f} s" if shares else "already stored and indexed"
     frames, clips, lines = len(video.store.times_s), len(video.index.vectors), len(video.subtitles.lines)

@@ -1,1 +1,1 @@
-"""From a video file to frames, clips and subtitles, read once and kept on disk."""
+"""Video input: decoding, clip search and subtitles, cached on disk."""

@@ -1,7 +1,7 @@
-"""Videos as an episode needs them: stored frames, native crops, clips to search, subtitles and captions.
+"""Video library: opens a video with its stored frames, native crops, clip index, subtitles and captions.
 
-Puts the parts of this package together and adds no policy of its own beyond where subtitles come from: the file that
-the reference names, else the text stream in the media, else (only if asked for) speech recognition.
+Subtitles come from the file that the reference names, else from a text stream in the media file, else, on request, from
+speech recognition.
 """
 
 from collections import OrderedDict
@@ -30,27 +30,27 @@ from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """An opened video: everything slow is done. Reading it is safe from several threads."""
+    """An opened video, with its store and indexes built. Reads are thread-safe."""
 
     ref: VideoRef
     store: FrameStore
     decoded: DecodedFrames
     index: ClipIndex
     subtitles: SubtitleTrack
-    """Empty if the video has none."""
+    """Subtitle lines; empty if the video has none."""
     captions: TimedLines | None
-    """Timed captions in time order; `None` if the reference names none."""
+    """Timed captions in time order; `None` if the reference names no caption file."""
     caption_index: LineIndex | None = None
-    """The captions as vectors, searched in place of the clips; see `TextModels.search_captions`."""
+    """Caption vectors, searched instead of the clips; see `TextModels.search_captions`."""
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds; times from 0 to below it can be asked for."""
+        """Duration in seconds; valid times are `[0, duration_s)`."""
         return self.store.video.duration_s
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Width and height of the video itself, as shown."""
+        """Native display width and height in pixels."""
         return self.store.video.size_px
 
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
@@ -62,7 +62,7 @@ class Video:
         return self.store.frames_at(times_s)
 
     def frames_on_screen_at(self, times_s: Sequence[float]) -> FrameBatch:
-        """Decode the very frames on screen at any times, where `frames_at` may be late by a stored period.
+        """Decode the exact frames on screen at `times_s`; `frames_at` may be late by one stored period.
 
         Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
 
@@ -72,7 +72,7 @@ class Video:
         return self.decoded.frames_at(self.store.video, self.store.media, times_s, self.store.config.frame_px)
 
     def crop(self, time_s: float, box: Box) -> FrameBatch:
-        """Decode part of the frame on screen at `time_s` at native resolution, as `VideoFile.crop_at`.
+        """Crop the frame on screen at `time_s` at native resolution, as `VideoFile.crop_at`.
 
         Returns: one frame of the stored size, data uint8[1, frame_px, frame_px, 3].
 
@@ -83,9 +83,9 @@ class Video:
         return crop_frame(whole, box, self.store.config.frame_px)
 
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that look like `query`, the best first, as `ClipIndex.search`.
+        """Return up to `top_k` intervals that match `query`, best first, as `ClipIndex.search`.
 
-        Where captions are searched in their place, these are the captions nearest in meaning.
+        With a `caption_index`, return the captions nearest in meaning instead.
         """
         if self.caption_index is not None:
             return [ScoredInterval(line.interval, score) for line, score in self.caption_index.search(query, top_k)]
@@ -94,33 +94,33 @@ class Video:
 
 @dataclass(frozen=True)
 class TextModels:
-    """Models that subtitles are searched and summed up with; each may be left out."""
+    """Optional models for searching and summarising subtitles."""
 
     encoder: TextEncoder | None = None
-    """Makes subtitle search hybrid, by words and by meaning, such as
+    """Adds semantic ranking to BM25 subtitle search, such as
     `vt_env.media.search.sentence_encoder.SentenceEncoder`."""
     summariser: Summariser | None = None
-    """Writes summaries; `None` shows the lines that say the most about the query."""
+    """Writes summaries; `None` selects the most relevant lines instead."""
     search_captions: bool = False
-    """Find clips by the meaning of their captions, where a video has captions, rather than by their frames."""
+    """Search clips by caption text rather than by frames, in videos that have captions."""
 
     def __post_init__(self) -> None:
         if self.search_captions and self.encoder is None:
-            raise ConfigError("text_models.search_captions=True: need an encoder, such as SentenceEncoder()")
+            raise ConfigError("text_models.search_captions=True: needs text_models.encoder, such as SentenceEncoder()")
 
 
 class VideoLibrary:
-    """Opens videos and keeps the latest ones open. Can be pickled; the copy opens its videos anew.
+    """Opens videos and keeps the most recently used ones open. Picklable; a copy reopens its videos.
 
     Args:
-        config: How videos are stored and indexed.
+        config: Storage and indexing settings.
         cache_dir: Folder for stores, indexes and transcripts; `None` means `cache_root()`.
-        encoder: What clips are searched with; `None` means `ColourNameEncoder`.
-        text_models: What subtitles are searched and summed up with.
-        transcribe: Fill an empty subtitle track by speech recognition (extra `asr`): `True` with the shipped model, a
-            string with the model of that folder or name.
-        max_open: Videos kept open.
-        decoded_bytes: Size of the frames that are decoded on demand and kept on disk, for all users of `cache_dir`.
+        encoder: Clip encoder; `None` means `ColourNameEncoder`.
+        text_models: Models for searching and summarising subtitles.
+        transcribe: Fill an empty subtitle track by speech recognition (extra `asr`): `True` uses the packaged model, a
+            string names a model or a model folder.
+        max_open: Maximum number of open videos.
+        decoded_bytes: Byte limit of the on-disk cache of decoded frames, shared by all users of `cache_dir`.
     """
 
     def __init__(
@@ -143,19 +143,19 @@ class VideoLibrary:
         self._open: OrderedDict[tuple[VideoRef, tuple[str, ...]], Video] = OrderedDict()
         self._lock = Lock()
 
-    def open(self, ref: VideoRef, progress: Progress | None = None, heard: Progress | None = None) -> Video:
-        """Open a video; its store and index are built if they are not there, which can take a while.
+    def open(self, ref: VideoRef, progress: Progress | None = None, speech_progress: Progress | None = None) -> Video:
+        """Open a video, building its frame store and indexes on first use.
 
-        A video, subtitle or caption file that has changed since it was last opened is opened anew.
+        A video is reopened if its media, subtitle or caption file has changed on disk.
 
         Args:
             ref: The video.
-            progress: Told the share done while frames are stored.
-            heard: Told the share done while speech is recognised.
+            progress: Progress callback for building the frame store.
+            speech_progress: Progress callback for speech recognition.
 
         Raises:
             DataError: The video, its subtitles or its captions cannot be read.
-            ConfigError: The cache cannot be written, or speech recognition is asked for and not installed.
+            ConfigError: The cache cannot be written, or speech recognition is requested but not installed.
         """
         check_file(Path(ref.path))
         beside = (Path(path) for path in (ref.subtitles_path, ref.captions_path) if path and Path(path).is_file())
@@ -164,27 +164,27 @@ class VideoLibrary:
             if key in self._open:
                 self._open.move_to_end(key)
                 return self._open[key]
-        video = self._load(ref, progress, heard)
+        video = self._load(ref, progress, speech_progress)
         with self._lock:
             self._open[key] = video
             while len(self._open) > self._max_open:
                 self._open.popitem(last=False)
         return video
 
-    def _load(self, ref: VideoRef, progress: Progress | None, heard: Progress | None) -> Video:
+    def _load(self, ref: VideoRef, progress: Progress | None, speech_progress: Progress | None) -> Video:
         store = build_store(ref.path, self.config, self.cache_dir, progress)
         index = build_clip_index(store, self.encoder, self.cache_dir)
         captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
-        searched = self.text_models.encoder if self.text_models.search_captions and captions else None
-        caption_index = build_line_index(captions or (), searched, self.cache_dir) if searched else None
-        subtitles = self._subtitles(ref, store, heard)
+        encoder = self.text_models.encoder if self.text_models.search_captions and captions else None
+        caption_index = build_line_index(captions or (), encoder, self.cache_dir) if encoder else None
+        subtitles = self._subtitles(ref, store, speech_progress)
         return Video(ref, store, self._decoded, index, subtitles, captions, caption_index)
 
-    def _subtitles(self, ref: VideoRef, store: FrameStore, heard: Progress | None) -> SubtitleTrack:
+    def _subtitles(self, ref: VideoRef, store: FrameStore, speech_progress: Progress | None) -> SubtitleTrack:
         track = load_subtitles(ref, store.video.timeline)
         if self._transcribe and not track.lines and has_audio(ref.path):
             model = self._transcribe if isinstance(self._transcribe, str) else None
-            track = transcribe(ref.path, model, heard, self.cache_dir)
+            track = transcribe(ref.path, model, speech_progress, self.cache_dir)
         encoder, summariser = self.text_models.encoder, self.text_models.summariser
         meanings = build_line_index(track.lines, encoder, self.cache_dir) if encoder and track.lines else None
         written = WrittenSummaries(summariser, self.cache_dir) if summariser else None
@@ -196,7 +196,10 @@ class VideoLibrary:
 
 
 def _state_of(path: Path) -> str:
-    """Name what a file holds by what changes with it: reading three MiB on every reset would be most of its cost."""
+    """Fingerprint a file by its stat fields; a folder by its content.
+
+    Hashing three MiB of the file on every reset would dominate the cost of the reset.
+    """
     if path.is_dir():
         return content_hash(path)
     stat = path.stat()

@@ -1,7 +1,7 @@
-"""The captions of a video of the world: what a captioner without fault, or with gaps, would say of each scene.
+"""Captions of a world video: one per scene, perfect or with missing words.
 
-A caption of a video with small print also says where in the frame the shape is, so that a policy which only reads can
-ask for a closer look at the right place; what the closer look shows is a close-up of the caption.
+In a video with small print, the caption also names the place of the shape in the frame, so that a text-only policy can
+crop the right region. The caption's close-up holds the text that such a crop shows.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from vt_env.world.render import detail_box, shape_place
 from vt_env.world.script import SCRIPT_VERSION, Scene, VideoScript
 
 _CAPTION_LOSS = 103
-"""Third part of the seed, so that loss changes nothing else."""
+"""Third part of the seed, so that caption loss does not change the script."""
 LEGIBLE_SIDE = 0.3
-"""Longer side of the largest crop in which small print counts as legible, in fractions of the frame: our choice. At
-112 pixels a crop of a 448-pixel frame that large is shrunk to five sixths, the whole frame to a quarter."""
+"""Longer side of the largest crop with legible small print, as a fraction of the frame: our choice. At a frame size of
+112 pixels, such a crop of a 448-pixel frame is scaled to five sixths, the whole frame to a quarter."""
 
 
 def write_captions(script: VideoScript, config: WorldConfig) -> list[Caption]:
-    """Caption every scene; with `caption_loss` words are missing, the same ones on every machine."""
+    """Caption every scene; `caption_loss` removes words, the same ones on every machine."""
     rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, script.seed, _CAPTION_LOSS]))
     return [
         Caption(
@@ -32,13 +32,13 @@ def write_captions(script: VideoScript, config: WorldConfig) -> list[Caption]:
 
 
 def caption_text(scene: Scene, size_px: int) -> str:
-    """Say what there is to see in a stored frame: `red square 12`, and `red square 12 left high` with small print."""
+    """Return the text of a full caption: `red square 12`; with small print, `red square 12 left high`."""
     place = [] if scene.detail is None else shape_place(scene, size_px)
     return " ".join([scene.caption, *place])
 
 
 def small_print_text(detail: int) -> str:
-    """Word what a closer look at the small print shows."""
+    """Return the close-up text of the small print."""
     return f"small {detail}"
 
 
@@ -51,7 +51,7 @@ def _close_ups(scene: Scene, config: WorldConfig) -> tuple[CloseUp, ...]:
 
 def _lossy(caption: str, loss: float, rng: np.random.Generator) -> str:
     words = caption.split()
-    # Drawn whatever the loss, so that a greater loss drops what a smaller one drops, and more.
+    # Draw the same numbers for every loss, so that a higher loss drops a superset of the words.
     chances, spared = rng.random(len(words)), int(rng.integers(len(words)))
     kept = [word for word, chance in zip(words, chances, strict=True) if chance >= loss]
     return " ".join(kept or [words[spared]])

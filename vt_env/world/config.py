@@ -1,50 +1,50 @@
-"""How videos of the world are made: every knob of their length, their events and how hard they are to find."""
+"""World settings: length, content and difficulty of the generated videos."""
 
 from dataclasses import dataclass
 
 from vt_env.errors import ConfigError
 from vt_env.world.vocabulary import NAMES
 
-LATER_KNOBS = ("events", "distractors", "detail_px", "caption_loss")
-"""Knobs that the first version did not have; at their defaults, videos are those of the first version."""
+LATER_SETTINGS = ("events", "distractors", "detail_px", "caption_loss")
+"""Settings added after the first version; their defaults reproduce the videos of the first version."""
 
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """How videos of the world are made.
+    """Settings of the generated world.
 
     Raises:
-        ConfigError: A knob is out of its range, or two of them contradict each other.
+        ConfigError: A setting is out of range, or two settings contradict each other.
     """
 
     duration_min_s: int = 600
-    """Shortest video in seconds."""
+    """Minimum video duration in seconds."""
     duration_max_s: int = 1800
-    """Longest video in seconds."""
+    """Maximum video duration in seconds."""
     scene_min_s: int = 12
-    """Shortest scene in seconds."""
+    """Minimum scene duration in seconds."""
     scene_max_s: int = 40
-    """Longest scene in seconds."""
+    """Maximum scene duration in seconds."""
     facts: int = 4
-    """Spoken codes a video, and as many spoken references to the screen."""
+    """Number of spoken codes per video; the number of spoken references to the screen is the same."""
     size_px: int = 224
-    """Width and height of the video."""
+    """Width and height of the video in pixels."""
     frame_rate_hz: int = 2
-    """Frames per second of the video file."""
+    """Frame rate of the video file."""
     keyframe_every_s: int = 20
-    """Seconds between keyframes, long as in real files."""
+    """Keyframe interval in seconds, as long as in real files."""
     videos: int = 60
-    """Videos in a split."""
+    """Number of videos per split."""
     tasks_per_video: int = 12
-    """Questions asked of each video, families in turn."""
+    """Number of questions per video, alternating between families."""
     events: int = 0
-    """How often a counted thing is shown at most, every number from 1 on being as likely; 0 for nothing to count."""
+    """Maximum number of scenes of a counted object, drawn uniformly from 1; 0 disables counting."""
     distractors: int = 1
-    """Scenes of the same colour and another shape that each counted thing is hidden among, at least."""
+    """Minimum number of scenes with the colour of a counted object and another shape."""
     detail_px: int = 0
-    """Font size of a small number on every shape, too small for stored frames; 0 for none."""
+    """Font size of a small number on every shape, illegible in stored frames; 0 disables it."""
     caption_loss: float = 0.0
-    """Chance that a caption lacks one of its words, for each word; a caption keeps one word at least."""
+    """Probability of removing each word from a caption; at least one word remains."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -60,7 +60,7 @@ class WorldConfig:
             self.duration_max_s >= self.duration_min_s, "duration_max_s", self.duration_max_s, "duration_min_s or more"
         )
         _check(self.scene_max_s >= self.scene_min_s, "scene_max_s", self.scene_max_s, "scene_min_s or more")
-        # At least one name is left for what is said besides facts.
+        # At least one name must remain for filler lines.
         _check(0 <= self.facts < len(NAMES) / 2, "facts", self.facts, f"0 to {(len(NAMES) - 1) // 2}")
         _check(self.events == 0 or 2 <= self.events <= 9, "events", self.events, "0, or 2 to 9")
         _check(self.distractors >= 0, "distractors", self.distractors, "0 or more")
@@ -69,7 +69,7 @@ class WorldConfig:
 
 
 def full_world() -> WorldConfig:
-    """The world that all eight families can be asked about: larger frames with small print, and things to count."""
+    """Return the settings that support all eight families: larger frames with small print, and counted objects."""
     return WorldConfig(size_px=448, detail_px=18, events=4, tasks_per_video=8)
 
 

@@ -1,4 +1,4 @@
-"""The eight families of questions: who asks each, and what a config must have for it."""
+"""Registry of the eight question families, with the world settings that each requires."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,9 +10,9 @@ from vt_env.world.script import VideoScript
 from vt_env.world.single_scene_questions import WorldQuestion, ask_needles, ask_references, ask_subtitles
 from vt_env.world.whole_video_questions import count_scenes, ground_scenes, name_absent, order_scenes, read_details
 
-Asker = Callable[[VideoScript, WorldConfig, int, np.random.Generator], list[WorldQuestion]]
+QuestionFactory = Callable[[VideoScript, WorldConfig, int, np.random.Generator], list[WorldQuestion]]
 
-_ASKERS: Mapping[str, Asker] = {
+_FACTORIES: Mapping[str, QuestionFactory] = {
     "needle": ask_needles,
     "subtitle": ask_subtitles,
     "reference": ask_references,
@@ -22,24 +22,24 @@ _ASKERS: Mapping[str, Asker] = {
     "detail": read_details,
     "absence": name_absent,
 }
-ALL_FAMILIES: tuple[str, ...] = tuple(_ASKERS)
-"""All families; the order is part of every question's seed, so new ones go last."""
+ALL_FAMILIES: tuple[str, ...] = tuple(_FACTORIES)
+"""All families. The order is part of every question's seed, so append new families at the end."""
 ALL = "all"
-"""Stands for all families where one is named."""
+"""Name that selects all families."""
 
 
 def ask(
     script: VideoScript, family: str, config: WorldConfig, count: int, rng: np.random.Generator
 ) -> list[WorldQuestion]:
-    """Ask up to `count` different questions of one family; fewer where the video does not hold as many."""
-    return _ASKERS[family](script, config, count, rng)
+    """Generate up to `count` different questions of one family; fewer if the video has not enough material."""
+    return _FACTORIES[family](script, config, count, rng)
 
 
 def check_family(family: str, config: WorldConfig) -> None:
-    """Refuse a family that does not exist or that videos of this config have no answers for.
+    """Check that a family exists and that `config` supports it.
 
     Raises:
-        ConfigError: The message names the families, or the knob to turn.
+        ConfigError: The family is unknown or unsupported; the message names the families, or the setting to change.
     """
     if family not in ALL_FAMILIES:
         known = ", ".join(ALL_FAMILIES)

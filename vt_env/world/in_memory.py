@@ -1,8 +1,8 @@
-"""The world without files: videos that are painted when they are looked at, for training on thousands of questions.
+"""In-memory world: videos rendered on access, without files, for training on thousands of questions.
 
-Nothing is written, encoded or decoded, so a video costs hundredths of a second instead of seconds. Scripts, subtitles,
-captions and questions are those of the files. Frames are the painted pictures, which neither H.264 nor JPEG has
-touched: a few grey levels away from stored ones. Clips that hardly match a query may come in another order.
+Skipping encoding and decoding reduces the cost of a video from seconds to hundredths of a second. Scripts, subtitles,
+captions and questions equal those of the files. Frames have no H.264 or JPEG artefacts, so they differ from stored
+frames by a few grey levels. The order of clips that hardly match a query may differ.
 """
 
 from bisect import bisect_right
@@ -30,25 +30,25 @@ from vt_env.world.render import render_scene
 from vt_env.world.script import Scene, VideoScript
 from vt_env.world.tasks import WorldVideo
 
-_KEPT_PICTURES = 512
-_KEPT_VIDEOS = 1024
+_CACHED_PICTURES = 512
+_CACHED_VIDEOS = 1024
 
 
 def in_memory(
     tasks: TaskSet, media: MediaConfig | None = None, encoder: ClipEncoder | None = None
 ) -> "tuple[TaskSet, WorldLibrary]":
-    """Return the same tasks without files, and the library that opens their videos.
+    """Convert world tasks to in-memory tasks, and build the library that opens their videos.
 
         tasks, library = in_memory(world_tasks("train", config=WorldConfig(videos=400)))
         env = gymnasium.make("vt_env/LongVideoQANumeric-v0", tasks=tasks, library=library, perception="captions")
 
     Args:
         tasks: Tasks of `vt_env.world.tasks.world_tasks` or `vt_env.load_tasks("world")`.
-        media: Size and rate of frames; `None` takes the defaults, as environments do.
-        encoder: What clips are searched with; `None` means `ColourNameEncoder`.
+        media: Frame size and rate; `None` means the defaults, as in environments.
+        encoder: Clip encoder; `None` means `ColourNameEncoder`.
 
     Raises:
-        ConfigError: A task is not about a video of the world.
+        ConfigError: The video of a task is not a world video.
     """
     videos: dict[str, WorldVideo] = {}
     for task in tasks:
@@ -60,20 +60,25 @@ def in_memory(
 
 
 class WorldLibrary:
-    """Opens videos of the world without their files and keeps the latest ones open."""
+    """Opens world videos without files and keeps the most recently used ones open.
+
+    Args:
+        videos: World videos by handle.
+        media: Frame size and rate.
+        encoder: Clip encoder.
+    """
 
     def __init__(self, videos: dict[str, WorldVideo], media: MediaConfig, encoder: ClipEncoder) -> None:
-        """Make a library of these videos, by handle."""
         self._videos, self._media, self._encoder = videos, media, encoder
-        self._kept = lru_cache(maxsize=_KEPT_VIDEOS)(self._open)
+        self._cached = lru_cache(maxsize=_CACHED_VIDEOS)(self._open)
 
     def open(self, ref: VideoRef) -> "PaintedVideo":
         """Open a video.
 
         Raises:
-            DataError: It is not in this library.
+            DataError: The video is not in this library.
         """
-        return self._kept(ref.handle)
+        return self._cached(ref.handle)
 
     def _open(self, handle: str) -> "PaintedVideo":
         video = self._videos.get(handle)
@@ -87,7 +92,7 @@ class WorldLibrary:
 
 @dataclass(frozen=True, eq=False)
 class PaintedVideo:
-    """A video of the world in memory. It satisfies `vt_env.protocols.Video`."""
+    """World video in memory; implements `vt_env.protocols.Video`."""
 
     ref: VideoRef
     script: VideoScript
@@ -97,21 +102,21 @@ class PaintedVideo:
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds."""
+        """Duration in seconds."""
         return float(self.script.duration_s)
 
     @cached_property
     def subtitles(self) -> SubtitleTrack:
-        """What the narrator says."""
+        """Lines of the narrator."""
         return SubtitleTrack(self.script.subtitles)
 
     @cached_property
     def captions(self) -> TimedLines:
-        """One line a scene."""
+        """One caption per scene."""
         return TimedLines(write_captions(self.script, self.world))
 
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
-        """Return the frames that a store would hold at these times, as `FrameStore.frames_at`.
+        """Render the frames that a frame store would return, as `FrameStore.frames_at`.
 
         Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
 
@@ -126,7 +131,7 @@ class PaintedVideo:
         return FrameBatch(np.array(pictures, dtype=np.uint8).reshape(-1, side_px, side_px, 3), pts_s)
 
     def crop(self, time_s: float, box: Box) -> FrameBatch:
-        """Cut part of the frame on screen at `time_s` out of the whole picture: uint8[1, frame_px, frame_px, 3].
+        """Crop the frame on screen at `time_s` from the native picture: uint8[1, frame_px, frame_px, 3].
 
         Raises:
             DataError: The time is outside `[0, duration_s)`.
@@ -137,7 +142,7 @@ class PaintedVideo:
         return crop_frame(FrameBatch(whole[None], np.array([shown_s])), box, self.media.frame_px)
 
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that look like `query`, as `ClipIndex.search`."""
+        """Return up to `top_k` intervals that match `query`, best first, as `ClipIndex.search`."""
         return self._index.search(query, top_k)
 
     @cached_property
@@ -148,10 +153,10 @@ class PaintedVideo:
         pictures = FrameBatch(
             np.array([self._stored(scene) for scene in self.script.scenes]), np.array(self._starts_s, dtype=np.float64)
         )
-        seen: Vectors = self.encoder.encode_frames(pictures)[scenes]
+        frame_vectors: Vectors = self.encoder.encode_frames(pictures)[scenes]
         clips = (moments_s // clip_s).astype(int)
-        vectors = np.array([seen[clips == clip].mean(axis=0) for clip in range(int(clips[-1]) + 1)], dtype=np.float32)
-        return ClipIndex(vectors, clip_s, self.duration_s, self.encoder)
+        means = [frame_vectors[clips == clip].mean(axis=0) for clip in range(int(clips[-1]) + 1)]
+        return ClipIndex(np.array(means, dtype=np.float32), clip_s, self.duration_s, self.encoder)
 
     @cached_property
     def _starts_s(self) -> list[float]:
@@ -168,12 +173,11 @@ class PaintedVideo:
 
     def _check(self, times_s: Sequence[float]) -> None:
         if not all(0 <= time_s < self.duration_s for time_s in times_s):
-            raise DataError(
-                f"video {self.ref.handle}: times {list(times_s)} leave it; ask for 0 to below {self.duration_s} s"
-            )
+            allowed = f"valid times are 0 to below {self.duration_s} s"
+            raise DataError(f"video {self.ref.handle}: no frames at {list(times_s)} s; {allowed}")
 
 
-@lru_cache(maxsize=_KEPT_PICTURES)
+@lru_cache(maxsize=_CACHED_PICTURES)
 def _scaled(scene: Scene, size_px: int, detail_px: int, frame_px: int) -> Pixels:
     picture = Image.fromarray(render_scene(scene, size_px, detail_px))
     return np.asarray(picture.resize((frame_px, frame_px), Image.Resampling.BOX))

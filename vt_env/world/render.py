@@ -1,4 +1,4 @@
-"""Paint a scene. Pixels may differ in the last bit between machines; what the scene says does not."""
+"""Scene renderer. Pixels may differ in the last bit between machines; shapes, numbers and layout do not."""
 
 import math
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ from vt_env.world.vocabulary import COLOURS, HEIGHTS, SIDES
 Point = tuple[float, float]
 
 HIGH_ABOVE, LOW_BELOW = 0.44, 0.56
-"""Shares of the height that part high, middle and low."""
+"""Bounds between high, middle and low, as fractions of the frame height."""
 PLACE_X = {"left": 0.27, "right": 0.73}
 PLACE_Y = {"high": 0.38, "middle": 0.5, "low": 0.62}
 PLACE_HALF = 0.11
-"""Middles and half the side of the six parts of a frame that hold the small print of shapes in the six places."""
+"""Half side of the six square regions that hold the small print, centred on `PLACE_X` and `PLACE_Y`, as fractions of
+the frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where things are in a scene's picture, in pixels."""
+    """Positions and sizes in a scene's picture, in pixels."""
 
     shape_at: Point
     radius_px: float
@@ -34,12 +35,12 @@ class _Layout:
 
 
 def render_scene(scene: Scene, size_px: int, detail_px: int = 0) -> NDArray[np.uint8]:
-    """Paint the scene's still picture.
+    """Render the still picture of a scene.
 
     Args:
-        scene: What to paint.
-        size_px: Width and height.
-        detail_px: Font size of the small number on the shape, where the scene has one.
+        scene: The scene.
+        size_px: Width and height of the picture.
+        detail_px: Font size of the small number on the shape, if the scene has one.
 
     Returns:
         uint8[size_px, size_px, 3], RGB.
@@ -55,7 +56,7 @@ def render_scene(scene: Scene, size_px: int, detail_px: int = 0) -> NDArray[np.u
 
 
 def shape_box(scene: Scene, size_px: int) -> Box:
-    """Return the part of the picture that holds the shape, as far as it lies inside the frame."""
+    """Return the bounding box of the shape, clipped to the frame."""
     layout = _lay_out(scene.look_seed, size_px)
     corners = OUTLINES.get(scene.shape, [(-1, -1), (1, 1)])
     xs, ys = (
@@ -66,20 +67,20 @@ def shape_box(scene: Scene, size_px: int) -> Box:
 
 
 def shape_place(scene: Scene, size_px: int) -> tuple[str, str]:
-    """Return where the shape is: `left` or `right`, and `high`, `middle` or `low`."""
+    """Return the place of the shape: `left` or `right`, and `high`, `middle` or `low`."""
     x, y = _lay_out(scene.look_seed, size_px).shape_at
     third = 0 if y < HIGH_ABOVE * size_px else 2 if y > LOW_BELOW * size_px else 1
     return SIDES[x > size_px / 2], HEIGHTS[third]
 
 
 def place_box(side: str, height: str) -> Box:
-    """Return the part of a frame to look closely at for the small print of a shape in that place."""
+    """Return the region to crop for the small print of a shape in a place."""
     x, y = PLACE_X[side], PLACE_Y[height]
     return Box(round(x - PLACE_HALF, 2), round(y - PLACE_HALF, 2), round(x + PLACE_HALF, 2), round(y + PLACE_HALF, 2))
 
 
 def detail_box(scene: Scene, size_px: int, detail_px: int) -> Box:
-    """Return the part of the picture that the small print and its plate take up."""
+    """Return the bounding box of the small print and its plate."""
     x, y = _lay_out(scene.look_seed, size_px).shape_at
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = _plate(draw, scene.detail or 0, (x, y), detail_px)
@@ -98,12 +99,12 @@ def _paint_background(look_seed: int, size_px: int) -> tuple[NDArray[np.uint8], 
 
 @lru_cache(maxsize=4096)
 def _lay_out(look_seed: int, size_px: int) -> _Layout:
-    """Where things are follows from what was drawn for the background, so that is painted once for it."""
+    """Return the layout of a picture; cached, since its random draws come after those of the background."""
     return _paint_background(look_seed, size_px)[1]
 
 
 def _background(size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A dull gradient with a little noise, so that frames are not flat."""
+    """Render a dull gradient with slight noise, uint8[size_px, size_px, 3]."""
     corners = rng.uniform(70, 150, size=(2, 2, 1)) + rng.uniform(-8, 8, size=(2, 2, 3))
     gradient = Image.fromarray(corners.astype(np.uint8)).resize((size_px, size_px), Image.Resampling.BICUBIC)
     noise = rng.integers(-4, 5, size=(size_px, size_px, 1), dtype=np.int16)
@@ -134,7 +135,7 @@ def _draw_number(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: f
 
 
 def _plate(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: float) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of the plate that a number stands on, in pixels."""
+    """Return left, top, right and bottom of the plate behind a number, in pixels."""
     font = ImageFont.load_default(size=height_px)
     left, top, right, bottom = draw.textbbox(at, str(number), font=font, anchor="mm")
     margin_px = height_px * 0.12
@@ -156,4 +157,4 @@ OUTLINES: dict[str, list[Point]] = {
     ],
     "star": _star(),
 }  # fmt: skip
-"""Corners of each shape for a radius of 1, y pointing down."""
+"""Corners of each polygonal shape at radius 1, with y pointing down."""

@@ -1,4 +1,4 @@
-"""What happens in one video of the world: scenes on screen and lines that a narrator speaks, all from one seed."""
+"""Video script of the world: the scenes and the narrator's lines of one video, generated from one seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,9 +20,9 @@ __all__ = [
 ]
 
 SCRIPT_VERSION = 1
-"""Part of every seed: raise it when the same seed would give another script."""
+"""Part of every seed; increment it if a change makes the same seed give another script."""
 _REPEATS, _DETAILS = 101, 102
-"""Third part of the seeds of what only some configs have, so that it changes nothing else of a script."""
+"""Third part of the seeds of optional content, so that enabling it does not change the rest of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +33,21 @@ class Scene:
     colour: str
     shape: str
     number: int
-    """10 to 99."""
+    """Large number, 10 to 99."""
     look_seed: int
-    """Decides place, size and background, nothing that a question asks for."""
+    """Seed of layout and background, which no question depends on."""
     detail: int | None = None
-    """The small number on the shape, 10 to 99 and not `number`; `None` where the config has none."""
+    """Small number on the shape, 10 to 99 and different from `number`; `None` without small print."""
 
     @property
     def caption(self) -> str:
-        """What there is to see in a stored frame, in words; small print is not."""
+        """Content of a stored frame in words, without small print."""
         return f"{self.colour} {self.shape} {self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """A number that is only spoken."""
+    """A code number that only the narrator mentions."""
 
     name: str
     number: int
@@ -56,7 +56,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A moment at which the narrator points at the screen."""
+    """A spoken line that refers to the scene on screen."""
 
     name: str
     scene: Scene
@@ -65,7 +65,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class VideoScript:
-    """Everything that happens in one video."""
+    """Content of one video."""
 
     seed: int
     duration_s: int
@@ -74,11 +74,11 @@ class VideoScript:
     codes: tuple[Code, ...]
     references: tuple[Reference, ...]
     repeated: tuple[tuple[str, str], ...] = ()
-    """Colour and shape of the things whose number of scenes was drawn evenly from 1 to `WorldConfig.events`."""
+    """Colour and shape of the counted objects, whose number of scenes is uniform on 1 to `WorldConfig.events`."""
 
 
 def write_script(seed: int, config: WorldConfig) -> VideoScript:
-    """Write the script of one video; the same seed and config give the same script on every machine."""
+    """Generate the script of one video; the same seed and config give the same script on every machine."""
     rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, seed]))
     duration_s = int(rng.integers(config.duration_min_s, config.duration_max_s + 1))
     scenes, repeated = _repeat(_write_scenes(duration_s, config, rng), config, seed)
@@ -94,7 +94,7 @@ def write_script(seed: int, config: WorldConfig) -> VideoScript:
 
 
 def _write_scenes(duration_s: int, config: WorldConfig, rng: np.random.Generator) -> tuple[Scene, ...]:
-    """Fill the duration with scenes; neighbours differ in colour so that a colour change marks a new scene."""
+    """Fill the duration with scenes; consecutive scenes differ in colour, so a colour change marks a new scene."""
     scenes: list[Scene] = []
     start_s = 0
     colours = list(COLOURS)
@@ -119,10 +119,10 @@ def _write_scenes(duration_s: int, config: WorldConfig, rng: np.random.Generator
 def _repeat(
     scenes: tuple[Scene, ...], config: WorldConfig, seed: int
 ) -> tuple[tuple[Scene, ...], tuple[tuple[str, str], ...]]:
-    """Give one shape of each colour that has scenes enough a number of scenes that is drawn evenly.
+    """Assign one shape of each sufficiently frequent colour a uniformly drawn number of scenes.
 
-    Which colours qualify does not depend on the number drawn, so how long a video is tells nothing about it. Only
-    shapes change: neighbours keep differing in colour.
+    A colour qualifies independently of the drawn number, so the duration of a video does not reveal a count. Only
+    shapes change, so consecutive scenes still differ in colour.
     """
     if not config.events:
         return scenes, ()
@@ -147,7 +147,7 @@ def _add_details(scenes: Sequence[Scene], config: WorldConfig, seed: int) -> tup
     if not config.detail_px:
         return tuple(scenes)
     rng = np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, seed, _DETAILS]))
-    # One of the 89 two-digit numbers that are not the scene's own.
+    # Uniform on the 89 two-digit numbers other than `scene.number`.
     drawn = (10 + int(rng.integers(89)) for _ in scenes)
     return tuple(
         replace(scene, detail=number + (number >= scene.number)) for scene, number in zip(scenes, drawn, strict=True)
@@ -155,7 +155,7 @@ def _add_details(scenes: Sequence[Scene], config: WorldConfig, seed: int) -> tup
 
 
 def _line_slots(duration_s: int, rng: np.random.Generator) -> list[Interval]:
-    """Times at which a line is spoken: 3 to 5 s long, a pause of 3 to 9 s between them."""
+    """Draw the intervals of spoken lines: 3 to 5 s long, with pauses of 3 to 9 s."""
     slots: list[Interval] = []
     start_s = int(rng.integers(1, 6))
     while start_s + 5 < duration_s:
@@ -172,7 +172,7 @@ def _write_facts(
     config: WorldConfig,
     rng: np.random.Generator,
 ) -> tuple[tuple[Code, ...], tuple[Reference, ...], list[SubtitleLine]]:
-    """Speak the codes and the references at random times, each of its own name."""
+    """Assign codes and references to random line intervals, each with its own name."""
     order = [slots[i] for i in rng.permutation(len(slots))]
     whole = [(slot, scene) for slot in order for scene in scenes if _well_inside(slot, scene)]
     references: list[Reference] = []
@@ -194,7 +194,7 @@ def _well_inside(slot: Interval, scene: Scene) -> bool:
 
 
 def _filler(spare_names: list[str], rng: np.random.Generator) -> str:
-    """A line without an answer; one in four speaks of codes, so that the word alone finds nothing."""
+    """Generate a line without an answer; one in four mentions a code, so that searching for the word fails."""
     name = spare_names[rng.integers(len(spare_names))]
     if rng.random() < 0.25:
         return f"nobody knows the code of {name}"

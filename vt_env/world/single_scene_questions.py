@@ -1,13 +1,13 @@
-"""Questions about one video: each family asks for something that only one kind of tool can find.
+"""Question families answered by a single scene or line; each requires a different kind of tool.
 
-| family | question | what it takes |
+| family | question | required steps |
 |---|---|---|
 | needle | what number is beside the red square? | retrieve by sight, look at candidates, read |
 | subtitle | what is the code of delta? | search the subtitles, read |
 | reference | what number is on screen when the narrator says kilo? | search the subtitles, look there, read |
 
-Wrong options are numbers that a careless look would find: those of scenes with the same colour or the same shape, other
-spoken codes, and the scenes next to the right one.
+Wrong options are near misses: the numbers of scenes with the same colour or shape, other spoken codes, and the scenes
+before and after the right one.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ OPTIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class WorldQuestion:
-    """A question with its key, before it is split into item and gold."""
+    """A question with its gold answer, before the split into `Item` and `Gold`."""
 
     family: str
     text: str
@@ -38,24 +38,24 @@ class WorldQuestion:
 
 
 def needle_text(colour: str, shape: str) -> str:
-    """Word a needle question."""
+    """Return the text of a needle question."""
     return f"what number is beside the {colour} {shape}?"
 
 
 def subtitle_text(name: str) -> str:
-    """Word a subtitle question."""
+    """Return the text of a subtitle question."""
     return f"what is the code of {name}?"
 
 
 def reference_text(name: str) -> str:
-    """Word a reference question."""
+    """Return the text of a reference question."""
     return f"what number is on screen when the narrator says {name}?"
 
 
 def ask_needles(script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
-    """Ask for the numbers of scenes of which there is one of their colour and shape."""
-    seen = Counter((scene.colour, scene.shape) for scene in script.scenes)
-    unique = [scene for scene in script.scenes if seen[scene.colour, scene.shape] == 1]
+    """Generate needle questions: the number in a scene whose colour and shape occur once."""
+    counts = Counter((scene.colour, scene.shape) for scene in script.scenes)
+    unique = [scene for scene in script.scenes if counts[scene.colour, scene.shape] == 1]
     return [_needle(script, unique[i], rng) for i in rng.permutation(len(unique))[:count]]
 
 
@@ -72,7 +72,7 @@ def _needle(script: VideoScript, scene: Scene, rng: np.random.Generator) -> Worl
 def ask_subtitles(
     script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator
 ) -> list[WorldQuestion]:
-    """Ask for codes that are only spoken."""
+    """Generate subtitle questions: a code that is only spoken."""
 
     def question(code: Code) -> WorldQuestion:
         near = [other.number for other in script.codes if other is not code]
@@ -85,7 +85,7 @@ def ask_subtitles(
 def ask_references(
     script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator
 ) -> list[WorldQuestion]:
-    """Ask for the numbers on screen at spoken moments."""
+    """Generate reference questions: the number on screen while a line is spoken."""
 
     def question(reference: Reference) -> WorldQuestion:
         at = script.scenes.index(reference.scene)
@@ -99,7 +99,7 @@ def ask_references(
 
 
 def number_options(number: int, near: Sequence[int], rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
-    """Four different numbers in random order: the right one, near misses first, random ones to fill."""
+    """Return four different numbers in random order and the index of `number`; near misses first, then random ones."""
     candidates = [n for n in near if n != number] + [int(n) for n in rng.permutation(np.arange(10, 100))]
     wrong = [n for n in dict.fromkeys(candidates) if n != number][: OPTIONS - 1]
     order = rng.permutation(OPTIONS)

@@ -1,4 +1,4 @@
-"""The world's tasks: known from seeds alone, their video files written when a video is first opened."""
+"""World tasks: generated from seeds; the video files are written when a video is first opened."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from vt_env.gold import Gold
 from vt_env.media.cache.build_once import cache_root
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Item, VideoRef
-from vt_env.world.config import LATER_KNOBS, full_world
+from vt_env.world.config import LATER_SETTINGS, full_world
 from vt_env.world.families import ALL, ALL_FAMILIES, ask, check_family
 from vt_env.world.script import SCRIPT_VERSION, VideoScript, WorldConfig, write_script
 from vt_env.world.single_scene_questions import FAMILIES, WorldQuestion
@@ -23,23 +23,23 @@ FIRST_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
 """First video seed of each split."""
 SEEDS_PER_SPLIT = 10_000_000
 CAPTIONS_VERSION = 2
-"""Raise it when captions of videos with small print change."""
+"""Version of captions with small print; increment it when they change."""
 
 
 @dataclass(frozen=True)
 class WorldVideo:
-    """One video of the world; calling it makes its files exist, as `Task.prepare` asks."""
+    """One world video; calling it writes its files, as `Task.prepare` requires."""
 
     seed: int
     config: WorldConfig
     folder: Path
 
     def script(self) -> VideoScript:
-        """What happens in the video."""
+        """Generate the script of the video."""
         return write_script(self.seed, self.config)
 
     def ref(self) -> VideoRef:
-        """Where the files lie, whether written or not."""
+        """Return the reference to the files, which need not exist yet."""
         return VideoRef(
             handle=hashlib.blake2b(f"{_key(self.config)}/{self.seed}".encode(), digest_size=8).hexdigest(),
             path=str(self.folder / VIDEO_FILE),
@@ -48,25 +48,25 @@ class WorldVideo:
         )
 
     def __call__(self, ref: VideoRef) -> None:
-        """Write the files if they are not there; `ref` is this video's own."""
+        """Write the files of this video if they do not exist; `ref` is ignored."""
         if not self.folder.is_dir():
             write_files(self.script(), self.config, self.folder)
 
 
 def world_videos(split: str, config: WorldConfig, root: Path | None = None, seed: int = 0) -> list[WorldVideo]:
-    """The videos of a split, each of its own seed, which no other split uses.
+    """List the videos of a split; no two splits share a video seed.
 
     Args:
         split: `"train"`, `"val"` or `"test"`.
-        config: How the videos are made.
+        config: World settings.
         root: Folder for the files; by default the cache.
-        seed: With another one all videos are others, of the same split.
+        seed: World seed; every seed selects different videos of the split.
 
     Raises:
-        ConfigError: There is no such split, or it cannot hold that many videos.
+        ConfigError: The split is unknown, or `videos` and `seed` exceed its range of video seeds.
     """
     if split not in FIRST_SEEDS:
-        raise ConfigError(f"split={split!r}: the world has {', '.join(map(repr, FIRST_SEEDS))}")
+        raise ConfigError(f"split={split!r}: allowed are {', '.join(map(repr, FIRST_SEEDS))}")
     if config.videos < 1 or seed < 0 or (seed + 1) * config.videos > SEEDS_PER_SPLIT:
         got = f"videos={config.videos}, seed={seed}"
         raise ConfigError(f"{got}: a split holds 1 to {SEEDS_PER_SPLIT} videos, of all seeds together")
@@ -82,20 +82,20 @@ def world_tasks(
     root: Path | None = None,
     seed: int = 0,
 ) -> TaskSet:
-    """The tasks of a split; the same on every machine.
+    """Generate the tasks of a split; the same on every machine.
 
-    Neighbouring tasks are of different videos and families, so that any head of the set is a fair sample.
+    Consecutive tasks have different videos and families, so that every head of the set is a fair sample.
 
     Args:
         split: `"train"`, `"val"` or `"test"`.
-        families: Kinds of question, `("all",)` for all eight; by default needle, subtitle and reference.
-        config: How videos are made and how many; by default 60 videos of 10 to 30 minutes with 12 questions each, or
-            `full_world()` where a family needs more than those three.
+        families: Question families, `("all",)` for all eight; by default needle, subtitle and reference.
+        config: World settings; by default 60 videos of 10 to 30 minutes with 12 questions each, or `full_world()` if
+            `families` has others than the default three.
         root: Folder for the files; by default the cache.
-        seed: Of the videos, as `world_videos`.
+        seed: World seed, as in `world_videos`.
 
     Raises:
-        ConfigError: There is no such split or family, or the config's videos have no answers for a family.
+        ConfigError: The split or a family is unknown, or `config` does not support a family.
     """
     families = ALL_FAMILIES if tuple(families or ()) == (ALL,) else tuple(families or FAMILIES)
     config = config or (WorldConfig() if set(families) <= set(FAMILIES) else full_world())
@@ -109,7 +109,7 @@ def world_tasks(
 
 
 def _video_tasks(video: WorldVideo, families: Sequence[str], split: str) -> list[Task]:
-    """The questions asked of one video, its families in turn; fewer if the video does not hold as many."""
+    """Generate the tasks of one video, alternating between families; fewer if it has not enough material."""
     config, script, ref = video.config, video.script(), video.ref()
     kinds = tuple(dict.fromkeys(families))
     per_family = -(-config.tasks_per_video // len(kinds))
@@ -122,7 +122,7 @@ def _video_tasks(video: WorldVideo, families: Sequence[str], split: str) -> list
 
 
 def _family_rng(video: WorldVideo, family: str) -> np.random.Generator:
-    """One generator a family, so that its questions do not depend on which others are asked."""
+    """Return a generator per family, so that its questions do not depend on the other families."""
     return np.random.default_rng(np.random.SeedSequence([SCRIPT_VERSION, video.seed, 1 + ALL_FAMILIES.index(family)]))
 
 
@@ -135,10 +135,10 @@ def _gold(question: WorldQuestion) -> Gold:
 
 
 def _key(config: WorldConfig) -> str:
-    """Names how videos are made, not how many are made or what is asked of them."""
+    """Hash the settings that determine the content of a video, not the numbers of videos or questions."""
     made = {name: value for name, value in asdict(config).items() if name not in ("videos", "tasks_per_video")}
-    # Knobs that came later are left out where they change nothing, so that no video of before is renamed.
-    later = {field.name: field.default for field in fields(config) if field.name in LATER_KNOBS}
+    # Later settings at their defaults are left out, so that folders of earlier versions keep their names.
+    later = {field.name: field.default for field in fields(config) if field.name in LATER_SETTINGS}
     made = {name: value for name, value in made.items() if name not in later or value != later[name]}
     if config.detail_px:
         made["captions"] = CAPTIONS_VERSION

@@ -1,4 +1,4 @@
-"""The words of the world. A tokenizer for tiny models is built from them, so a change means a new base checkpoint."""
+"""Vocabulary of the world. The tiny model's tokenizer is built from it, so a change requires a new base checkpoint."""
 
 from collections.abc import Mapping
 
@@ -12,20 +12,20 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "purple": (135, 45, 185),
     "pink": (250, 110, 190),
 }
-"""Colour name to RGB."""
+"""RGB of each colour name."""
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross", "diamond")
 
 SIDES: tuple[str, ...] = ("left", "right")
 HEIGHTS: tuple[str, ...] = ("high", "middle", "low")
-"""Where in a frame a shape is."""
+"""Places of a shape in the frame: a side and a height."""
 
 NAMES: tuple[str, ...] = (
     "alpha", "bravo", "cedar", "delta", "ember", "falcon", "garnet", "hazel", "indigo", "jasper", "kilo", "lotus",
     "maple", "nickel", "onyx", "poplar", "quartz", "raven", "sierra", "tango", "umber", "velvet", "willow", "xenon",
     "yarrow", "zephyr",
 )  # fmt: skip
-"""Names that the narrator speaks of."""
+"""Names in the narrator's lines."""
 
 ADJECTIVES: tuple[str, ...] = ("quiet", "bright", "old", "narrow", "cold", "distant", "simple", "early")
 NOUNS: tuple[str, ...] = ("river", "bridge", "harbour", "engine", "garden", "market", "signal", "winter")

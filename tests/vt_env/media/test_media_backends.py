@@ -1,4 +1,4 @@
-"""Backends: each is offered only where it was measured to be right, and what it returns is checked all the same."""
+"""Decoder backends are limited to the formats measured as correct, and their frames are checked at run time."""
 
 import json
 from pathlib import Path

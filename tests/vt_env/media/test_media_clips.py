@@ -1,4 +1,4 @@
-"""Colour names and the search over clips."""
+"""Colour-name encoder and clip index."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Decoding proves itself on videos whose frames paint their own index."""
+"""Decoding is exact, on videos whose frames show their own index."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -89,7 +89,7 @@ def test_frames_come_in_the_order_of_their_times(folder: Path, times_s: list[flo
 @pytest.mark.parametrize("time_s", [-0.001, 10.0, 99.0, float("nan"), float("inf")])
 def test_times_outside_the_video_are_refused_in_one_line(folder: Path, time_s: float) -> None:
     video = opened(folder, "plain.mp4")
-    with pytest.raises(DataError, match=r"no frame at .* ask for 0 to below 10\.0 s$"):
+    with pytest.raises(DataError, match=r"no frame at .* valid times are 0 to below 10\.0 s$"):
         video.frames_at([0.0, time_s])
 
 

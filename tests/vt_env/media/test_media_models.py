@@ -1,4 +1,4 @@
-"""Learned encoders: tiny random models of the real classes, and the small sentence model that a package ships."""
+"""Learned encoders: tiny random models of the real classes, and the packaged sentence model."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Files that are not what they claim to be: one line that names the file, the defect and the remedy, and no hang."""
+"""Invalid media files raise one line with file, defect and remedy, and never hang."""
 
 import os
 import tracemalloc
@@ -100,11 +100,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "folder.mp4": (folder, "a folder without pictures"),
     "pipe.mp4": (pipe, "there is no such file"),
     "empty.mp4": (empty, "the file is empty"),
-    "web_page.mp4": (web_page, "cannot read it|no video"),
-    "text.mp4": (plain_text, "cannot read it|no video"),
-    "text.txt": (plain_text, "no video"),
-    "noise.mp4": (noise, "cannot read it|no video"),
-    "picture.mp4": (picture, "it is no video but"),
+    "web_page.mp4": (web_page, "cannot read it|not a video"),
+    "text.mp4": (plain_text, "cannot read it|not a video"),
+    "text.txt": (plain_text, "not a video"),
+    "noise.mp4": (noise, "cannot read it|not a video"),
+    "picture.mp4": (picture, "not a video but"),
     "audio_only.mp4": (audio_only, "it has no video stream"),
     "encrypted.mp4": (encrypted, "cannot read it|does not decode"),
     "without_times.h264": (without_times, "no presentation times"),

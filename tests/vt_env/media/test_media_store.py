@@ -1,4 +1,4 @@
-"""The frame store: right frames, built once and whole, whoever builds it and whatever kills the builder."""
+"""Frame store: correct frames, built once and atomically, even with concurrent or killed builders."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_stored_frames_come_in_the_order_asked_for_and_never_from_the_future(
 
 @pytest.mark.parametrize("time_s", [-0.1, 9.5, float("nan")])
 def test_times_outside_the_video_are_refused(store: FrameStore, time_s: float) -> None:
-    with pytest.raises(DataError, match=r"ask for 0 to below 9\.5 s"):
+    with pytest.raises(DataError, match=r"valid times are 0 to below 9\.5 s"):
         store.frames_at([time_s])
 
 

@@ -1,4 +1,4 @@
-"""Subtitle files as they occur, text streams, and search over lines."""
+"""Subtitle parsing, text streams, subtitle search and summaries."""
 
 import json
 from collections.abc import Sequence

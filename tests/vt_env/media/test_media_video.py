@@ -1,4 +1,4 @@
-"""Videos as an episode opens them: everything behind one door, kept open, safe to share."""
+"""Video library: opening, caching, pickling and sharing of videos."""
 
 import json
 import pickle
@@ -16,8 +16,8 @@ from support.videos import VideoSpec, indices, read_index, write_video
 from vt_env.config import EnvConfig, MediaConfig
 from vt_env.envs.base import make_episode
 from vt_env.errors import ConfigError, DataError
+from vt_env.media.cache_eviction import find_faults
 from vt_env.media.library import TextModels, Video, VideoLibrary
-from vt_env.media.upkeep import find_faults
 from vt_env.tasks.task_set import Task
 from vt_env.types import Box, Caption, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
 
@@ -118,7 +118,7 @@ def test_a_bad_file_among_good_ones_is_refused_when_opened(
 def test_times_outside_the_video_are_refused(library: VideoLibrary, ref: VideoRef) -> None:
     video = library.open(ref)
     for look in (lambda: video.frames_at([30.0]), lambda: video.crop(-1.0, WHOLE)):
-        with pytest.raises(DataError, match="ask for 0 to below"):
+        with pytest.raises(DataError, match="valid times are 0 to below"):
             look()
 
 
@@ -216,7 +216,7 @@ def test_clips_can_be_found_by_the_meaning_of_their_captions(ref: VideoRef, tmp_
     captioned = library.open(replace(ref, captions_path=str(tmp_path / "c.jsonl")))
     assert captioned.search_clips("cinema", 1) == [ScoredInterval(Interval(4, 9), 1.0)]
     assert library.open(ref).caption_index is None
-    with pytest.raises(ConfigError, match="need an encoder"):
+    with pytest.raises(ConfigError, match=r"needs text_models\.encoder"):
         TextModels(search_captions=True)
 
 

@@ -1,4 +1,4 @@
-"""Players that stay open: the same pixels as from a file opened anew, whoever used them before."""
+"""Pooled players return the same pixels as new ones, and threads and forks never share one."""
 
 import os
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from vt_env.media.decode.video_file import open_video
 
 @pytest.fixture(autouse=True)
 def empty_pool() -> Iterator[None]:
-    player_pool._forget()
+    player_pool._drop_after_fork()
     yield
-    player_pool._forget()
+    player_pool._drop_after_fork()
 
 
 def idle_players() -> int:
@@ -59,7 +59,7 @@ def test_only_a_few_players_stay_open_and_none_that_failed(tmp_path: Path) -> No
         write_video(tmp_path / f"{number}.mp4", VideoSpec(frames=10))
         open_video(tmp_path / f"{number}.mp4").frames_at([0.5])
     assert idle_players() == MAX_IDLE
-    player_pool._forget()
+    player_pool._drop_after_fork()
     video = open_video(tmp_path / "0.mp4")
     with pytest.raises(IndexError):
         list(video.pictures([99]))

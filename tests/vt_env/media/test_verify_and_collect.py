@@ -1,4 +1,4 @@
-"""The cache over its life: damage is found, what is old goes, what is in use stays, and a full disk loses nothing."""
+"""Cache verification and garbage collection: damage is found, entries in use are kept, a full disk loses no data."""
 
 import json
 import os
@@ -19,8 +19,8 @@ from vt_env.media.cache import decoded_frames
 from vt_env.media.cache.build_once import build_once
 from vt_env.media.cache.frame_store import build_store
 from vt_env.media.cache.sealed_files import read_sealed, seal, unseal, write_sealed
+from vt_env.media.cache_eviction import Limits, collect, find_faults, list_cached
 from vt_env.media.library import Video, VideoLibrary
-from vt_env.media.upkeep import Limits, collect, find_faults, list_cached
 from vt_env.types import Box, VideoRef
 
 WHOLE = Box(0, 0, 1, 1)

@@ -1,4 +1,4 @@
-"""The generated world: same seed, same tasks; every question can be answered from its evidence."""
+"""Generated world: equal seeds give equal tasks, and the evidence answers every question."""
 
 import hashlib
 import itertools

@@ -1,4 +1,4 @@
-"""The eight families: one right answer by brute force, nothing told by the text, knobs that do what they say."""
+"""Question families: one right answer by brute force, no hint in the text, and settings that have their effect."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -152,13 +152,13 @@ def test_all_families_are_reachable_by_name_and_any_head_mixes_them():
         (["countin"], None, "did you mean 'counting'"),
     ],
 )
-def test_a_family_that_the_videos_have_no_answers_for_names_the_knob(families, config, message: str):
+def test_an_unsupported_family_names_the_setting_to_change(families, config, message: str):
     with pytest.raises(ConfigError, match=message):
         world_tasks("test", families, config)
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"duration_max_s": 5}, "duration_max_s=5: need duration_min_s or more"),
         ({"scene_min_s": 50}, "scene_max_s=40: need scene_min_s or more"),
@@ -169,9 +169,9 @@ def test_a_family_that_the_videos_have_no_answers_for_names_the_knob(families, c
         ({"distractors": -1}, "distractors=-1: need 0 or more"),
     ],
 )
-def test_knobs_out_of_range_are_refused(knobs: dict[str, float], message: str):
+def test_settings_out_of_range_raise(settings: dict[str, float], message: str):
     with pytest.raises(ConfigError, match=message):
-        WorldConfig(**knobs)
+        WorldConfig(**settings)
 
 
 @pytest.mark.parametrize(("events", "distractors"), [(2, 0), (4, 1), (6, 3)])

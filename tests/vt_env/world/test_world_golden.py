@@ -1,4 +1,4 @@
-"""The default world does not move: models were trained on it, so every digest here was taken from the world as it was.
+"""Golden digests of the default world, which models were trained on.
 
 To renew a digest, which means that models must be trained again: print the left side of the comparison that fails.
 """

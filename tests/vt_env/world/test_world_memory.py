@@ -1,4 +1,4 @@
-"""The world without files is the world: the same texts, the same places found, nearly the same pixels."""
+"""The in-memory world equals the world of files: the same texts and search results, nearly the same pixels."""
 
 import pickle
 from dataclasses import replace
@@ -80,5 +80,5 @@ def test_what_is_not_of_the_world_is_refused(painted):
     with pytest.raises(DataError, match="not among the 12 of this library"):
         painted[1].open(VideoRef("else", "else.mp4"))
     video = painted[1].open(painted[0][0].item.video)
-    with pytest.raises(DataError, match="leave it; ask for 0 to below"):
+    with pytest.raises(DataError, match="valid times are 0 to below"):
         video.frames_at([video.duration_s])

@@ -1,4 +1,4 @@
-"""Where costly results lie on disk, and how they get there whole: keyed by content, built aside, renamed into place."""
+"""Content-keyed disk cache whose entries are built once, under a lock, and appear atomically."""
 
 import errno
 import fcntl
@@ -14,27 +14,27 @@ from pathlib import Path
 from vt_env.errors import ConfigError
 
 Progress = Callable[[float], None]
-"""Told the share of the work done, up to 1."""
+"""Callback that receives the completed fraction, up to 1."""
 
 BUILDING, LOCK = ".building", ".lock"
-"""Suffixes of what lies beside a result: the unfinished one, and what its builder has locked."""
+"""Suffixes of the files beside an entry: the unfinished entry, and the lock file of its builder."""
 
 _BLOCK_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_root() -> Path:
-    """The folder of everything that can be rebuilt: `$VT_ENV_CACHE`, or `~/.cache/vt_env`."""
+    """Return the cache folder: `$VT_ENV_CACHE`, or `~/.cache/vt_env`."""
     named = os.environ.get("VT_ENV_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "vt_env"
 
 
 def content_hash(path: Path) -> str:
-    """Hash of a file's size and of a MiB each of its head, middle and tail; files up to 3 MiB are hashed whole.
+    """Hash a file's size and one MiB each of its head, middle and tail; files up to 3 MiB are hashed whole.
 
-    That is quick for files of any size and tells apart all that an encoder or a copy can produce, since containers keep
-    the sizes of their frames at the head or the tail. A changed byte elsewhere in a large file goes unnoticed. A folder
-    (of pictures, say) hashes as the names and contents of the files in it.
+    The cost is the same for files of any size. The hash distinguishes all outputs of encoders and copies, since
+    containers keep their frame sizes at the head or the tail. A changed byte elsewhere in a large file goes unnoticed.
+    For a folder, hash the names and contents of its files.
     """
     if path.is_dir():
         stats = ((it, it.stat()) for it in sorted(path.iterdir()) if it.is_file())
@@ -54,7 +54,7 @@ def content_hash(path: Path) -> str:
 
 @lru_cache(maxsize=256)
 def _folder_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Hash files given with their sizes and times of change, so that an unchanged folder is read once a process."""
+    """Hash files, given as (path, size, mtime in ns), so that a process reads an unchanged folder once."""
     digest = hashlib.sha256()
     for path, _, _ in files:
         digest.update(f"{path.name}\0{content_hash(path)}\0".encode())
@@ -62,15 +62,15 @@ def _folder_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 def cache_key(**parts: object) -> str:
-    """A file name for what `parts`, all plain JSON values, determine."""
+    """Hash `parts`, plain JSON values, into a file name."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def build_once(final: Path, build: Callable[[Path], None]) -> Path:
-    """Return `final`, built first if it is not there, by one process at a time and never visible half-built.
+    """Return `final`, building it first if it does not exist; one process builds, and no process sees a partial entry.
 
-    `build` is handed a path beside `final` and writes a file or a folder there. What a killed builder left is removed
-    by the next one; its lock went with it.
+    `build` receives a path beside `final` and writes a file or a folder there. The next builder removes the leftovers
+    of a killed one, whose lock the system has released.
 
     Raises:
         ConfigError: The cache folder cannot be written, or its disk is full.
@@ -97,9 +97,9 @@ def build_once(final: Path, build: Callable[[Path], None]) -> Path:
 
 @contextmanager
 def lock_now(path: Path) -> Generator[bool]:
-    """Lock a file for this process alone if nobody holds it; tells whether that worked.
+    """Try to lock a file exclusively, without waiting; yields whether the lock was acquired.
 
-    A file that is not there counts as free, and so does one in a cache that this process may not write.
+    A missing file counts as free, as does a file in a cache that this process may not write.
     """
     try:
         file = path.open("rb+")
@@ -126,16 +126,16 @@ def _lock(final: Path) -> Generator[None]:
             advice = "set VT_ENV_CACHE to a folder that can be written"
             raise ConfigError(f"{final.parent}: cannot be written ({error.strerror}); {advice}") from error
         with file:
-            # The system drops the lock when its holder ends, however it ends.
+            # The system releases the lock when its holder ends, even by a kill.
             fcntl.flock(file, fcntl.LOCK_EX)
-            # A collector may have deleted the file in between; then others lock another one.
+            # A garbage collection may have deleted the file meanwhile; other builders then lock a new file.
             if os.fstat(file.fileno()).st_nlink:
                 yield
                 return
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder with all in it, if it is there."""
+    """Delete a file or a folder tree, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:

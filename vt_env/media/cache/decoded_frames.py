@@ -1,10 +1,10 @@
-"""Frames decoded on demand (finer times, native resolution), kept on disk without loss and within a byte limit.
+"""Lossless LRU disk cache of frames decoded on demand, at exact times or native resolution, within a byte limit.
 
-Knows decoding and sealed files; knows nothing of stores or episodes. A rollout group asks for the same frames again and
-again, and decoding one may mean decoding ten seconds before it. The limit holds for all processes that share the
-folder: the total is written down under a lock before a file is, so a process that dies can only make it too large, and
-whoever makes room counts anew. The files used last are kept. What cannot be kept, since the disk is full or may not be
-written, is decoded each time.
+Knows decoding and sealed files; knows nothing of stores or episodes. The rollouts of a group request the same frames,
+and decoding one frame may mean decoding the ten seconds before it. The limit holds for all processes that share the
+folder: the total is written under a lock before the frame is, so a killed process can only leave a total that is too
+large, and every eviction recounts it. Frames that cannot be stored (full or read-only disk) are decoded on each
+request.
 """
 
 import errno
@@ -26,34 +26,34 @@ from vt_env.media.decode.video_file import VideoFile
 from vt_env.types import FrameBatch
 
 SCHEMA = 1
-"""Version of the files."""
+"""Version of the file format."""
 
 FOLDER = "frames"
 TOTAL_FILE = "total_bytes"
-"""Beside the frames: the sum of their sizes in decimal; whoever changes the folder locks it."""
+"""File beside the frames that holds the sum of their sizes in decimal; locked for every change of the folder."""
 
-_ROOM = 0.9
-"""Share of the limit that is left filled when room is made, so that room is not made for every frame."""
-_CANNOT_KEEP = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_EVICT_TO = 0.9
+"""Fraction of the limit to which an eviction empties the folder, so that not every new frame evicts another."""
+_CANNOT_WRITE = (errno.ENOENT, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
 class DecodedFrames:
-    """Decodes frames of videos, or reads them where they have been decoded before."""
+    """Read-through cache of decoded frames."""
 
     folder: Path
     limit_bytes: int
-    """Size of all files together; 0 keeps nothing."""
+    """Limit on the total size of the files; 0 disables the cache."""
 
     def frames_at(
         self, video: VideoFile, media: str, times_s: Sequence[float], size_px: int | None = None
     ) -> FrameBatch:
-        """Return what `video.frames_at(times_s, size_px)` returns, byte for byte.
+        """Return `video.frames_at(times_s, size_px)`, byte for byte, from the cache where possible.
 
         Args:
             video: The video.
-            media: Hash of its content, which names its frames.
-            times_s: Seconds from its first frame.
+            media: Content hash of the video, part of the file names.
+            times_s: Seconds from the first frame.
             size_px: As in `VideoFile.frames_at`.
 
         Raises:
@@ -66,27 +66,27 @@ class DecodedFrames:
         known = {idx: picture for idx, path in paths.items() if (picture := _read(path)) is not None}
         for idx, picture in video.pictures([idx for idx in wanted if idx not in known], size_px):
             known[idx] = picture
-            self._keep(paths[idx], media, picture)
+            self._store(paths[idx], media, picture)
         width, height = (size_px, size_px) if size_px else video.size_px
         data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
         for row, idx in enumerate(idxs):
             data[row] = known[idx]
         return FrameBatch(data, video.timeline.times_s[idxs])
 
-    def _keep(self, path: Path, media: str, picture: Pixels) -> None:
+    def _store(self, path: Path, media: str, picture: Pixels) -> None:
         if not self.limit_bytes:
             return
         buffer = BytesIO()
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
         blob = sealed_bytes({"schema": SCHEMA, "media": media}, buffer.getvalue())
-        if len(blob) > self.limit_bytes * _ROOM:
+        if len(blob) > self.limit_bytes * _EVICT_TO:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with locked_total(self.folder) as total:
                 self._write(path, blob, total)
         except OSError as error:
-            if error.errno not in _CANNOT_KEEP:
+            if error.errno not in _CANNOT_WRITE:
                 raise
 
     def _write(self, path: Path, blob: bytes, total: IO[str]) -> None:
@@ -95,7 +95,7 @@ class DecodedFrames:
         text = total.read()
         stored = int(text) if text.isdecimal() else self.limit_bytes
         if stored + len(blob) > self.limit_bytes:
-            stored = make_room(self.folder, int(self.limit_bytes * _ROOM) - len(blob))
+            stored = evict(self.folder, int(self.limit_bytes * _EVICT_TO) - len(blob))
         write_total(total, stored + len(blob))
         aside = path.with_suffix(".building")
         try:
@@ -107,10 +107,10 @@ class DecodedFrames:
 
 @contextmanager
 def locked_total(folder: Path) -> Generator[IO[str]]:
-    """Open the total of a folder of decoded frames, for this process alone.
+    """Open the total of a folder of decoded frames under an exclusive lock.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The total cannot be written.
     """
     with (folder / TOTAL_FILE).open("a+") as total:
         fcntl.flock(total, fcntl.LOCK_EX)
@@ -119,17 +119,17 @@ def locked_total(folder: Path) -> Generator[IO[str]]:
 
 
 def write_total(total: IO[str], stored_bytes: int) -> None:
-    """Replace the total."""
+    """Overwrite the total; its lock must be held."""
     total.seek(0)
     total.truncate()
     total.write(str(stored_bytes))
     total.flush()
 
 
-def make_room(folder: Path, left_bytes: int) -> int:
-    """Delete the frames used longest ago until those left take `left_bytes` at most; the total must be locked.
+def evict(folder: Path, left_bytes: int) -> int:
+    """Delete the least recently used frames until at most `left_bytes` remain; the lock of the total must be held.
 
-    Returns: the bytes that the frames left take.
+    Returns: the bytes of the remaining frames.
     """
     stats = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in folder.glob("*.png"))
     stored = sum(size for _, size, _ in stats)
@@ -142,7 +142,7 @@ def make_room(folder: Path, left_bytes: int) -> int:
 
 
 def _read(path: Path) -> Pixels | None:
-    """Read a kept frame; what is missing or damaged is decoded anew."""
+    """Read a stored frame; return `None` if it is missing, or damaged and then deleted."""
     if not path.exists():
         return None
     try:

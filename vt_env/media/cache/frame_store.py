@@ -1,12 +1,13 @@
-"""Frames of a video at a fixed rate, decoded once and kept as JPEGs in one file.
+"""Frame store: the frames of a video at a fixed rate, decoded once and packed as JPEGs into one file.
 
-Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by the content of
-the video and the parameters: `frames.bin` (JPEGs end to end, without the black around them), `index.bin` (int64: where
-each one lies and its CRC-32, which frame it is, and the timeline of the whole video) and `meta.json`, which seals both.
-It appears whole or not at all and never changes, so any number of processes can read it. Opening checks the index and
-reading checks each frame, since a flipped bit in a JPEG mostly decodes to some other picture; `check_store` reads
-everything. The arrays are raw because numpy's own formats parse their headers with `ast`, which was seen to fail under
-several threads in Python 3.11.7 (SystemError, "AST constructor recursion depth mismatch").
+Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by a hash of the
+video content and the parameters. `frames.bin` holds the concatenated JPEGs, without padding. `index.bin` (int64) holds
+the offset and the CRC-32 of each JPEG, its frame index, and the timeline of the whole video. `meta.json` seals both.
+
+A store appears atomically and never changes, so any number of processes can read it. Opening verifies the index and
+reading verifies each frame, since a JPEG with a flipped bit mostly decodes to a different picture; `check_store`
+verifies all of it. The arrays are raw because numpy's formats parse their headers with `ast`, which was seen to fail
+under several threads in Python 3.11.7 (SystemError, "AST constructor recursion depth mismatch").
 """
 
 import hashlib
@@ -34,44 +35,44 @@ from vt_env.media.decode.video_file import VideoFile, open_video
 from vt_env.types import FrameBatch
 
 SCHEMA = 3
-"""Version of the files and of what they hold; part of every key, so an older store is rebuilt and not misread."""
+"""Version of the format and its content; part of every key, so an older store is rebuilt and not misread."""
 
 META_FILE = "meta.json"
 
 _SMALL_PX = 224
-"""Up to this size JPEGs are of quality 95 with chroma at full resolution, since a thing of few pixels needs them all.
-Larger ones are of quality 92 with chroma halved (4:2:0), as in nearly all videos: at 448 pixels and together with
-leaving out the black, that took 43 % of the disk and 40 % of the time to read (`docs/lab_log.md`)."""
+"""Up to this size JPEGs have quality 95 and full chroma resolution (4:4:4), which small objects need.
+Larger JPEGs have quality 92 and 4:2:0 chroma, as nearly all videos do. At 448 pixels, and with padding left out, that
+took 43 % of the disk space and 40 % of the read time (`docs/lab_log.md`)."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameStore:
-    """The stored frames of one video."""
+    """Stored frames of one video."""
 
     key: str
-    """Name of the store: same video content, same parameters and same version, same key."""
+    """Name of the store: a hash of the video content, the parameters and the format version."""
     media: str
-    """Hash of the video's content."""
+    """Content hash of the video."""
     video: VideoFile
-    """The video itself, for frames at native resolution."""
+    """The video file, for frames at native resolution."""
     times_s: NDArray[np.float64] = field(repr=False)
-    """float64[N], the stored frames' own presentation times, strictly increasing."""
+    """float64[N], presentation times of the stored frames, strictly increasing."""
     offsets: NDArray[np.int64] = field(repr=False)
-    """int64[N + 1], where each JPEG begins in `packed`."""
+    """int64[N + 1], start of each JPEG in `packed`, and the end of the last."""
     crcs: NDArray[np.int64] = field(repr=False)
     """int64[N], CRC-32 of each JPEG."""
     packed: NDArray[np.uint8] = field(repr=False)
-    """uint8[B], all JPEGs, mapped from disk."""
+    """uint8[B], concatenated JPEGs, memory-mapped."""
     config: MediaConfig
-    """What the store was asked for with."""
+    """Settings that the store was opened with."""
     hold: Hold = field(repr=False)
-    """Keeps the folder from being collected."""
+    """Protects the folder from garbage collection."""
 
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
-        """Read the latest stored frames not after the given times, each distinct frame once.
+        """Read the latest stored frame not after each time, each distinct frame once.
 
-        At the moments of the stored rate these are the very frames on screen; in between they are late by less than one
-        period, and never early.
+        At multiples of the stored period it is the exact frame on screen. Between them it lags by less than one period,
+        and never leads.
 
         Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
 
@@ -99,13 +100,13 @@ class FrameStore:
 def build_store(
     path: str | Path, config: MediaConfig, cache_dir: Path | None = None, progress: Progress | None = None
 ) -> FrameStore:
-    """Open the store of a video, building it first if it is not there.
+    """Open the frame store of a video, building it on first use.
 
     Args:
         path: The video file.
-        config: `frame_px` and `frame_rate_hz` are used.
-        cache_dir: Folder for stores; `None` means `cache_root()`.
-        progress: Told the share done while building; not called if the store is there.
+        config: Supplies `frame_px` and `frame_rate_hz`.
+        cache_dir: Cache folder; `None` means `cache_root()`.
+        progress: Progress callback for the build; not called for an existing store.
 
     Raises:
         DataError: The video cannot be read, or the store is damaged.
@@ -120,17 +121,17 @@ def build_store(
         try:
             return _read(folder, path, config)
         except (OSError, ValueError, KeyError, IndexError) as error:
-            # A collector may have taken the folder between the two lines.
+            # A garbage collection may have deleted the folder after `build_once` returned.
             if folder.exists():
                 remedy = "delete this folder, it is rebuilt on the next use"
                 raise DataError(f"{folder}: damaged ({error}); {remedy}") from error
 
 
 def check_store(folder: Path) -> None:
-    """Read all of a store and compare it with its checksums.
+    """Read a whole store and verify its checksums.
 
     Raises:
-        ValueError: It is damaged, or of another version of the format.
+        ValueError: The store is damaged, or of another version of the format.
         OSError: A file is missing or cannot be read.
     """
     meta = _read_meta(folder)
@@ -141,13 +142,13 @@ def check_store(folder: Path) -> None:
 
 def _read_meta(folder: Path) -> dict[str, Any]:
     text = (folder / META_FILE).read_bytes()
-    # Before the seal, since version 1 had none.
+    # Before `unseal`: version 1 had no seal.
     check_schema(json.loads(text), SCHEMA)
     return unseal(text)
 
 
 def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: Progress | None) -> None:
-    """Decode the video once, from front to back, with one picture in memory at a time."""
+    """Decode the video once, front to back, with one picture in memory at a time."""
     video = open_video(path)
     timeline = video.timeline
     moments_s = np.arange(int(np.ceil(video.duration_s * config.frame_rate_hz))) / config.frame_rate_hz
@@ -198,7 +199,7 @@ def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
     offsets, crcs, idxs, pts, keyframes = np.split(index, np.cumsum(meta["lengths"])[:-1])
     packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
     if len(packed) != offsets[-1]:
-        raise ValueError("frames.bin has another length than it was written with")
+        raise ValueError(f"frames.bin has {len(packed)} bytes, its index says {offsets[-1]}")
     timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2))
     width, height = meta["size_px"]
     video = VideoFile(path, (width, height), timeline)

@@ -1,7 +1,7 @@
-"""Cached files that carry their own checksum, and holds that tell a collector which of them are being read.
+"""Cache files with a built-in checksum, and holds that protect files in use from garbage collection.
 
-Knows bytes and locks; knows nothing of what the files mean. A sealed record is a JSON object with the checksum of the
-rest of it; a sealed file is a line with such a record, which names the checksum of the bytes after it.
+Knows bytes and locks; knows nothing of file contents. A sealed record is a JSON object with a `checksum` of its other
+fields. A sealed file is one line with a sealed record, whose `payload` is the checksum of the bytes after the line.
 """
 
 import fcntl
@@ -22,19 +22,19 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Sealed:
-    """What a sealed file says about itself, and its bytes."""
+    """Metadata and payload of a sealed file."""
 
     about: Mapping[str, Any]
     payload: bytes
 
 
 def checksum(data: bytes) -> str:
-    """SHA-256 of `data`, in hexadecimal."""
+    """Return the SHA-256 of `data` in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_checksum(path: Path) -> str:
-    """SHA-256 of a whole file, in hexadecimal, a MiB in memory at a time."""
+    """Return the SHA-256 of a file in hexadecimal, reading one MiB at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -43,19 +43,19 @@ def file_checksum(path: Path) -> str:
 
 
 def seal(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a record of plain JSON values the checksum of the rest."""
+    """Add a checksum to a record of plain JSON values."""
     return {**about, "checksum": checksum(json.dumps(about, sort_keys=True).encode())}
 
 
 def unseal(text: str | bytes) -> dict[str, Any]:
-    """Read a sealed record, checked and without its checksum.
+    """Parse a sealed record, verify its checksum and return the record without it.
 
     Raises:
-        ValueError: It is no JSON object, or it is not as it was written.
+        ValueError: The text is not a JSON object, or the checksum does not match.
     """
     record = json.loads(text)
     if not isinstance(record, dict):
-        raise ValueError("its description is no JSON object")
+        raise ValueError("its description is not a JSON object")
     sealed_as = record.pop("checksum", None)
     if seal(record)["checksum"] != sealed_as:
         raise ValueError("its description does not match its checksum")
@@ -63,7 +63,7 @@ def unseal(text: str | bytes) -> dict[str, Any]:
 
 
 def sealed_bytes(about: Mapping[str, Any], payload: bytes) -> bytes:
-    """The bytes of a sealed file; `about` holds plain JSON values, its `schema` among them."""
+    """Encode a sealed file; `about` holds plain JSON values, `schema` among them."""
     return json.dumps(seal({**about, "payload": checksum(payload)})).encode() + b"\n" + payload
 
 
@@ -73,10 +73,10 @@ def write_sealed(path: Path, about: Mapping[str, Any], payload: bytes) -> None:
 
 
 def read_sealed(path: Path, schema: int) -> Sealed:
-    """Read a sealed file back.
+    """Read a sealed file and verify it.
 
     Raises:
-        DataError: The file cannot be read, is not as it was written, or has another schema.
+        DataError: The file cannot be read, a checksum does not match, or the schema is another one.
     """
     try:
         head, _, payload = path.read_bytes().partition(b"\n")
@@ -90,33 +90,33 @@ def read_sealed(path: Path, schema: int) -> Sealed:
 
 
 def check_schema(about: Mapping[str, Any], schema: int) -> None:
-    """Refuse a record of another version of the format.
+    """Check the format version of a record.
 
     Raises:
-        ValueError: Its `schema` is not `schema`.
+        ValueError: `about["schema"]` is not `schema`.
     """
     if about.get("schema") != schema:
         raise ValueError(f"written by version {about.get('schema')} of the format, this is version {schema}")
 
 
 class Hold:
-    """Keeps a cached file from being collected while this object lives, in this process and in forks of it.
+    """Protects a cache file from garbage collection for the lifetime of the object, in this process and its forks.
 
-    Holding also counts as a use. Can be pickled; the copy holds anew.
+    Creating a hold counts as a use of the file. Picklable; a copy takes its own hold.
 
     Args:
         path: The file.
 
     Raises:
-        FileNotFoundError: The file is not there, or it was collected at this moment.
+        FileNotFoundError: The file does not exist, or has just been deleted.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = path.open("rb")
-        # Left to the collector, the file would be closed with a warning.
+        # Left to Python's garbage collector, the file would be closed with a ResourceWarning.
         finalize(self, self._file.close)
-        # Some network file systems have no locks; a file there is read without protection.
+        # Some network file systems have no locks; files there are not protected.
         with suppress(OSError):
             fcntl.flock(self._file, fcntl.LOCK_SH)
         if os.fstat(self._file.fileno()).st_nlink == 0:
@@ -128,6 +128,6 @@ class Hold:
 
 
 def touch(path: Path) -> None:
-    """Note that a cached file is used now; where the cache is read-only, nothing is noted."""
+    """Update the time of last use of a cache file; does nothing in a read-only cache."""
     with suppress(OSError):
         os.utime(path)

@@ -1,1 +1,1 @@
-"""Exact frames at exact times, from files or folders of pictures."""
+"""Exact frames at exact times, from video files or picture folders."""

@@ -1,7 +1,7 @@
-"""Media files opened with one-line errors, and the presentation times read from their packets.
+"""Media containers: open a file and read its presentation times from its packets.
 
-Knows FFmpeg (through PyAV) and its pitfalls; knows nothing of pixels. What an intact file cannot look like is refused
-here: no frames, no presentation times, an end before the declared end, a last packet that breaks off.
+Knows FFmpeg (through PyAV) and its pitfalls; knows nothing of pixels. Files that cannot be intact raise a one-line
+`DataError`: no frames, no presentation times, an end before the declared end, a truncated last packet.
 """
 
 import os
@@ -26,22 +26,22 @@ from vt_env.errors import DataError
 REENCODE = "copy it again, or keep what is readable: ffmpeg -i OLD -c:v libx264 NEW.mp4"
 
 MAX_PIXELS = 1 << 26
-"""Pixels of a frame, 8192 x 8192: twice 8K video. Decoders hold up to 16 frames, so more would take gigabytes."""
+"""Maximum pixels per frame, 8192 x 8192: twice 8K video. Decoders hold up to 16 frames: more would take gigabytes."""
 MAX_DURATION_S = 7 * 24 * 3600.0
-"""A week; a longer file has broken times, and memory grows with the seconds."""
+"""Maximum duration, one week. A longer file has broken times, and memory grows with the duration."""
 
 _CUT_S = 1.0
-"""A file that ends this much before its declared end is cut off; headers round by far less."""
+"""Gap to the declared end from which a file counts as truncated; headers round by far less."""
 _SLACK_S = 1e-6
-"""A time this close before a frame counts as the frame's own: float64 seconds do not hit every tick exactly."""
+"""Tolerance before a frame's presentation time: float64 seconds do not hit every tick exactly."""
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """When each frame is on screen, in ticks of the file's own clock."""
+    """Presentation times of a video stream, in ticks of its time base."""
 
     tick_s: Fraction
-    """Length of a tick in seconds."""
+    """Time base: the length of a tick in seconds."""
     pts: NDArray[np.int64] = field(repr=False)
     """int64[N], presentation times in ticks, strictly increasing."""
     end: int
@@ -51,12 +51,12 @@ class Timeline:
 
     @property
     def origin_s(self) -> float:
-        """Time of the first frame on the file's own clock; other streams are shifted by it onto the video's."""
+        """First presentation time on the container's clock; subtract it to put other streams on the video's clock."""
         return float(int(self.pts[0]) * self.tick_s)
 
     @cached_property
     def times_s(self) -> NDArray[np.float64]:
-        """float64[N], presentation times in seconds, the first one 0."""
+        """float64[N], presentation times in seconds, starting at 0."""
         return (self.pts - self.pts[0]).astype(np.float64) * float(self.tick_s)
 
     @property
@@ -65,21 +65,21 @@ class Timeline:
         return float((self.end - int(self.pts[0])) * self.tick_s)
 
     def frame_idxs(self, times_s: ArrayLike) -> NDArray[np.int64]:
-        """Positions in `pts` of the frames on screen at `times_s`, which must not be negative."""
+        """Return int64[M], the frame indexes on screen at `times_s`, float[M], none of them negative."""
         return latest_idxs(self.times_s, times_s)
 
 
 def latest_idxs(starts_s: NDArray[np.float64], times_s: ArrayLike) -> NDArray[np.int64]:
-    """Positions in the sorted `starts_s` of the latest one not after each time, int64[N]; -1 where all are later."""
+    """Return int64[N], the index of the latest of the sorted `starts_s` not after each time; -1 if all are later."""
     times = np.asarray(times_s, dtype=np.float64)
     return np.searchsorted(starts_s, times + _SLACK_S, side="right").astype(np.int64) - 1
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no file, cannot be read or has nothing in it; a folder may be one of pictures.
+    """Check that a path is a readable, non-empty file; folders pass, since they may hold pictures.
 
     Raises:
-        DataError: The file is missing or a device, not readable, or empty.
+        DataError: The file is missing, a device, not readable, or empty.
     """
     if path.is_dir():
         return
@@ -93,16 +93,16 @@ def check_file(path: Path) -> None:
 
 @contextmanager
 def open_media(path: Path) -> Generator[InputContainer]:
-    """Open a media file for reading; whatever FFmpeg raises inside the block becomes a `DataError`.
+    """Open a media file for reading; FFmpeg errors inside the block become `DataError`.
 
     Raises:
-        DataError: The file is missing, empty or no media file, or reading it fails.
+        DataError: The file is missing, empty or not a media file, or reading fails.
     """
     check_file(path)
     if path.is_dir():
         raise DataError(f"{path}: it is a folder; give a media file")
     try:
-        # An absolute path cannot be mistaken for a URL, and broken metadata is no reason to refuse the pictures.
+        # An absolute path cannot be mistaken for a URL. Broken metadata does not affect the pictures.
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
             yield container
     except av.error.FFmpegError as error:
@@ -110,31 +110,31 @@ def open_media(path: Path) -> Generator[InputContainer]:
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The video stream that FFmpeg holds the best; cover pictures, stills and text art are no video.
+    """Return FFmpeg's best video stream; cover art, still images and text art do not count as video.
 
     Raises:
-        DataError: The file has no video.
+        DataError: The file has no video stream.
     """
     name = container.format.name
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
         raise DataError(f"{path}: it has no video stream; give a file with pictures")
     if name in ("image2", "tty") or name.endswith("_pipe"):
-        raise DataError(f"{path}: it is no video but {container.format.long_name!r}; give a video file such as MP4")
+        raise DataError(f"{path}: not a video but {container.format.long_name!r}; give a video file such as MP4")
     assert isinstance(stream, VideoStream)
     return stream
 
 
 def format_of(container: InputContainer, stream: VideoStream) -> str:
-    """Container and codec in FFmpeg's names, such as `mov,h264` or `matroska,vp9`."""
+    """Return container and codec by FFmpeg's names, such as `mov,h264` or `matroska,vp9`."""
     return f"{container.format.name.split(',')[0]},{stream.codec_context.codec.canonical_name}"
 
 
 def check_size(stream: VideoStream, path: Path) -> None:
-    """Refuse frames so large that decoding them would exhaust the memory.
+    """Check the frame size, since decoding larger frames would exhaust the memory.
 
     Raises:
-        DataError: A frame has more than `MAX_PIXELS`.
+        DataError: A frame has more than `MAX_PIXELS` pixels.
     """
     if stream.width * stream.height > MAX_PIXELS:
         remedy = "scale it down: ffmpeg -i OLD -vf scale=1920:-2 NEW.mp4"
@@ -144,12 +144,12 @@ def check_size(stream: VideoStream, path: Path) -> None:
 
 
 def read_timeline(container: InputContainer, stream: VideoStream, path: Path) -> Timeline:
-    """Read every packet of the file, without decoding, into the timeline of `stream`.
+    """Read the timeline of `stream` from all packets of the file, without decoding.
 
     Raises:
-        DataError: The file has no presentation times or no keyframe, or it is cut off.
+        DataError: The file has no presentation times or no keyframe, or it is truncated.
     """
-    # Machine integers, since a file of days has millions of packets.
+    # Machine integers: a file of several days has millions of packets.
     shown, lasting = array("q"), array("q")
     keyframes: list[tuple[int, int]] = []
     end_s = 0.0
@@ -189,17 +189,17 @@ def _tick(stream: VideoStream) -> Fraction:
 
 
 def _usual_gap(pts: NDArray[np.int64], stream: VideoStream) -> int:
-    """Ticks between frames, for containers that do not say how long the last frame stays."""
+    """Return the median ticks between frames, for containers without a duration of the last frame."""
     if len(pts) > 1:
         return int(np.median(np.diff(pts)))
     return round(1 / (stream.guessed_rate or Fraction(1)) / _tick(stream))
 
 
 def _check_declared_end(container: InputContainer, stream: VideoStream, path: Path, end_s: float) -> None:
-    """Compare what the header promises with what the packets hold.
+    """Check that the packets reach the end that the header declares.
 
-    Matroska counts its duration from 0 and other containers from their first packet, so only the smaller end of the two
-    readings is held against the file.
+    Matroska counts its duration from 0 and other containers from their first packet, so the comparison uses the smaller
+    of the two ends.
     """
     declared_s = (container.duration or 0) / av.time_base
     if stream.duration:

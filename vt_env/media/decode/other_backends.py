@@ -1,14 +1,14 @@
-"""Other decoders than PyAV, each imported when it is asked for, and which of them is right for which format.
+"""Decoder backends other than PyAV, imported on use, and the formats that each decodes correctly.
 
 Knows players and measurements; knows nothing of stores. All backends share the timeline that PyAV reads from the
-packets and only turn a position into a picture, so a backend that counts frames differently gives itself away. `RIGHT`
-holds what `experiments/bench/decoding.py` measured (40 frames of each of 28 files in random order, PyAV 18.1.0,
-torchcodec 0.17.0 on PyAV's FFmpeg 8.1, decord2 3.4.0; `experiments/bench/results/decoding.json`). PyAV was right
-everywhere; torchcodec everywhere but in MPEG transport streams; decord returned wrong pictures without an error in
-H.264 with open groups, HEVC, MPEG-4 with B-frames and transport streams. A backend is refused for a format of which it
-failed on a single frame, and `auto` picks the fastest among those that are right: one frame a second of an hour at
-360p took torchcodec 0.99 of PyAV's time (`experiments/bench/results/media.json`); decord took longer in the table of
-backends.
+packets and only map a frame index to a picture, so a backend that counts frames differently is detected.
+
+`RIGHT` records measurements of `experiments/bench/decoding.py` (40 frames of each of 28 files in random order, PyAV
+18.1.0, torchcodec 0.17.0 on PyAV's FFmpeg 8.1, decord2 3.4.0; `experiments/bench/results/decoding.json`). PyAV was
+correct in all formats, torchcodec in all but MPEG transport streams. decord returned wrong pictures without an error in
+H.264 with open groups, HEVC, MPEG-4 with B-frames and transport streams. One wrong frame excludes a backend from a
+format. `auto` picks the fastest correct one: at one frame a second of an hour at 360p, torchcodec took 0.99 of PyAV's
+time (`experiments/bench/results/media.json`); decord was slower.
 """
 
 import importlib
@@ -39,11 +39,11 @@ RIGHT: Mapping[str, Sequence[str]] = {
     ),
     "decord": ("avi,mpeg4", "matroska,av1", "matroska,vp9", "mov,av1", "mov,mjpeg", "mov,vp9"),
 }
-"""Backend to the formats, `container,codec` in FFmpeg's names, of which every measured file came back right."""
+"""Formats, as `container,codec` by FFmpeg's names, in which each backend decoded every measured frame correctly."""
 
 
 class TorchcodecPlayer:
-    """Decodes with torchcodec by position and checks the time that comes back."""
+    """Player that decodes with torchcodec by frame index and checks the returned presentation time."""
 
     def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         module = _import(*_MODULES["torchcodec"])
@@ -57,14 +57,14 @@ class TorchcodecPlayer:
         _check_count(path, "torchcodec", len(self._decoder), timeline)
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
-        """Decode the frame at position `idx`, as `Player.picture`.
+        """Decode the frame at index `idx`, as `Player.picture`.
 
         Raises:
-            DataError: It does not decode, or another frame comes back.
+            DataError: The frame does not decode, or torchcodec returns another frame.
         """
         expected_s = float(int(self._timeline.pts[idx]) * self._timeline.tick_s)
         try:
-            # By position: by time, torchcodec trusts nominal durations, which are wrong for uneven rates.
+            # Not by time: torchcodec trusts nominal durations, which are wrong for variable frame rates.
             frame = self._decoder.get_frame_at(idx)
         except (RuntimeError, ValueError, IndexError) as error:
             raise _undecodable(self._path, "torchcodec", error) from error
@@ -73,7 +73,7 @@ class TorchcodecPlayer:
 
 
 class DecordPlayer:
-    """Decodes with decord by position and checks the time that comes back."""
+    """Player that decodes with decord by frame index and checks the returned presentation time."""
 
     def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         module = _import(*_MODULES["decord"])
@@ -82,16 +82,13 @@ class DecordPlayer:
             self._reader: Any = module.VideoReader(str(path.absolute()), num_threads=1)
         except (RuntimeError, module.DECORDError) as error:
             raise _undecodable(path, "decord", error) from error
-        if len(self._reader) != len(timeline.pts):
-            raise DataError(
-                f"{path}: decord counts {len(self._reader)} frames of {len(timeline.pts)}; use backend pyav"
-            )
+        _check_count(path, "decord", len(self._reader), timeline)
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
-        """Decode the frame at position `idx`, as `Player.picture`.
+        """Decode the frame at index `idx`, as `Player.picture`.
 
         Raises:
-            DataError: It does not decode, or another frame comes back.
+            DataError: The frame does not decode, or decord returns another frame.
         """
         try:
             picture = self._reader[idx].asnumpy()
@@ -101,7 +98,7 @@ class DecordPlayer:
         first_s = float(self._reader.get_frame_timestamp(0)[0])
         _check_time(self._path, "decord", start_s - first_s, float(self._timeline.times_s[idx]))
         if picture.shape[2] != 3:
-            # Seen with pixels that are not square.
+            # Seen in files with non-square pixels.
             raise DataError(f"{self._path}: decord returns {picture.shape[2]} channels; use backend pyav")
         return _sized(picture, self._shown_px, square_px)
 
@@ -114,19 +111,19 @@ PLAYERS: Mapping[str, MakePlayer] = {
 """Backends by name."""
 
 _AUTO = ("torchcodec", "pyav")
-"""The order in which `auto` tries them: by measured speed. decord took longer than PyAV, which is always right."""
+"""Candidates of `auto`, fastest first. decord is left out: it was slower than PyAV, which is always correct."""
 
 
 def choose_player(backend: str, format_name: str, path: Path) -> MakePlayer:
-    """Find the player of a backend for a file.
+    """Choose the player class for a file.
 
     Args:
         backend: A name in `PLAYERS`, or `auto`.
-        format_name: As `vt_env.media.decode.container.format_of` names it.
-        path: The file, for messages.
+        format_name: The format, as `vt_env.media.decode.container.format_of` returns it.
+        path: The file, for error messages.
 
     Raises:
-        ConfigError: The backend is unknown, not installed, or was measured to be wrong for this format.
+        ConfigError: The backend is unknown, not installed, or not known to decode this format correctly.
     """
     if backend == "auto":
         return PLAYERS[next(name for name in _AUTO if is_right(name, format_name) and is_installed(name))]
@@ -138,12 +135,12 @@ def choose_player(backend: str, format_name: str, path: Path) -> MakePlayer:
 
 
 def is_right(backend: str, format_name: str) -> bool:
-    """Tell whether every measured frame of this format came back right; PyAV is held to the tests instead."""
+    """Return whether every measured frame of a format was correct; PyAV counts as correct, by the tests."""
     return backend == "pyav" or format_name in RIGHT.get(backend, ())
 
 
 def is_installed(backend: str) -> bool:
-    """Tell whether a backend loads on this machine."""
+    """Return whether a backend can be imported."""
     try:
         _import(*_MODULES[backend])
     except ConfigError:
@@ -156,7 +153,7 @@ _MODULES = {
     "torchcodec": ("torchcodec.decoders", "torchcodec"),
     "decord": ("decord", "decord2"),
 }
-"""What a backend imports, and the package that holds it."""
+"""Module and PyPI package of each backend."""
 
 
 def _import(module: str, package: str) -> Any:
@@ -165,7 +162,7 @@ def _import(module: str, package: str) -> Any:
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"{package} does not load ({reason}): pip install {package}, or use backend pyav") from error
-    # torchcodec imports without FFmpeg and fails only when it is used.
+    # torchcodec imports without FFmpeg and fails only on use.
     if package == "torchcodec" and importlib.import_module(package).ffmpeg_major_version is None:
         raise ConfigError("torchcodec finds no FFmpeg libraries (4 to 8) on this machine: install them, or use pyav")
     return loaded
@@ -182,13 +179,13 @@ def _check_count(path: Path, backend: str, got: int, timeline: Timeline) -> None
 
 
 def _check_time(path: Path, backend: str, got_s: float, expected_s: float) -> None:
-    # Backends report float32 or rounded seconds; neighbouring frames are at least ten times further apart.
+    # Backends report float32 or rounded seconds; neighbouring frames are at least 10 ms apart.
     if abs(got_s - expected_s) > 1e-3:
         raise DataError(f"{path}: {backend} returned the frame at {got_s} s for {expected_s} s; use backend pyav")
 
 
 def _sized(picture: Pixels, shown_px: tuple[int, int], square_px: int | None) -> Pixels:
-    """Scale a decoded picture to the size shown, or into a square, by averaging over areas."""
+    """Scale a decoded picture to its display size, or into a padded square, with a box filter."""
     size_px = fit_square(shown_px, square_px) if square_px else shown_px
     if picture.shape[1::-1] != size_px:
         picture = np.asarray(Image.fromarray(picture).resize(size_px, Image.Resampling.BOX))

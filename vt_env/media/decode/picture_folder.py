@@ -1,8 +1,8 @@
-"""A folder of pictures as a video: one picture a second, or at the times that a file beside them names.
+"""Picture folders as videos: one picture a second, or at the times in `frames.json`.
 
-Knows pictures and names; knows nothing of containers or stores. Pictures are ordered by name, runs of digits as
-numbers, so that `frame_10.jpg` comes after `frame_9.jpg`. An optional `frames.json` says `{"frame_rate_hz": 2.0}`, or
-`{"times_s": [0.0, 1.5, …], "end_s": 9.0}` with one increasing time a picture.
+Knows pictures and file names; knows nothing of containers or stores. Pictures are in natural order, so that
+`frame_10.jpg` follows `frame_9.jpg`. The optional `frames.json` holds `{"frame_rate_hz": 2.0}`, or
+`{"times_s": [0.0, 1.5, …], "end_s": 9.0}` with one strictly increasing time per picture.
 """
 
 import json
@@ -22,20 +22,20 @@ PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 TIMES_FILE = "frames.json"
 
 _TICK_S = Fraction(1, 90_000)
-"""The usual clock of video: every common frame rate is a whole number of ticks, or near one."""
+"""MPEG's 90 kHz clock, of which the period of every common frame rate is close to a whole number of ticks."""
 
 
 class PictureFolderPlayer:
-    """Reads the pictures of a folder by their positions."""
+    """Player that reads the pictures of a folder by index."""
 
     def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         self._pictures, self._shown_px = list_pictures(path), shown_px
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
-        """Read the picture at position `idx`, as `Player.picture`.
+        """Read the picture at index `idx`, as `Player.picture`.
 
         Raises:
-            DataError: It cannot be read, or has another size than the first.
+            DataError: The picture cannot be read, or its size differs from the first one's.
         """
         path = self._pictures[idx]
         picture = _read(path)
@@ -54,35 +54,30 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_folder(folder: Path) -> tuple[tuple[int, int], Timeline]:
-    """Read the size of the first picture and the times of all.
+    """Read the size of the first picture, width and height, and the timeline of all.
 
     Raises:
-        DataError: There is no picture, the first cannot be read, or the times are broken.
+        DataError: The folder has no picture, the first one cannot be read, or the times are invalid.
     """
     pictures = list_pictures(folder)
     if not pictures:
         raise DataError(f"{folder}: it is a folder without pictures ({', '.join(PICTURE_SUFFIXES)}); give a video file")
     times_s, end_s = _times(folder, len(pictures))
-    # Each shown time is the nearest tick, so it may be half a tick from the one asked for.
+    # Times are rounded to ticks, so each may differ by half a tick from the file's.
     ticks = np.round(np.asarray([*times_s, end_s]) / float(_TICK_S)).astype(np.int64)
     if len(times_s) != len(pictures) or not (np.diff(ticks) > 0).all():
         raise DataError(
             f"{folder / TIMES_FILE}: need {len(pictures)} increasing times, one a picture, and a later end_s"
         )
     if ticks[-1] - ticks[0] > MAX_DURATION_S / float(_TICK_S):
-        raise DataError(
-            f"{folder / TIMES_FILE}: its times span over {MAX_DURATION_S / 3600:.0f} hours; none is so long"
-        )
+        hours = round(MAX_DURATION_S / 3600)
+        raise DataError(f"{folder / TIMES_FILE}: its times span more than {hours} hours, the maximum; correct them")
     keyframes = np.stack([ticks[:-1], ticks[:-1]], axis=1)
     return _read(pictures[0]).size, Timeline(_TICK_S, ticks[:-1], int(ticks[-1]), keyframes)
 
 
-def _times_files(folder: Path) -> list[Path]:
-    return [folder / TIMES_FILE] if (folder / TIMES_FILE).is_file() else []
-
-
 def _times(folder: Path, count: int) -> tuple[list[float], float]:
-    if not _times_files(folder):
+    if not (folder / TIMES_FILE).is_file():
         return [float(number) for number in range(count)], float(count)
     try:
         entry: dict[str, Any] = json.loads((folder / TIMES_FILE).read_text())

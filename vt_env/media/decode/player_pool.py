@@ -1,8 +1,8 @@
-"""Players that stay open between looks, since opening a file of ten hours takes as long as decoding a frame of it.
+"""Pool of open players: opening a ten-hour file takes as long as decoding one of its frames.
 
-Knows players and files; knows nothing of times. A player is one caller's at a time, and is kept only where nothing went
-wrong. A file that was replaced is opened anew, and a process made by fork opens its own, since two processes that share
-an open file share its position.
+Knows players and files; knows nothing of times. A player has one borrower at a time and returns to the pool only if the
+borrower raised no error. A replaced file is reopened. A forked process opens its own players, since two processes that
+share an open file share its position.
 """
 
 import os
@@ -16,21 +16,21 @@ from vt_env.media.decode.container import Timeline, check_file
 from vt_env.media.decode.pyav_player import PyAVPlayer
 
 MAX_IDLE = 4
-"""Players kept open in a process."""
+"""Maximum number of idle players per process."""
 MAX_PIXELS = 1920 * 1088
-"""Larger frames are not kept open for: a decoder may hold 16 of them, 50 MB at this size."""
+"""Maximum frame size of pooled players: a decoder may hold 16 frames, 50 MB at this size."""
 
 _Key = tuple[Path, int, int, int]
 
 
 class _Idle:
-    """Players that nobody uses, the one used longest ago first."""
+    """Idle players, least recently used first."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._players: OrderedDict[_Key, list[PyAVPlayer]] = OrderedDict()
 
-    def take(self, key: _Key) -> PyAVPlayer | None:
+    def pop(self, key: _Key) -> PyAVPlayer | None:
         with self._lock:
             waiting = self._players.pop(key, [])
             player = waiting.pop() if waiting else None
@@ -52,33 +52,33 @@ class _Idle:
 _idle = _Idle()
 
 
-def _forget() -> None:
+def _drop_after_fork() -> None:
     global _idle
     _idle = _Idle()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_drop_after_fork)
 
 
 @contextmanager
 def lend_player(path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> Generator[PyAVPlayer]:
-    """Lend a player of a file for the block.
+    """Lend a player of a file for the duration of the block.
 
     Raises:
-        DataError: The file is not there any more.
+        DataError: The file no longer exists.
     """
     check_file(path)
     stat = path.stat()
     key = (path.absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
     idle = _idle
-    player = idle.take(key) or PyAVPlayer(path, timeline, shown_px)
-    player.begin(timeline, shown_px)
-    is_kept = False
+    player = idle.pop(key) or PyAVPlayer(path, timeline, shown_px)
+    player.restart(timeline, shown_px)
+    is_reusable = False
     try:
         yield player
-        is_kept = shown_px[0] * shown_px[1] <= MAX_PIXELS
+        is_reusable = shown_px[0] * shown_px[1] <= MAX_PIXELS
     finally:
-        if not is_kept:
+        if not is_reusable:
             player.close()
-    if is_kept:
+    if is_reusable:
         idle.put(key, player)

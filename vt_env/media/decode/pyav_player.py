@@ -1,8 +1,8 @@
-"""Players: what turns positions of a timeline into pictures. Here PyAV's, which is right for every format measured.
+"""PyAV player: decodes the frame at an index of the timeline; correct for every measured format.
 
-Knows FFmpeg and pictures; knows nothing of clocks in seconds or of stores. A frame counts as found only when the
-decoder returns its very presentation time, unmarked by errors, after a start at a keyframe. What no player can see is
-damage that a format hides, such as flipped bytes that still decode or a block lost inside a Matroska file.
+Knows FFmpeg and pictures; knows nothing of seconds or stores. A frame is accepted only if decoding started at a
+keyframe, the presentation time matches exactly and no error flag is set. No player can detect damage that a format
+hides, such as flipped bytes that still decode or a block missing from a Matroska file.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,16 +24,16 @@ from vt_env.media.decode.container import REENCODE, Timeline, open_media, video_
 Pixels = NDArray[np.uint8]
 
 _JUMP_FRAMES = 64
-"""A keyframe is jumped to only where that leaves out this many frames; a shorter way is quicker to decode."""
+"""Minimum number of frames that a seek must skip; decoding a shorter distance is faster."""
 
 
 class Player(Protocol):
-    """Plays one video forwards."""
+    """Decodes frames of one video in increasing order."""
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
-        """Decode the frame at position `idx` of the timeline; positions asked for increase.
+        """Decode the frame at index `idx` of the timeline; successive indexes must increase.
 
-        Returns: uint8[H, W, 3] RGB in the size shown, or of side `square_px`, scaled to fit and black around the rest.
+        Returns: uint8[H, W, 3] RGB at display size; with `square_px`, scaled to fit a black-padded square of that side.
 
         Raises:
             DataError: The frame cannot be decoded.
@@ -42,45 +42,45 @@ class Player(Protocol):
 
 
 MakePlayer = Callable[[Path, Timeline, tuple[int, int]], Player]
-"""Makes a player from a path, its timeline and the size shown in pixels; can be pickled."""
+"""Player factory: takes the path, its timeline and the display size in pixels; picklable."""
 
 
 class PyAVPlayer:
-    """Plays a file forwards from its keyframes and stops at the frames asked for, in increasing order.
+    """Player that seeks to keyframes and decodes forwards to the requested frames.
 
-    Opens the file once, when the first frame is asked for.
+    Opens the file once, on the first request.
     """
 
     def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         self._path, self._timeline, self._shown_px = path, timeline, shown_px
         self._frames: Iterator[VideoFrame] = iter(())
         self._idx: int | None = None
-        """Position of the last frame handed out."""
+        """Index of the last returned frame."""
         self._media: tuple[InputContainer, VideoStream] | None = None
         self._stack = ExitStack()
-        """Holds the file open."""
+        """Owns the open file."""
         self._reformatter = VideoReformatter()
-        """One for all frames: setting up the scaler takes several times as long as scaling a frame."""
+        """Shared by all frames: setting up the scaler takes several times as long as scaling a frame."""
 
     def picture(self, idx: int, square_px: int | None) -> Pixels:
-        """Decode the frame at position `idx` into RGB, as `Player.picture`."""
+        """Decode the frame at index `idx` into RGB, as `Player.picture`."""
         return _picture(self.frame(idx), self._reformatter, self._shown_px, square_px)
 
-    def begin(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
-        """Begin anew: frames of any position may be asked for next, by the times that the caller has read."""
+    def restart(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+        """Reset to the caller's timeline and display size, so that the next index may be any; keep the file open."""
         self._timeline, self._shown_px = timeline, shown_px
         self._frames, self._idx = iter(()), None
 
     def close(self) -> None:
-        """Close the file now; a player and its frames refer to each other, so it would wait for the collector."""
+        """Close the file now: player and frames form a reference cycle, which only garbage collection would free."""
         self._frames, self._media = iter(()), None
         self._stack.close()
 
     def frame(self, idx: int) -> VideoFrame:
-        """Decode the frame at position `idx`; where a start fails, earlier ones are tried, up to the file's beginning.
+        """Decode the frame at index `idx`, retrying from earlier keyframes and at last from the start of the file.
 
         Raises:
-            DataError: The frame does not decode from any start.
+            DataError: The frame does not decode from any of them.
         """
         pts = int(self._timeline.pts[idx])
         keyframe_idx = int(np.searchsorted(self._timeline.keyframes[:, 0], pts, side="right")) - 1
@@ -99,14 +99,14 @@ class PyAVPlayer:
         return frame
 
     def _starts(self, keyframe_idx: int) -> Iterator[int | None]:
-        """Ticks to seek to: keyframes ever further back, since some formats and open groups miss; at last, none."""
+        """Yield seek ticks of keyframes ever further back, then `None`: some formats and open GOPs overshoot a seek."""
         for back in (0, 1, 2, 4, 8):
             if keyframe_idx - back >= 0:
                 yield int(self._timeline.keyframes[keyframe_idx - back, 1])
         yield None
 
     def _advance(self, pts: int) -> VideoFrame | None:
-        """Play on to the frame shown at `pts`; `None` if it is not there or anything on the way is damaged."""
+        """Decode up to the frame at `pts`; return `None` if it is missing or a frame before it is damaged."""
         for frame in self._frames:
             if frame.is_corrupt or (frame.pts or 0) > pts:
                 return None
@@ -115,7 +115,7 @@ class PyAVPlayer:
         return None
 
     def _play(self, start: int | None) -> Iterator[VideoFrame]:
-        """Decode from the keyframe at `start`, or from the file's beginning; ends where the decoder fails."""
+        """Yield frames from the keyframe at `start`, or from the start of the file, until the decoder fails."""
         if start is None or self._media is None:
             self._media = self._open()
         container, stream = self._media
@@ -129,26 +129,26 @@ class PyAVPlayer:
                 if first_pts is None:
                     continue
                 for frame in packet.decode():
-                    # Frames shown before the keyframe may refer to pictures that were never decoded.
+                    # Frames presented before the keyframe may reference pictures that were never decoded.
                     if frame.pts is not None and frame.pts >= first_pts:
                         yield frame
         except av.error.FFmpegError:
             return
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
-        """Open the file; it is closed with the last reference to it."""
+        """Open the file; dropping the last reference closes it."""
         with ExitStack() as stack:
             container = stack.enter_context(open_media(self._path))
             stream = video_stream(container, self._path)
-            # No threads: a decoder waits for its own when it is freed, for ever in a process made by fork; and with
-            # frame threads the mark of a damaged frame was lost at times.
+            # One thread: freeing a decoder joins its threads, which never returns in a forked process, and frame
+            # threading was seen to lose the corrupt flag of damaged frames.
             stream.codec_context.thread_count = 1
             self._stack = stack.pop_all()
         return container, stream
 
 
 def fit_square(size_px: tuple[int, int], square_px: int) -> tuple[int, int]:
-    """Width and height of a picture of `size_px` scaled so that its longer side is `square_px`."""
+    """Return width and height of a picture of `size_px` scaled to a longer side of `square_px`."""
     scale = square_px / max(size_px)
     return max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
 
@@ -161,7 +161,7 @@ def pad_square(picture: Pixels, square_px: int) -> Pixels:
 
 
 def inside_square(size_px: tuple[int, ...], square_px: int) -> tuple[slice, slice]:
-    """Rows and columns that a picture of `size_px`, width and height, takes when it is centred on a square."""
+    """Return the row and column slices of a picture of `size_px` (width, height) centred on a square."""
     left, top = ((square_px - side_px) // 2 for side_px in size_px)
     return slice(top, top + size_px[1]), slice(left, left + size_px[0])
 
@@ -169,7 +169,7 @@ def inside_square(size_px: tuple[int, ...], square_px: int) -> tuple[slice, slic
 def _picture(
     frame: VideoFrame, reformatter: VideoReformatter, shown_px: tuple[int, int], square_px: int | None
 ) -> Pixels:
-    """Turn a decoded frame into RGB as shown, scaled and padded to a square if asked."""
+    """Convert a decoded frame to upright RGB at display size; with `square_px`, scale and pad it to a square."""
     width, height = fit_square(shown_px, square_px) if square_px else shown_px
     quarters = quarter_turns(frame)
     if quarters % 2:
@@ -181,5 +181,5 @@ def _picture(
 
 
 def quarter_turns(frame: VideoFrame) -> int:
-    """Turns of 90 degrees, counter-clockwise, that put a frame upright; phones store most pictures lying down."""
+    """Return the counter-clockwise quarter turns that put a frame upright; phones store rotated pictures."""
     return round(frame.rotation / 90) % 4

@@ -1,12 +1,12 @@
-"""From a video file to the exact frames on screen at given times.
+"""Video files: decode the exact frames on screen at given times.
 
 Knows files and pictures; knows nothing of stores, clips or episodes.
 
-The clock of a video starts at its first frame and ends when its last frame leaves the screen. The frame on screen at a
-time is the one with the latest presentation time not after it ("played at" in torchcodec). Presentation times come from
-the packets, never from a frame rate.
+Time 0 is the first frame's presentation time; the duration ends with the display of the last frame. The frame on screen
+at a time has the latest presentation time not after it ("played at" in torchcodec). Presentation times come from the
+packets, never from a frame rate.
 
-PyAV decodes unless another backend is asked for: it is the only one that returned every frame of every format measured
+PyAV is the default backend: the only one that decoded every frame of every measured format correctly
 (`experiments/bench/decoding.py`, table in `vt_env.media.decode.other_backends`).
 """
 
@@ -29,14 +29,14 @@ from vt_env.types import Box, FrameBatch
 
 @dataclass(frozen=True, eq=False)
 class VideoFile:
-    """A video whose presentation times are known. Holds no open file: it can be pickled and shared by threads."""
+    """A video with known presentation times. Holds no open file, so it is picklable and thread-safe."""
 
     path: Path
     size_px: tuple[int, int]
-    """Width and height as shown: rotated as the file asks, with square pixels."""
+    """Display width and height: after the file's rotation, with square pixels."""
     timeline: Timeline
     make_player: MakePlayer = field(default=PyAVPlayer, repr=False)
-    """Decodes it; see `vt_env.media.decode.other_backends`."""
+    """Decoder backend; see `vt_env.media.decode.other_backends`."""
 
     @property
     def duration_s(self) -> float:
@@ -45,14 +45,14 @@ class VideoFile:
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames per second on average; never used to find a frame."""
+        """Average frames per second; never used to locate a frame."""
         return len(self.timeline.pts) / self.duration_s
 
     def frames_at(self, times_s: Sequence[float], size_px: int | None = None) -> FrameBatch:
         """Decode the frames on screen at the given times, each distinct frame once.
 
-        Returns: data uint8[N, H, W, 3] RGB in the order of `times_s`; H and W are the video's own size, or both
-        `size_px`, the longer side filling it and black around the rest. pts_s float64[N] are the frames' own times.
+        Returns: data uint8[N, H, W, 3] RGB in the order of `times_s`, at display size; with `size_px`, H = W =
+        `size_px`, scaled to fit and black-padded. pts_s float64[N], the presentation times of the frames.
 
         Raises:
             DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
@@ -67,11 +67,11 @@ class VideoFile:
         return FrameBatch(data, self.timeline.times_s[idxs])
 
     def crop_at(self, time_s: float, box: Box, size_px: int) -> FrameBatch:
-        """Cut `box` out of the frame on screen at `time_s` at native resolution, then resize it.
+        """Crop `box` from the frame on screen at `time_s` at native resolution, then resize the crop.
 
-        The box is in fractions of the frame itself, without any padding, and widened to whole pixels.
+        The box is in fractions of the unpadded frame, and is widened to whole pixels.
 
-        Returns: one frame, data uint8[1, size_px, size_px, 3] RGB, the longer side of the crop filling `size_px`.
+        Returns: one frame, data uint8[1, size_px, size_px, 3] RGB, the crop scaled to fit and black-padded.
 
         Raises:
             DataError: The time is outside `[0, duration_s)` or its frame cannot be decoded.
@@ -79,9 +79,9 @@ class VideoFile:
         return crop_frame(self.frames_at([time_s]), box, size_px)
 
     def pictures(self, idxs: Sequence[int], size_px: int | None = None) -> Iterator[tuple[int, Pixels]]:
-        """Decode the frames at increasing positions of the timeline, one at a time and in one pass.
+        """Decode the frames at increasing timeline indexes, one at a time, in one pass.
 
-        Yields: each position with its picture, sized as in `frames_at`.
+        Yields: each index with its picture, sized as in `frames_at`.
 
         Raises:
             DataError: A frame cannot be decoded.
@@ -98,7 +98,7 @@ class VideoFile:
                 yield idx, player.picture(idx, size_px)
 
     def check_times(self, times_s: Sequence[float]) -> None:
-        """Refuse times that are not in the video.
+        """Check that times lie within the video.
 
         Raises:
             DataError: A time is outside `[0, duration_s)`.
@@ -106,22 +106,21 @@ class VideoFile:
         duration_s = self.duration_s
         for time_s in times_s:
             if not 0 <= time_s < duration_s:
-                raise DataError(f"{self.path}: no frame at {time_s} s; ask for 0 to below {duration_s} s")
+                raise DataError(f"{self.path}: no frame at {time_s} s; valid times are 0 to below {duration_s} s")
 
 
 def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
-    """Read a video's presentation times and check that its first and last frames decode.
+    """Open a video: read its presentation times and check that its first and last frames decode.
 
     Args:
         path: A video file, or a folder of pictures (see `vt_env.media.decode.picture_folder`).
-        backend: `"pyav"`, `"torchcodec"`, `"decord"`, or `"auto"` for the fastest that is installed and was measured to
-            be right for such files (see `vt_env.media.decode.other_backends`). Backends scale and convert colours
-            differently.
+        backend: `"pyav"`, `"torchcodec"`, `"decord"`, or `"auto"` for the fastest installed backend that decodes the
+            format correctly (see `vt_env.media.decode.other_backends`). Backends scale and convert colours differently.
 
     Raises:
-        DataError: The file is missing, empty, no video, cut off, damaged at its ends or larger than any real video; the
-            message names the remedy.
-        ConfigError: The backend is unknown, not installed, or was measured to be wrong for such files.
+        DataError: The file is missing, empty, not a video, truncated, damaged at its ends, or above `MAX_PIXELS` or
+            `MAX_DURATION_S`; the message names the remedy.
+        ConfigError: The backend is unknown, not installed, or not known to decode the format correctly.
     """
     path = Path(path)
     if path.is_dir():
@@ -145,7 +144,7 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
 
 
 def crop_frame(whole: FrameBatch, box: Box, size_px: int) -> FrameBatch:
-    """Cut `box` out of one native frame and resize it, as `VideoFile.crop_at`."""
+    """Crop `box` from one native frame and resize the crop, as `VideoFile.crop_at`."""
     height, width = whole.data.shape[1:3]
     left, top = int(box.left * width), int(box.top * height)
     right, bottom = int(np.ceil(box.right * width)), int(np.ceil(box.bottom * height))

@@ -1,1 +1,1 @@
-"""Clips found by their pictures. Learned encoders import torch lazily and only here."""
+"""Clip search by image embeddings. Learned encoders import torch lazily, and only here."""

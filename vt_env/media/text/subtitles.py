@@ -1,7 +1,6 @@
-"""Subtitle and caption tracks: loading, reading, searching, summing up.
+"""Subtitle and caption tracks: loading, search and summaries.
 
-No model is needed. One that encodes texts makes the search hybrid, and one that writes makes summaries prose; both are
-handed in.
+Works without a model. An optional text encoder makes the search hybrid, and an optional summariser writes prose.
 """
 
 import json
@@ -33,26 +32,26 @@ _RANK_SHIFT = 60
 
 @dataclass(frozen=True)
 class SubtitleTrack:
-    """The timed lines of one video, in time order; they may overlap."""
+    """Timed lines of one video, in time order; lines may overlap."""
 
     lines: tuple[SubtitleLine, ...] = ()
     dropped: int = 0
-    """Lines of the source that were left out because their times are broken."""
+    """Number of source lines left out for invalid times."""
     meanings: LineIndex | None = field(default=None, compare=False, repr=False)
-    """The same lines as vectors; makes the search hybrid."""
+    """Embeddings of the same lines; makes the search hybrid."""
     written: WrittenSummaries | None = field(default=None, compare=False, repr=False)
-    """What writes summaries; `None` leaves them to `summary`."""
+    """Source of model-written summaries; `None` means that only `summary` is available."""
 
     def within(self, interval: Interval) -> list[SubtitleLine]:
-        """Return the lines that share time with `interval`, in time order."""
+        """Return the lines that overlap `interval`, in time order."""
         return self._timed.within(interval)
 
     def search(self, query: str, top_k: int) -> list[tuple[SubtitleLine, float]]:
-        """Return up to `top_k` lines that match `query`, with their scores, the best first; of equals, the earlier.
+        """Return up to `top_k` lines that match `query`, with their scores, best first; ties in time order.
 
-        Without `meanings` these are the lines that share a word with the query, by BM25. With them that ranking and the
-        one by meaning are fused: a line scores the sum of 1 / (60 + its rank) over the rankings that hold it, equals
-        having the same rank (reciprocal rank fusion). Our choice: the paper does not say how it searches subtitles.
+        Without `meanings`, the lines that share a word with the query are ranked by BM25. With `meanings`, the BM25 and
+        the embedding ranking are combined by reciprocal rank fusion: a line scores the sum of 1 / (60 + rank) over the
+        rankings that contain it, and ties share a rank. Our choice: the paper does not specify its subtitle search.
         """
         if self.meanings is None:
             return [(self.lines[number], score) for number, score in islice(self._index.ranked(query), max(0, top_k))]
@@ -63,11 +62,11 @@ class SubtitleTrack:
         return [(self.lines[number], float(fused[number])) for number in best]
 
     def summary(self, query: str, max_lines: int) -> list[SubtitleLine]:
-        """Return up to `max_lines` lines that say the most about `query`, in time order.
+        """Return the up to `max_lines` lines most relevant to `query`, in time order.
 
-        These are the best lines of `search`, without lines all of whose words a better line has said. Where nothing
-        matches the query, they are lines spread evenly over the track. Our choice: the paper has a language model write
-        its summaries and publishes no method; `written_summary` is that.
+        Selects the best lines by BM25, skipping lines whose words all occur in a better line. Without a match, selects
+        lines spread evenly over the track. Our choice: the paper's summaries are written by a language model, as in
+        `written_summary`, with an unpublished method.
         """
         chosen: list[SubtitleLine] = []
         said: list[set[str]] = []
@@ -84,9 +83,9 @@ class SubtitleTrack:
         return sorted(chosen, key=lambda line: line.interval)
 
     def written_summary(self, query: str) -> str | None:
-        """Return what a model writes about `query`; `None` where none was handed in or there are no lines.
+        """Return a model-written summary about `query`; `None` without a summariser or without lines.
 
-        It reads the whole track, or the lines of `summary` where the track is longer than 400 lines.
+        The model reads the whole track, or the lines of `summary` if the track is longer than `MAX_LINES`.
         """
         if self.written is None or not self.lines:
             return None
@@ -102,7 +101,7 @@ class SubtitleTrack:
 
 
 def _ranks(scores: NDArray[np.float64] | Vectors) -> NDArray[np.float64]:
-    """Rank from 1 on: how many are better, and one."""
+    """Return float64[N], competition ranks from 1: one more than the number of better scores."""
     return 1 + np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.float64)
 
 
@@ -111,10 +110,10 @@ def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleT
 
     Args:
         ref: The video.
-        timeline: Its timeline if known; it puts the times of a text stream on the video's clock.
+        timeline: Its timeline, if known; aligns the times of a text stream with the video's clock.
 
     Raises:
-        DataError: A file cannot be read, or a named subtitle file holds no readable line.
+        DataError: A file cannot be read, or the named subtitle file has no valid line.
     """
     if ref.subtitles_path is None and Path(ref.path).is_dir():
         return SubtitleTrack()
@@ -130,10 +129,10 @@ def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleT
 
 
 def load_captions(path: Path) -> TimedLines:
-    """Load timed captions, one JSON object with `start_s`, `end_s`, `text` and maybe `close_ups` a line, in time order.
+    """Load timed captions from JSON lines of `start_s`, `end_s`, `text` and optional `close_ups`, in time order.
 
     Raises:
-        DataError: The file is missing, or a line is not such an object; the message names the line.
+        DataError: The file is missing, empty, or has an invalid line; the message names the line.
     """
     captions: list[SubtitleLine] = []
     for number, row in enumerate(_read_bytes(path).split(b"\n"), start=1):

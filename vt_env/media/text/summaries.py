@@ -1,6 +1,6 @@
-"""Summaries of subtitles that a language model writes, each written once and kept, so that replays read the same.
+"""Model-written subtitle summaries, cached on disk so that replays read the same text.
 
-Knows the cache; knows no model: whoever has one hands it in.
+Knows the cache; the caller supplies the model.
 """
 
 import json
@@ -19,21 +19,21 @@ SCHEMA = 1
 
 FOLDER = "summaries"
 MAX_LINES = 400
-"""Lines that a summariser is given at most: about half an hour of talk, 6000 tokens. Our choice."""
+"""Maximum number of lines given to a summariser: about half an hour of speech, 6000 tokens. Our choice."""
 
 
 class Summariser(Protocol):
-    """Writes what subtitles say about a query."""
+    """Writes query-focused summaries of subtitles."""
 
     @property
     def key(self) -> str:
-        """Names the model, its prompt and its settings; part of cache keys."""
+        """Identifier of the model, its prompt and its settings; part of cache keys."""
         ...
 
     def summarise(self, query: str, lines: Sequence[SubtitleLine]) -> str:
-        """Return a short text about `query` from the lines, which are in time order.
+        """Return a short text about `query` from `lines`, which are in time order.
 
-        What it raises ends the episode as invalid: a summary that could not be written must not look like one.
+        Must raise on failure, which ends the episode as invalid: a failed summary must not look like a summary.
         """
         ...
 
@@ -43,41 +43,41 @@ PROMPT = (
     "In three sentences at most, what do they say about this: {query}\n"
     "Give the times of what you mention as mm:ss. If they say nothing about it, say so."
 )
-"""What `ChatSummariser` asks. Our choice: the paper publishes no prompt."""
+"""Prompt of `ChatSummariser`. Our choice: the paper publishes no prompt."""
 
 
 @dataclass(frozen=True)
 class ChatSummariser:
-    """Has a chat model write summaries."""
+    """Summariser that prompts a chat model."""
 
     model: str
-    """Names the model and its settings; part of cache keys."""
+    """Identifier of the model and its settings; part of cache keys."""
     reply: Callable[[str], str]
-    """Sends a prompt and returns what the model writes, such as a method of a chat backend's client."""
+    """Sends a prompt and returns the model's reply, such as a method of a chat client."""
 
     @property
     def key(self) -> str:
-        """Names the model and the prompt."""
+        """Identifier of the model and the prompt."""
         return f"chat-{self.model}-{checksum(PROMPT.encode())[:16]}"
 
     def summarise(self, query: str, lines: Sequence[SubtitleLine]) -> str:
-        """Ask the model, as `Summariser.summarise`; control tokens in subtitles and query are broken."""
+        """Prompt the model, as `Summariser.summarise`, with control tokens in subtitles and query broken up."""
         said = "\n".join(f"{format_time(line.interval.start_s)} {line.text}" for line in lines)
         return self.reply(PROMPT.format(lines=as_plain_text(said), query=as_plain_text(query)))
 
 
 @dataclass(frozen=True)
 class WrittenSummaries:
-    """Asks a summariser once for each query and track."""
+    """Disk cache of a summariser: one call per query and track."""
 
     summariser: Summariser
     cache_dir: Path
 
     def about(self, query: str, lines: Sequence[SubtitleLine]) -> str:
-        """Return the summary, written now or before.
+        """Return the cached summary of `lines` about `query`, writing it on first use.
 
         Raises:
-            DataError: The kept summary is damaged.
+            DataError: The cached summary is damaged.
             ConfigError: The cache cannot be written.
         """
         said = [[line.interval.start_s, line.interval.end_s, line.text] for line in lines]

@@ -1,8 +1,8 @@
-"""What lies in the cache, whether it is whole, and what may go: verification and garbage collection.
+"""Cache verification and garbage collection.
 
-Knows the folders that this package fills and their checks; knows nothing of videos. Generated worlds lie in the cache
-too and are left alone. What is open in some process is never collected, nor is the clip index that belongs to an open
-store; nothing is ever taken that the next use would not rebuild.
+Knows the cache folders of this package and the check of each; knows nothing of videos. Generated worlds lie in the same
+cache and are never touched. An entry that is open in some process is never deleted, nor is the clip index of an open
+store. Every deleted entry is rebuilt on its next use.
 """
 
 import json
@@ -20,26 +20,26 @@ from vt_env.media.search import clip_index, many_videos
 from vt_env.media.text import line_index, speech, summaries
 
 REMOVING = ".removing"
-"""Suffix of what a collector is about to delete; a killed one leaves it for the next."""
+"""Suffix of an entry that is being deleted; after a kill, the next collection deletes it."""
 
 _REBUILT = "vt-env index --gc --verify deletes it, and it is rebuilt on the next use"
 
 
 @dataclass(frozen=True)
 class Cached:
-    """One result in the cache."""
+    """One cache entry."""
 
     path: Path
     kind: str
-    """The folder it lies in: `stores`, `clips`, `transcripts`, `lines`, `summaries`, `collections` or `frames`."""
+    """Name of its folder: `stores`, `clips`, `transcripts`, `lines`, `summaries`, `collections` or `frames`."""
     size_bytes: int
     used_s: float
-    """When it was last used, in seconds since 1970."""
+    """Time of last use, in seconds since 1970."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something in the cache that is not whole."""
+    """A damaged, unfinished or outdated cache entry."""
 
     path: Path
     defect: str
@@ -52,7 +52,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much may stay; `None` sets no limit."""
+    """Limits on the size and age of cache entries; `None` means unlimited."""
 
     max_bytes: int | None = None
     max_age_s: float | None = None
@@ -61,34 +61,34 @@ class Limits:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a collection did."""
+    """Result of a garbage collection."""
 
     removed: tuple[Path, ...]
     freed_bytes: int
     kept_in_use: tuple[Path, ...]
-    """What should have gone and is open in some process."""
+    """Entries that were due for deletion but are open in some process."""
     left_bytes: int
 
 
 def list_cached(cache_dir: Path) -> list[Cached]:
-    """List the results in a cache, the one used longest ago first."""
+    """List the entries of a cache, least recently used first."""
     found: list[Cached] = []
     for kind in _CHECKS:
         for path in _results(cache_dir / kind):
-            # Decoded frames come and go while this reads.
+            # Other processes may delete decoded frames during the listing.
             with suppress(FileNotFoundError):
                 found.append(_cached(path, kind))
     return sorted(found, key=lambda it: (it.used_s, it.path))
 
 
 def find_faults(cache_dir: Path, media: frozenset[str] | None = None) -> Iterator[Fault]:
-    """Read everything in a cache and report what is truncated, changed, unfinished or of another version.
+    """Read every cache entry and report those that are truncated, changed, unfinished or of another version.
 
     Args:
         cache_dir: The cache.
-        media: Content hashes of the videos whose results are looked at; `None` means all.
+        media: Content hashes of the videos to check; `None` means all entries.
 
-    Yields: faults as they are found. Unfinished results count only where no builder is at work on them.
+    Yields: faults as they are found. An unfinished entry is a fault only if no process is building it.
     """
     for cached in list_cached(cache_dir):
         if media is None or _media_of(cached) in media:
@@ -102,13 +102,13 @@ def find_faults(cache_dir: Path, media: frozenset[str] | None = None) -> Iterato
 
 
 def collect(cache_dir: Path, limits: Limits, now_s: float, faults: tuple[Fault, ...] = ()) -> Collected:
-    """Delete what killed processes left, what is faulty, what was not used for long, then the oldest beyond a size.
+    """Delete leftovers of killed processes, faulty entries, entries over the age limit, then LRU entries to the size.
 
     Args:
         cache_dir: The cache.
-        limits: What may stay.
-        now_s: The time now, in seconds since 1970.
-        faults: What `find_faults` found.
+        limits: Size and age limits of the remaining entries.
+        now_s: Current time, in seconds since 1970.
+        faults: Output of `find_faults`.
     """
     removed, in_use, freed = list[Path](), list[Path](), 0
     for path in _leftovers(cache_dir):
@@ -164,7 +164,7 @@ def _size(path: Path) -> int:
 
 
 def _about(path: Path) -> dict[str, object]:
-    """What a result says about itself, unchecked; nothing where it is damaged."""
+    """Return the unverified metadata of an entry; empty if it is damaged."""
     try:
         source = path / META_FILE if path.is_dir() else path
         with source.open("rb") as file:
@@ -180,7 +180,7 @@ def _media_of(cached: Cached) -> str:
 
 
 def _defect(error: Exception) -> str:
-    """The bare defect: an error of a sealed file names the file and a remedy of its own."""
+    """Describe the defect alone; the message of a sealed file also has the path and a remedy."""
     cause = error.__cause__ if isinstance(error, DataError) and error.__cause__ else error
     if isinstance(cause, FileNotFoundError):
         return f"damaged (it has no {Path(cause.filename).name})"
@@ -190,7 +190,7 @@ def _defect(error: Exception) -> str:
 
 
 def _leftovers(cache_dir: Path) -> list[Path]:
-    """Unfinished results that nobody works on, results half deleted, and locks of what is not there."""
+    """List entries without an active builder, half-deleted entries, and locks without an entry."""
     found: list[Path] = []
     for folder in (cache_dir / kind for kind in _CHECKS):
         for path in folder.iterdir() if folder.is_dir() else ():
@@ -203,12 +203,12 @@ def _leftovers(cache_dir: Path) -> list[Path]:
             elif path.suffix == BUILDING:
                 with lock_now(final.with_name(final.name + LOCK)) as is_free:
                     found += [path] * is_free
-    # Locks last, so that the unfinished result is gone before its lock is.
+    # Locks last: an unfinished entry must be deleted before its lock.
     return sorted(found, key=lambda path: (path.suffix == LOCK, path))
 
 
 def _delete_leftover(path: Path) -> int | None:
-    """Delete it and return its size; `None` where somebody works on it, or has finished in between."""
+    """Delete a leftover and return its size; `None` if it is being built, or has been finished meanwhile."""
     if path.suffix == REMOVING:
         return _removed(path)
     if path.parent.name == decoded_frames.FOLDER:
@@ -216,7 +216,7 @@ def _delete_leftover(path: Path) -> int | None:
             return _removed(path) if path.exists() else None
     lock = path if path.suffix == LOCK else path.with_suffix("").with_name(path.with_suffix("").name + LOCK)
     with lock_now(lock) as is_free:
-        # A builder that began in between holds the lock; one that has finished left nothing under this name.
+        # A builder that has started meanwhile holds the lock; one that has finished left no file of this name.
         return _removed(path) if is_free and path.exists() else None
 
 
@@ -227,7 +227,7 @@ def _removed(path: Path) -> int:
 
 
 def _delete(cached: Cached) -> bool:
-    """Delete a result unless it, or the store it was made from, is open somewhere."""
+    """Delete an entry unless it, or the store it was built from, is open in some process."""
     if cached.kind == decoded_frames.FOLDER:
         return _delete_decoded(cached)
     if cached.path.is_dir():
