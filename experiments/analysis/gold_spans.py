@@ -10,7 +10,7 @@ from typing import Any
 
 from vt_env.benchmarks.readers.registry import find_annotations
 from vt_env.benchmarks.readers.rows import Annotations, Span
-from vt_env.benchmarks.scoring.evidence_scores import usable
+from vt_env.benchmarks.scoring.evidence_scores import valid_spans
 from vt_env.errors import ConfigError, DataError
 from vt_env.task_sources import load_tasks
 
@@ -39,7 +39,7 @@ def _key(tasks: str, split: str | None) -> Key:
         if annotations is not None:
             # Where the spans were handed over with the question, finding them says nothing.
             asked = () if annotations.view else annotations.rows
-            spans = {row.task_id: tuple(usable(row.evidence)) for row in asked}
+            spans = {row.task_id: tuple(valid_spans(row.evidence)) for row in asked}
         else:
             golds = {task.item.task_id: task.gold for task in load_tasks(tasks, split)}
             spans = {

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from experiments.runs.run_dir import write_text
-from vt_env.benchmarks.audit import SHOWN, audit
+from vt_env.benchmarks.audit import MAX_EXAMPLES, audit
 from vt_env.errors import DataError
 
 
@@ -43,7 +43,7 @@ def main(run: AuditRun) -> int:
     coverage = audit(run.path, run.benchmark, run.media, _unreadable if run.probe else None)
     if run.out is not None:
         write_text(run.out, json.dumps(coverage.to_json(), indent=1, default=str) + "\n")
-    print(coverage.text(len(coverage.defects) if run.all else SHOWN))
+    print(coverage.text(len(coverage.defects) if run.all else MAX_EXAMPLES))
     return 0 if coverage.complete else 2
 
 

@@ -22,7 +22,7 @@ from agents.rollout import AgentBatch, run_many
 from experiments.runs.run_dir import open_run
 from experiments.settings.library import LibraryConfig
 from vt_env.actions.parse import render_action
-from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
@@ -74,7 +74,7 @@ def main(config: KeyRun) -> Path:
         DataError: A video cannot be read.
     """
     tasks = load_tasks(config.tasks, config.split)
-    refuse_training(tasks)
+    check_trainable(tasks)
     chosen = list(tasks if config.limit is None else tasks.head(config.limit))
     with open_run(config.out, "key", config) as run:
         answered = list(answer_all(chosen, config.open_library(), *budget_and_looks(config)))

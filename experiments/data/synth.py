@@ -29,7 +29,7 @@ from synth.frame_files import describe_pictures
 from synth.generate import Opening, generate, may_pass, plan_attempts
 from synth.ground import Grounded, ground, ground_unopened
 from synth.load_questions import Intake, refuse_empty, take_in
-from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import EnvConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -109,7 +109,7 @@ def main(config: SynthRun) -> Path:
         write_text(config.out / MISSING_FILE, "".join(f"{name}\n" for name in intake.missing_videos))
     refuse_empty(intake, config.tasks)
     if not config.evaluation_tasks:
-        refuse_training(intake.tasks)
+        check_trainable(intake.tasks)
     if intake.problems:
         print(intake.report())
     chosen = intake.tasks if config.limit is None else intake.tasks.head(config.limit)

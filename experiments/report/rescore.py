@@ -19,7 +19,7 @@ from experiments.report.tables import policy_table
 from experiments.runs import run_dir
 from experiments.settings.judge import JudgeConfig, served_judge
 from vt_env.actions.read_answer import read_answer
-from vt_env.benchmarks.readers.registry import find_annotations, read_annotations, view_of, viewed_as
+from vt_env.benchmarks.readers.registry import find_annotations, read_annotations, view_of, with_view
 from vt_env.benchmarks.readers.rows import Annotations
 from vt_env.benchmarks.scoring.cgbench_clues import with_clues
 from vt_env.benchmarks.scoring.export import lmms_eval_results, lmms_eval_samples, submission, write_json, write_jsonl
@@ -131,7 +131,7 @@ def _annotations(run: RescoreRun) -> Annotations | None:
     if run.annotations is not None:
         annotations = read_annotations(run.annotations, run.benchmark)
         view = view_of(str(_config(run.run).get("tasks", "")))
-        return viewed_as(annotations, view) if view else annotations
+        return with_view(annotations, view) if view else annotations
     if not (run.run / run_dir.CONFIG).exists():
         raise ConfigError(
             f"{run.run}: no {run_dir.CONFIG} says what was played; give --annotations, the benchmark's folder"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vt_env.actions.thoughts import split_thoughts
-from vt_env.benchmarks.scoring.judge import Judge, JudgeFailed, KeptGrades, PromptedJudge
+from vt_env.benchmarks.scoring.judge import GradeCache, Judge, JudgeFailed, PromptedJudge
 
 REPLY_TOKENS = 2048
 """A judge may think before it writes its number."""
@@ -48,4 +48,4 @@ def served_judge(config: JudgeConfig) -> Iterator[Judge]:
             return split_thoughts(reply.text)[1]
 
         judge = PromptedJudge(config.model, ask)
-        yield judge if config.file is None else KeptGrades(judge, config.file)
+        yield judge if config.file is None else GradeCache(judge, config.file)

@@ -27,7 +27,7 @@ from experiments.train.sft import SFTSettings, train
 from synth.dataset import DataCard, count_families, write_dataset
 from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
 from synth.ground import Grounded, ground
-from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import EnvConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
@@ -119,7 +119,7 @@ def main(config: RFTRun) -> Path:
 
 def _write_dataset(run: Run, config: RFTRun, dataset: Path) -> None:
     tasks = load_tasks(config.tasks, config.split)
-    refuse_training(tasks)
+    check_trainable(tasks)
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = config.open_library()
     rollouts = _sample(run, config, tasks, library)

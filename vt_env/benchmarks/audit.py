@@ -1,4 +1,4 @@
-"""Checks a user's copy of a benchmark row by row, against its authors' counts and the files that are there."""
+"""Benchmark audit: compare a local copy with the authors' counts and check every row, video and subtitle file."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,48 +12,48 @@ from vt_env.benchmarks.readers.rows import AnnotationFile, Annotations, Defect, 
 from vt_env.benchmarks.scoring.video_mme_groups import GROUP_SIZE
 
 LONGEST_S = 3 * 3600.0
-"""The longest videos of these benchmarks last a little more than two hours."""
+"""Maximum plausible duration; the longest videos of these benchmarks last a little more than two hours."""
 DURATION_SLACK_S = 1.0
-"""By how much rows may disagree on the length of a video."""
+"""Allowed difference between the durations that rows give for a video."""
 KNOWN_REVISIONS: Mapping[str, str] = {
     "ac5a1eb1d6dee9cd84ab7f9c94ab345b2404646f24b79ac182cd2aa9e2d424c1": "doc-doc/NExT-GQA 63772e02, val.csv",
     "4feb23e53102cb2d4779e857ff8f9fd9b552fc38435621406b2ed9b0bf76204b": "doc-doc/NExT-GQA 63772e02, gsub_val.json",
 }
-"""sha256 of files that we have held in our hands to what they are."""
-SHOWN = 5
-"""Examples of each defect in the table."""
+"""Revisions of the files that this code was tested with, by SHA-256."""
+MAX_EXAMPLES = 5
+"""Number of examples per kind of defect in the table."""
 
 Probe = Callable[[Path], str | None]
-"""Returns why a file cannot be read as a video, or `None`."""
+"""Returns the reason why a file is not a readable video, or `None`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitCoverage:
-    """How much of a split is there."""
+    """Questions, gold answers and videos found of one split."""
 
     split: str
     questions: int
     official_questions: int | None
-    """`None` where there is no official count."""
+    """`None` without an official count."""
     open_questions: int
     official_open_questions: int
     with_gold: int
-    """Choices whose right option is known."""
+    """Multiple-choice questions with a gold answer."""
     videos: int
     official_videos: int | None
     videos_found: int
     playable: int
-    """Choices whose video is there and readable."""
+    """Multiple-choice questions with a readable video."""
 
     @property
     def complete(self) -> bool:
-        """Whether every official choice is there and its video too."""
+        """Whether the copy has every official multiple-choice question and its video."""
         return self.questions == self.official_questions == self.playable
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What an audit found."""
+    """Result of an audit."""
 
     benchmark: str
     terms: str
@@ -63,44 +63,44 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether every split that is there is complete and no row is broken."""
+        """Whether every split of the copy is complete and no row is broken."""
         return all(split.complete for split in self.splits) and not self.counts.get(DefectKind.BROKEN_ROW)
 
     @property
     def counts(self) -> Mapping[DefectKind, int]:
-        """Defects of each kind."""
+        """Number of defects by kind."""
         return Counter(defect.kind for defect in self.defects)
 
     @property
     def missing_videos(self) -> tuple[str, ...]:
-        """Ids of the videos that are not there."""
+        """Ids of the missing videos."""
         return tuple(defect.where for defect in self.defects if defect.kind is DefectKind.MISSING_VIDEO)
 
     def to_json(self) -> dict[str, Any]:
-        """Write the report as JSON, every defect included."""
+        """Convert the report to JSON values, with every defect."""
         return {**asdict(self), "complete": self.complete, "counts": dict(self.counts)}
 
-    def text(self, shown: int = SHOWN) -> str:
-        """Write the report as a table for people.
+    def text(self, max_examples: int = MAX_EXAMPLES) -> str:
+        """Format the report as a plain-text table.
 
         Args:
-            shown: Examples of each defect.
+            max_examples: Number of examples per kind of defect.
         """
-        return "\n".join(_lines(self, shown))
+        return "\n".join(_lines(self, max_examples))
 
 
 def audit(path: str | Path, name: str | None = None, media: Path | None = None, probe: Probe | None = None) -> Coverage:
-    """Check a benchmark's annotations, videos and subtitles.
+    """Audit the annotations, videos and subtitles of a benchmark.
 
     Args:
-        path: An annotation file, or a folder that holds some.
-        name: Which benchmark, where a folder holds several.
-        media: Where videos and subtitles lie; `None` takes the folder of the annotations.
-        probe: Tries to read each video; `None` only looks whether the files are there and not empty.
+        path: An annotation file, or a folder with annotation files.
+        name: Name of the benchmark, required if the folder has several.
+        media: Folder of videos and subtitles; `None` means the folder of the annotations.
+        probe: Checks each video; `None` only checks that files exist and are not empty.
 
     Raises:
-        ConfigError: There is no such path or benchmark.
-        DataError: It is no benchmark that is known, or several are mixed.
+        ConfigError: The path does not exist, or the benchmark is unknown.
+        DataError: No known benchmark is found, or several are.
     """
     annotations = read_annotations(path, name)
     folder = MediaFolder(media or annotations.root)
@@ -181,7 +181,7 @@ def _is_empty(path: Path) -> str | None:
     return None if path.stat().st_size else f"{path.name} is empty"
 
 
-def _lines(coverage: Coverage, shown: int) -> Iterator[str]:
+def _lines(coverage: Coverage, max_examples: int) -> Iterator[str]:
     yield f"{coverage.benchmark}: {'complete' if coverage.complete else 'not complete'}  ({coverage.terms})"
     for file in coverage.files:
         known = KNOWN_REVISIONS.get(file.sha256, "a revision that is not known here")
@@ -203,9 +203,9 @@ def _lines(coverage: Coverage, shown: int) -> Iterator[str]:
     for kind, count in sorted(coverage.counts.items()):
         yield f"  {kind}: {count}"
         examples = [defect for defect in coverage.defects if defect.kind is kind]
-        yield from (f"    {defect.where}  {defect.detail}".rstrip() for defect in examples[:shown])
-        if len(examples) > shown:
-            yield f"    and {len(examples) - shown} more"
+        yield from (f"    {defect.where}  {defect.detail}".rstrip() for defect in examples[:max_examples])
+        if len(examples) > max_examples:
+            yield f"    and {len(examples) - max_examples} more"
 
 
 def _of(count: int, official: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Policies whose number is known beforehand, on a generated set of every benchmark and under every aggregator."""
+"""Policies with a known expected score, on a generated set of every benchmark and under every aggregate."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -166,8 +166,8 @@ def test_the_oracle_has_100_with_every_aggregator_and_rule(sets, name: str):
     annotations = sets(name)
     given = replies(annotations, oracle)
     board = score(annotations, given)
-    assert all((one.value, one.ci95) == (100, (100, 100)) for one in board.shown)
-    assert all(part.value == 100 for one in board.shown for parts in one.parts.values() for part in parts.values())
+    assert all((one.value, one.ci95) == (100, (100, 100)) for one in board.rules)
+    assert all(part.value == 100 for one in board.rules for parts in one.parts.values() for part in parts.values())
     verdicts = [strict_verdict(row, given[row.task_id]) for row in annotations.rows]
     label = next(iter(annotations.rows[0].labels), "")
     aggregates = [micro, macro(label)] if label else [micro]
@@ -224,7 +224,7 @@ def test_one_missing_question_takes_the_official_name_away(sets, name: str):
     given = replies(annotations, oracle)
     given.popitem()
     board = score(annotations, given)
-    assert not board.complete and all(one.name.endswith(f"[{len(given)}/{board.questions}]") for one in board.shown)
+    assert not board.complete and all(one.name.endswith(f"[{len(given)}/{board.questions}]") for one in board.rules)
 
 
 def test_a_bootstrap_of_a_constant_has_no_width_in_any_part(sets):

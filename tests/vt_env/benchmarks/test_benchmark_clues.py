@@ -1,4 +1,4 @@
-"""CG-Bench's clue condition shows clues alone, and CRR is of two runs over the same questions or says over which."""
+"""CG-Bench's clue condition shows only clues, and CRR compares two runs over their common questions."""
 
 import json
 import warnings
@@ -15,7 +15,7 @@ from experiments.cli import run
 from experiments.runs.journal import read_journal
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Setting, layout_of
-from vt_env.benchmarks.readers.registry import read_annotations, viewed_as
+from vt_env.benchmarks.readers.registry import read_annotations, with_view
 from vt_env.benchmarks.readers.rows import Annotations
 from vt_env.benchmarks.scoring.cgbench_clues import with_clues
 from vt_env.benchmarks.scoring.replies import Ended, Reply
@@ -207,7 +207,7 @@ def test_two_runs_give_crr_by_rescoring_and_in_a_report(copy: Path, tmp_path: Pa
     ("first", "second", "message"),
     [
         ("whole", "whole", "evaluate with --tasks cgbench/clues"),
-        ("clues", "clues", "these replies were given from the clues alone"),
+        ("clues", "clues", "the first run shows the clues alone"),
         ("whole", "gone", "is this a run directory?"),
         ("others", "clues", "CRR compares one model with itself"),
     ],
@@ -276,8 +276,8 @@ def test_crr_needs_clues_a_run_on_whole_videos_and_shared_questions(tmp_path: Pa
         with_clues(board, annotations, given_all, {})
     with pytest.raises(ConfigError, match="belong to no question of cgbench"):
         with_clues(board, annotations, given_all, {"lvbench/1": Reply("lvbench/1", "A")})
-    with pytest.raises(ConfigError, match="given from the clues alone"):
-        with_clues(score(viewed_as(annotations, "clues"), given_all), annotations, given_all, given_all)
+    with pytest.raises(ConfigError, match="the first run shows the clues alone"):
+        with_clues(score(with_view(annotations, "clues"), given_all), annotations, given_all, given_all)
     other = read_annotations(write_jsonl(tmp_path / "lv" / "a.jsonl", [lvbench_video()]))
     with pytest.raises(ConfigError, match="lvbench has no clue condition"):
         with_clues(score(other, replies(other, "B")), other, replies(other, "B"), replies(other, "B"))
@@ -286,4 +286,4 @@ def test_crr_needs_clues_a_run_on_whole_videos_and_shared_questions(tmp_path: Pa
 def test_spans_are_not_scored_where_they_were_given_away(tmp_path: Path):
     annotations = cgbench(tmp_path)
     cited = {task_id: replace(it, cited=((410.0, 436.0),)) for task_id, it in replies(annotations, "B").items()}
-    assert score(annotations, cited).grounded and not score(viewed_as(annotations, "clues"), cited).grounded
+    assert score(annotations, cited).grounded and not score(with_view(annotations, "clues"), cited).grounded

@@ -1,4 +1,4 @@
-"""Files for other tools and servers hold what was answered and never a guess; judges that fail leave no score."""
+"""Exports contain answers and never guesses; failed judges leave no score."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_an_incomplete_submission_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"1 of 2 questions have no reply \(AR_1\)"):
         submission(annotations, {"mlvu_test/AR_0": Reply("mlvu_test/AR_0", "A")})
     other = annotations_of(tmp_path / "other", [video_mme_row()])
-    with pytest.raises(ConfigError, match="no submission file is known"):
+    with pytest.raises(ConfigError, match="no submission format is known"):
         submission(other, {})
 
 

@@ -1,4 +1,4 @@
-"""Spans against spans: laws of the clean functions, and the official ones bug for bug."""
+"""Temporal IoU: laws of our functions, and the official ones bug for bug."""
 
 from itertools import pairwise
 
@@ -80,7 +80,7 @@ def test_nextgqa_takes_the_best_gold_span_and_acc_gqa_needs_both():
     assert (scores.iop_30, scores.iop_50) == (pytest.approx(200 / 3), pytest.approx(200 / 3))
     assert scores.acc_gqa == pytest.approx(100 / 3)
     assert nextgqa_scores(gold, predicted).acc_gqa is None
-    with pytest.raises(ValueError, match="ids are of another benchmark"):
+    with pytest.raises(ValueError, match="check that the ids are of this benchmark"):
         nextgqa_scores(gold, {"other": (0.0, 1.0)})
 
 

@@ -1,4 +1,4 @@
-"""Public benchmarks are read from their own files, recognised by their keys, and every defect is named."""
+"""Benchmark readers recognise official files by their keys and report every defect."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from support.benchmark_files import (
 )
 
 from vt_env.benchmarks.audit import audit
-from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.benchmarks.readers.registry import BENCHMARKS, DATA_VARIABLE, read_annotations
 from vt_env.benchmarks.readers.rows import DefectKind, Row
 from vt_env.benchmarks.scoring.replies import Reply
@@ -350,8 +350,8 @@ def test_real_nextgqa_questions_are_joined_with_their_spans(tmp_path: Path):
     assert len(tasks) == len(spans)
     assert all(task.gold is not None and task.gold.evidence for task in tasks)
     assert {task.item.train_allowed for task in tasks} == {False}
-    with pytest.raises(ConfigError, match="evaluation split, and training on them would spoil its numbers"):
-        refuse_training(tasks)
+    with pytest.raises(ConfigError, match="evaluation split, and training on them would contaminate its scores"):
+        check_trainable(tasks)
 
 
 def test_only_the_training_split_of_nextqa_may_be_trained_on(tmp_path: Path):
@@ -361,7 +361,7 @@ def test_only_the_training_split_of_nextqa_may_be_trained_on(tmp_path: Path):
     (task,) = load_tasks(tmp_path)
     assert (task.item.task_id, task.item.split, task.item.train_allowed) == ("nextqa/1_0", "train", True)
     assert task.gold is not None and task.item.options[task.gold.answer_idx] == "2"
-    refuse_training(load_tasks(tmp_path))
+    check_trainable(load_tasks(tmp_path))
 
 
 @pytest.mark.skipif(DATA_VARIABLE not in os.environ, reason=f"set {DATA_VARIABLE} to your copies of the benchmarks")

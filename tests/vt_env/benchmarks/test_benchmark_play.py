@@ -1,4 +1,4 @@
-"""A benchmark's question is played on a real video and scored from the journal."""
+"""A benchmark question is played on a real video and scored from the journal."""
 
 from pathlib import Path
 
@@ -61,4 +61,4 @@ def test_played_questions_are_scored_from_their_journal(
     assert f"{len(tasks)} of 3358 questions have a reply" in capsys.readouterr().out
     assert len((tmp_path / "samples.jsonl").read_text().splitlines()) == len(tasks)
     assert run(["rescore", str(tmp_path), "--annotations", str(copy), "--submission-file", str(tmp_path / "s")]) == 2
-    assert "no submission file is known" in capsys.readouterr().err
+    assert "no submission format is known" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""One reply, many letters: every official rule does what its source does, and the strict one never guesses."""
+"""Answer extraction: every official rule reproduces its source, and the strict rule never guesses."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Subtitles in the forms that benchmarks ship become lines on the clock of the video."""
+"""Subtitle formats of benchmarks are converted to lines on the clock of the video."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Open answers are graded by a judge behind a server; what it does not grade is unscored and asked again."""
+"""Open answers are graded by a served judge; ungraded answers stay unscored and are retried."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from experiments.cli import run
 from experiments.settings.judge import JudgeConfig, served_judge
 from vt_env.benchmarks.readers.registry import read_annotations
 from vt_env.benchmarks.readers.rows import Annotations
-from vt_env.benchmarks.scoring.judge import JudgeFailed, KeptGrades, PromptedJudge, judge_open, prompt_text
+from vt_env.benchmarks.scoring.judge import GradeCache, JudgeFailed, PromptedJudge, judge_open, prompt_text
 from vt_env.benchmarks.scoring.replies import Reply
 from vt_env.errors import DataError
 
@@ -66,17 +66,17 @@ def test_grades_are_kept_and_failures_are_asked_again(annotations, tmp_path: Pat
         return "3"
 
     path = tmp_path / "grades.jsonl"
-    first = judge_open(annotations.rows, given(annotations), KeptGrades(PromptedJudge("m", ask), path))
+    first = judge_open(annotations.rows, given(annotations), GradeCache(PromptedJudge("m", ask), path))
     assert (first.value, len(first.failed), len(asked)) == (None, 1, 3)
     path.write_bytes(path.read_bytes() + b'{"key": "torn')
-    second = judge_open(annotations.rows, given(annotations), KeptGrades(PromptedJudge("m", ask), path))
+    second = judge_open(annotations.rows, given(annotations), GradeCache(PromptedJudge("m", ask), path))
     assert (second.value, second.failed, len(asked)) == (50, {}, 4)
     assert len(path.read_text().splitlines()) == 3
-    other = judge_open(annotations.rows, given(annotations), KeptGrades(PromptedJudge("other", ask), path))
+    other = judge_open(annotations.rows, given(annotations), GradeCache(PromptedJudge("other", ask), path))
     assert (other.value, len(asked)) == (50, 7)
     path.write_text('{"key": "x"}\n')
     with pytest.raises(DataError, match="not a file of grades"):
-        KeptGrades(PromptedJudge("m", ask), path)
+        GradeCache(PromptedJudge("m", ask), path)
 
 
 def test_grades_of_several_threads_are_all_kept(annotations, tmp_path: Path):
@@ -86,7 +86,7 @@ def test_grades_of_several_threads_are_all_kept(annotations, tmp_path: Path):
         together.wait(timeout=10)
         return "5"
 
-    kept = KeptGrades(PromptedJudge("m", ask), tmp_path / "grades.jsonl")
+    kept = GradeCache(PromptedJudge("m", ask), tmp_path / "grades.jsonl")
     assert judge_open(annotations.rows, given(annotations), kept, at_once=3).value == 100
     assert len((tmp_path / "grades.jsonl").read_text().splitlines()) == 3
 

@@ -1,1 +1,1 @@
-"""One reader per benchmark, the registry that recognises their files, and what turns rows into tasks."""
+"""Annotation readers, one per benchmark, their registry, and the conversion of rows to tasks."""

@@ -1,7 +1,7 @@
-"""CG-Bench (CG-Bench/CG-Bench, f8266087): `cgbench.json`, or `cgbench_mini.json`, which has 3000 rows.
+"""CG-Bench reader (CG-Bench/CG-Bench, f8266087): `cgbench.json`, or `cgbench_mini.json` with 3000 rows.
 
-Clue intervals are gold evidence in whole seconds. `cgbench/clues` plays the same questions in the condition of
-clue-acc: at most 32 frames from inside the clues, and nothing else. The repository has no licence.
+Clue intervals are gold evidence in whole seconds. `cgbench/clues` is the clue-acc condition: the same questions with at
+most 32 frames, all from inside the clues. The repository has no licence.
 """
 
 from collections.abc import Iterable, Set
@@ -23,9 +23,9 @@ from vt_env.benchmarks.readers.rows import Defect, DefectKind, Row, SubtitleForm
 
 MINI_ROWS = 3000
 CLUES = "clues"
-"""The view in which the clue intervals alone are shown."""
+"""Name of the view that shows only the clue intervals."""
 CLUE_FRAMES = 32
-"""Frames that clue-acc is measured with at most (f8266087, `run.sh`)."""
+"""Maximum number of frames for clue-acc (f8266087, `run.sh`)."""
 _SIGNATURE = keys("qid, video_uid, clue_intervals, right_answer")
 _FIELDS = _SIGNATURE | keys("question, answer, choices, domain, sub_category, duration")
 _VIEWS = {CLUES: "clue-acc"}
@@ -52,7 +52,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
     qid, video_uid = id_of(row, "qid"), id_of(row, "video_uid")
     options, defects = checked_options(texts_of(row, "choices"), qid)
     answer_idx = idx_of_letter(row.get("right_answer"), len(options))
-    meta = place.beside.get("cgbench_videos", {}).get(video_uid, {})
+    meta = place.companions.get("cgbench_videos", {}).get(video_uid, {})
     duration_s = number_of(row, "duration") or number_of(meta, "duration")
     clues = spans_of(row["clue_intervals"])
     if not clues:

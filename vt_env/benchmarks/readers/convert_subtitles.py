@@ -1,4 +1,4 @@
-"""Subtitles in the forms that benchmarks use, turned into SubRip files, which the media engine reads."""
+"""Subtitle conversion from the formats of benchmarks to SubRip, which video input reads."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,29 +11,29 @@ from vt_env.errors import DataError
 from vt_env.types import Interval, SubtitleLine, VideoRef, parse_time
 
 WORD_GAP_S = 0.5
-"""A longer pause ends a line of words; as the official script of Video-MME-v2 does (`group_subtitle_segments`)."""
+"""Pause that ends a line, as in the official script of Video-MME-v2 (`group_subtitle_segments`)."""
 SENTENCE_GAP_S = 0.1
-"""After the end of a sentence, a longer pause than this ends it."""
+"""Pause that ends a line after the end of a sentence, as in the same script."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubtitleFile:
-    """Writes a benchmark's subtitles as SubRip where the task's video says they are, before it is opened.
+    """Task preparation that converts a benchmark's subtitles to the SubRip file that the video reference names.
 
-    Called with the item's video, as `vt_env.tasks.task_set.Task.prepare` is.
+    A callable for `vt_env.tasks.task_set.Task.prepare`.
     """
 
     path: Path
-    """The benchmark's own file."""
+    """The benchmark's subtitle file."""
     source: SubtitleSource
 
     def __call__(self, ref: VideoRef) -> None:
-        """Write the file if it is not there.
+        """Write `ref.subtitles_path` if it does not exist.
 
         Raises:
-            DataError: The benchmark's file cannot be read or has no line.
+            DataError: The benchmark's file cannot be read or has no valid line.
         """
-        # Imported here since reading annotations should need no media library.
+        # Imported here so that reading annotations needs no media library.
         from vt_env.media.cache.build_once import build_once
 
         if ref.subtitles_path is not None:
@@ -41,10 +41,10 @@ class SubtitleFile:
 
 
 def read_lines(path: Path, source: SubtitleSource) -> tuple[SubtitleLine, ...]:
-    """Read subtitles of any form but SubRip, in time order and on the video's clock.
+    """Read subtitles in a format other than SubRip, in time order and on the video's clock.
 
     Raises:
-        DataError: The file cannot be read, or has no line with usable times.
+        DataError: The file cannot be read, or has no line with valid times.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -75,7 +75,7 @@ def _clock(time_s: float) -> str:
 
 
 def _lines_of_words(words: Sequence[Mapping[str, Any]]) -> list[SubtitleLine]:
-    """Join words into lines at pauses and ends of sentences."""
+    """Group words into lines, split at pauses and sentence ends."""
     lines: list[list[Mapping[str, Any]]] = []
     for word in words:
         before = lines[-1][-1] if lines else None
@@ -93,7 +93,7 @@ def _lines_of_words(words: Sequence[Mapping[str, Any]]) -> list[SubtitleLine]:
 
 
 def _longvideobench_line(row: Mapping[str, Any], source: SubtitleSource) -> SubtitleLine | None:
-    """Read one row of either shape; a null end is the end of the video."""
+    """Parse a row with `timestamp` or with `start` and `end`; a null end means the end of the video."""
     if "timestamp" in row:
         start, end = cast("tuple[Any, Any]", row["timestamp"])
         start_s, end_s, text = float(start), None if end is None else float(end), str(row["text"])
@@ -106,7 +106,7 @@ def _longvideobench_line(row: Mapping[str, Any], source: SubtitleSource) -> Subt
 
 
 def _line(start_s: float, end_s: float, text: str) -> SubtitleLine | None:
-    """Make a line of what lies after the start of the video; nothing where that is empty."""
+    """Build a line clipped to the start of the video; `None` if no time or no text is left."""
     text = " ".join(text.split())
     start_s = max(0.0, start_s)
     return SubtitleLine(Interval(start_s, end_s), text) if text and end_s > start_s else None

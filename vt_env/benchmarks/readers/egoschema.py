@@ -1,6 +1,6 @@
-"""EgoSchema: `questions.json` with the 500 public answers of `subset_answers.json` beside it.
+"""EgoSchema reader: `questions.json`, with 500 public answers in `subset_answers.json` beside it.
 
-Questions with a public answer are split `subset`, the others `test`. Videos fall under the terms of Ego4D; the
+Questions with a public answer form the split `subset`, the others `test`. Videos are under the terms of Ego4D; the
 repository has no licence.
 """
 
@@ -14,11 +14,11 @@ from vt_env.benchmarks.readers.rows import Row
 
 _OFFICIAL, _HUB = keys("q_uid, option 0"), keys("video_idx, option, question")
 CLIP_S = 180.0
-"""Every clip lasts three minutes."""
+"""Duration of every clip."""
 
 
 def subset_answers(file: RawFile) -> Mapping[str, Any] | None:
-    """Read `{q_uid: position of the answer}`."""
+    """Parse `{q_uid: answer index}`; return `None` for other files."""
     table = table_of(file)
     is_answers = table and all(isinstance(value, int) and len(key) >= 32 for key, value in table.items())
     return table if is_answers else None
@@ -28,7 +28,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
     uid = id_of(row, "q_uid" if "q_uid" in row else "video_idx")
     written = [text_of(row, f"option {idx}") for idx in range(5)] if "q_uid" in row else texts_of(row, "option")
     options, defects = checked_options(unlettered(written), uid)
-    answer = row.get("answer", place.beside.get("egoschema_answers", {}).get(uid))
+    answer = row.get("answer", place.companions.get("egoschema_answers", {}).get(uid))
     has_gold = answer is not None and answer != ""
     answer_idx = _position(answer, len(options)) if has_gold else None
     yield Row(

@@ -1,4 +1,4 @@
-"""Finds the videos and subtitles of a benchmark below its folder, by name and whatever their suffix."""
+"""Index of the video and subtitle files of a benchmark, by name and regardless of suffix."""
 
 import os
 from collections import defaultdict
@@ -8,21 +8,24 @@ from pathlib import Path, PurePosixPath
 from vt_env.benchmarks.readers.rows import SubtitleForm, SubtitleSource
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
-"""Compared without case, since official archives mix `.mp4` and `.MP4`."""
+"""Case-insensitive, since official archives mix `.mp4` and `.MP4`."""
 SUBTITLE_SUFFIXES = {
     SubtitleForm.SRT: (".srt", ".vtt"),
     SubtitleForm.WORDS: (".jsonl",),
     SubtitleForm.LONGVIDEOBENCH: (".json",),
 }
-"""Form to its suffixes; annotations beside subtitles share a stem with them now and then."""
+"""Suffixes of each format, needed since annotation files may share a stem with subtitles."""
 _ALL_SUFFIXES = (*VIDEO_SUFFIXES, *(suffix for suffixes in SUBTITLE_SUFFIXES.values() for suffix in suffixes))
 
 
 class MediaFolder:
-    """The videos and subtitles below a folder. File names keep their case: those of YouTube differ by it alone."""
+    """Videos and subtitles below a folder, listed once. Names are case-sensitive, as YouTube ids are.
+
+    Args:
+        root: The folder.
+    """
 
     def __init__(self, root: Path) -> None:
-        """List the folder once."""
         self.root = root
         self._files: defaultdict[str, list[Path]] = defaultdict(list)
         for parent, folders, names in os.walk(root):
@@ -33,11 +36,14 @@ class MediaFolder:
                     self._files[path.stem].append(path)
 
     def video(self, names: Sequence[str]) -> Path | None:
-        """Return the file of the first name that has one; a name may have folders, which must then be its last ones."""
+        """Return the video of the first name that matches a file, or `None`.
+
+        Folders in a name must match the last folders of the path.
+        """
         return self._first(names, VIDEO_SUFFIXES)
 
     def subtitles(self, source: SubtitleSource) -> Path | None:
-        """Return the subtitle file of a source, or `None`."""
+        """Return the subtitle file of `source`, or `None`."""
         return self._first([source.name], SUBTITLE_SUFFIXES[source.form])
 
     def _first(self, names: Sequence[str], suffixes: Sequence[str]) -> Path | None:

@@ -1,7 +1,7 @@
-"""LongVideoBench: `lvb_val.json`, `lvb_test_wo_gt.json` and the Parquet form with `option0` to `option4`.
+"""LongVideoBench reader: `lvb_val.json`, `lvb_test_wo_gt.json` and Parquet with `option0` to `option4`.
 
-Absent options are the text "N/A" and go before options get their letters. `position` counts frames of an unnamed rate,
-so it is no evidence in seconds. CC-BY-NC-SA-4.0.
+Options with the text "N/A" are padding, dropped before letters are assigned. `position` counts frames at an unspecified
+rate, so it is not evidence in seconds. CC-BY-NC-SA-4.0.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from vt_env.benchmarks.readers.rows import Row, SubtitleForm, SubtitleSource
 
 _SIGNATURE = keys("id, duration_group, question_category")
 _GROUPS = {"(8,15]": "15", "(15,60]": "60", "(180,600]": "600", "(900,3600]": "3600"}
-"""Range of lengths in seconds to the name of the group."""
+"""Name of each duration group, by its range in seconds."""
 _OPTION_KEYS = tuple(f"option{idx}" for idx in range(5))
 
 
@@ -45,7 +45,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
 
 
 def _answer_idx(choice: object, written: Iterable[str | None]) -> int | None:
-    """Position among the options that are left of the one that `choice` counts among all."""
+    """Convert an index into all options to an index into the options without padding."""
     kept = [idx for idx, option in enumerate(written) if option and option.strip().lower() not in ("", "n/a")]
     return kept.index(choice) if isinstance(choice, int) and choice in kept else None
 

@@ -1,6 +1,6 @@
-"""LVBench (zai-org/LVBench, formerly THUDM): `video_info.meta.jsonl`, or the flat rows of its copies on model hubs.
+"""LVBench reader (zai-org/LVBench, formerly THUDM): `video_info.meta.jsonl`, or the flat rows of copies on model hubs.
 
-`time_reference` is where the annotator looked, so it is weak evidence. CC-BY-NC-SA-4.0, academic.
+`time_reference` is where the annotator looked, hence weak evidence. CC-BY-NC-SA-4.0, academic.
 """
 
 import re
@@ -31,7 +31,7 @@ ABILITIES: Mapping[str, str] = {
     "Rea": "reasoning",
     "Sum": "summarization",
 }
-"""Short name to the name in the annotations; a question may need several."""
+"""Name of each ability in the annotations, by its abbreviation; a question may have several."""
 _BY_VIDEO, _FLAT = keys("key, qa, video_info"), keys("uid, question_type, time_reference")
 _OPTION = re.compile(r"^\(([A-D])\)\s*", re.MULTILINE)
 
@@ -81,7 +81,7 @@ def _question(row: RawRow, video_id: str, video: RawRow, raw: RawRow) -> Row:
 
 
 def _split(text: str) -> list[str]:
-    """Split a question from the options that stand inside it, one on a line."""
+    """Split a text into the question and its options, which follow one per line."""
     marks = [*_OPTION.finditer(text)]
     if len(marks) < 2:
         return [text]

@@ -1,7 +1,7 @@
-"""MLVU, dev and test (JUNJIE99/MLVU, fd060c10): gold is the text of an option, or free text for generation tasks.
+"""MLVU reader, dev and test (JUNJIE99/MLVU, fd060c10): gold is an option's text, or free text for generation tasks.
 
-The task is named by the file where the file has its official name (`1_plotQA.json`), else by `question_type`, whose
-names differ. Where the gold text is repeated among the options, the official code takes the last. CC-BY-NC-SA-4.0.
+The task comes from an official file name (`1_plotQA.json`), else from `question_type`, whose names differ. If several
+options equal the gold text, the last one is right, as in the official code. CC-BY-NC-SA-4.0.
 """
 
 import re
@@ -33,7 +33,7 @@ DEV_TASKS: Mapping[str, str] = {
     "subPlot": "sub_scene",
     "summary": "summary",
 }
-"""`question_type` to the name of the task."""
+"""Task name of each `question_type`."""
 _HEADINGS: Mapping[str, str] = {
     "topic_reasoning": "TR",
     "anomaly_reco": "AR",
@@ -47,10 +47,10 @@ _HEADINGS: Mapping[str, str] = {
     "tutorialQA": "TQA",
 }
 TEST_OPTIONS = 6
-"""Options of every question of the test split; the dev split has four."""
+"""Number of options in the test split; the dev split has four."""
 _DEV, _TEST = keys("video, question, question_type, answer"), keys("video, question, question_type, candidates")
 _HUB = keys("video_name, question, task_type, candidates")
-"""Copies on model hubs, whose question holds the options once more."""
+"""Keys of copies on model hubs, whose question text repeats the options."""
 _FIELDS = _DEV | _TEST | _HUB | keys("duration, scoring_points, question_id")
 _OPTIONS_IN_QUESTION = re.compile(r"\n\s*\(?A[.):] .*", re.DOTALL)
 _TEST_ID = re.compile(r"[A-Za-z]+_\d+")
@@ -74,9 +74,9 @@ def _options_of_first(file: RawFile) -> int:
 
 
 def test_gold(file: RawFile) -> Mapping[str, Any] | None:
-    """Read the released gold of the test questions.
+    """Parse the released gold answers of the test questions, by question id; return `None` for other files.
 
-    Its shape is not documented: rows of `question_id` and `answer` are read, with the letter or the text of the option.
+    The format is undocumented. Rows of `question_id` and `answer` are accepted, with the option's letter or text.
     """
     if not file.keys >= {"question_id", "answer"} or not _TEST_ID.fullmatch(str(file.rows[0]["question_id"])):
         return None
@@ -84,7 +84,7 @@ def test_gold(file: RawFile) -> Mapping[str, Any] | None:
 
 
 def _official(row: RawRow) -> RawRow:
-    """Give a row of a hub's copy the names of the official files."""
+    """Rename the fields of a hub copy to those of the official files."""
     if "video_name" not in row:
         return row
     names = {"video": row["video_name"], "question_type": row["task_type"]}
@@ -107,7 +107,7 @@ def _read_test(raw: RawRow, place: Place) -> Iterable[Row]:
     row = _official(raw)
     has_id = "question_id" in row
     question_id = id_of(row, "question_id") if has_id else f"{place.stem}/{place.number - 1:04d}"
-    answer = row.get("answer", place.beside.get("mlvu_test_gold", {}).get(question_id))
+    answer = row.get("answer", place.companions.get("mlvu_test_gold", {}).get(question_id))
     yield _row(row, "mlvu_test", question_id, text_of(row, "question_type"), "", answer)
 
 
@@ -121,7 +121,7 @@ def _row(row: RawRow, benchmark: str, question_id: str, task: str, folder: str, 
     return Row(
         benchmark=benchmark,
         question_id=question_id,
-        # Names such as `7.mp4` occur in several tasks.
+        # File names such as `7.mp4` are unique only within a task.
         video_id=f"{folder}/{name.stem}" if folder else name.stem,
         video_names=(f"{folder}/{name.name}", name.name) if folder else (name.name,),
         question=text_of(row, "question"),

@@ -1,7 +1,7 @@
-"""NExT-QA and NExT-GQA (doc-doc/NExT-GQA, 63772e02; MIT): a CSV of questions, and spans in `gsub_{val,test}.json`.
+"""NExT-QA and NExT-GQA reader (doc-doc/NExT-GQA, 63772e02; MIT): a CSV of questions, spans in `gsub_{val,test}.json`.
 
-The same columns mean either: with span files beside it the CSV is NExT-GQA. There the answer is the text of an option;
-in NExT-QA it is its position. The split is the one that the file names, since no column tells it.
+Both have the same columns; a CSV with span files beside it is NExT-GQA. `answer` is an option's text in NExT-GQA and an
+option's index in NExT-QA. The split comes from the file name, since no column holds it.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -27,39 +27,39 @@ _SPLITS = ("train", "val", "test")
 
 
 def spans(file: RawFile) -> Mapping[str, Any] | None:
-    """Read `{video: {duration, fps, location: {qid: [[start_s, end_s], ...]}}}`."""
+    """Parse `{video: {duration, fps, location: {qid: [[start_s, end_s], ...]}}}`; return `None` for other files."""
     table = table_of(file)
     first = next(iter(table.values()), None)
     return table if isinstance(first, Mapping) and "location" in first else None
 
 
 def vidor_paths(file: RawFile) -> Mapping[str, Any] | None:
-    """Read `{video: path in VidOR}`."""
+    """Parse `{video: path in VidOR}`; return `None` for other files."""
     table = table_of(file)
     is_map = table and all(isinstance(value, str) and key.isdecimal() for key, value in table.items())
     return table if is_map else None
 
 
-def _is_grounded(file: RawFile, beside: Set[str]) -> bool:
-    return file.keys >= _COLUMNS and "nextgqa_spans" in beside
+def _is_grounded(file: RawFile, companions: Set[str]) -> bool:
+    return file.keys >= _COLUMNS and "nextgqa_spans" in companions
 
 
-def _is_plain(file: RawFile, beside: Set[str]) -> bool:
-    return file.keys >= _COLUMNS and "nextgqa_spans" not in beside
+def _is_plain(file: RawFile, companions: Set[str]) -> bool:
+    return file.keys >= _COLUMNS and "nextgqa_spans" not in companions
 
 
 def _read(row: RawRow, place: Place) -> Iterable[Row]:
     video_id, qid = id_of(row, "video_id"), id_of(row, "qid")
     where = f"{video_id}_{qid}"
     options, defects = checked_options([text_of(row, f"a{idx}") for idx in range(5)], where)
-    is_grounded = "nextgqa_spans" in place.beside
+    is_grounded = "nextgqa_spans" in place.companions
     answer_idx = _answer_idx(text_of(row, "answer"), options, is_grounded)
-    video = cast("Mapping[str, Any]", place.beside.get("nextgqa_spans", {}).get(video_id, {}))
+    video = cast("Mapping[str, Any]", place.companions.get("nextgqa_spans", {}).get(video_id, {}))
     duration_s = number_of(video, "duration")
     evidence = spans_of(video.get("location", {}).get(qid, ()))
     if is_grounded and not evidence:
         defects.append(Defect(DefectKind.NO_EVIDENCE, where, "not in the span files beside it"))
-    vidor = place.beside.get("vidor_paths", {}).get(video_id)
+    vidor = place.companions.get("vidor_paths", {}).get(video_id)
     yield Row(
         benchmark="nextgqa" if is_grounded else "nextqa",
         question_id=where,
@@ -82,7 +82,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
 
 
 def _answer_idx(answer: str, options: tuple[str, ...], is_grounded: bool) -> int | None:
-    """Position of the answer: a text that is a number means itself in NExT-GQA and a position in NExT-QA."""
+    """Return the index of the right option; a numeric answer is a text in NExT-GQA and an index in NExT-QA."""
     as_text = options.index(answer.strip()) if answer.strip() in options else None
     as_position = int(answer) if answer.isdecimal() and int(answer) < len(options) else None
     if is_grounded or as_position is None:
@@ -96,7 +96,7 @@ NEXTGQA = Benchmark(
     signatures=(_COLUMNS,),
     fields=_FIELDS,
     read=_read,
-    # The paper counts 570 videos of val; its question file names 567 of them.
+    # The paper counts 570 val videos; its question file has 567 of them.
     official={"val": Official(3358, 567), "test": Official(5553)},
     headline="Acc@QA",
     columns=(

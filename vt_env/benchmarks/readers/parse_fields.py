@@ -1,6 +1,6 @@
-"""Reads single fields of rows, and turns what benchmarks write in fields into options, letters and spans.
+"""Field parsers for annotation rows: texts, ids, numbers, options, letters and spans.
 
-Every function raises `ValueError` with what was got and what is needed; the reader adds file and row.
+Parsers raise `ValueError` with the value and the requirement; the caller adds file and row.
 """
 
 import math
@@ -16,7 +16,7 @@ _LETTER_MARK = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[.):])\s*")
 
 
 def text_of(row: Mapping[str, Any], key: str) -> str:
-    """Return a text that is not blank."""
+    """Return a non-blank text, stripped."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{key}={value!r}; need a text")
@@ -24,7 +24,7 @@ def text_of(row: Mapping[str, Any], key: str) -> str:
 
 
 def id_of(row: Mapping[str, Any], key: str) -> str:
-    """Return an id, which may be a number."""
+    """Return an id, a text or an integer, as text."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         raise ValueError(f"{key}={value!r}; need an id")
@@ -32,7 +32,7 @@ def id_of(row: Mapping[str, Any], key: str) -> str:
 
 
 def number_of(row: Mapping[str, Any], key: str) -> float | None:
-    """Return a finite number, or `None` where there is none."""
+    """Return a finite number; `None` if the field is missing, empty or not finite."""
     value = row.get(key)
     if value is None or value == "":
         return None
@@ -44,7 +44,7 @@ def number_of(row: Mapping[str, Any], key: str) -> float | None:
 
 
 def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Return a list of texts; a single text is a list of one."""
+    """Return a list of texts; a single text counts as a list of one."""
     value = row.get(key)
     values = cast("list[Any]", [value] if isinstance(value, str) else value if isinstance(value, list) else [None])
     if not all(isinstance(one, str) for one in values):
@@ -53,7 +53,7 @@ def texts_of(row: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def unlettered(options: Sequence[str]) -> tuple[str, ...]:
-    """Drop the letters from options where all carry theirs (`"A. One"`, `"(B) Two"`), else return them as they are."""
+    """Remove the letters (`"A. One"`, `"(B) Two"`) if every option has the letter of its index; always strip."""
     marks = [_LETTER_MARK.match(option) for option in options]
     letters = [mark and (mark[1] or mark[2]) for mark in marks]
     if letters != [letter_at(idx) for idx in range(len(options))]:
@@ -62,12 +62,12 @@ def unlettered(options: Sequence[str]) -> tuple[str, ...]:
 
 
 def letter_at(idx: int) -> str:
-    """Return the letter of the option at a position."""
+    """Return the letter of an option index: 0 is `A`."""
     return chr(ord("A") + idx)
 
 
 def idx_of_letter(letter: object, count: int) -> int | None:
-    """Return the position that a letter names among `count` options, or `None`."""
+    """Return the index that a letter names among `count` options, or `None`."""
     if not isinstance(letter, str) or len(letter.strip()) != 1:
         return None
     idx = ord(letter.strip().upper()) - ord("A")
@@ -77,15 +77,15 @@ def idx_of_letter(letter: object, count: int) -> int | None:
 def checked_options(
     options: Sequence[str | None], where: str, *, drop_placeholders: bool = False
 ) -> tuple[tuple[str, ...], list[Defect]]:
-    """Report options that stand for none (`"N/A"`, blank) and repeated ones.
+    """Check options for placeholders (`"N/A"`, blank), duplicates and too few options.
 
     Args:
         options: Texts without letters.
-        where: Id for the report.
-        drop_placeholders: Leave such options out, which changes the letters of those after them. Only LongVideoBench
-            pads its options, so only there this is right.
+        where: Question id, for the defects.
+        drop_placeholders: Remove placeholders, which changes the letters of later options. Correct only for
+            LongVideoBench, which pads its options.
 
-    Returns: the options that are left, and the defects.
+    Returns: the remaining options, and the defects.
     """
     texts = tuple("" if option is None else option.strip() for option in options)
     placeholders = sum(text.lower() in _PLACEHOLDERS for text in texts)
@@ -103,12 +103,12 @@ def checked_options(
 
 
 def gold_defects(answer_idx: int | None, answer: object, where: str) -> list[Defect]:
-    """Report gold that is no option."""
+    """Return a defect if the gold answer is not an option."""
     return [] if answer_idx is not None else [Defect(DefectKind.GOLD_NOT_AN_OPTION, where, repr(answer)[:60])]
 
 
 def spans_of(value: object) -> tuple[Span, ...]:
-    """Return `[[start_s, end_s], ...]`."""
+    """Parse `[[start_s, end_s], ...]`."""
     try:
         return tuple((float(start), float(end)) for start, end in cast("Iterable[tuple[Any, Any]]", value))
     except (TypeError, ValueError):
@@ -116,16 +116,16 @@ def spans_of(value: object) -> tuple[Span, ...]:
 
 
 def span_of_clock(text: str) -> tuple[Span, ...]:
-    """Read `MM:SS-MM:SS` or `HH:MM:SS-HH:MM:SS`; nothing where the text is another."""
+    """Parse `MM:SS-MM:SS` or `HH:MM:SS-HH:MM:SS`; return an empty tuple for other texts."""
     bounds = [parse_time(part) for part in text.split("-")]
     start, end = bounds if len(bounds) == 2 else (None, None)
     return () if start is None or end is None else ((start, end),)
 
 
 def span_defects(spans: Sequence[Span], duration_s: float | None, where: str) -> list[Defect]:
-    """Report spans that are reversed, empty or outside the video.
+    """Return defects of spans that are reversed, empty or outside the video.
 
-    Annotated durations are often whole seconds rounded down, so an end may pass them by less than one second.
+    Annotated durations are often rounded down to seconds, so an end may exceed the duration by less than one second.
     """
     defects: list[Defect] = []
     for start_s, end_s in spans:

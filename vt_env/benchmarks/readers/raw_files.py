@@ -1,4 +1,4 @@
-"""Reads annotation files into plain rows: JSON, JSON Lines, CSV, and Parquet where pyarrow is installed."""
+"""Raw annotation files: read JSON, JSON Lines, CSV and, with pyarrow, Parquet into rows."""
 
 import csv
 import hashlib
@@ -16,19 +16,19 @@ from vt_env.errors import ConfigError, DataError
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 MAX_DEPTH = 3
-"""Folders below the given one that are searched for annotations."""
+"""Maximum depth of folders that are searched for annotations."""
 MAX_SIBLINGS = 64
-"""A folder with more files of these kinds holds subtitles or results, not annotations."""
+"""Maximum number of files of these kinds in a folder of annotations; larger folders hold subtitles or results."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A file as it was read, before anybody knows what it is."""
+    """A parsed file whose benchmark is not yet known."""
 
     path: Path
     sha256: str
     rows: Sequence[Mapping[str, Any]]
-    """Rows of a table; a JSON object of objects is one row here."""
+    """Rows of a table; a JSON object is a single row."""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -37,11 +37,11 @@ class RawFile:
 
 
 def read_file(path: Path) -> RawFile:
-    """Read one file.
+    """Parse a file by its suffix.
 
     Raises:
-        DataError: It is not what its suffix says.
-        ConfigError: It is Parquet and pyarrow is not installed.
+        DataError: The file cannot be read or parsed.
+        ConfigError: The file is Parquet and pyarrow is not installed.
     """
     try:
         data = path.read_bytes()
@@ -51,7 +51,7 @@ def read_file(path: Path) -> RawFile:
 
 
 def find_files(folder: Path) -> Iterator[Path]:
-    """List what may be annotation files in and a little below a folder, in alphabetical order."""
+    """Yield possible annotation files of a folder, down to `MAX_DEPTH` levels, in alphabetical order."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         if len(Path(parent).relative_to(folder).parts) >= MAX_DEPTH:
@@ -62,12 +62,12 @@ def find_files(folder: Path) -> Iterator[Path]:
 
 
 def is_parquet(path: Path) -> bool:
-    """Tell by its suffix whether a file is Parquet."""
+    """Return whether a file has the suffix of Parquet."""
     return path.suffix.lower() == ".parquet"
 
 
 def has_pyarrow() -> bool:
-    """Tell whether Parquet files can be read."""
+    """Return whether pyarrow is installed."""
     return importlib.util.find_spec("pyarrow") is not None
 
 
@@ -78,7 +78,7 @@ def _rows(path: Path, data: bytes) -> Sequence[Mapping[str, Any]]:
         text = data.decode("utf-8-sig")
         if path.suffix.lower() == ".csv":
             return list(csv.DictReader(io.StringIO(text)))
-        # Not `splitlines`: it also splits at characters that JSON allows inside texts.
+        # Not `splitlines`, which also splits at characters that JSON allows inside strings.
         is_lines = path.suffix.lower() == ".jsonl"
         parsed = [json.loads(line) for line in text.split("\n") if line.strip()] if is_lines else json.loads(text)
     except UnicodeDecodeError as reason:

@@ -1,4 +1,4 @@
-"""What a reader of one benchmark is given and what it declares about itself."""
+"""Interface of a benchmark reader: its inputs and its declaration."""
 
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
@@ -12,89 +12,90 @@ RawRow = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a raw row stands, and what lies beside its file."""
+    """Location of a raw row, with the companion files of its file."""
 
     file: RawFile
     number: int
-    """Number of the row in its file, from 1."""
-    beside: Mapping[str, Mapping[str, Any]]
-    """Kind of companion file to its content; several files of a kind are merged."""
+    """Row number in the file, from 1."""
+    companions: Mapping[str, Mapping[str, Any]]
+    """Content of the companion files by kind; several files of a kind are merged."""
 
     @property
     def stem(self) -> str:
-        """Name of the file without its suffix."""
+        """File name without suffix."""
         return self.file.path.stem
 
     def __str__(self) -> str:
-        """`file:row`, for messages."""
+        """Return `file:row`, for messages."""
         return f"{self.file.path.name}:{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Official:
-    """What a split holds by its authors' count."""
+    """Size of a split as published by its authors."""
 
     questions: int
     """Multiple-choice questions."""
     videos: int | None = None
-    """`None` where the count is not published for this split."""
+    """`None` if the count is not published."""
     open_questions: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the table in which papers report a benchmark."""
+    """One column of the table that papers report for a benchmark."""
 
     heading: str
     label: str = ""
-    """Division that the column is a part of; empty for the overall number, `*` for one that is no division."""
+    """Label whose part the column shows; empty for the overall score, `*` for another score of the whole set."""
     part: str = ""
+    """Value of the label, or name of the other score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark: how its files are recognised and read, and what its number means."""
+    """Declaration of a benchmark: recognition and parsing of its files, official sizes and scores."""
 
     name: str
     matches: Callable[[RawFile, Set[str]], bool]
-    """Tells a file of this benchmark from its keys and the kinds of companions that lie beside it, never its name."""
+    """Recognises a file by its keys and the kinds of its companion files, never by its name."""
     signatures: tuple[frozenset[str], ...]
-    """Keys that each form of its files has; for messages about files that nearly match."""
+    """Required keys of each file format; for messages about files that nearly match."""
     fields: frozenset[str]
-    """All keys that its files are known to have. An audit names others, since they may be renamed ones."""
+    """All known keys. An audit reports others, which may be renamed columns."""
     read: Callable[[RawRow, Place], Iterable[Row]]
-    """Turns one raw row into questions; raises `ValueError` where it cannot."""
+    """Parses a raw row into questions; raises `ValueError` or `KeyError` for an invalid row."""
     official: Mapping[str, Official]
-    """Split to its size."""
+    """Published size of each split."""
     rule: str | None = None
-    """Name of the official extraction rule in `vt_env.benchmarks.scoring.official_rules`; `None` where answers are
-    letters or indices by construction and no text is parsed."""
+    """Official rule of answer extraction in `vt_env.benchmarks.scoring.official_rules`; `None` if the official
+    evaluation parses no text."""
     headline: str = "accuracy"
-    """Official name of the overall number."""
+    """Official name of the overall score."""
     columns: tuple[Column, ...] = (Column("Overall"),)
-    """As its authors and papers print it."""
+    """Columns of the table in the paper."""
     terms: str = ""
     """Licence or terms of the annotations."""
     folders: tuple[str, ...] = field(default=())
-    """Folders of the data root where it may lie, besides one of its own name."""
+    """Alternative folder names below the data root."""
     views: Mapping[str, str] = field(default_factory=lambda: {})
-    """Name of a condition other than the whole video, such as `clues`, to the official name of its overall number."""
+    """Official name of the overall score of each view, a condition other than the whole video, such as `clues`."""
 
 
 def has_keys(*signatures: frozenset[str]) -> Callable[[RawFile, Set[str]], bool]:
-    """Match files whose first row has all keys of any signature."""
+    """Build a matcher of files whose first row has all keys of some signature."""
     return lambda file, _: any(file.keys >= keys for keys in signatures)
 
 
 def keys(text: str) -> frozenset[str]:
-    """Write a set of keys as one text, the keys between commas."""
+    """Parse comma-separated keys."""
     return frozenset(key.strip() for key in text.split(","))
 
 
 Companion = Callable[[RawFile], Mapping[str, Any] | None]
-"""Returns what a companion file contributes, or `None` if the file is another."""
+"""Parser of a companion file; returns `None` for other files."""
 
 
 def table_of(file: RawFile) -> Mapping[str, Any]:
-    """Return the content of a file that is a single JSON object, or nothing."""
+    """Return the content of a file with a single JSON object; empty for other files."""
     return file.rows[0] if len(file.rows) == 1 else {}

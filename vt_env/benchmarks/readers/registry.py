@@ -1,4 +1,4 @@
-"""From a file or folder to the annotations of one benchmark, recognised by the keys of its rows and never by name."""
+"""Benchmark registry: find and read the annotations in a file or folder, recognised by row keys, never by file name."""
 
 import os
 from collections import defaultdict
@@ -20,10 +20,10 @@ from vt_env.benchmarks.readers.video_mme import VIDEO_MME, VIDEO_MME_V2
 from vt_env.errors import ConfigError, DataError, suggest
 
 DATA_VARIABLE = "VT_ENV_DATA"
-"""Environment variable that names the folder of all benchmarks; each lies in a folder of its name."""
+"""Environment variable with the data root, which has one folder per benchmark."""
 
-MOSTLY = 0.5
-"""A file that lacks no larger share of a benchmark's keys is called nearly one of it."""
+MAX_MISSING = 0.5
+"""Maximum fraction of missing keys for which an error message names the nearest benchmark."""
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     benchmark.name: benchmark
@@ -41,7 +41,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         NEXTQA,
     )
 }
-"""Long names on purpose: "LVB" and "LVBench" have been mistaken for each other in print."""
+"""Benchmarks by name. Names are not abbreviated: papers have confused "LVB" with "LVBench"."""
 
 
 def _cgbench_videos(file: RawFile) -> Mapping[str, Any] | None:
@@ -63,60 +63,60 @@ def read_annotations(path: str | Path, name: str | None = None) -> Annotations:
     """Read the annotations of one benchmark.
 
     Args:
-        path: An official annotation file, or a folder that holds some. What lies beside a file is read with it: spans,
-            answers and lengths that a benchmark keeps in files of their own.
-        name: Which benchmark, where a folder holds several.
+        path: An official annotation file, or a folder with such files. Companion files beside it are read too: some
+            benchmarks keep spans, answers or durations in separate files.
+        name: Name of the benchmark, required if the folder has several.
 
-    Returns: The questions. Rows that cannot be read are among the defects; nothing is dropped without a word.
+    Returns: the annotations. Every row that cannot be read is listed as a defect.
 
     Raises:
-        ConfigError: There is no such path or benchmark, or Parquet would need pyarrow.
-        DataError: Nothing there is an annotation file that is known, or several benchmarks are mixed.
+        ConfigError: The path does not exist, the benchmark is unknown, or a Parquet file needs pyarrow.
+        DataError: No known annotation file is found, or files of several benchmarks are.
     """
     path = Path(path)
     if name is not None and name not in BENCHMARKS:
         raise ConfigError(f"benchmark {name!r}: known are {', '.join(BENCHMARKS)}{suggest(name, BENCHMARKS)}")
     if not path.exists():
-        raise ConfigError(f"{path}: no such file or folder")
+        raise ConfigError(f"{path}: no such file or folder; check the path")
     files = _readable(path, name)
-    beside = _companions(files)
-    asked = files if path.is_dir() else [file for file in files if file.path == path]
+    companions = _companions(files)
+    candidates = files if path.is_dir() else [file for file in files if file.path == path]
     found: defaultdict[str, list[RawFile]] = defaultdict(list)
-    for file in asked:
-        kind = recognise(file, beside)
+    for file in candidates:
+        kind = recognise(file, companions)
         if kind is not None:
             found[kind].append(file)
     if name is None and len(found) > 1:
         raise DataError(f"{path}: holds {' and '.join(sorted(found))}; give the file or folder of one benchmark")
     chosen = name or next(iter(found), None)
     if chosen is None or chosen not in found:
-        raise DataError(_nothing(path, name, asked, found))
+        raise DataError(_not_found(path, name, candidates, found))
     root = path if path.is_dir() else path.parent
-    annotations = _collect(BENCHMARKS[chosen], root, found[chosen], beside)
-    companions = [AnnotationFile(file.path, file.sha256, len(file.rows)) for file in files if _is_companion(file)]
-    return replace(annotations, files=(*annotations.files, *companions))
+    annotations = _collect(BENCHMARKS[chosen], root, found[chosen], companions)
+    read_too = [AnnotationFile(file.path, file.sha256, len(file.rows)) for file in files if _is_companion(file)]
+    return replace(annotations, files=(*annotations.files, *read_too))
 
 
-def recognise(file: RawFile, beside: Mapping[str, Any]) -> str | None:
-    """Name the benchmark whose annotations a file holds; `None` if it is something else.
+def recognise(file: RawFile, companions: Mapping[str, Any]) -> str | None:
+    """Return the name of the benchmark that a file belongs to, or `None`.
 
     Args:
         file: The file.
-        beside: Companion files by kind.
+        companions: Companion files by kind.
     """
     if not file.rows:
         return None
-    matching = (name for name, benchmark in BENCHMARKS.items() if benchmark.matches(file, beside.keys()))
+    matching = (name for name, benchmark in BENCHMARKS.items() if benchmark.matches(file, companions.keys()))
     return next(matching, None)
 
 
 def find_annotations(tasks: str | Path) -> Annotations | None:
-    """Find what `load_tasks` was given among the benchmarks: a name, a folder or a file; `None` if it is none.
+    """Find the benchmark that `tasks` refers to by name, folder or file; `None` if there is none.
 
-    Behind a slash may stand one of its views, such as `cgbench/clues`.
+    A name may end with a view, such as `cgbench/clues`.
 
     Raises:
-        ConfigError: It is the name of a benchmark and its folder is not there, or it has no such view.
+        ConfigError: The folder of a named benchmark does not exist, or the benchmark has no such view.
         DataError: As `read_annotations`.
     """
     view = view_of(tasks)
@@ -124,18 +124,18 @@ def find_annotations(tasks: str | Path) -> Annotations | None:
         return _find_whole(tasks)
     whole = str(tasks).rpartition("/")[0]
     annotations = _find_whole(whole)
-    return None if annotations is None else viewed_as(annotations, view)
+    return None if annotations is None else with_view(annotations, view)
 
 
 def view_of(tasks: str | Path) -> str:
-    """Return the view that tasks name, `clues` of `cgbench/clues`, or an empty text; no benchmark is looked for."""
+    """Return the view in a task source, such as `clues` in `cgbench/clues`, or an empty text; reads no annotations."""
     whole, _, view = str(tasks).rpartition("/")
     is_view = any(view in benchmark.views for benchmark in BENCHMARKS.values())
     return view if whole and is_view and not Path(tasks).exists() else ""
 
 
-def viewed_as(annotations: Annotations, view: str) -> Annotations:
-    """Return the annotations in a condition other than the whole video.
+def with_view(annotations: Annotations, view: str) -> Annotations:
+    """Return the annotations under a view, a condition other than the whole video.
 
     Raises:
         ConfigError: The benchmark has no such view.
@@ -152,8 +152,8 @@ def _find_whole(tasks: str | Path) -> Annotations | None:
         return read_annotations(_folder_of(BENCHMARKS[name]), name)
     if path.is_dir():
         files = _readable(path, None)
-        beside = _companions(files)
-        return read_annotations(path) if any(recognise(file, beside) for file in files) else None
+        companions = _companions(files)
+        return read_annotations(path) if any(recognise(file, companions) for file in files) else None
     return read_annotations(path) if path.is_file() and _is_annotations(path) else None
 
 
@@ -163,7 +163,7 @@ def _is_annotations(path: Path) -> bool:
     try:
         return recognise(read_file(path), {}) is not None
     except DataError:
-        # Lines of a user's own tasks are read by `load_tasks`, which names the damaged one.
+        # A JSONL file may hold the user's own tasks; `load_tasks` then reports the damaged line.
         if path.suffix.lower() == ".jsonl":
             return False
         raise
@@ -184,9 +184,9 @@ def _folder_of(benchmark: Benchmark) -> Path:
 
 
 def _readable(path: Path, name: str | None) -> list[RawFile]:
-    """Read the files of a folder, or a file and those beside it; of these, broken ones are somebody else's.
+    """Read the files of a folder, or a file and the JSON files beside it, ignoring unreadable ones of the latter.
 
-    A folder's Parquet files are left aside where pyarrow is missing and another file is recognised: they are copies.
+    Without pyarrow, the Parquet files of a folder are ignored if another file is recognised, since they are copies.
     """
     if path.is_dir():
         paths = list(find_files(path))
@@ -221,7 +221,7 @@ def _companions(files: Sequence[RawFile]) -> dict[str, Mapping[str, Any]]:
 
 
 def _collect(
-    benchmark: Benchmark, root: Path, files: Iterable[RawFile], beside: Mapping[str, Mapping[str, Any]]
+    benchmark: Benchmark, root: Path, files: Iterable[RawFile], companions: Mapping[str, Mapping[str, Any]]
 ) -> Annotations:
     rows: dict[str, Row] = {}
     defects: list[Defect] = []
@@ -230,7 +230,7 @@ def _collect(
         unread = tuple(sorted(file.keys - benchmark.fields))
         read.append(AnnotationFile(file.path, file.sha256, len(file.rows), unread))
         for number, raw in enumerate(file.rows, start=1):
-            place = Place(file, number, beside)
+            place = Place(file, number, companions)
             try:
                 found = list(benchmark.read(raw, place))
             except (ValueError, KeyError) as reason:
@@ -245,11 +245,11 @@ def _collect(
 
 
 def _is_copy(one: Row, other: Row) -> bool:
-    """Whether two files hold the same question, as JSON and Parquet copies in one folder do."""
+    """Return whether two rows are the same question, as in JSON and Parquet copies in one folder."""
     return (one.question, one.options, one.video_id) == (other.question, other.options, other.video_id)
 
 
-def _nothing(path: Path, name: str | None, files: Sequence[RawFile], found: Mapping[str, Any]) -> str:
+def _not_found(path: Path, name: str | None, files: Sequence[RawFile], found: Mapping[str, Any]) -> str:
     if name is not None:
         return f"{path}: no annotations of {name}{'; it holds ' + ', '.join(found) if found else ''}"
     if len(files) == 1:
@@ -260,14 +260,14 @@ def _nothing(path: Path, name: str | None, files: Sequence[RawFile], found: Mapp
 
 
 def _nearest(file: RawFile) -> str:
-    """Say which benchmark a file nearly is and what it lacks, or which are known."""
+    """Describe the nearest benchmark and its missing keys, or list the known benchmarks."""
     lacking = [
         (len(signature - file.keys) / len(signature), benchmark.name, signature - file.keys)
         for benchmark in BENCHMARKS.values()
         for signature in benchmark.signatures
     ]
     share, name, missing = min(lacking, key=lambda it: it[0])
-    if share > MOSTLY:
+    if share > MAX_MISSING:
         return f"known are {', '.join(BENCHMARKS)}"
     return (
         f"nearest is {name}, of which it lacks {', '.join(sorted(missing))}: rename columns back, or get its own file"

@@ -1,6 +1,6 @@
-"""What every benchmark's own rows become: one record a question, with its answer key and what is wrong with it.
+"""Annotation rows: the common record of a benchmark question, with its gold answer and its defects.
 
-These records hold the answer. Only what makes tasks and what scores reads them; an import contract keeps agents away.
+These records contain gold answers. Only task construction and scoring may read them, by an import contract.
 """
 
 from collections.abc import Mapping
@@ -10,64 +10,64 @@ from pathlib import Path
 from typing import Any
 
 Span = tuple[float, float]
-"""Start and end in seconds as an annotation or a reply states them; it may be reversed or empty."""
+"""Start and end in seconds as written in an annotation or a reply; may be reversed or empty."""
 
 
 class DefectKind(StrEnum):
-    """What can be wrong with a row or with what it needs."""
+    """Kinds of defects of annotation rows and media files."""
 
     BROKEN_ROW = "broken row"
-    """A field is missing or of another type; the row cannot be used."""
+    """A field is missing or of another type; the row is unusable."""
     DUPLICATE_ID = "duplicate id"
     """An earlier row has the same id; the later one is left out."""
     DUPLICATE_OPTIONS = "duplicate options"
-    """Two options read the same; tasks say which copy is meant."""
+    """Options have equal texts; tasks add the letter to each copy."""
     PLACEHOLDER_OPTION = "N/A option"
-    """An option stands for no option."""
+    """An option is padding."""
     TOO_FEW_OPTIONS = "too few options"
-    """Fewer than two are left, so the question cannot be asked as a choice."""
+    """Fewer than two options remain, so the question is not multiple choice."""
     GOLD_NOT_AN_OPTION = "gold is no option"
-    """The answer is not among the options; the task is played and never scored."""
+    """The gold answer is not among the options; the task is played but not scored."""
     REVERSED_INTERVAL = "reversed interval"
     EMPTY_INTERVAL = "empty interval"
     INTERVAL_OUTSIDE = "interval outside the video"
     """Evidence starts before 0 or ends after the annotated duration."""
     NO_EVIDENCE = "no evidence"
-    """A grounded benchmark's question without a span."""
+    """A question of a grounded benchmark has no span."""
     PARTIAL_GROUP = "partial group"
-    """Fewer questions than the group's score needs."""
+    """A group has fewer questions than its score requires."""
     ODD_DURATION = "odd duration"
-    """A video is said to last longer than any of these benchmarks' does, or its rows disagree."""
+    """An annotated duration is implausible, or differs between rows of a video."""
     MISSING_VIDEO = "missing video"
     DEAD_VIDEO = "dead video"
-    """The file is there and cannot be read as a video."""
+    """The file exists but is not a readable video."""
     MISSING_SUBTITLES = "missing subtitles"
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One thing that is wrong."""
+    """One defect of a row or a media file."""
 
     kind: DefectKind
     where: str
-    """Id of the question or video, or file and row where there is no id."""
+    """Id of the question or video, or file and row without an id."""
     detail: str = ""
 
 
 class SubtitleForm(StrEnum):
-    """How a benchmark writes its subtitles."""
+    """Subtitle file formats of benchmarks."""
 
     SRT = "srt"
-    """SubRip, font tags included."""
+    """SubRip, possibly with font tags."""
     WORDS = "words"
-    """JSONL of words with times (Video-MME-v2)."""
+    """JSONL of timed words (Video-MME-v2)."""
     LONGVIDEOBENCH = "longvideobench"
-    """JSON list in either of its two shapes, on the clock of the video it was cut from."""
+    """JSON list in either of two layouts, on the clock of the source video of the clip."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubtitleSource:
-    """Where a video's subtitles are to be looked for."""
+    """Name and format of a video's subtitle file."""
 
     form: SubtitleForm
     name: str
@@ -75,17 +75,17 @@ class SubtitleSource:
     offset_s: float = 0.0
     """Subtracted from every time."""
     duration_s: float | None = None
-    """Stands in for an end that is null."""
+    """Replaces a null end time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The group that a question is scored with (Video-MME-v2)."""
+    """Group of questions that are scored jointly (Video-MME-v2)."""
 
     kind: str
     """`"relevance"` or `"logic"`."""
     structure: str
-    """As the annotation writes it, such as `[1, [2, 3], 4]`."""
+    """JSON text of the annotation, such as `[1, [2, 3], 4]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,34 +94,34 @@ class Row:
 
     benchmark: str
     question_id: str
-    """The benchmark's own id, or a stable one made of file and position where it has none."""
+    """The benchmark's id; without one, an id of file name and row index."""
     video_id: str
     video_names: tuple[str, ...]
-    """File names to look for, the likeliest first; with or without folder and suffix."""
+    """Candidate file names, most likely first; with or without folder and suffix."""
     question: str
-    """Without the options."""
+    """Question text, without the options."""
     options: tuple[str, ...]
-    """Without letters; empty for an open question."""
+    """Option texts, without letters; empty for an open question."""
     answer_idx: int | None = None
-    """`None` for open questions, hidden gold and gold that is no option."""
+    """Index of the right option; `None` if open, hidden or not an option."""
     answer_text: str = ""
-    """Gold of an open question."""
+    """Gold answer of an open question."""
     rubric: tuple[str, ...] = ()
-    """What an open answer should mention."""
+    """Points that an open answer should mention."""
     evidence: tuple[Span, ...] = ()
     duration_s: float | None = None
     subtitles: SubtitleSource | None = None
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {})
-    """Name of a division to the parts this question counts in; several where the benchmark is multi-label."""
+    """Values of each label, by label name; several values in multi-label benchmarks."""
     group: Group | None = None
     split: str = "test"
     defects: tuple[Defect, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=lambda: {})
-    """The row as it was read."""
+    """The unparsed row."""
 
     @property
     def task_id(self) -> str:
-        """`benchmark/question_id`, the id of the task."""
+        """Task id, `benchmark/question_id`."""
         return f"{self.benchmark}/{self.question_id}"
 
     @property
@@ -132,34 +132,34 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class AnnotationFile:
-    """An annotation file that was read."""
+    """Provenance of an annotation file."""
 
     path: Path
     sha256: str
     rows: int
     unread: tuple[str, ...] = ()
-    """Columns that this benchmark's files are not known to have, and that nothing here reads."""
+    """Unknown columns, which the reader ignores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """All questions of one benchmark that a file or folder holds."""
+    """Questions of one benchmark in a file or folder."""
 
     benchmark: str
     root: Path
-    """Folder below which videos and subtitles are looked for."""
+    """Folder that is searched for videos and subtitles."""
     files: tuple[AnnotationFile, ...]
     rows: tuple[Row, ...]
     defects: tuple[Defect, ...] = ()
-    """Of rows that could not be read at all, or are repeated; those of a usable row lie in the row."""
+    """Unreadable and repeated rows; defects of usable rows are in `Row.defects`."""
     view: str = ""
-    """The condition in which they are played, one of `Benchmark.views`; empty for the whole video."""
+    """Condition of the questions, one of `Benchmark.views`; empty for the whole video."""
 
     @property
     def broken(self) -> tuple[Defect, ...]:
-        """The rows that could not be read."""
+        """Defects of unreadable rows."""
         return tuple(defect for defect in self.defects if defect.kind is DefectKind.BROKEN_ROW)
 
     def __repr__(self) -> str:
-        """Name and number of questions, never their answers."""
+        """Return name and number of questions, without gold answers."""
         return f"Annotations({self.benchmark}, {len(self.rows)} questions)"

@@ -1,4 +1,4 @@
-"""From annotations to tasks: what of a benchmark can be played with the videos that are there."""
+"""Conversion of annotations to tasks, for the questions whose videos exist."""
 
 import hashlib
 import warnings
@@ -16,26 +16,26 @@ from vt_env.gold import Gold
 from vt_env.tasks.task_set import Task, TaskSet, nothing_to_prepare
 from vt_env.types import Interval, Item, VideoRef
 
-NAMED = 3
-"""How many missing videos a message names."""
+MAX_NAMED = 3
+"""Maximum number of ids in a message."""
 
 
 def benchmark_tasks(annotations: Annotations, split: str | None = None, media: MediaFolder | None = None) -> TaskSet:
-    """Make the tasks whose videos are there, in the order of the annotations.
+    """Build the tasks whose videos exist, in the order of the annotations.
 
-    Open questions are no tasks: an episode ends with a choice. Questions whose gold is hidden or no option are played
-    and never scored. All of it but NExT-QA's training split has `train_allowed=False`.
+    Open questions are left out, since an episode ends with a choice. Questions without a usable gold answer are played
+    but not scored. Only NExT-QA's training split has `train_allowed=True`.
 
-    In the view `clues` items show their clue intervals alone; questions without one cannot be played in it.
+    Under the view `clues`, items show only their clue intervals, and questions without one are left out.
 
     Args:
         annotations: The questions.
-        split: Keep only this split; `None` keeps all.
-        media: Where videos and subtitles lie; `None` takes the folder of the annotations.
+        split: Split to keep; `None` keeps all.
+        media: Videos and subtitles; `None` means the folder of the annotations.
 
     Raises:
-        ConfigError: There is no such split, or none of its videos is there.
-        DataError: A row cannot be read, or none of the rows has a clue interval where these alone are shown.
+        ConfigError: The split is unknown, or none of its videos exists.
+        DataError: A row cannot be read, or under the view `clues` no row has a clue interval.
     """
     if annotations.broken:
         first, count = annotations.broken[0], len(annotations.broken)
@@ -46,7 +46,7 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
     rows = [row for row in annotations.rows if split in (None, row.split) and len(row.options) >= 2]
     if not rows:
         splits = sorted({row.split for row in annotations.rows})
-        raise ConfigError(f"split={split!r}: {annotations.benchmark} has no choice of it; allowed are {splits}")
+        raise ConfigError(f"split={split!r}: no multiple-choice question in {annotations.benchmark}; allowed: {splits}")
     rows = _with_clues(annotations.benchmark, rows) if annotations.view == CLUES else rows
     folder = media or MediaFolder(annotations.root)
     paths = {row.video_id: folder.video(row.video_names) for row in rows}
@@ -58,7 +58,7 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
 
 
 def item_options(row: Row) -> tuple[str, ...]:
-    """Return the options as tasks show them: copies of one text say which letter each has, so that they differ."""
+    """Return the options of a task; equal texts get their letter appended, so that all options differ."""
     repeated = {text for text, count in Counter(row.options).items() if count > 1}
     return tuple(
         f"{text} (option {letter_at(idx)})" if text in repeated else text for idx, text in enumerate(row.options)
@@ -66,7 +66,7 @@ def item_options(row: Row) -> tuple[str, ...]:
 
 
 def video_handle(benchmark: str, video_id: str) -> str:
-    """Return an opaque name of a video, the same wherever it lies."""
+    """Return an opaque video handle that does not depend on the path."""
     return hashlib.blake2b(f"{benchmark}/{video_id}".encode(), digest_size=8).hexdigest()
 
 
@@ -99,7 +99,7 @@ def _gold(row: Row) -> Gold | None:
 
 
 def _evidence(row: Row) -> tuple[Interval, ...]:
-    # What is reversed or empty is no interval; the audit names it.
+    # Reversed and empty spans are not intervals; the audit reports them.
     usable = ((start_s, end_s) for start_s, end_s in row.evidence if 0 <= start_s < end_s)
     return tuple(Interval(start_s, end_s) for start_s, end_s in usable)
 
@@ -110,17 +110,17 @@ def _with_clues(name: str, rows: Sequence[Row]) -> list[Row]:
     if not kept:
         raise DataError(f"{name}: none of {len(rows)} questions has a clue interval, so there is no clue to show")
     if lacking:
-        more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+        more = f" and {len(lacking) - MAX_NAMED} more" if len(lacking) > MAX_NAMED else ""
         warnings.warn(
             f"{name}: {len(lacking)} of {len(rows)} questions have no clue interval and are left out: "
-            f"{', '.join(lacking[:NAMED])}{more}",
+            f"{', '.join(lacking[:MAX_NAMED])}{more}",
             stacklevel=5,
         )
     return kept
 
 
 def _converted(subtitles: Path, handle: str) -> Path:
-    # Imported here since the cache belongs to the media engine.
+    # Imported here so that reading annotations needs no media library.
     from vt_env.media.cache.build_once import cache_key, cache_root
 
     state = subtitles.stat()
@@ -131,8 +131,8 @@ def _converted(subtitles: Path, handle: str) -> Path:
 def _report_missing(annotations: Annotations, rows: Sequence[Row], missing: Sequence[str], root: Path) -> None:
     name, videos = annotations.benchmark, len({row.video_id for row in rows})
     questions = sum(row.video_id in set(missing) for row in rows)
-    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    named = f"{', '.join(missing[:NAMED])}{more}"
+    more = f" and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
+    named = f"{', '.join(missing[:MAX_NAMED])}{more}"
     remedy = f"vt-env audit {root} lists them"
     if len(missing) == videos:
         raise ConfigError(f"{name}: none of its {videos} videos is below {root} (missing {named}); {remedy}")

@@ -1,4 +1,4 @@
-"""Video-MME and Video-MME-v2.
+"""Video-MME and Video-MME-v2 readers.
 
 Sources: MME-Benchmarks/Video-MME (06c2315b) and lmms-lab/Video-MME; MME-Benchmarks/Video-MME-v2 (b24176a1). Both are
 for academic research only and may not be redistributed.

@@ -1,1 +1,1 @@
-"""Official numbers bug for bug, the strict one beside them, tables and export."""
+"""Scores under the official rules, bug for bug, and under a strict rule; tables and exports."""

@@ -1,8 +1,8 @@
-"""Spans of video that a message names as its evidence. Our choice: the paper and the benchmarks define no such form.
+"""Parser of the video spans that a message cites as evidence.
 
-`05:20-05:40`, `1:02:03 to 1:02:10` and the same with a long dash are read, inside `<evidence>` tags where the message
-has them and anywhere in it otherwise. Bare numbers of seconds are read inside the tags alone, since elsewhere they may
-be anything. A reversed span is kept as it stands; what measures it decides.
+Accepts `05:20-05:40`, `1:02:03 to 1:02:10` and dashes of any length, inside `<evidence>` tags if the message has them,
+else anywhere. Plain seconds are accepted only inside the tags, since elsewhere any two numbers would match. Reversed
+spans are kept; the metric decides. The format is our choice: neither the paper nor the benchmarks define one.
 """
 
 import re
@@ -20,8 +20,8 @@ _ANY = re.compile(f"(?:{_CLOCK}|{_SECONDS}){_BETWEEN}(?:{_CLOCK}|{_SECONDS}){_EN
 
 
 def cited_spans(message: str) -> tuple[Span, ...]:
-    """Read the spans that a message names, in the order in which it does; see the top of this module."""
-    # Without a closing tag the search for one would start again at each of many opening tags.
+    """Return the spans that a message cites, in the order of the text."""
+    # Without any closing tag, the lazy pattern would take quadratic time on many opening tags.
     tagged = _TAGGED.findall(message) if "</evidence>" in message.lower() else []
     form, texts = (_ANY, tagged) if tagged else (_CLOCKS, [message])
     found = [match for text in texts for match in form.finditer(text)]

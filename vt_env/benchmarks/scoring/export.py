@@ -1,8 +1,8 @@
-"""Replies in the files that other tools and official servers take.
+"""Export of replies as submissions to official servers and as lmms-eval files.
 
-A submission holds an answer for every question that its server asks, so an incomplete one is refused. What cannot be
-read strictly goes out blank (MLVU, LongVideoBench) or as -1 (EgoSchema), never as a guess; how servers count those is
-not documented.
+A submission must answer every question of its server; an incomplete one raises `ConfigError`. A reply that the strict
+rule cannot parse is submitted blank (MLVU, LongVideoBench) or as -1 (EgoSchema), never as a guess; it is not documented
+how the servers count those.
 """
 
 import hashlib
@@ -20,34 +20,34 @@ from vt_env.benchmarks.scoring.scoreboard import Scoreboard, scored_rows
 from vt_env.benchmarks.scoring.verdicts import strict_verdict
 from vt_env.errors import ConfigError
 
-UNREAD_POSITION = -1
-NAMED = 3
+UNPARSED_IDX = -1
+MAX_NAMED = 3
 
 SUBMISSIONS: Mapping[str, str] = {"mlvu_test": "test", "egoschema": "*", "longvideobench": "test"}
-"""Benchmark to the split that its server scores; `*` for all."""
+"""Split that the server of each benchmark scores; `*` for all."""
 
 
 def submission(annotations: Annotations, replies: Mapping[str, Reply]) -> Any:
-    """Return the official submission, to be written as JSON.
+    """Build the official submission as JSON values.
 
     * MLVU test: `[{"question_id", "question_type", "option"}]` (JUNJIE99/MLVU, `evaluation_test/test_res.json`)
     * EgoSchema: `{q_uid: 0 to 4}` for all 5031 questions (egoschema/EgoSchema, `validate.py`)
-    * LongVideoBench test: `{id: letter}` (as lmms-eval writes it, there with the whole reply)
+    * LongVideoBench test: `{id: letter}` (as in lmms-eval, which writes the whole reply)
 
     Raises:
-        ConfigError: The benchmark has no such file, or a question has no reply.
+        ConfigError: No submission format is known for the benchmark, or a question has no reply.
     """
     name = annotations.benchmark
     if name not in SUBMISSIONS:
-        raise ConfigError(f"{name}: no submission file is known; there is one for {', '.join(SUBMISSIONS)}")
+        raise ConfigError(f"{name}: no submission format is known; allowed are {', '.join(SUBMISSIONS)}")
     rows = [row for row in annotations.rows if not row.is_open and SUBMISSIONS[name] in ("*", row.split)]
     missing = [row.question_id for row in rows if row.task_id not in replies]
     if missing or not rows:
-        named = ", ".join(missing[:NAMED])
+        named = ", ".join(missing[:MAX_NAMED])
         raise ConfigError(f"{name}: {len(missing)} of {len(rows)} questions have no reply ({named}); play them first")
     read = {row.question_id: strict_status(replies[row.task_id], item_options(row))[0] for row in rows}
     if name == "egoschema":
-        return {uid: UNREAD_POSITION if idx is None else idx for uid, idx in read.items()}
+        return {uid: UNPARSED_IDX if idx is None else idx for uid, idx in read.items()}
     letters = {question_id: "" if idx is None else letter_at(idx) for question_id, idx in read.items()}
     if name == "longvideobench":
         return letters
@@ -60,19 +60,19 @@ def submission(annotations: Annotations, replies: Mapping[str, Reply]) -> Any:
 def lmms_eval_samples(
     annotations: Annotations, replies: Mapping[str, Reply], split: str, metric: str = "exact_match"
 ) -> Iterator[dict[str, Any]]:
-    """Return the lines of an lmms-eval sample file (`*_samples_TASK.jsonl`), in the order of the annotations.
+    """Yield the lines of an lmms-eval sample file (`*_samples_TASK.jsonl`), in the order of the annotations.
 
-    Keys are those that its tracker writes (0716c69d, `loggers/evaluation_tracker.py`): `doc_id`, `target`,
-    `filtered_resps`, `doc_hash`, `input` and one key a metric. `doc_hash` is of the annotation as read here, so it
-    equals lmms-eval's only where that reads the same columns. Errors are left out, as questions without a reply are.
-    `score` repeats the metric: lmms-eval 0.7.3 (`baselines/loader.py`, for `--baseline`) takes a key of that name, and
+    The keys are those of its tracker (0716c69d, `loggers/evaluation_tracker.py`): `doc_id`, `target`,
+    `filtered_resps`, `doc_hash`, `input` and one key per metric. `doc_hash` hashes the annotation as read here, so it
+    equals lmms-eval's only if that reads the same columns. Questions with an error or without a reply are left out.
+    `score` repeats the metric: lmms-eval 0.7.3 (`baselines/loader.py`, for `--baseline`) reads a key of that name, and
     without one compares the whole reply with the target, so that "(C)" would be wrong.
 
     Args:
         annotations: The benchmark.
-        replies: Task id to reply.
-        split: Which split.
-        metric: Name of the metric whose value is 1 for right and 0 for wrong, strictly.
+        replies: Replies by task id.
+        split: The split.
+        metric: Name of the metric; its value is 1 for a strictly correct reply, else 0.
     """
     for doc_id, row in enumerate(scored_rows(annotations, split)):
         reply = replies.get(row.task_id)
@@ -95,18 +95,19 @@ def lmms_eval_samples(
 def lmms_eval_results(
     board: Scoreboard, task: str, config: Mapping[str, Any], samples: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """Return an lmms-eval results file, with the keys that its tables and loggers read.
+    """Build an lmms-eval results file, with the keys that its tables and loggers read.
 
-    An incomplete run has no `METRIC,none` entry under the official name: the coverage stands in the name. Values are
-    percent, as its own of these benchmarks are. `METRIC_stderr,none` is half of the 95 % interval over videos by 1.96.
+    The metric name of an incomplete run includes the coverage, so it has no entry under the official name. Values are
+    percentages, as lmms-eval's are for these benchmarks. `METRIC_stderr,none` is half the width of the 95 % interval
+    over videos, divided by 1.96.
 
     Args:
         board: The scores.
-        task: lmms-eval's name of the task.
-        config: What the run was, to be kept beside the numbers; `agent` becomes the name of the model.
+        task: lmms-eval's task name.
+        config: Run configuration, stored as metadata; `agent` becomes the model name.
         samples: Lines of the sample file, for `task_hashes`.
     """
-    metrics = {f"{one.name} ({one.rule})": one for one in reversed(board.shown)}
+    metrics = {f"{one.name} ({one.rule})": one for one in reversed(board.rules)}
     numbers: dict[str, Any] = {"alias": task}
     for name, one in metrics.items():
         numbers[f"{name},none"] = one.value

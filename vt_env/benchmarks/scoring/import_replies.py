@@ -1,7 +1,7 @@
-"""Replies of other harnesses, so that their runs can be scored under every rule here.
+"""Import of replies from other evaluation harnesses, to score their runs under every rule.
 
-One JSON object a line. Either `task_id` (or `question_id`) with `text`, or a sample file of lmms-eval, whose lines have
-`doc_id`, the position of the row in the annotations, and `filtered_resps` (or `resps`), the reply inside lists.
+JSON Lines with `task_id` (or `question_id`) and `text`, or an lmms-eval sample file with `doc_id`, the row index in the
+annotations, and `filtered_resps` (or `resps`), the reply inside lists.
 """
 
 import json
@@ -19,10 +19,10 @@ def read_replies(path: Path, annotations: Annotations) -> dict[str, Reply]:
 
     Args:
         path: The JSONL file.
-        annotations: The benchmark, to find tasks by their own ids or by position.
+        annotations: The benchmark, to look up tasks by id or by row index.
 
     Raises:
-        DataError: A line is no such object, names no question, or repeats one.
+        DataError: A line is invalid, refers to no question, or repeats a question.
     """
     by_id = {row.question_id: row.task_id for row in annotations.rows}
     by_id |= {row.task_id: row.task_id for row in annotations.rows}
@@ -38,7 +38,7 @@ def read_replies(path: Path, annotations: Annotations) -> dict[str, Reply]:
             need = "need task_id or doc_id of this benchmark, and text or filtered_resps"
             raise DataError(f"{path}:{number}: {type(reason).__name__} {str(reason)[:60]}; {need}") from reason
         if task_id in replies:
-            raise DataError(f"{path}:{number}: {task_id} again; no reply may count twice, so remove one of the lines")
+            raise DataError(f"{path}:{number}: second reply to {task_id}, allowed is one; remove one of the lines")
         replies[task_id] = Reply(task_id, text)
     return replies
 
@@ -59,5 +59,5 @@ def _text(row: Mapping[str, Any]) -> str:
     while isinstance(value, list):
         value = cast("list[Any]", value)[0]
     if not isinstance(value, str):
-        raise TypeError(f"reply {str(value)[:40]!r} is no text")
+        raise TypeError(f"reply {str(value)[:40]!r} is not a text")
     return value

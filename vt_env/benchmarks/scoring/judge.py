@@ -1,7 +1,7 @@
-"""Open answers, graded by a judge. A judge that fails leaves an answer unscored; it never makes it wrong.
+"""LLM judge for open answers. A failed judgement leaves an answer unscored, never wrong.
 
-Another judge is another metric, so its name stands in the metric's name. The prompt below is our own: MLVU's G-Avg and
-CG-Bench's OE-acc are defined by prompts to models of one vendor, and no number from here may be called by those names.
+The metric name includes the judge, since another judge is another metric. The prompt is our own. MLVU's G-Avg and
+CG-Bench's OE-acc are defined by prompts to models of one vendor, so no score from here may be reported as those.
 """
 
 import json
@@ -23,16 +23,16 @@ from vt_env.errors import DataError
 from vt_env.stats import bootstrap_ci95, clustered_by_video
 
 MAX_FAILURES = 0.005
-"""Share of failed grades from which a number is not reported."""
+"""Maximum fraction of failed judgements for which a score is reported."""
 PROMPT_ID = "vt_env@judge-1"
-"""Names the wording of `prompt_text`; to be changed with it."""
+"""Version of `prompt_text`; change both together."""
 LOW, HIGH = 1, 5
-"""Grades that `prompt_text` asks for."""
+"""Range of grades in `prompt_text`."""
 _GRADE = re.compile(r"(?<![\d.-])(\d+)(?![\d.]*\d)")
 
 
 class JudgeFailed(Exception):
-    """A judge gave no grade: no connection, a cut reply, or one that cannot be read."""
+    """The judge returned no grade: no connection, a truncated or an unparsable reply."""
 
 
 class Judge(Protocol):
@@ -40,44 +40,44 @@ class Judge(Protocol):
 
     @property
     def name(self) -> str:
-        """Model and prompt, as they should stand in the name of the metric."""
+        """Model and prompt, as in the metric name."""
         ...
 
     def grade(self, row: Row, answer: str) -> float:
         """Return a grade from 0 to 1.
 
         Args:
-            row: The question with its gold text and rubric.
-            answer: What was answered.
+            row: The question, with its gold answer and rubric.
+            answer: The answer to grade.
 
         Raises:
-            JudgeFailed: There is no grade.
+            JudgeFailed: The judge returned no grade.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OpenScore:
-    """Grades of open answers."""
+    """Score of open answers."""
 
     name: str
-    """With the judge in it."""
+    """Metric name, which includes the judge."""
     value: float | None
-    """Mean grade in percent over graded answers; `None` where too many grades failed, or nothing was graded."""
+    """Mean grade in percent over graded answers; `None` above `MAX_FAILURES` or without grades."""
     ci95: tuple[float, float] | None
-    """Cluster bootstrap of it over videos."""
+    """95 % interval of `value`, by cluster bootstrap over videos."""
     graded: Mapping[str, float]
-    """Task to grade."""
+    """Grades by task id, 0 to 1."""
     failed: Mapping[str, str]
-    """Task to why it is unscored."""
+    """Reasons of unscored answers, by task id."""
 
 
 class PromptedJudge:
-    """Asks a language model for a whole number from 1 to 5.
+    """Judge that prompts a language model for a whole number from 1 to 5.
 
     Args:
-        model: Name of the model, for the name of the metric.
-        ask: Sends a prompt and returns the reply; raises `JudgeFailed` where there is none.
+        model: Model name, for the metric name.
+        ask: Sends a prompt and returns the reply; raises `JudgeFailed` on failure.
     """
 
     def __init__(self, model: str, ask: Callable[[str], str]) -> None:
@@ -85,19 +85,19 @@ class PromptedJudge:
         self._ask = ask
 
     def grade(self, row: Row, answer: str) -> float:
-        """Return the grade, from 0 to 1.
+        """Return a grade from 0 to 1, as `Judge.grade`.
 
         Raises:
-            JudgeFailed: The reply is missing or holds no single grade.
+            JudgeFailed: The reply is missing or has no unique grade.
         """
         return read_grade(self._ask(prompt_text(row, answer)), LOW, HIGH)
 
 
-class KeptGrades:
-    """Keeps grades in a file, so that a judge is asked once for the same answer. Failures are never kept.
+class GradeCache:
+    """On-disk cache of a judge's grades, so that equal answers are graded once. Failures are not stored.
 
     Args:
-        judge: Who is asked.
+        judge: The judge.
         path: JSON lines of `key` and `grade`; a torn last line (its writer was killed) is cut off.
 
     Raises:
@@ -112,10 +112,10 @@ class KeptGrades:
         self._lock = Lock()
 
     def grade(self, row: Row, answer: str) -> float:
-        """Return the kept grade, or ask and keep it.
+        """Return the stored grade, calling the judge on a miss.
 
         Raises:
-            JudgeFailed: There is no grade.
+            JudgeFailed: The judge returned no grade.
         """
         what = [self.name, row.task_id, row.question, row.answer_text, list(row.rubric), answer]
         key = sha256(json.dumps(what).encode()).hexdigest()
@@ -127,7 +127,7 @@ class KeptGrades:
 
 
 def prompt_text(row: Row, answer: str) -> str:
-    """Write what a judge is asked. The answer stands last and is quoted, since it may hold instructions of its own."""
+    """Format the judge prompt. The answer comes last and quoted, since it may contain instructions."""
     points = "".join(f"\n- {point}" for point in row.rubric)
     expected = f"Reference: {row.answer_text}" + (f"\nIt should mention:{points}" if points else "")
     return (
@@ -149,34 +149,34 @@ def judge_open(
     at_once: int = 1,
     seed: int = 0,
 ) -> OpenScore:
-    """Grade the open questions that have a reply. An empty reply is graded 0 without asking; an error is unscored.
+    """Grade the open questions with a reply. An empty reply gets 0 without the judge; an error stays unscored.
 
     Args:
-        rows: Questions; choices are skipped.
-        replies: Task id to reply.
-        judge: Who grades; asked from several threads where `at_once` is more than 1.
-        metric: Name of the number, without the judge.
-        at_once: Answers that are graded at the same time.
+        rows: Questions; multiple-choice questions are skipped.
+        replies: Replies by task id.
+        judge: The judge; called from several threads if `at_once` is above 1.
+        metric: Metric name, without the judge.
+        at_once: Number of concurrent calls.
         seed: Seed of the bootstrap.
     """
-    asked = [(row, replies[row.task_id]) for row in rows if row.is_open and row.task_id in replies]
+    pairs = [(row, replies[row.task_id]) for row in rows if row.is_open and row.task_id in replies]
     with ThreadPoolExecutor(at_once) as pool:
-        grades = list(pool.map(partial(_grade, judge), *zip(*asked, strict=True))) if asked else []
-    outcomes = [(row, grade) for (row, _), grade in zip(asked, grades, strict=True)]
+        grades = list(pool.map(partial(_grade, judge), *zip(*pairs, strict=True))) if pairs else []
+    outcomes = [(row, grade) for (row, _), grade in zip(pairs, grades, strict=True)]
     graded = {row.task_id: grade for row, grade in outcomes if isinstance(grade, float)}
     failed = {row.task_id: grade for row, grade in outcomes if isinstance(grade, str)}
-    usable = bool(graded) and len(failed) <= MAX_FAILURES * len(asked)
-    value = 100 * sum(graded.values()) / len(graded) if usable else None
+    is_reported = bool(graded) and len(failed) <= MAX_FAILURES * len(pairs)
+    value = 100 * sum(graded.values()) / len(graded) if is_reported else None
     clusters = clustered_by_video(
         (row.video_id, row.task_id, grade) for row, grade in outcomes if isinstance(grade, float)
     )
-    low, high = bootstrap_ci95(clusters, np.random.default_rng(seed)) if usable else (0.0, 0.0)
-    interval = (100 * low, 100 * high) if usable else None
+    low, high = bootstrap_ci95(clusters, np.random.default_rng(seed)) if is_reported else (0.0, 0.0)
+    interval = (100 * low, 100 * high) if is_reported else None
     return OpenScore(f"{metric}[judge={judge.name}]", value, interval, graded, failed)
 
 
 def _grade(judge: Judge, row: Row, reply: Reply) -> float | str:
-    """Return the grade, or why there is none."""
+    """Return the grade, or the reason of a failure."""
     if reply.ended is Ended.ERROR:
         return "the episode failed"
     if not reply.text.strip():
@@ -202,10 +202,10 @@ def _read_grades(path: Path) -> dict[str, float]:
 
 
 def read_grade(reply: str, low: int, high: int) -> float:
-    """Read the only whole number of a judge's reply as a grade, scaled to 0 to 1.
+    """Parse the only whole number of a judge's reply and scale it to 0 to 1.
 
     Raises:
-        JudgeFailed: There is none, or several that differ, or it is out of range.
+        JudgeFailed: The reply has no number, different numbers, or one out of range.
     """
     grades = {int(found) for found in _GRADE.findall(reply)}
     if len(grades) != 1 or not low <= min(grades) <= high:

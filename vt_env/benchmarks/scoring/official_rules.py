@@ -1,8 +1,8 @@
-"""Official rules that find the letter in a reply, bug for bug, by name; the strict rule is in `replies`.
+"""Official answer-extraction rules of the benchmarks, bug for bug; the strict rule is in `replies`.
 
-A rule takes a reply and returns the letters that its source takes from it: none where it finds nothing, something that
-is no option's letter where its source does. The same reply gets up to six different letters; the tests hold the table.
-Written anew from the behaviour of the sources; nothing of them is copied.
+A rule returns the letters that its source extracts from a reply, which may be none, or not the letter of an option. The
+same reply gets up to six different letters; a table in the tests lists them. Reimplemented from the behaviour of the
+sources, without copied code.
 
 | rule | source | takes |
 |---|---|---|
@@ -14,9 +14,9 @@ Written anew from the behaviour of the sources; nothing of them is copied.
 | `cgbench@json` | CG-Bench/CG-Bench f8266087, `run/utils.py`, `post_process` | `result` of the JSON, else every A-H |
 | `longvideobench@official` | lmms-eval 03a5823f, `longvideobench/utils.py` | first capital A-E, else a guess |
 
-EgoSchema and NExT-GQA have no rule: their scripts take positions and parse no text. Newer lmms-eval (00a12d40) has
-another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 does as c228e273
-and 03a5823f do (compared on 20,000 replies each).
+EgoSchema and NExT-GQA have no rule: their scripts take option indexes and parse no text. Newer lmms-eval (00a12d40) has
+another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 behaves as
+c228e273 and 03a5823f (compared on 20,000 replies each).
 """
 
 import json
@@ -28,7 +28,7 @@ from typing import Any, Literal, cast
 Extract = Callable[[str], tuple[str, ...]]
 
 _PREFIXES = ("The best answer is", "The correct answer is", "The answer is", "The answer")
-# Two commas are missing in the source, so two pairs of prefixes are two long texts that no reply holds.
+# Two commas are missing in the source, so two pairs of prefixes form two long texts that no reply contains.
 _VIDEO_MME_PREFIXES = (*_PREFIXES, "The best option isThe correct option is", "Best answer:Best option:")
 _LONG_PREFIXES = (*_PREFIXES, "The best option is", "The correct option is", "Best answer:", "Best option:")
 _V2_PREFIXES = ("Final Answer:", *_LONG_PREFIXES, "Answer:", "Option:")
@@ -47,22 +47,22 @@ _LONE_LETTER = re.compile(r"\b[A-H]\b")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An official way to turn a reply into letters, and what its source does where it finds none."""
+    """Official answer-extraction rule, with its treatment of unparsed replies."""
 
     name: str
     source: str
-    """Repository, commit and place."""
+    """Repository, commit, file and function."""
     extract: Extract
     unparsed: Literal["wrong", "dropped", "guessed"] = "wrong"
     """`dropped` leaves the question out of the denominator; `guessed` draws an option, here with a seed."""
     credits_any: bool = False
-    """Credit if the right letter is any of those found."""
+    """Count a reply as correct if any extracted letter is right."""
 
 
 def first_capital(letters: str, prefixes: Sequence[str]) -> Extract:
-    """Make the rule that removes phrases wherever they stand and takes the first capital of `letters`.
+    """Build the rule that removes all `prefixes` and takes the first capital among `letters`.
 
-    The sources also give up on replies of more than ten words without such a capital, which changes nothing.
+    The sources also reject replies of more than ten words without such a capital, which changes no result.
     """
 
     def extract(reply: str) -> tuple[str, ...]:
@@ -76,9 +76,9 @@ def first_capital(letters: str, prefixes: Sequence[str]) -> Extract:
 
 
 def mcq_extract(letters: str) -> Extract:
-    """Make lmms-eval's ranking: a letter at the start, at the end, after an answer phrase, in brackets, and so on.
+    """Build lmms-eval's ranking: a letter at the start, at the end, after an answer phrase, in brackets, and so on.
 
-    Of the best rank the last in the reply wins, so a distractor that is discussed after "the answer is" replaces the
+    Within the best rank the last match wins, so a distractor that is discussed after "the answer is" replaces the
     answer.
     """
 
@@ -97,7 +97,7 @@ def mcq_extract(letters: str) -> Extract:
 
 
 def _ranked(text: str, letters: str) -> list[tuple[int, int, str]]:
-    """List rank, place and letter of every form that is there, in the source's order."""
+    """List rank, position and letter of every match, in the source's order."""
     found = [
         (rank, text.rfind(form.format(letter)), letter)
         for rank, form in _RANKED_FORMS
@@ -116,17 +116,17 @@ def _ranked(text: str, letters: str) -> list[tuple[int, int, str]]:
 
 
 def polish(reply: str) -> tuple[str, ...]:
-    """Take what stands before `)` and after `(`, of that the first word, of that the first character."""
+    """Return the first character of the first word of the text before `)` and after `(`."""
     text = reply.strip().split(")")[0].strip()
     text = text.split("(")[1].strip() if "(" in text else text
     return tuple(text.split(" ")[0][:1])
 
 
 def prefilled(reply: str) -> tuple[str, ...]:
-    """Take the character before the first `)`, since the prompt ends in "Best Option: (", else the whole reply.
+    """Return the character before the first `)`, since the prompt ends in "Best Option: (", else the whole reply.
 
-    An older copy of the script (0b16f40f, `video_chat/choice_bench.py`) keeps all that stands before the `)`; there
-    "(C)" is wrong.
+    An older copy of the script (0b16f40f, `video_chat/choice_bench.py`) keeps the whole text before the `)`, so that
+    "(C)" is wrong there.
     """
     text = reply.strip()
     found = text[: text.index(")")][-1:] if ")" in text else text
@@ -134,7 +134,7 @@ def prefilled(reply: str) -> tuple[str, ...]:
 
 
 def json_result(reply: str) -> tuple[str, ...]:
-    """Take `result` of the JSON block; where there is none that can be read, every lone capital A-H."""
+    """Return `result` of the JSON block; without a valid one, every standalone capital A-H."""
     after = reply.partition("```json")[2]
     content = _BARE_WORD.sub(r'"\1"', after.partition("```")[0].strip()) if "```" in after else ""
     try:

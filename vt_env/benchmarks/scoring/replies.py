@@ -1,6 +1,6 @@
-"""What a model answered, however it ended, and the one strict way to read it.
+"""Replies to benchmark questions, and the strict rule of answer extraction.
 
-A reply that cannot be read has a status and no letter: nothing here guesses.
+A reply that the rule cannot parse has a status and no letter; nothing is guessed.
 """
 
 import re
@@ -28,34 +28,34 @@ _REFUSAL = re.compile(
 
 
 class Ended(StrEnum):
-    """How the reply came to an end."""
+    """Finish reason of a reply."""
 
     STOP = "stop"
-    """By itself."""
+    """Complete."""
     LENGTH = "length"
-    """Cut at the token limit."""
+    """Truncated at the token limit."""
     REFUSED = "refused"
-    """The model or a filter before it declined."""
+    """Declined by the model or a content filter."""
     LIMIT = "limit"
-    """The episode's budget ended it."""
+    """Ended by the episode's budget."""
     ERROR = "error"
-    """Data, model or server failed; whatever text there is, is no answer."""
+    """Data, model or server failed; the text, if any, is not an answer."""
 
 
 class Status(StrEnum):
-    """What a reply counts as."""
+    """Outcome of answer extraction."""
 
     OK = "ok"
     UNPARSED = "unparsed"
     AMBIGUOUS = "ambiguous"
-    """More than one option was named."""
+    """Several options were named."""
     REFUSED = "refused"
-    """It says that it cannot answer."""
+    """The reply declines to answer."""
     TRUNCATED = "truncated"
-    """It was cut before it named an option."""
+    """The reply was truncated before it named an option."""
     ERROR = "error"
     LIMIT = "limit"
-    """The budget ended before it named an option."""
+    """The budget was used up before an option was named."""
 
 
 _STATUS_OF_END = {
@@ -69,22 +69,22 @@ _ENDS = {ReplyEnd.LENGTH: Ended.LENGTH, ReplyEnd.REFUSED: Ended.REFUSED}
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to one question as it was written."""
+    """Raw answer to one question."""
 
     task_id: str
     text: str
     ended: Ended = Ended.STOP
     viewed: tuple[Span, ...] = ()
-    """What of the video was looked at on the way, where that is known."""
+    """Spans that the policy viewed, if known."""
     cited: tuple[Span, ...] = ()
-    """Spans that the last message names as evidence, see `vt_env.benchmarks.scoring.cited_spans`."""
+    """Spans that the last message cites, see `vt_env.benchmarks.scoring.cited_spans`."""
 
 
 def reply_of(episode: Trajectory) -> Reply:
-    """Turn the record of an episode into a reply: the text of its answer, unchanged.
+    """Convert a trajectory to a reply with the unchanged text of its answer.
 
-    An invalid or broken-off episode is an error; one that ended without an answer is at its limit, or truncated where
-    the model's last reply was cut, or refused where the model or a filter declined.
+    An invalid or unfinished episode is an error. An episode without an answer has reached a limit, unless the model's
+    last reply was truncated or declined.
     """
     if episode.invalid is not None or (episode.stop is None and episode.limit is None):
         return Reply(episode.task_id, "", Ended.ERROR)
@@ -97,32 +97,44 @@ def reply_of(episode: Trajectory) -> Reply:
 
 
 def replies_of(episodes: Iterable[Trajectory]) -> dict[str, Reply]:
-    """Turn records into replies by task id.
+    """Convert trajectories to replies by task id.
 
     Raises:
-        DataError: A task was attempted twice; score the attempts apart.
+        DataError: A task has two attempts; score each sample separately.
     """
     replies: dict[str, Reply] = {}
     for episode in episodes:
         if episode.task_id in replies:
-            raise DataError(f"{episode.task_id}: two attempts; an official score takes one, so score samples apart")
+            raise DataError(f"{episode.task_id}: two attempts, an official score allows one; score samples separately")
         replies[episode.task_id] = reply_of(episode)
     return replies
 
 
 def read_strictly(text: str, options: Sequence[str]) -> ReadAnswer:
-    """Read a reply as one of `options`.
+    """Match a reply to one of `options` under the strict rule.
 
+<<<<<<< HEAD
     The part that `vt_env.actions.final_answer` finds must be an option's letter or text as
     `vt_env.actions.read_answer` reads them, emphasised or bracketed at will. "The answer is C" is no such text.
     """
     return read_answer(_unwrapped(final_answer(text)), options)
+=======
+    Reasoning and tool calls are removed. The last `<answer>` is used, else the text after the last "final answer:",
+    else the whole reply. It must be an option's letter or text, as `vt_env.actions.read_answer` defines them, possibly
+    emphasised or in brackets. "The answer is C" does not match.
+    """
+    visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
+    # Without any closing tag, the lazy pattern would take quadratic time on many opening tags.
+    tagged = _ANSWER_TAG.findall(visible) if "</answer>" in visible.lower() else []
+    marked = tagged or _FINAL_ANSWER.findall(visible)
+    return read_answer(_unwrapped(marked[-1] if marked else visible), options)
+>>>>>>> 606d4b1 (Prose and names of the benchmark readers and scores: metrics, span scores, verdicts by rule, companion files)
 
 
 def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Status]:
-    """Read a reply strictly.
+    """Apply the strict rule to a reply.
 
-    Returns: position of the option, or `None`, and what the reply counts as.
+    Returns: the option index, or `None`, and the status.
     """
     if reply.ended is Ended.ERROR:
         return None, Status.ERROR
@@ -133,7 +145,7 @@ def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Sta
 
 
 def status_without_option(reply: Reply) -> Status:
-    """Tell why a reply names no option."""
+    """Return the status of a reply that names no option."""
     if reply.ended is not Ended.STOP:
         return _STATUS_OF_END[reply.ended]
     return Status.REFUSED if _REFUSAL.search(reply.text) else Status.UNPARSED

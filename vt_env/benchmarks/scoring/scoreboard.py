@@ -1,6 +1,6 @@
-"""The official number and the strict one side by side, with what each leaves out.
+"""Scoreboard: the scores of a run under the official and the strict rule, with denominators and statuses.
 
-An official name stands only over a complete set: with questions missing, `Overall` becomes `Overall[1497/1549]`.
+An official metric name requires a complete set: with questions missing, `Overall` becomes `Overall[1497/1549]`.
 """
 
 from collections import Counter
@@ -11,19 +11,19 @@ from typing import Any
 from vt_env.benchmarks.readers.reader import Benchmark
 from vt_env.benchmarks.readers.registry import BENCHMARKS
 from vt_env.benchmarks.readers.rows import Annotations, Row
-from vt_env.benchmarks.scoring.evidence_scores import Grounded, grounded_scores
+from vt_env.benchmarks.scoring.evidence_scores import SpanScores, span_scores
 from vt_env.benchmarks.scoring.official_rules import RULES
 from vt_env.benchmarks.scoring.replies import Reply, Status
 from vt_env.benchmarks.scoring.verdicts import (
     STRICT,
     Aggregate,
-    Number,
+    Metric,
     Verdict,
     by_part,
     has_gold,
     macro,
+    metrics_of,
     micro,
-    numbers_of,
     official_verdict,
     strict_verdict,
 )
@@ -31,66 +31,65 @@ from vt_env.benchmarks.scoring.video_mme_groups import by_group_label, grouped, 
 from vt_env.errors import ConfigError
 
 MAX_PARTS = 40
-"""Divisions with more parts, such as one part a video, are left out of reports."""
+"""Maximum number of values of a reported label; a label with one value per video is left out."""
 _OVERALL, _OTHER = "overall", "other"
 
-Case = tuple[str, str, str]
-"""Rule, division or one of the two above, and part."""
+MetricKey = tuple[str, str, str]
+"""Rule, label (or `_OVERALL`, `_OTHER`), and part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What one rule says about replies."""
+class RuleVerdicts:
+    """Verdicts of one rule."""
 
     rule: str
     source: str
-    """Where the rule comes from."""
+    """Source of the rule."""
     verdicts: Sequence[Verdict]
 
 
 @dataclass(frozen=True, slots=True)
 class RuleScore:
-    """What one rule makes of the replies."""
+    """Scores under one rule."""
 
     rule: str
     source: str
-    """Where the rule comes from."""
+    """Source of the rule."""
     name: str
-    """Name of the number; it says how much is missing unless the set is complete."""
+    """Metric name, with the coverage if the set is incomplete."""
     value: float | None
-    """Percent; `None` where nothing counts."""
+    """Overall score in percent; `None` if no question counts."""
     ci95: tuple[float, float] | None
-    """Cluster bootstrap of the whole number over videos."""
+    """95 % interval of `value`, by cluster bootstrap over videos."""
     counted: int
     """Questions in the denominator."""
     correct: int
     guessed: int
     """Questions for which the rule drew an option."""
     status: Mapping[Status, int]
-    parts: Mapping[str, Mapping[str, Number]]
-    """Division to part to its number."""
-    others: Mapping[str, Number]
-    """Numbers that stand beside the overall one and are no part of it, such as `Avg Acc` beside a score of groups."""
+    parts: Mapping[str, Mapping[str, Metric]]
+    """Metrics by label and part."""
+    others: Mapping[str, Metric]
+    """Further metrics of the whole set, such as `Avg Acc` in a benchmark with group scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
-    """The scores of one run on one split of a benchmark."""
+    """Scores of one run on one split of a benchmark."""
 
     benchmark: str
     split: str
     questions: int
-    """Official number of questions, or those of the annotations where there is none."""
+    """Official number of questions; without one, the number of annotated ones."""
     replied: int
-    """Questions with a reply that is no error."""
+    """Questions whose reply is not an error."""
     official: RuleScore | None
-    """`None` where the benchmark has no rule for texts."""
+    """`None` if the benchmark has no official rule for texts."""
     strict: RuleScore
-    grounded: tuple[Grounded, ...] = ()
-    """How well what was cited and viewed meets annotated spans; empty where there are none, or where they were given
-    away."""
+    grounded: tuple[SpanScores, ...] = ()
+    """Grounding scores of cited and viewed spans; empty without annotated spans, and under a view that reveals them."""
     view: str = ""
-    """As `Annotations.view`."""
+    """View of the annotations, as `Annotations.view`."""
 
     @property
     def complete(self) -> bool:
@@ -98,28 +97,28 @@ class Scoreboard:
         return self.replied == self.questions
 
     @property
-    def shown(self) -> tuple[RuleScore, ...]:
-        """The rules in the order of tables, the official one first."""
+    def rules(self) -> tuple[RuleScore, ...]:
+        """Scores in the order of tables, the official rule first."""
         return (self.strict,) if self.official is None else (self.official, self.strict)
 
     def to_json(self) -> dict[str, Any]:
-        """Write everything as JSON."""
+        """Convert the scoreboard to JSON values."""
         return {**asdict(self), "complete": self.complete}
 
 
 def score(
     annotations: Annotations, replies: Mapping[str, Reply], split: str | None = None, seed: int = 0
 ) -> Scoreboard:
-    """Score replies under the benchmark's official rule and the strict one.
+    """Score replies under the benchmark's official rule and the strict rule.
 
     Args:
-        annotations: The benchmark, with its answer key.
-        replies: Task id to reply. Those of other tasks are an error, since they mean another benchmark.
-        split: Which split; `None` takes the only one that has gold.
-        seed: Seed of the guesses that some official rules make, and of the bootstrap.
+        annotations: The benchmark, with gold answers.
+        replies: Replies by task id. An unknown task id is an error, since it indicates another benchmark.
+        split: The split; `None` means the only one with gold answers.
+        seed: Seed of the bootstrap, and of the guesses of some official rules.
 
     Raises:
-        ConfigError: There is no such split, or replies belong to no question of it.
+        ConfigError: The split is unknown or ambiguous, or a reply belongs to no question of the benchmark.
     """
     chosen = _split(annotations, split)
     rows = scored_rows(annotations, chosen)
@@ -128,7 +127,7 @@ def score(
     known = benchmark.official.get(chosen)
     questions = known.questions if known else len(rows)
     pairs = [(row, replies[row.task_id]) for row in rows if row.task_id in replies]
-    judged = judge(benchmark, pairs, seed)
+    judged = verdicts_by_rule(benchmark, pairs, seed)
     strict = judged[0].verdicts
     replied = sum(verdict.status is not Status.ERROR for verdict in strict)
     suffix = coverage(replied, questions, len(rows))
@@ -143,10 +142,10 @@ def score(
         official=scores[1] if len(scores) > 1 else None,
         strict=scores[0],
         view=annotations.view,
-        # Where the spans were handed over, finding them says nothing.
+        # Under a view that shows only the evidence, finding it is no achievement.
         grounded=()
         if annotations.view
-        else grounded_scores(
+        else span_scores(
             strict,
             {row.task_id: reply.viewed for row, reply in pairs},
             {row.task_id: reply.cited for row, reply in pairs},
@@ -155,24 +154,24 @@ def score(
     )
 
 
-def judge(benchmark: Benchmark, pairs: Sequence[tuple[Row, Reply]], seed: int) -> list[Judged]:
-    """Judge replies under the strict rule and, where the benchmark has one, its official rule."""
+def verdicts_by_rule(benchmark: Benchmark, pairs: Sequence[tuple[Row, Reply]], seed: int) -> list[RuleVerdicts]:
+    """Return the verdicts under the strict rule, followed by those under the official rule if there is one."""
     strict = [strict_verdict(row, reply) for row, reply in pairs]
-    judged = [Judged(STRICT, "vt_env.benchmarks.scoring.replies", strict)]
+    judged = [RuleVerdicts(STRICT, "vt_env.benchmarks.scoring.replies", strict)]
     if benchmark.rule:
         rule = RULES[benchmark.rule]
         official = [official_verdict(row, reply, rule, seed) for row, reply in pairs]
-        judged.append(Judged(rule.name, rule.source, official))
+        judged.append(RuleVerdicts(rule.name, rule.source, official))
     return judged
 
 
 def coverage(replied: int, questions: int, rows: int) -> str:
-    """Return what stands behind an official name unless the set is complete, such as `[1497/1549]`.
+    """Return the suffix of the metric name of an incomplete set, such as `[1497/1549]`; empty for a complete one.
 
     Args:
-        replied: Questions with a reply that is no error.
+        replied: Questions whose reply is not an error.
         questions: Official number of questions.
-        rows: Questions that the annotations have.
+        rows: Annotated questions.
     """
     return "" if replied == questions == rows else f"[{replied}/{questions}]"
 
@@ -182,25 +181,25 @@ def _split(annotations: Annotations, split: str | None) -> str:
     if split is None and len(splits) == 1:
         return splits[0]
     if split not in splits:
-        raise ConfigError(f"split={split!r}: {annotations.benchmark} has gold for {splits}")
+        raise ConfigError(f"split={split!r}: {annotations.benchmark} has gold answers for {splits}; give one of them")
     return split
 
 
 def _check_ids(annotations: Annotations, replies: Mapping[str, Reply]) -> None:
-    strangers = sorted(replies.keys() - {row.task_id for row in annotations.rows})
-    if strangers:
+    unknown = sorted(replies.keys() - {row.task_id for row in annotations.rows})
+    if unknown:
         raise ConfigError(
-            f"{len(strangers)} replies, first {strangers[0]!r}, belong to no question of {annotations.benchmark}: "
+            f"{len(unknown)} replies, first {unknown[0]!r}, belong to no question of {annotations.benchmark}: "
             "give the annotations that the run was played on"
         )
 
 
 def headline(benchmark: Benchmark, *, standalone: bool = False) -> Aggregate:
-    """Return how a benchmark's overall number is made of verdicts.
+    """Return the aggregate of a benchmark's overall score.
 
     Args:
-        benchmark: Which.
-        standalone: For Video-MME-v2, as its own script does it, bugs included.
+        benchmark: The benchmark.
+        standalone: For Video-MME-v2, reproduce its standalone script, bugs included.
     """
     if benchmark.headline == "M-Avg":
         return macro("task")
@@ -209,34 +208,34 @@ def headline(benchmark: Benchmark, *, standalone: bool = False) -> Aggregate:
     return grouped_standalone if standalone else grouped
 
 
-def _rule_scores(benchmark: Benchmark, judged: Sequence[Judged], name: str, seed: int) -> list[RuleScore]:
-    """Score the verdicts of several rules over the same draws; `name` is that of the overall number."""
+def _rule_scores(benchmark: Benchmark, judged: Sequence[RuleVerdicts], name: str, seed: int) -> list[RuleScore]:
+    """Score the verdicts of several rules over the same bootstrap draws; `name` is the overall metric name."""
     divided = {it.rule: _divided(benchmark, it.verdicts) for it in judged}
     of_parts = grouped if benchmark.name == "video_mme_v2" else micro
-    cases: dict[Case, tuple[Aggregate, Sequence[Verdict]]] = {}
+    cases: dict[MetricKey, tuple[Aggregate, Sequence[Verdict]]] = {}
     for rule, verdicts in ((it.rule, it.verdicts) for it in judged):
         cases[rule, _OVERALL, ""] = (headline(benchmark, standalone=rule != STRICT), verdicts)
         if benchmark.name == "video_mme_v2":
             cases[rule, _OTHER, "Avg Acc"] = (micro, verdicts)
         for label, parts in divided[rule].items():
             cases |= {(rule, label, part): (of_parts, some) for part, some in parts.items()}
-    numbers = numbers_of(cases, seed)
+    metrics = metrics_of(cases, seed)
     return [
         RuleScore(
             rule=it.rule,
             source=it.source,
             name=name,
-            value=numbers[it.rule, _OVERALL, ""].value,
-            ci95=numbers[it.rule, _OVERALL, ""].ci95,
-            counted=numbers[it.rule, _OVERALL, ""].n,
+            value=metrics[it.rule, _OVERALL, ""].value,
+            ci95=metrics[it.rule, _OVERALL, ""].ci95,
+            counted=metrics[it.rule, _OVERALL, ""].n,
             correct=sum(verdict.correct and verdict.counted for verdict in it.verdicts),
             guessed=sum(verdict.guessed for verdict in it.verdicts),
             status=dict(sorted(Counter(verdict.status for verdict in it.verdicts).items())),
             parts={
-                label: {part: numbers[it.rule, label, part] for part in some}
+                label: {part: metrics[it.rule, label, part] for part in some}
                 for label, some in divided[it.rule].items()
             },
-            others={other: number for (of, kind, other), number in numbers.items() if (of, kind) == (it.rule, _OTHER)},
+            others={other: metric for (of, kind, other), metric in metrics.items() if (of, kind) == (it.rule, _OTHER)},
         )
         for it in judged
     ]
@@ -250,5 +249,5 @@ def _divided(benchmark: Benchmark, verdicts: Sequence[Verdict]) -> dict[str, Map
 
 
 def scored_rows(annotations: Annotations, split: str) -> list[Row]:
-    """Return the choices of a split that are scored, in the order of the annotations."""
+    """Return the scored multiple-choice questions of a split, in the order of the annotations."""
     return [row for row in annotations.rows if row.split == split and has_gold(row)]

@@ -1,44 +1,44 @@
-"""A scoreboard for people: a plain table, a Markdown section and LaTeX rows. Every number stands with its n."""
+"""Scoreboard rendering as plain text, Markdown and LaTeX rows; every score is printed with its n."""
 
 from collections.abc import Iterator, Sequence
 
 from vt_env.benchmarks.readers.reader import Column
 from vt_env.benchmarks.readers.registry import BENCHMARKS
 from vt_env.benchmarks.scoring.scoreboard import RuleScore, Scoreboard
-from vt_env.benchmarks.scoring.verdicts import Number
+from vt_env.benchmarks.scoring.verdicts import Metric
 
 
 def plain(board: Scoreboard) -> str:
-    """Write the table for a terminal."""
+    """Format a scoreboard as a plain-text table."""
     return "\n".join(_plain_lines(board))
 
 
 def markdown(board: Scoreboard) -> str:
-    """Write a section of a Markdown page."""
+    """Format a scoreboard as a Markdown section."""
     return "\n".join(_markdown_lines(board))
 
 
 def latex_table(boards: Sequence[tuple[str, Scoreboard]]) -> str:
-    """Write rows for a LaTeX `tabular`, in the columns in which papers report the benchmark.
+    """Format rows of a LaTeX `tabular`, in the columns that papers report.
 
-    An incomplete set has no official heading: its coverage stands in it.
+    The heading of an incomplete set includes the coverage.
 
     Args:
-        boards: Name of each policy and its scores, all of one benchmark and split.
+        boards: Name and scores of each policy, all of one benchmark and split.
     """
     first = boards[0][1]
     benchmark = BENCHMARKS[first.benchmark]
     columns = (Column(benchmark.views[first.view]),) if first.view else benchmark.columns
-    lines = [f"% {_title(first)} {first.split}; percent; 95 % intervals, over videos, are of the overall number"]
+    lines = [f"% {_title(first)} {first.split}; percent; 95 % intervals, over videos, are of the overall score"]
     for policy, board in boards:
         headings = [_heading(column.heading, column.label, board) for column in columns]
         lines.append(f"% policy & rule & {' & '.join(map(latex, headings))} \\\\")
-        for rule in board.shown:
-            numbers = [_column(board, rule, column.label, column.part) for column in columns]
+        for rule in board.rules:
+            metrics = [_column(board, rule, column.label, column.part) for column in columns]
             cells = [
                 latex(policy),
                 latex(rule.rule),
-                *(f"{it.value:.1f}" if it.value is not None else "--" for it in numbers),
+                *(f"{it.value:.1f}" if it.value is not None else "--" for it in metrics),
             ]
             lines.append(f"{' & '.join(cells)} \\\\ % 95 %: {interval_text(rule.ci95)}, n={rule.counted}")
     return "\n".join(lines) + "\n"
@@ -58,25 +58,25 @@ def _heading(heading: str, label: str, board: Scoreboard) -> str:
     return _other_name(heading, board.strict)
 
 
-def _column(board: Scoreboard, rule: RuleScore, label: str, part: str) -> Number:
-    nothing = Number(0, None)
+def _column(board: Scoreboard, rule: RuleScore, label: str, part: str) -> Metric:
+    missing = Metric(0, None)
     if not label:
-        return Number(rule.counted, rule.value, rule.ci95)
+        return Metric(rule.counted, rule.value, rule.ci95)
     if label != "*":
-        return rule.parts.get(label, {}).get(part, nothing)
+        return rule.parts.get(label, {}).get(part, missing)
     cited = [it.numbers[part] for it in board.grounded if it.prediction == "cited" and part in it.numbers]
-    return rule.others.get(_other_name(part, rule), cited[-1] if cited else nothing)
+    return rule.others.get(_other_name(part, rule), cited[-1] if cited else missing)
 
 
 def _other_name(part: str, rule: RuleScore) -> str:
-    """Return the name that a number beside the overall one has, with its coverage where that is incomplete."""
+    """Return the name of a metric in `rule.others`, with the coverage if the set is incomplete."""
     return next((name for name in rule.others if name.startswith(f"{part}[")), part)
 
 
 def _plain_lines(board: Scoreboard) -> Iterator[str]:
     yield f"{_title(board)} {board.split}: {board.replied} of {board.questions} questions have a reply"
     yield f"  {'rule':<26} {'number':<32} {'value':>6} {'95 %':>14} {'of':>6} {'guessed':>7}  status"
-    for one in board.shown:
+    for one in board.rules:
         counts = ", ".join(f"{status} {count}" for status, count in one.status.items())
         value, interval = percent(one.value), interval_text(one.ci95)
         yield f"  {one.rule:<26} {one.name:<32} {value:>6} {interval:>14} {one.counted:>6} {one.guessed:>7}  {counts}"
@@ -102,7 +102,7 @@ def _markdown_lines(board: Scoreboard) -> Iterator[str]:
     yield ""
     yield "| rule | number | percent | 95 % | n | guessed | status |"
     yield "|---|---|---|---|---|---|---|"
-    for one in board.shown:
+    for one in board.rules:
         counts = ", ".join(f"{status} {count}" for status, count in one.status.items())
         cells = [one.rule, one.name, percent(one.value), interval_text(one.ci95), one.counted, one.guessed, counts]
         yield _line(cells)
@@ -114,12 +114,12 @@ def _markdown_lines(board: Scoreboard) -> Iterator[str]:
             yield _line([*cells, interval_text(number.ci95), number.n, "", f"{grounded.given} with spans"])
     for label, parts in board.strict.parts.items():
         yield ""
-        yield f"| {label} | {' | '.join(one.rule for one in board.shown)} | n |"
-        yield "|" + "---|" * (len(board.shown) + 2)
+        yield f"| {label} | {' | '.join(one.rule for one in board.rules)} | n |"
+        yield "|" + "---|" * (len(board.rules) + 2)
         for name, part in parts.items():
             values = [
                 percent(one.parts[label][name].value) if name in one.parts.get(label, {}) else "-"
-                for one in board.shown
+                for one in board.rules
             ]
             yield _line([name or "-", *values, part.n])
 
@@ -133,10 +133,10 @@ def _line(cells: Sequence[object]) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Write a percentage."""
+    """Format a percentage with one decimal; `-` for `None`."""
     return "-" if value is None else f"{value:.1f}"
 
 
 def interval_text(interval: tuple[float, float] | None) -> str:
-    """Write an interval of percentages."""
+    """Format an interval of percentages; `-` for `None`."""
     return "-" if interval is None else f"{interval[0]:.1f} to {interval[1]:.1f}"

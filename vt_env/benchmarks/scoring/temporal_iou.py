@@ -1,16 +1,17 @@
-"""How well predicted spans meet annotated ones: pure functions of seconds.
+"""Temporal IoU and related metrics of predicted spans, as pure functions of seconds.
 
-Spans are pairs, since models state reversed, empty and overlapping ones, and every source treats those in its own way.
+Spans are plain pairs, since predictions may be reversed, empty or overlapping, and every source treats those
+differently.
 
 | function | source |
 |---|---|
 | `span_iou`, `span_iop` | NExT-GQA (doc-doc/NExT-GQA 63772e02, `code/TempGQA/eval_ground.py`, `get_tIoU`) |
 | `nextgqa_scores` | the same file, `eval_ground`: maximum over gold spans; Acc@GQA needs IoP >= 0.5 |
-| `set_iou`, `set_iop`, `set_recall` | our reading of sets of spans, also for viewed and cited evidence |
+| `set_iou`, `set_iop`, `set_recall` | our definition for sets of spans, used for cited and viewed evidence |
 | `cgbench_iou` | CG-Bench (f8266087, `run/utils.py`, `calculate_intervals_iou`), bug for bug |
 | `recall_at_iou`, `accuracy_at_iou`, `clue_recovery` | CG-Bench paper and code: mean over five thresholds; CRR |
 
-IoP alone pays for a point inside the gold, so print IoU beside it.
+IoP rewards a single point inside the gold span, so report it together with IoU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,11 @@ from vt_env.benchmarks.readers.rows import Span
 
 CGBENCH_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 NEXTGQA_IOP = 0.5
-"""IoP from which Acc@GQA takes an answer as grounded."""
+"""Minimum IoP of a grounded answer in Acc@GQA."""
 
 
 def merge(spans: Sequence[Span]) -> list[Span]:
-    """Return the union as disjoint spans in time order; reversed and empty ones are left out, negative times cut."""
+    """Return the union as disjoint spans in time order; drops reversed and empty spans, clips negative times."""
     merged: list[Span] = []
     for start_s, end_s in sorted((max(0.0, start_s), end_s) for start_s, end_s in spans):
         if end_s <= start_s:
@@ -37,37 +38,37 @@ def merge(spans: Sequence[Span]) -> list[Span]:
 
 
 def shared_s(one: Sequence[Span], other: Sequence[Span]) -> float:
-    """Seconds in both unions."""
+    """Return the seconds that lie in both unions."""
     pairs = ((a, b) for a in merge(one) for b in merge(other))
     return sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a, b in pairs)
 
 
 def length_s(spans: Sequence[Span]) -> float:
-    """Seconds in the union."""
+    """Return the seconds in the union."""
     return sum(end_s - start_s for start_s, end_s in merge(spans))
 
 
 def set_iou(predicted: Sequence[Span], gold: Sequence[Span]) -> float:
-    """Intersection over union of two sets of spans, 0 to 1; 0 where both are empty."""
+    """Return the intersection over union of two sets of spans, 0 to 1; 0 if both are empty."""
     shared = shared_s(predicted, gold)
     either = length_s(predicted) + length_s(gold) - shared
     return min(1.0, shared / either) if either > 0 else 0.0
 
 
 def set_iop(predicted: Sequence[Span], gold: Sequence[Span]) -> float:
-    """Share of the prediction that lies in the gold, 0 to 1; an empty prediction has 0."""
+    """Return the fraction of the prediction inside the gold spans (precision), 0 to 1; 0 for an empty prediction."""
     length = length_s(predicted)
     return min(1.0, shared_s(predicted, gold) / length) if length > 0 else 0.0
 
 
 def set_recall(predicted: Sequence[Span], gold: Sequence[Span]) -> float:
-    """Share of the gold that the prediction covers, 0 to 1; gold of no length has 0."""
+    """Return the fraction of the gold spans that the prediction covers, 0 to 1; 0 for empty gold."""
     length = length_s(gold)
     return min(1.0, shared_s(predicted, gold) / length) if length > 0 else 0.0
 
 
 def span_iou(gold: Span, predicted: Span) -> float:
-    """Intersection over the hull of two spans as NExT-GQA has it: below 0 where they are apart, 0 for a point."""
+    """Return NExT-GQA's intersection over the hull of two spans: negative for disjoint spans, 0 for a point."""
     if predicted[0] == predicted[1]:
         return 0.0
     hull = max(gold[1], predicted[1]) - min(gold[0], predicted[0])
@@ -75,7 +76,7 @@ def span_iou(gold: Span, predicted: Span) -> float:
 
 
 def span_iop(gold: Span, predicted: Span) -> float:
-    """Intersection over the prediction as NExT-GQA has it: 1 for a point inside the gold, 0 for a reversed span."""
+    """Return NExT-GQA's intersection over prediction: 1 for a point inside the gold span, 0 for a reversed span."""
     if predicted[0] == predicted[1]:
         return float(gold[0] <= predicted[0] <= gold[1])
     length = predicted[1] - predicted[0]
@@ -88,38 +89,37 @@ def _shared(gold: Span, predicted: Span) -> float:
 
 @dataclass(frozen=True, slots=True)
 class GroundingScores:
-    """NExT-GQA's numbers, in percent."""
+    """NExT-GQA's metrics, in percent."""
 
     n: int
-    """Questions with gold spans and a predicted one: the official denominator leaves out the others."""
+    """Questions with gold spans and a prediction, the official denominator."""
     mean_iop: float
     iop_30: float
-    """Share with IoP >= 0.3."""
+    """Fraction with IoP >= 0.3."""
     iop_50: float
     mean_iou: float
     iou_30: float
     iou_50: float
     acc_gqa: float | None
-    """Share answered correctly with IoP >= 0.5; `None` without answers."""
+    """Fraction answered correctly with IoP >= 0.5; `None` without answers."""
 
 
 def nextgqa_scores(
     gold: Mapping[str, Sequence[Span]], predicted: Mapping[str, Span], correct: Mapping[str, bool] | None = None
 ) -> GroundingScores:
-    """Compute what NExT-GQA's `eval_ground` prints; of several gold spans the best counts, for IoU and IoP apart.
+    """Compute the metrics of NExT-GQA's `eval_ground`: the maximum over gold spans, for IoU and IoP separately.
 
     Args:
-        gold: Question to its spans.
-        predicted: Question to one span. Questions without one are left out of every number, as there.
-        correct: Question to whether its answer is right; a question without an entry is wrong, where the official
-            script would stop.
+        gold: Gold spans by question.
+        predicted: One span by question. Questions without one are left out of all metrics, as in the official script.
+        correct: Whether each answer is right; a missing entry counts as wrong, where the official script would fail.
 
     Raises:
-        ValueError: No question has both.
+        ValueError: No question has gold spans and a prediction.
     """
     shared = sorted(gold.keys() & predicted.keys())
     if not shared:
-        raise ValueError("no question has gold spans and a prediction: the ids are of another benchmark")
+        raise ValueError("no question has gold spans and a prediction; check that the ids are of this benchmark")
     ious = [max(0.0, *(span_iou(span, predicted[key]) for span in gold[key])) for key in shared]
     iops = [max(0.0, *(span_iop(span, predicted[key]) for span in gold[key])) for key in shared]
     grounded = [] if correct is None else [key for key, iop in zip(shared, iops, strict=True) if iop >= NEXTGQA_IOP]
@@ -136,30 +136,30 @@ def nextgqa_scores(
 
 
 def recall_at_iou(iou: float, thresholds: Sequence[float] = CGBENCH_THRESHOLDS, *, inclusive: bool = True) -> float:
-    """Share of thresholds that an IoU reaches; the official code takes `>=`, VLMEvalKit `>` (`inclusive=False`)."""
+    """Return the fraction of thresholds that an IoU reaches: `>=` officially, `>` in VLMEvalKit (`inclusive=False`)."""
     return sum(iou >= at if inclusive else iou > at for at in thresholds) / len(thresholds)
 
 
 def accuracy_at_iou(iou: float, correct: bool, thresholds: Sequence[float] = CGBENCH_THRESHOLDS) -> float:
-    """`recall_at_iou` of a question that is answered correctly, else 0."""
+    """Return `recall_at_iou` for a correct answer, else 0."""
     return recall_at_iou(iou, thresholds) if correct else 0.0
 
 
 def clue_recovery(long_accuracy: float, clue_accuracy: float) -> float | None:
-    """CRR: `min(long, clue) / clue`, the share of what is right on the clues that is right on the whole video."""
+    """Return CRR, `min(long, clue) / clue`: the part of clue-acc that whole videos recover; `None` if clue-acc is 0."""
     return min(long_accuracy, clue_accuracy) / clue_accuracy if clue_accuracy > 0 else None
 
 
 def cgbench_iou(predicted: Sequence[Span], gold: Sequence[Span], *, from_json: bool = True) -> float | None:
-    """IoU of sets of spans bug for bug: reversed spans have negative lengths, so it may pass 1.
+    """Return CG-Bench's IoU of sets of spans, bug for bug: reversed spans have negative lengths, so it may exceed 1.
 
     Args:
-        predicted: As stated, reversed ones included.
-        gold: Clue intervals. The official code also edits them in place; this one does not.
-        from_json: Whether the spans came from a JSON block. Those that were found as plain numbers are tuples there,
-            which cannot be merged, and a question whose spans overlap disappears.
+        predicted: Predicted spans, including reversed ones.
+        gold: Clue intervals. The official code modifies them in place; this function does not.
+        from_json: Whether the spans came from a JSON block. The official code parses others into tuples, which it
+            cannot merge, and then drops a question with overlapping spans.
 
-    Returns: the number, or `None` where the question would disappear.
+    Returns: the IoU, or `None` if the official code would drop the question.
     """
     if not from_json and _overlap(predicted):
         return None

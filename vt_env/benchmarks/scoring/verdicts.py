@@ -1,4 +1,4 @@
-"""From replies to verdicts: one question, one rule, and whether it counts and is right. And means of verdicts."""
+"""Verdicts on replies under a rule, and their aggregation into metrics."""
 
 import hashlib
 from collections import defaultdict
@@ -24,53 +24,53 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a reply is worth under one rule."""
+    """Verdict of one rule on one reply."""
 
     row: Row
     status: Status
     letters: tuple[str, ...]
-    """What the rule found, whether or not options have these letters."""
+    """Extracted letters, which need not be letters of options."""
     correct: bool
     counted: bool
-    """Whether it is in the denominator."""
+    """Whether the question is in the denominator."""
     guessed: bool = False
-    """Whether the rule drew an option since it found none."""
+    """Whether the rule drew an option, having extracted no letter."""
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
-    """A number in percent."""
+class Metric:
+    """A metric in percent, with its interval."""
 
     n: int
-    """Questions that count in it."""
+    """Number of questions in the denominator."""
     value: float | None
-    """`None` where nothing counts."""
+    """`None` if no question counts."""
     ci95: tuple[float, float] | None = None
-    """Cluster bootstrap over videos; `None` where nothing counts."""
+    """95 % interval, by cluster bootstrap over videos; `None` if no question counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """A way from verdicts to one number: which values are summed by video, and in which parts.
+    """Aggregation of verdicts into one metric.
 
-    One bootstrap serves all. Called with verdicts it gives the number in percent, or `None` where nothing counts.
+    Declares the values per video and part, so that one bootstrap serves all aggregates.
     """
 
     name: str
     parts: Callable[[Sequence[Verdict]], list[Clusters]]
-    """What each video adds to each part, as fractions; the number is the mean over parts of their means."""
+    """Values of each video in each part, as fractions; the metric is the mean over parts of their means."""
 
     def __call__(self, verdicts: Sequence[Verdict]) -> float | None:
-        """Compute the number."""
+        """Compute the metric in percent; `None` if no question counts."""
         parts = self.parts(verdicts)
         return 100 * mean_of_parts(parts) if parts else None
 
 
-def numbers_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int) -> dict[K, Number]:
-    """Compute several numbers with intervals over the same draws of videos.
+def metrics_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int) -> dict[K, Metric]:
+    """Compute several metrics with intervals over the same bootstrap draws of videos.
 
     Args:
-        cases: Name to how it is computed, and of which verdicts.
+        cases: Aggregate and verdicts of each metric.
         seed: Seed of the bootstrap.
     """
     parts = {name: aggregate.parts(verdicts) for name, (aggregate, verdicts) in cases.items()}
@@ -78,7 +78,7 @@ def numbers_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int
     intervals = bootstrap_ci95_each([parts[name] for name in found], np.random.default_rng(seed)) if found else []
     ci95 = {name: (100 * low, 100 * high) for name, (low, high) in zip(found, intervals, strict=True)}
     return {
-        name: Number(
+        name: Metric(
             n=sum(verdict.counted for verdict in verdicts),
             value=100 * mean_of_parts(parts[name]) if parts[name] else None,
             ci95=ci95.get(name),
@@ -88,12 +88,12 @@ def numbers_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int
 
 
 def has_gold(row: Row) -> bool:
-    """Tell whether a choice has a right option, or its authors believe so and count it."""
+    """Return whether a multiple-choice question is scored: its gold is an option, or defective and still counted."""
     return not row.is_open and (row.answer_idx is not None or _has_bad_gold(row))
 
 
 def strict_verdict(row: Row, reply: Reply) -> Verdict:
-    """Judge strictly: what cannot be read is wrong; only errors and questions without usable gold do not count."""
+    """Apply the strict rule: unparsed replies are wrong; errors and questions without valid gold do not count."""
     idx, status = strict_status(reply, item_options(row))
     letters = () if idx is None else (letter_at(idx),)
     counted = status is not Status.ERROR and row.answer_idx is not None
@@ -101,16 +101,16 @@ def strict_verdict(row: Row, reply: Reply) -> Verdict:
 
 
 def official_verdict(row: Row, reply: Reply, rule: Rule, seed: int = 0) -> Verdict:
-    """Judge as the official script does.
+    """Apply an official rule.
 
-    Gold that is no option is wrong whatever is answered, as there. An error counts under no rule, since no script has a
-    reply to score then.
+    A question whose gold answer is not an option is always wrong, as in the official scripts. An error counts under no
+    rule, since the scripts then have no reply to score.
 
     Args:
         row: The question.
         reply: The reply.
         rule: The official rule.
-        seed: Seed of guesses; each depends on it and on the task only, so that order and other failures do not matter.
+        seed: Seed of guesses. A guess depends only on the seed and the task, not on the order or other replies.
     """
     letters = () if reply.ended is Ended.ERROR else rule.extract(reply.text)
     options = {letter_at(idx) for idx in range(len(row.options))}
@@ -131,7 +131,7 @@ def official_verdict(row: Row, reply: Reply, rule: Rule, seed: int = 0) -> Verdi
 
 
 def guess(row: Row, seed: int) -> int:
-    """Draw an option of a question: uniform, from `sha256(seed, task id)`, the same in every process and order."""
+    """Draw an option index uniformly from `sha256(seed, task id)`, reproducible across processes and orders."""
     digest = hashlib.sha256(f"{seed}:{row.task_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % len(row.options)
 
@@ -142,11 +142,11 @@ def _micro_parts(verdicts: Sequence[Verdict]) -> list[Clusters]:
 
 
 micro = Aggregate("micro", _micro_parts)
-"""Mean over questions."""
+"""Micro average: the mean over questions."""
 
 
 def macro(label: str) -> Aggregate:
-    """Make the mean over the parts of a division of each part's mean, whatever their sizes (MLVU's M-Avg)."""
+    """Build the macro average over a label: the unweighted mean of the means of its parts (MLVU's M-Avg)."""
 
     def parts(verdicts: Sequence[Verdict]) -> list[Clusters]:
         return [part for some in by_part(verdicts, label).values() for part in _micro_parts(some)]
@@ -155,7 +155,7 @@ def macro(label: str) -> Aggregate:
 
 
 def by_part(verdicts: Iterable[Verdict], label: str) -> Mapping[str, list[Verdict]]:
-    """Divide verdicts by a label, alphabetically; one with several parts is in each (LVBench's abilities)."""
+    """Group verdicts by a label, alphabetically; one with several values is in each group (LVBench's abilities)."""
     parts: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         for part in verdict.row.labels.get(label, ()):

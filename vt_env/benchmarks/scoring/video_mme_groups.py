@@ -1,7 +1,7 @@
-"""Scores of Video-MME-v2's groups of four questions about one video; a chain of right answers is worth more.
+"""Group scores of Video-MME-v2: four questions about one video, scored non-linearly.
 
-Source: MME-Benchmarks/Video-MME-v2 (b24176a1), `evaluation/test_video_mme_v2.py`. `relevance` pays `(k/4)^2` for `k`
-right answers. `logic` pays for the length of the chain that is right before the first error, by one of three maps.
+Source: MME-Benchmarks/Video-MME-v2 (b24176a1), `evaluation/test_video_mme_v2.py`. A `relevance` group scores `(k/4)^2`
+for `k` right answers. A `logic` group scores the number of right answers before the first error, by one of three maps.
 """
 
 import json
@@ -18,10 +18,10 @@ _CHAINS: Mapping[str, tuple[float, ...]] = {
     "[1, [2, 3], 4]": (0, 1 / 12, 4 / 12, 7 / 12, 1),
     "[[1, 2], 3, 4]": (0, 1 / 10, 2 / 10, 5 / 10, 1),
 }
-"""Structure to the pay of chains of 0 to 4."""
+"""Score of chains of length 0 to 4, by group structure."""
 
 UNPARSED = -1
-"""How the standalone script marks an answer that it cannot read; it then counts as true in chains and as -1 in sums."""
+"""Mark of an unparsed answer in the standalone script, which counts as right in chains and as -1 in sums."""
 
 
 def group_score(scores: Sequence[int], group: Group) -> float:
@@ -29,13 +29,13 @@ def group_score(scores: Sequence[int], group: Group) -> float:
 
     Args:
         scores: 1 for right, 0 for wrong, in the order of the questions; `UNPARSED` reproduces the standalone script.
-        group: Kind and structure.
+        group: Kind and structure of the group.
 
     Raises:
-        ValueError: There are not four scores, or the structure is unknown.
+        ValueError: `scores` does not have four elements, or the structure is unknown.
     """
     if len(scores) != GROUP_SIZE:
-        raise ValueError(f"{len(scores)} answers: a group has {GROUP_SIZE}")
+        raise ValueError(f"{len(scores)} answers: need {GROUP_SIZE}, one per question of the group")
     if group.kind == "relevance":
         right = sum(scores)
         return 100 * (right / GROUP_SIZE) ** 2 if right >= 0 else 0.0
@@ -43,7 +43,7 @@ def group_score(scores: Sequence[int], group: Group) -> float:
     if structure not in _CHAINS:
         raise ValueError(f"group_structure={group.structure!r}; known are {', '.join(_CHAINS)}")
     chain = next((idx for idx, score in enumerate(scores) if not score), GROUP_SIZE)
-    # Of two questions that may be answered in either order, the second alone is worth the first.
+    # Two questions in brackets are interchangeable, so the second alone is worth as much as the first.
     if structure == "[1, [2, 3], 4]" and chain == 1 and scores[2]:
         chain = 2
     if structure == "[[1, 2], 3, 4]" and chain == 0 and scores[1]:
@@ -52,7 +52,7 @@ def group_score(scores: Sequence[int], group: Group) -> float:
 
 
 def _by_video(verdicts: Sequence[Verdict]) -> list[Clusters]:
-    """Score the whole groups, each in the order of its question ids; what is unread is wrong."""
+    """Score complete groups by video, in the order of question ids; unparsed answers are wrong."""
     videos: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.counted:
@@ -67,7 +67,7 @@ def _by_video(verdicts: Sequence[Verdict]) -> list[Clusters]:
 
 
 def _by_position(verdicts: Sequence[Verdict]) -> list[Clusters]:
-    """Score every four rows in a row as the standalone script does; nothing where they do not make whole groups."""
+    """Score every four consecutive rows, as the standalone script; empty if the rows do not form complete groups."""
     if not verdicts or len(verdicts) % GROUP_SIZE:
         return []
     scores: list[tuple[str, float]] = []
@@ -80,15 +80,15 @@ def _by_position(verdicts: Sequence[Verdict]) -> list[Clusters]:
 
 
 grouped = Aggregate("v2@fixed", _by_video)
-"""Mean score of groups by video, in the order of question ids, and what is unread is wrong. Partial groups have no
-score."""
+"""Mean group score, with groups by video in the order of question ids and unparsed answers wrong. Partial groups are
+left out."""
 grouped_standalone = Aggregate("v2@standalone", _by_position)
-"""Mean score of groups as the standalone script has it: four rows in a row are a group, and unread answers leak. The
-order of the rows therefore matters, and a chain of nothing but unread answers scores 100."""
+"""Mean group score of the standalone script: four consecutive rows form a group, and unparsed answers count as right in
+chains. The result depends on the row order, and a logic group of only unparsed answers scores 100."""
 
 
 def by_group_label(verdicts: Sequence[Verdict], label: str) -> dict[str, list[Verdict]]:
-    """Divide whole groups by the label that the last question of each has, as the official script reads it."""
+    """Group verdicts by the label of the last question of their group, as the official script does."""
     videos: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         videos[verdict.row.video_id].append(verdict)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 from vt_env import prompts
 from vt_env.actions.read_answer import AnswerStatus
-from vt_env.benchmarks.readers.no_training import refuse_training
+from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -85,7 +85,7 @@ def environment_class(
     config = EnvConfig(perception, resolve_budget(budget), media=media or MediaConfig())
     offered = tools_for(perception, tools)
     loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
-    refuse_training(loaded)
+    check_trainable(loaded)
     keyless = [task.item.task_id for task in loaded if task.gold is None]
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
