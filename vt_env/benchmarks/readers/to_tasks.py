@@ -46,7 +46,7 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
     rows = [row for row in annotations.rows if split in (None, row.split) and len(row.options) >= 2]
     if not rows:
         splits = sorted({row.split for row in annotations.rows})
-        raise ConfigError(f"split={split!r}: no multiple-choice question in {annotations.benchmark}; allowed: {splits}")
+        raise ConfigError(f"split={split!r}: no multiple-choice questions; allowed are {splits}")
     rows = _with_clues(annotations.benchmark, rows) if annotations.view == CLUES else rows
     folder = media or MediaFolder(annotations.root)
     paths = {row.video_id: folder.video(row.video_names) for row in rows}

@@ -113,22 +113,10 @@ def replies_of(episodes: Iterable[Trajectory]) -> dict[str, Reply]:
 def read_strictly(text: str, options: Sequence[str]) -> ReadAnswer:
     """Match a reply to one of `options` under the strict rule.
 
-<<<<<<< HEAD
-    The part that `vt_env.actions.final_answer` finds must be an option's letter or text as
-    `vt_env.actions.read_answer` reads them, emphasised or bracketed at will. "The answer is C" is no such text.
+    The part that `vt_env.actions.final_answer` extracts must be an option's letter or text, as
+    `vt_env.actions.read_answer` defines them, possibly emphasised or in brackets. "The answer is C" does not match.
     """
     return read_answer(_unwrapped(final_answer(text)), options)
-=======
-    Reasoning and tool calls are removed. The last `<answer>` is used, else the text after the last "final answer:",
-    else the whole reply. It must be an option's letter or text, as `vt_env.actions.read_answer` defines them, possibly
-    emphasised or in brackets. "The answer is C" does not match.
-    """
-    visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
-    # Without any closing tag, the lazy pattern would take quadratic time on many opening tags.
-    tagged = _ANSWER_TAG.findall(visible) if "</answer>" in visible.lower() else []
-    marked = tagged or _FINAL_ANSWER.findall(visible)
-    return read_answer(_unwrapped(marked[-1] if marked else visible), options)
->>>>>>> 606d4b1 (Prose and names of the benchmark readers and scores: metrics, span scores, verdicts by rule, companion files)
 
 
 def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Status]:
