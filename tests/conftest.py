@@ -5,6 +5,7 @@ their own are forked from a process without threads: by then that of the tests h
 """
 
 import multiprocessing
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,10 +17,20 @@ multiprocessing.set_forkserver_preload(["pytest", "vt_env.testing"])
 LONGEST = "test_reproduce.py"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files that are slow as a whole unread in the quick loop.
+
+    Their imports (torch, TRL) alone take half a minute in each process.
+    """
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text() or None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it in the end."""
 
     def place(item: pytest.Item) -> tuple[bool, bool]:
-        return item.path.name != LONGEST, item.get_closest_marker("train") is None
+        return item.path.name != LONGEST, item.get_closest_marker("slow") is None
 
     items.sort(key=place)

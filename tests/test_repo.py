@@ -23,9 +23,9 @@ SCRIPTS = Path(sys.executable).parent
         ["ruff", "check", "--no-cache", "."],
         ["ruff", "format", "--no-cache", "--check", "."],
         ["lint-imports", "--no-cache"],
-        ["pyright"],
+        pytest.param(["pyright"], marks=pytest.mark.slow),
     ],
-    ids=lambda command: " ".join(command),
+    ids=" ".join,
 )
 def test_linters_and_type_checkers_have_nothing_to_say(command):
     tool = SCRIPTS / command[0]

@@ -12,7 +12,7 @@ def test_every_extra_that_users_install_is_looked_at():
     extras = set(tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"])
     looked_at = {check.extra for check in CHECKS if isinstance(check, Importing)}
     assert vllm in CHECKS
-    assert looked_at | {"vllm", "vllm-cpu", "dev"} == extras
+    assert looked_at | {"vllm", "vllm-cpu", "docs", "dev"} == extras
 
 
 def test_a_missing_module_is_one_line_that_names_its_extra():

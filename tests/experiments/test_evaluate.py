@@ -84,7 +84,7 @@ def test_another_agent_is_refused_in_the_same_directory(folder, tmp_path):
         evaluate(run_of(folder, tmp_path, n=1, agent="oracle"))
 
 
-@pytest.mark.train
+@pytest.mark.slow
 def test_frames_tools_search_and_budget_are_those_that_a_run_names_and_a_replay_knows_them(folder, tmp_path, capsys):
     pytest.importorskip("transformers")
     choices = {"tools": "paper", "budget": "default,max_calls=2,frames_per_zoom=1", "encoder": "world"}
@@ -100,7 +100,7 @@ def test_frames_tools_search_and_budget_are_those_that_a_run_names_and_a_replay_
     assert "byte for byte" in capsys.readouterr().out
 
 
-@pytest.mark.train
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["index", "eval", "play", "synth", "key", "sft", "rft", "grpo"])
 def test_a_command_that_opens_videos_is_told_how_they_are_stored_and_searched(name):
     pytest.importorskip("transformers")

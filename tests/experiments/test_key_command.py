@@ -45,7 +45,7 @@ def test_the_answer_is_the_key_beside_frames_spread_over_the_video():
         assert answered.turns[0].text == f"<answer>{task.item.options[task.gold.answer_idx]}</answer>"
 
 
-@pytest.mark.train
+@pytest.mark.slow
 @pytest.mark.parametrize(("agent", "looks"), [("uniform", "uniform"), ("retrieval-only", "retrieval")])
 def test_it_is_taught_beside_what_it_will_be_shown_and_is_offered_no_tool(agent, looks):
     pytest.importorskip("torch")

@@ -14,6 +14,8 @@ from experiments.train.grpo_config import PRESETS
 from experiments.train.sft import PRESETS as SFT_PRESETS
 from vt_env.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "experiments" / "launch"
 FRAME_TOKENS = {"qwen2_5_vl": 256, "qwen3_vl": 196}
 
@@ -36,7 +38,6 @@ def test_presets_name_the_checkpoints_that_are_dry_run():
         PRESETS["qwen3-vl-8b"].check_processes(processes)
 
 
-@pytest.mark.train
 @pytest.mark.parametrize(
     ("preset", "method", "lora"),
     [

@@ -62,7 +62,7 @@ def test_a_command_does_not_outlive_the_quickstart(sent):
         time.sleep(0.02)
 
 
-@pytest.mark.train
+@pytest.mark.slow
 @pytest.mark.skipif(not BASE_MODEL.is_dir(), reason="the base model is not there")
 def test_the_whole_story_runs_at_toy_size_and_survives_a_kill(tmp_path):
     command = [sys.executable, "-m", "experiments.cli", "quickstart", "--preset", "smoke", "--out", str(tmp_path)]

@@ -73,7 +73,7 @@ def test_seeds_are_averaged_and_shown_one_by_one():
     assert "| sft | 0.38 |" in text and "| 0.25, 0.50 |" in text and "8 frames would reach 0.50" in text
 
 
-@pytest.mark.train
+@pytest.mark.slow
 @pytest.mark.skipif(not BASE_MODEL.is_dir(), reason="the base model is not there")
 def test_the_table_is_made_from_nothing_at_toy_size(tmp_path):
     command = [sys.executable, "-m", "experiments.cli", "reproduce", "--preset", "smoke", "--training-seeds", "1"]

@@ -33,7 +33,7 @@ from vt_env.actions.read_answer import AnswerStatus, read_answer
 from vt_env.errors import ConfigError
 from vt_env.tools.builtin import tools_for
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 
 
 def source(seed: int, scenes: SceneSource = random_scene):

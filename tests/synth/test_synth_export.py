@@ -56,7 +56,7 @@ def expected_seconds(trajectory: Trajectory) -> list[int]:
     return [int(frame.time_s) for frame in trajectory.frames]
 
 
-@pytest.mark.train
+@pytest.mark.slow
 def test_trl_reads_its_rows_and_its_collator_trains_on_what_we_train_on(tmp_path: Path):
     from datasets import load_dataset
     from transformers import AutoProcessor

@@ -31,7 +31,7 @@ from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.tools.builtin import tools_for
 from vt_env.types import StopReason
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 pytest.importorskip("vllm")
 
 CAPTIONS = EnvConfig("captions", default_budget())

@@ -26,7 +26,7 @@ from experiments.train.sft import main as sft
 from experiments.train.training_cost import read_spent
 from synth.dataset import read_dataset
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 

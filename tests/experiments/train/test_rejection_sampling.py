@@ -16,6 +16,8 @@ from experiments.train.rft import main as rft
 from synth.dataset import read_dataset
 from vt_env.episode.trajectory import read_trajectories
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_right_answer_whose_evidence_was_not_viewed_is_not_learned(tmp_path):
     write_training_folder(tmp_path)

@@ -19,7 +19,7 @@ from experiments.train.common import last_checkpoint
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 

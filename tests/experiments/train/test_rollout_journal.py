@@ -13,7 +13,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories, record_episode
 from vt_env.testing import FakeLibrary, fake_task
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 
 
 def rollouts(*rewards: float) -> list[Trajectory]:

@@ -4,11 +4,14 @@ from collections import Counter
 from math import ceil, floor
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.train.sft_mixture import POOL_BATCHES, RepeatedRows, order_of_rows
 from experiments.train.sft_rows import Row
+
+pytestmark = pytest.mark.slow
 
 
 class Numbered:

@@ -24,7 +24,7 @@ from vt_env.errors import DataError
 from vt_env.integrations.trl import environment_class, prepare_processor, reward_functions, training_rows
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 
 LIBRARY = FakeLibrary((FakeVideo(frame_px=112),))
 LARGE = FakeLibrary((FakeVideo(frame_px=448),))

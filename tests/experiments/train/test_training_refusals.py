@@ -36,7 +36,7 @@ from vt_env.integrations.trl.sampler_errors import SamplerLost, name_lost_sample
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
 from vt_env.testing import fake_tasks
 
-pytestmark = pytest.mark.train
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from experiments.launch.small_models import write_small_checkpoint
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.train
+@pytest.mark.slow
 def test_a_process_without_a_picture_gathers_the_weights_of_the_vision_tower_too(tmp_path):
     models = [tmp_path / preset for preset in ("qwen2.5-vl-3b", "qwen3-vl-4b")]
     for model in models:
