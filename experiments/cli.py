@@ -41,6 +41,9 @@ COMMANDS: Mapping[str, Command] = {
     "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
     "world": Command("experiments.data.world", "WorldRun", "write generated videos, subtitles and tasks to disk"),
     "index": Command("experiments.data.index", "IndexRun", "build frame stores and clip indices of videos"),
+    "search": Command(
+        "experiments.data.search", "SearchRun", "the best moments of many videos for a query, with pictures"
+    ),
     "audit": Command("experiments.data.audit", "AuditRun", "check a copy of a benchmark against official counts"),
     "play": Command("experiments.evaluate.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
     "synth": Command("experiments.data.synth", "SynthRun", "captions to grounded, filtered trajectories"),

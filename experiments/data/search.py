@@ -1,0 +1,145 @@
+"""Find moments in a collection of videos: `vt-env search talks/ film.mp4 "a red car" --encoder FOLDER-OR-NAME`.
+
+Videos that are not indexed yet are indexed first. The answer is a table of videos and times, with one picture a moment
+and a contact sheet in `--out`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from PIL import Image
+from tqdm import tqdm
+
+from experiments.data.contact_sheet import WIDTH_PX, contact_sheet
+from experiments.data.index import index_one
+from experiments.data.video_paths import find_videos, video_ref
+from experiments.runs.run_dir import write_json
+from experiments.settings.library import COLOURS, LibraryConfig
+from vt_env.errors import ConfigError
+from vt_env.media.library import Video, VideoLibrary
+from vt_env.media.search.many_videos import Collection, FoundClip, build_collection
+from vt_env.types import format_time
+
+SHEET = "contact-sheet.png"
+
+
+@dataclass(frozen=True)
+class SearchRun(LibraryConfig):
+    """Find the moments of many videos that look like a query."""
+
+    paths_and_query: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH... QUERY")] = ()
+    """Video files, folders of videos or JSONL files whose rows name a `video`; last the query, in quotes."""
+    top_k: int = 8
+    """Number of moments."""
+    out: Path = Path("runs/search")
+    """Folder for the pictures, the contact sheet and moments.json; pictures of an earlier search are deleted."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.paths_and_query) < 2:
+            raise ConfigError('search needs videos and a query: vt-env search talks/ "a red car"')
+        if not self.query.strip():
+            raise ConfigError('the query is empty: vt-env search talks/ "a red car"')
+        if self.top_k < 1:
+            raise ConfigError(f"top_k={self.top_k}: need 1 or more")
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files and folders that are searched."""
+        return [Path(it) for it in self.paths_and_query[:-1]]
+
+    @property
+    def query(self) -> str:
+        """Text that is searched for."""
+        return self.paths_and_query[-1]
+
+
+def main(run: SearchRun) -> int:
+    """Index what is not indexed, search all clips together, print and draw the best moments.
+
+    Returns:
+        2 if a video could not be read, else 0.
+
+    Raises:
+        ConfigError: A path does not exist, no video can be read, or the encoder cannot look for the query.
+    """
+    videos = find_videos(run.paths)
+    library = run.open_library()
+    _check_query(run, library)
+    readable = _index(videos, library)
+    opened = [library.open(video_ref(path)) for path in readable]
+    moments = best_moments(build_collection([it.index for it in opened], library.cache_dir), run.query, run.top_k)
+    _write(run, readable, opened, moments)
+    return 2 if len(readable) < len(videos) else 0
+
+
+def best_moments(collection: Collection, query: str, top_k: int) -> list[FoundClip]:
+    """Return up to `top_k` clips, the best first, of which no two are neighbours in one video.
+
+    The search asks for three times as many, since a clip that is found can have two neighbours.
+    """
+    found: list[FoundClip] = []
+    for clip in collection.search(query, 3 * top_k):
+        span = clip.interval
+        beside = (it.interval for it in found if it.video == clip.video)
+        if not any(it.start_s <= span.end_s and span.start_s <= it.end_s for it in beside):
+            found.append(clip)
+    return found[:top_k]
+
+
+def _check_query(run: SearchRun, library: VideoLibrary) -> None:
+    """Refuse a query that the encoder maps to 0, and name the limits of the default encoder before any indexing."""
+    hint = "give --encoder OWNER/NAME of a CLIP or SigLIP checkpoint, or a folder that holds one (extra train)"
+    if not library.encoder.encode_text(run.query).any():
+        raise ConfigError(f"query {run.query!r}: the encoder {run.encoder!r} finds nothing by it; {hint}")
+    if run.encoder == COLOURS:
+        said = f"the encoder {COLOURS!r} compares colour names and nothing else in the query; for real videos {hint}"
+        print(f"vt-env: {said}", file=sys.stderr)
+
+
+def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
+    readable: list[Path] = []
+    for path in tqdm(videos, "videos", disable=None if len(videos) > 1 else True):
+        if not path.exists():
+            print(f"vt-env: {path}: missing; copy it there", file=sys.stderr)
+            continue
+        result = index_one(path, library)
+        if result.status == "indexed":
+            readable.append(path)
+        else:
+            print(f"vt-env: {result.line}", file=sys.stderr)
+    if not readable:
+        raise ConfigError("no video can be read: see above")
+    return readable
+
+
+def _write(run: SearchRun, paths: Sequence[Path], videos: Sequence[Video], moments: Sequence[FoundClip]) -> None:
+    """Print the table, and write a picture a moment, the contact sheet and the numbers."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    for old in [*run.out.glob("moment-*.png"), run.out / SHEET]:
+        old.unlink(missing_ok=True)
+    rows: list[dict[str, Any]] = []
+    pictures: list[Image.Image] = []
+    for rank, moment in enumerate(moments, start=1):
+        interval, name = moment.interval, f"moment-{rank:02d}.png"
+        time_s = (interval.start_s + interval.end_s) / 2
+        picture = Image.fromarray(videos[moment.video].store.video.frames_at([time_s]).data[0])
+        picture.save(run.out / name)
+        picture.thumbnail((WIDTH_PX, WIDTH_PX))
+        pictures.append(picture)
+        row = {"video": str(paths[moment.video]), "start_s": interval.start_s, "end_s": interval.end_s}
+        rows.append({"rank": rank, **row, "score": round(moment.score, 4), "picture": name})
+    write_json(run.out / "moments.json", {"query": run.query, "encoder": run.encoder, "moments": rows})
+    if not rows:
+        print(f"nothing in {len(videos)} videos scores above 0; try other words or another --encoder")
+        return
+    for row in rows:
+        span = f"{format_time(row['start_s'])} to {format_time(row['end_s'])}"
+        print(f"{row['rank']:>3}  {row['score']:.3f}  {span}  {row['video']}  [{run.out / row['picture']}]")
+    labels = [f"{it['rank']}. {Path(it['video']).name} {format_time(it['start_s'])}" for it in rows]
+    contact_sheet(pictures, labels).save(run.out / SHEET)
+    print(f"[{run.out / SHEET}]")
