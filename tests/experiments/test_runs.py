@@ -1,6 +1,7 @@
 """A run directory is continued by the same configuration only, and nothing half-written counts."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -51,11 +52,13 @@ def test_the_same_configuration_continues_and_another_one_is_refused_by_its_firs
 def test_two_processes_cannot_run_in_one_directory(tmp_path):
     code = "import sys; from pathlib import Path; from test_runs import Small; from experiments.runs import run_dir\n"
     code += "with run_dir.open_run(Path(sys.argv[1]), 'toy', Small()): pass"
-    command, here = [sys.executable, "-c", code, str(tmp_path)], Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    paths = [str(Path(__file__).parents[it]) for it in range(3)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     with run_dir.open_run(tmp_path, "toy", Small()):
-        other = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+        other = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert "is in use by another process" in other.stderr
-    assert subprocess.run(command, cwd=here, check=False).returncode == 0
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
 
 
 def test_a_torn_last_line_is_dropped_and_a_broken_middle_line_is_refused(tmp_path):

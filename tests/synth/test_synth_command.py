@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_and_pays_again_for_no_reply_that_had_come(folder: 
         code = (
             f"from test_synth_command import synth; synth({str(folder)!r}, {server.base_url!r}, {str(out)!r}, *{slow})"
         )
-        paths = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+        paths = [str(Path(__file__).parents[it]) for it in range(3)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL)
         while models.asked["teacher"] < 4:

@@ -12,8 +12,9 @@ from agents.rollout import AgentBatch, Start, play_in_threads, run_episode
 from vt_env.actions.parse import ActionReader, parse_action, render_action
 from vt_env.actions.thoughts import split_thoughts
 from vt_env.config import EnvConfig, MediaConfig
-from vt_env.envs.base import LongVideoQAEnv, make_episode
+from vt_env.envs.base import make_episode
 from vt_env.envs.text_env import LongVideoQATextEnv
+from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Answer, Malformed, ToolCall
