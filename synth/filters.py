@@ -22,7 +22,6 @@ ALL_WRONG = "all_wrong_question"
 """Reason of a wrong attempt at a question that no attempt got right."""
 NEAR_DUPLICATE = "near_duplicate"
 WRONG = "wrong_answer"
-ALL_REASONS: tuple[str, ...] = (*REASONS, ALL_WRONG, NEAR_DUPLICATE)
 
 _UNUSABLE = ("invalid", "unscored")
 
@@ -33,7 +32,7 @@ class Rejected:
 
     trajectory: Trajectory
     reason: str
-    """One of `ALL_REASONS`."""
+    """`wrong_answer`, `all_wrong_question`, `near_duplicate` or a name in `synth.rejection_reasons.REASONS`."""
     detail: str = ""
     """One line about what was found."""
 

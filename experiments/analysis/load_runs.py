@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,15 @@ from experiments.runs import run_dir
 from experiments.settings.policies import POLICIES
 from experiments.settings.prices import Prices
 from experiments.train.grpo_metrics import GRPOLog, read_grpo_log
+from experiments.train.training_cost import TrainingCost, read_training_cost
 from vt_env.benchmarks.readers.registry import view_of
 from vt_env.errors import ConfigError
 from vt_env.stats import holm
 
 SCHEMA = 1
+
+TRAINED = ("sft", "rft", "grpo")
+"""Kinds of run whose training cost is reported."""
 
 COMPARED: Mapping[str, Sequence[str]] = {
     "sft+grpo": ("sft", "base", "uniform", "blind", "scripted"),
@@ -87,6 +91,8 @@ class Report:
     """Expected accuracy of guessing among the options of the tasks played."""
     benchmarks: Sequence[BenchmarkRow] = ()
     """Coverage and scores of the runs that were played on a benchmark."""
+    training: Mapping[str, TrainingCost] = field(default_factory=dict)
+    """Kind and folder of each training run to its cost."""
 
     def to_json(self) -> dict[str, Any]:
         """Write the report in the schema that tools read."""
@@ -103,6 +109,7 @@ class Report:
             "grpo": grpo,
             "chance": self.chance,
             "benchmarks": [row.to_json() for row in self.benchmarks],
+            "training": {name: asdict(cost) for name, cost in self.training.items()},
             "not_run": self.not_run,
         }
 
@@ -148,6 +155,9 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
             for name, run in played.items()
             for row in benchmark_rows(name, run, seed, clue_run_of(run, list(played.values())))
         ],
+        training={
+            f"{run.kind} ({run.path.name})": read_training_cost(run.path) for run in found if run.kind in TRAINED
+        },
     )
 
 

@@ -120,11 +120,6 @@ def policy_row(policy: str, episodes: Iterable[Trajectory], seed: int = 0) -> Po
     return summarise(policy, [facts_of(episode) for episode in episodes], seed)
 
 
-def pair_row(a: Iterable[Trajectory], b: Iterable[Trajectory], names: tuple[str, str], seed: int = 0) -> PairRow | None:
-    """Compare the records of two policies, see `compare`."""
-    return compare([facts_of(it) for it in a], [facts_of(it) for it in b], names, seed)
-
-
 def summarise(policy: str, facts: Sequence[EpisodeFacts], seed: int = 0, prices: Prices | None = None) -> PolicyRow:
     """Summarise the episodes of one policy. Their order does not matter.
 

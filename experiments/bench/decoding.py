@@ -23,6 +23,7 @@ from experiments.bench.fixtures.numbered_frames import SPECS, read_index, write_
 from experiments.runs.provenance import package_version
 from experiments.runs.run_dir import write_json
 from vt_env.errors import DataError
+from vt_env.markdown import markdown_table
 from vt_env.media.decode.container import format_of, open_media, video_stream
 from vt_env.media.decode.other_backends import PLAYERS, is_installed
 from vt_env.media.decode.video_file import VideoFile, open_video
@@ -145,13 +146,13 @@ def _is_right(verdict: Verdict) -> bool:
 
 
 def _markdown(table: dict[str, dict[str, Verdict]], formats: dict[str, str], backends: list[str]) -> str:
-    rows = [f"| file | format | {' | '.join(backends)} |", "|---|---|" + "---|" * len(backends)]
+    rows: list[list[str]] = []
     for name, row in table.items():
-        cells = []
+        cells: list[str] = []
         for cell in row.values():
             cells.append(f"{cell.right}/{cell.total}" + f", {cell.wrong} wrong" * bool(cell.wrong))
-        rows.append(f"| {name} | {formats[name]} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append([name, formats[name], *cells])
+    return "\n".join(markdown_table(["file", "format", *backends], rows))
 
 
 if __name__ == "__main__":

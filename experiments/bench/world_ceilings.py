@@ -23,6 +23,7 @@ import tyro
 from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
 from experiments.bench.fixtures.perfect_reader import Seen, possible
 from vt_env.episode.perception import moments
+from vt_env.markdown import markdown_table, table_row
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Interval, Item, parse_time
 from vt_env.world.captions import write_captions
@@ -66,8 +67,8 @@ def main(run: FamiliesRun) -> None:
     rows = (family_row(family, run) for family in ALL_FAMILIES)
     for number, (family, row) in enumerate(zip(ALL_FAMILIES, rows, strict=True)):
         if not number:
-            print(f"| family | n | {' | '.join(row)} |\n|---|---|{'---|' * len(row)}")
-        print(f"| {family} | {next(iter(row.values())).n} | {' | '.join(map(str, row.values()))} |", flush=True)
+            print("\n".join(markdown_table(["family", "n", *row], [])))
+        print(table_row([family, next(iter(row.values())).n, *row.values()]), flush=True)
 
 
 def family_row(family: str, run: FamiliesRun) -> dict[str, Cell]:

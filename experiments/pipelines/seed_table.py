@@ -14,8 +14,9 @@ from experiments.analysis.budget_curves import Curve, curves_of
 from experiments.analysis.episode_facts import EpisodeFacts
 from experiments.analysis.load_runs import find_runs, load_run
 from experiments.analysis.metrics import PairRow, PolicyRow, compare, summarise
-from experiments.report.tables import interval, line, share
+from experiments.report.tables import interval, share
 from experiments.runs.run_dir import as_json
+from vt_env.markdown import markdown_table
 
 SHARED = -1
 """Stands for the seed of a policy that is not trained."""
@@ -138,34 +139,35 @@ def render_table(table: SeedTable) -> str:
 
 
 def _policies(table: SeedTable) -> Iterator[str]:
-    yield "| policy | accuracy | 95 % | by training seed | n | videos | calls | frames | failed | no answer |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    rows: list[list[object]] = []
     for it in table.rows:
         row = it.row
         seeds = "-" if SHARED in it.by_seed else ", ".join(share(value) for value in it.by_seed.values())
-        spent = (f"{row.calls:.1f}", f"{row.frames:.1f}", share(row.invalid_rate), share(row.no_answer_rate))
-        yield line([row.policy, share(row.accuracy), interval(row.ci95), seeds, row.n, row.videos, *spent])
+        means = (f"{row.calls:.1f}", f"{row.frames:.1f}", share(row.invalid_rate), share(row.no_answer_rate))
+        rows.append([row.policy, share(row.accuracy), interval(row.ci95), seeds, row.n, row.videos, *means])
+    heads = ("policy", "accuracy", "95 %", "by training seed", "n", "videos", "calls", "frames", "failed", "no answer")
+    yield from markdown_table(heads, rows)
     for name, accuracy in table.ceilings.items():
         yield f"\nAn errorless reader of {name} would reach {accuracy:.2f}."
 
 
 def _differences(table: SeedTable) -> Iterator[str]:
-    yield "| paired difference | mean | 95 % | by training seed |"
-    yield "|---|---|---|---|"
+    rows: list[list[object]] = []
     for it in table.pairs:
         seeds = "; ".join(f"{row.difference:+.2f} ({_signed(row.ci95)})" for row in it.by_seed.values()) or "-"
         row = it.overall
-        yield line([f"{row.a} - {row.b}", f"{row.difference:+.3f}", _signed(row.ci95), seeds])
+        rows.append([f"{row.a} - {row.b}", f"{row.difference:+.3f}", _signed(row.ci95), seeds])
+    yield from markdown_table(("paired difference", "mean", "95 %", "by training seed"), rows)
 
 
 def _groups(table: SeedTable) -> Iterator[str]:
     for title, groups in (("family", "families"), ("video", "durations")):
         names = list(dict.fromkeys(name for it in table.rows for name in getattr(it.row, groups)))
-        yield line(["policy by " + title, *names])
-        yield "|---" * (len(names) + 1) + "|"
+        rows: list[list[object]] = []
         for it in table.rows:
             cells = [getattr(it.row, groups).get(name) for name in names]
-            yield line([it.row.policy, *("-" if cell is None else share(cell.accuracy) for cell in cells)])
+            rows.append([it.row.policy, *("-" if cell is None else share(cell.accuracy) for cell in cells)])
+        yield from markdown_table([f"policy by {title}", *names], rows)
         yield ""
 
 

@@ -18,6 +18,7 @@ from experiments.analysis.load_runs import FinishedRun, load_runs
 from experiments.report.compare import refuse_other_tasks
 from experiments.runs import run_dir
 from vt_env.errors import ConfigError
+from vt_env.markdown import markdown_table
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,15 @@ def main(run: BudgetRun) -> None:
 def budget_lines(curves: Mapping[str, Sequence[Curve]]) -> Iterator[str]:
     """Write one table a unit: the runs, and the smallest spending that is nearly enough."""
     for unit, some in curves.items():
-        yield f"| {unit} an episode | run | mean | accuracy | 95 % | n | enough for {ENOUGH:.0%} | over log budget |"
-        yield "|---|---|---|---|---|---|---|---|"
+        rows: list[list[object]] = []
         for curve in some:
             for point in curve.runs:
                 area = "-" if curve.area is None else f"{curve.area:.2f}"
                 interval = f"{point.ci95[0]:.2f} to {point.ci95[1]:.2f}"
                 cells = [curve.policy, point.label, f"{point.spent:.1f}", f"{point.accuracy:.2f}", interval, point.n]
-                yield f"| {' | '.join(map(str, [*cells, f'{curve.enough:g}', area]))} |"
+                rows.append([*cells, f"{curve.enough:g}", area])
+        heads = [f"{unit} an episode", "run", "mean", "accuracy", "95 %", "n", f"enough for {ENOUGH:.0%}"]
+        yield from markdown_table([*heads, "over log budget"], rows)
         yield ""
 
 

@@ -5,7 +5,7 @@ one of the two got right, by kind, and what each spent. Works from journals alon
 annotations are refused: a difference between them says nothing about the policies.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +14,10 @@ import tyro
 
 from experiments.analysis.load_runs import FinishedRun, load_run
 from experiments.analysis.paired_comparison import OUTCOMES, Comparison, Difference, GroupPair, compare_runs
+from experiments.report.tables import p_value
 from experiments.runs import run_dir
 from vt_env.errors import ConfigError
+from vt_env.markdown import markdown_table
 
 SHOWN = 8
 """Discordant questions that are named of each kind."""
@@ -104,7 +106,7 @@ def comparison_lines(found: Comparison, shown: int | None = SHOWN) -> Iterator[s
         yield f"left out, since the other run has no partner: {found.left_out_a} of a, {found.left_out_b} of b"
     yield ""
     yield f"accuracy a {overall.accuracy_a:.3f}, b {overall.accuracy_b:.3f}"
-    yield f"a - b = {_difference(overall.difference, '+.3f')}; exact McNemar p = {_p(overall.p_mcnemar)}"
+    yield f"a - b = {_difference(overall.difference, '+.3f')}; exact McNemar p = {p_value(overall.p_mcnemar)}"
     yield ""
     yield from _family_table({"all": overall, **(found.families if len(found.families) > 1 else {})})
     yield ""
@@ -118,21 +120,22 @@ def comparison_lines(found: Comparison, shown: int | None = SHOWN) -> Iterator[s
 
 
 def _family_table(groups: Mapping[str, GroupPair]) -> Iterator[str]:
-    yield "| questions | n | both right | only a | only b | both wrong | a - b | 95 % | p |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    rows: list[list[object]] = []
     for name, it in groups.items():
         interval = f"{it.difference.ci95[0]:+.2f} to {it.difference.ci95[1]:+.2f}"
         counts = [it.n, it.both_right, len(it.only_a), len(it.only_b), it.both_wrong]
-        yield _line([name or "other", *counts, f"{it.difference.mean:+.2f}", interval, _p(it.p_mcnemar)])
+        rows.append([name or "other", *counts, f"{it.difference.mean:+.2f}", interval, p_value(it.p_mcnemar)])
+    heads = ("questions", "n", "both right", "only a", "only b", "both wrong", "a - b", "95 %", "p")
+    yield from markdown_table(heads, rows)
 
 
 def _spending_table(found: Comparison) -> Iterator[str]:
-    yield "| spent an episode | a - b | 95 % | n | " + " | ".join(OUTCOMES) + " |"
-    yield "|---|---|---|---|" + "---|" * len(OUTCOMES)
+    rows: list[list[object]] = []
     for unit, it in found.spending.items():
         cells = [found.spending_by_outcome[name].get(unit) for name in OUTCOMES]
         shown = ["-" if cell is None else f"{cell:+.2f}" for cell in cells]
-        yield _line([unit, f"{it.mean:+.2f}", f"{it.ci95[0]:+.2f} to {it.ci95[1]:+.2f}", it.n, *shown])
+        rows.append([unit, f"{it.mean:+.2f}", f"{it.ci95[0]:+.2f} to {it.ci95[1]:+.2f}", it.n, *shown])
+    yield from markdown_table(["spent an episode", "a - b", "95 %", "n", *OUTCOMES], rows)
 
 
 def _names(a: FinishedRun, b: FinishedRun) -> tuple[str, str]:
@@ -142,11 +145,3 @@ def _names(a: FinishedRun, b: FinishedRun) -> tuple[str, str]:
 
 def _difference(it: Difference, form: str) -> str:
     return f"{it.mean:{form}} (95 % {it.ci95[0]:{form}} to {it.ci95[1]:{form}}, bootstrap over videos)"
-
-
-def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 0.001 else "< 0.001"

@@ -1,4 +1,4 @@
-"""The report for people: one Markdown page, and its table as LaTeX rows. The tables are in `report_tables`."""
+"""The Markdown page of a report and its LaTeX rows. The single tables are in `experiments.report.tables`."""
 
 from collections.abc import Iterator, Sequence
 from statistics import mean
@@ -14,6 +14,7 @@ from experiments.report.tables import (
     policy_table,
     spending_table,
     status_table,
+    training_table,
 )
 from vt_env.benchmarks.scoring.scoreboard import Scoreboard
 from vt_env.benchmarks.scoring.scoreboard_text import latex, latex_table
@@ -50,6 +51,7 @@ def render_report(report: Report) -> str:
         ["## What it took", "", *spending_table(rows), *_currency(rows)] if rows else [],
         ["## Several attempts", "", *attempts_table(rows)] if any(row.attempts for row in rows) else [],
         ["## Benchmarks", "", *benchmark_sections(report.benchmarks)] if report.benchmarks else [],
+        ["## Cost of training", "", *training_table(report.training)] if report.training else [],
         ["## GRPO", "", *_grpo(report)] if report.grpo is not None else [],
         ["## LaTeX rows", "", "```latex", render_latex(report).rstrip(), "```"] if rows else [],
         ["## How to read this", "", READING],

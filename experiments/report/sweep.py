@@ -17,6 +17,7 @@ from experiments.report.gate_plots import plot_calibration, plot_sweep
 from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import CONFIG, read_json, write_json
 from vt_env.errors import ConfigError
+from vt_env.markdown import markdown_table
 from vt_env.task_sources import load_tasks
 
 
@@ -69,13 +70,11 @@ def main(run: SweepRun) -> None:
 def sweep_table(rows: Sequence[TauRow]) -> list[str]:
     """Write the rows as a Markdown table."""
     heads = ("tau", "accepted", "accuracy", "95 %", "of accepted", "frames", "calls", "tokens")
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    cells: list[list[str]] = []
     for row in rows:
         low, high = row.ci95
         of_accepted = "" if row.accepted_accuracy is None else f"{row.accepted_accuracy:.2f}"
         tau = "never" if row.tau > 1 else f"{row.tau:g}"
-        lines.append(
-            f"| {tau} | {row.accepted:.2f} | {row.accuracy:.2f} | {low:.2f} to {high:.2f} | {of_accepted} | "
-            f"{row.frames:.1f} | {row.calls:.1f} | {row.tokens:.0f} |"
-        )
-    return lines
+        shares = [f"{row.accepted:.2f}", f"{row.accuracy:.2f}", f"{low:.2f} to {high:.2f}", of_accepted]
+        cells.append([tau, *shares, f"{row.frames:.1f}", f"{row.calls:.1f}", f"{row.tokens:.0f}"])
+    return list(markdown_table(heads, cells))

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from experiments.analysis.behaviour import Estimate, EvidenceRow, Spread
 from experiments.analysis.benchmark_coverage import BenchmarkRow
 from experiments.analysis.metrics import FamilyRow, PairRow, PolicyRow
+from experiments.train.training_cost import TrainingCost
 from vt_env.benchmarks.scoring.scoreboard_text import markdown
+from vt_env.markdown import markdown_table
 
 Groups = Mapping[str, FamilyRow]
 
@@ -15,31 +17,31 @@ def policy_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     if not rows:
         yield "No policy was evaluated."
         return
-    yield "| policy | accuracy | 95 % | n | videos | calls | frames | failed | no answer | unscored |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for row in rows:
-        unscored = sum(row.status.get(status, 0) for status in ("error", "unscored"))
-        cells = [row.policy, share(row.accuracy), interval(row.ci95), row.n, row.videos, f"{row.calls:.1f}"]
-        cells += [f"{row.frames:.1f}", share(row.invalid_rate), share(row.no_answer_rate), unscored]
-        yield line(cells)
+    heads = ("policy", "accuracy", "95 %", "n", "videos", "calls", "frames", "failed", "no answer", "unscored")
+    yield from markdown_table(heads, map(_policy_cells, rows))
+
+
+def _policy_cells(row: PolicyRow) -> list[object]:
+    unscored = sum(row.status.get(status, 0) for status in ("error", "unscored"))
+    cells = [row.policy, share(row.accuracy), interval(row.ci95), row.n, row.videos, f"{row.calls:.1f}"]
+    return [*cells, f"{row.frames:.1f}", share(row.invalid_rate), share(row.no_answer_rate), unscored]
 
 
 def status_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     """Write how many episodes of each policy ended how."""
     names = sorted({name for row in rows for name in row.status}, key=lambda name: (name != "ok", name))
-    yield line(["policy", *names])
-    yield "|" + "---|" * (len(names) + 1)
-    for row in rows:
-        yield line([row.policy, *(row.status.get(name, 0) for name in names)])
+    yield from markdown_table(
+        ["policy", *names], ([row.policy, *(row.status.get(name, 0) for name in names)] for row in rows)
+    )
 
 
 def pair_table(pairs: Sequence[PairRow], adjusted: Sequence[float]) -> Iterator[str]:
     """Write the differences; `adjusted` are the p values of all pairs together."""
-    yield "| a | b | accuracy of a - b | 95 % | p | p (Holm) | n |"
-    yield "|---|---|---|---|---|---|---|"
+    rows: list[list[object]] = []
     for pair, p_holm in zip(pairs, adjusted, strict=True):
         cells = [pair.a, pair.b, f"{pair.difference:+.2f}", interval(pair.ci95), p_value(pair.p_mcnemar)]
-        yield line([*cells, p_value(p_holm), pair.n])
+        rows.append([*cells, p_value(p_holm), pair.n])
+    yield from markdown_table(("a", "b", "accuracy of a - b", "95 %", "p", "p (Holm)", "n"), rows)
 
 
 def group_table(groups: Mapping[str, Groups], order: Sequence[str] | None = None) -> Iterator[str]:
@@ -50,35 +52,31 @@ def group_table(groups: Mapping[str, Groups], order: Sequence[str] | None = None
         order: Names of the groups; alphabetical by default.
     """
     names = order or sorted({name for row in groups.values() for name in row})
-    yield line(["policy", *(name or "other" for name in names)])
-    yield "|" + "---|" * (len(names) + 1)
-    for policy, row in groups.items():
-        yield line([policy, *(_group(row.get(name)) for name in names)])
+    rows = ([policy, *(_group(row.get(name)) for name in names)] for policy, row in groups.items())
+    yield from markdown_table(["policy", *(name or "other" for name in names)], rows)
 
 
 def behaviour_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     """Write what the policies did."""
-    yield (
-        "| policy | seconds viewed | of the video | viewed IoU | viewed recall | cited IoU | cited | right if seen | "
-        "right if unseen | forced | at a limit | failing |"
-    )
-    yield "|" + "---|" * 12
+    heads = ["policy", "seconds viewed", "of the video", "viewed IoU", "viewed recall", "cited IoU", "cited"]
+    heads += ["right if seen", "right if unseen", "forced", "at a limit", "failing"]
+    found: list[list[object]] = []
     for row in rows:
         it = row.behaviour
         if it is None:
             continue
         cells = [row.policy, f"{it.unique_s:.0f}", share(it.coverage), _evidence(it.viewed), _recall(it.viewed)]
         cells += [_evidence(it.cited), share(it.cited_rate), _estimate(it.right_if_seen), _estimate(it.right_if_unseen)]
-        yield line([*cells, share(it.forced_answer_rate), share(it.limit_rate), share(it.failing_episodes)])
+        found.append([*cells, share(it.forced_answer_rate), share(it.limit_rate), share(it.failing_episodes)])
+    yield from markdown_table(heads, found)
 
 
 def spending_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     """Write what an episode, and a right answer, took; a dash is what nobody measured."""
-    yield (
-        "| policy | tokens read | written | of images | latency s, p50 / p90 | money | money, captions unshared | "
-        "captioned s a question | a video | calls a right answer | frames | tokens read | money |"
-    )
-    yield "|" + "---|" * 13
+    heads = ["policy", "tokens read", "written", "of images", "latency s, p50 / p90", "money"]
+    heads += ["money, captions unshared", "captioned s a question", "a video"]
+    heads += ["calls a right answer", "frames", "tokens read", "money"]
+    found: list[list[object]] = []
     for row in rows:
         it = row.spending
         if it is None:
@@ -90,25 +88,34 @@ def spending_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
         cells += ["-", "-"] if captioning is None else [f"{captioning.question_s:.0f}", f"{captioning.video_s:.0f}"]
         per = it.per_right
         cells += [_amount(per.get("calls")), _amount(per.get("frames")), _amount(per.get("tokens_read"))]
-        yield line([*cells, _money(per.get("cost"))])
+        found.append([*cells, _money(per.get("cost"))])
+    yield from markdown_table(heads, found)
+
+
+def training_table(costs: Mapping[str, TrainingCost]) -> Iterator[str]:
+    """Write the cost of each training run."""
+    rows = (
+        [name, cost.rollouts, cost.sampled_tokens, cost.trained_tokens, f"{cost.wall_s:.0f}"]
+        for name, cost in costs.items()
+    )
+    yield from markdown_table(("run", "rollouts", "sampled tokens", "trained tokens", "seconds"), rows)
 
 
 def attempts_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     """Write pass@k of the policies that tried each task several times."""
-    yield "| policy | k | tasks | pass@k | 95 % | of guessing | all k right | 95 % |"
-    yield "|---|---|---|---|---|---|---|---|"
+    found: list[list[object]] = []
     for row in rows:
         for it in row.attempts:
             cells = [row.policy, it.k, it.n, share(it.any_right), interval(it.any_ci95), share(it.chance)]
-            yield line([*cells, share(it.all_right), interval(it.all_ci95)])
+            found.append([*cells, share(it.all_right), interval(it.all_ci95)])
+    heads = ("policy", "k", "tasks", "pass@k", "95 %", "of guessing", "all k right", "95 %")
+    yield from markdown_table(heads, found)
 
 
 def benchmark_sections(rows: Sequence[BenchmarkRow]) -> Iterator[str]:
     """Write coverage, and both numbers where the annotations are at hand."""
-    yield "| policy | benchmark | split | played | complete |"
-    yield "|---|---|---|---|---|"
-    for row in rows:
-        yield line([row.policy, row.benchmark, row.split, row.coverage, "yes" if row.complete else "no"])
+    played = ([it.policy, it.benchmark, it.split, it.coverage, "yes" if it.complete else "no"] for it in rows)
+    yield from markdown_table(("policy", "benchmark", "split", "played", "complete"), played)
     for row in rows:
         yield ""
         if row.board is None:
@@ -117,11 +124,6 @@ def benchmark_sections(rows: Sequence[BenchmarkRow]) -> Iterator[str]:
             yield f"**{row.policy}**"
             yield ""
             yield markdown(row.board)
-
-
-def line(cells: Sequence[object]) -> str:
-    """Write one line of a table."""
-    return f"| {' | '.join(map(str, cells))} |"
 
 
 def share(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What a training run has spent, so that ways to train can be compared at equal cost: SFT, rejection sampling, GRPO."""
+"""Cost of training runs in rollouts, tokens and seconds, to compare SFT, rejection sampling and GRPO at equal cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,21 +7,21 @@ from experiments.runs.run_dir import METRICS, read_jsonl, wall_s
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Everything a run directory's processes have used; work that was done again after a kill counts twice."""
+class TrainingCost:
+    """Totals over all processes of a run directory; work repeated after a kill counts twice."""
 
     rollouts: int
-    """Episodes that the policy played."""
+    """Episodes sampled from the policy."""
     sampled_tokens: int
-    """Tokens that the policy wrote in them."""
+    """Tokens generated in these episodes."""
     trained_tokens: int
-    """Tokens that forward and backward passes of updates read, padding left out."""
+    """Tokens in the forward and backward passes of updates, without padding."""
     wall_s: float
-    """Seconds, loading included."""
+    """Wall time in seconds, loading included."""
 
 
-def read_spent(path: Path) -> Spent:
-    """Add up what the metrics of a run directory say.
+def read_training_cost(path: Path) -> TrainingCost:
+    """Sum the metrics of a run directory.
 
     Raises:
         DataError: A line of the metrics is damaged.
@@ -30,4 +30,4 @@ def read_spent(path: Path) -> Spent:
     totals = {
         name: sum(line.get(name, 0) for line in lines) for name in ("rollouts", "sampled_tokens", "trained_tokens")
     }
-    return Spent(**totals, wall_s=wall_s(path))
+    return TrainingCost(**totals, wall_s=wall_s(path))

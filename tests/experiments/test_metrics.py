@@ -94,18 +94,22 @@ def test_families_are_told_apart():
     assert {name: (row.n, row.accuracy) for name, row in families.items()} == {"even": (5, 1.0), "odd": (5, 0.0)}
 
 
+def pair_row(a, b, names):
+    return metrics.compare([facts_of(it) for it in a], [facts_of(it) for it in b], names)
+
+
 def test_a_pair_is_compared_on_the_tasks_that_both_were_scored_on():
     a = [episode(n, n, True) for n in range(10)]
     b = [episode(n, n, n < 4) for n in range(1, 12)]
-    pair = metrics.pair_row(a, b, ("a", "b"))
+    pair = pair_row(a, b, ("a", "b"))
     assert (pair.n, pair.difference) == (9, pytest.approx(6 / 9))
     assert pair.p_mcnemar == pytest.approx(2 * 0.5**6)
-    assert metrics.pair_row(a[:1], b, ("a", "b")) is None
+    assert pair_row(a[:1], b, ("a", "b")) is None
 
 
 def test_a_policy_does_not_differ_from_itself():
     episodes = [episode(n, n % 7, n % 3 == 0) for n in range(30)]
-    pair = metrics.pair_row(episodes, episodes, ("a", "a"))
+    pair = pair_row(episodes, episodes, ("a", "a"))
     assert (pair.difference, pair.ci95, pair.p_mcnemar) == (0.0, (0.0, 0.0), 1.0)
 
 
@@ -113,6 +117,6 @@ def test_attempts_at_one_task_do_not_make_a_pair_surer():
     def attempts(samples: int, right: int):
         return [replace(episode(n, n, n < right), sample=it) for n in range(40) for it in range(samples)]
 
-    once, often = (metrics.pair_row(attempts(it, 24), attempts(it, 20), ("a", "b")) for it in (1, 8))
+    once, often = (pair_row(attempts(it, 24), attempts(it, 20), ("a", "b")) for it in (1, 8))
     assert once.p_mcnemar == often.p_mcnemar == pytest.approx(2 * 0.5**4)
     assert (once.difference, once.ci95) == (often.difference, often.ci95)

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 from support.finished_runs import write_eval
 
+from experiments.analysis.load_runs import build_report
 from experiments.report.plots import moving_mean
 from experiments.report.report import ReportRun, main
+from experiments.report.report_page import render_report
 from experiments.runs.run_dir import METRICS, open_run
 from vt_env.errors import ConfigError
 
@@ -146,3 +148,12 @@ def test_a_report_of_a_killed_run_counts_its_finished_lines(tmp_path):
 
 def test_a_moving_mean_looks_back_only():
     assert moving_mean([1, 2, 3, 4], 2) == [1, 1.5, 2.5, 3.5]
+
+
+def test_the_cost_of_training_is_reported(tmp_path):
+    with open_run(tmp_path / "sft", "sft", ReportRun(())) as run:
+        run.metric({"step": 1, "trained_tokens": 700})
+        run.metric({"step": 2, "trained_tokens": 500})
+    report = build_report([tmp_path])
+    assert report.to_json()["training"]["sft (sft)"]["trained_tokens"] == 1200
+    assert "| sft (sft) | 0 | 0 | 1200 |" in render_report(report)

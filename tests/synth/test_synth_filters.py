@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synth.filters import ALL_REASONS, filter_trajectories
+from synth.filters import ALL_WRONG, NEAR_DUPLICATE, filter_trajectories
+from synth.rejection_reasons import REASONS
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord
 from vt_env.types import FrameRef, Interval, Remaining, StopReason
 
@@ -91,7 +92,7 @@ def test_reasons_are_counted_and_nothing_is_lost():
     attempts = [*REJECTED.values(), attempt(), attempt("b", correct=False)]
     filtered = run(attempts)
     found = dict.fromkeys(REJECTED, 1) | {"wrong_answer": 1}
-    assert filtered.reasons == found and set(found) | {"near_duplicate"} == set(ALL_REASONS)
+    assert filtered.reasons == found and set(found) | {"near_duplicate"} == {*REASONS, ALL_WRONG, NEAR_DUPLICATE}
     assert len(filtered.kept) + len(filtered.rejected) == len(attempts)
 
 

@@ -61,16 +61,6 @@ class Video:
         """
         return self.store.frames_at(times_s)
 
-    def frames_on_screen_at(self, times_s: Sequence[float]) -> FrameBatch:
-        """Decode the exact frames on screen at `times_s`; `frames_at` may be late by one stored period.
-
-        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
-
-        Raises:
-            DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
-        """
-        return self.decoded.frames_at(self.store.video, self.store.media, times_s, self.store.config.frame_px)
-
     def crop(self, time_s: float, box: Box) -> FrameBatch:
         """Crop the frame on screen at `time_s` at native resolution, as `VideoFile.crop_at`.
 

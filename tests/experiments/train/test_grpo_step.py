@@ -23,7 +23,7 @@ from experiments.train.rft import RFTRun
 from experiments.train.rft import main as rft
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
-from experiments.train.training_cost import read_spent
+from experiments.train.training_cost import read_training_cost
 from synth.dataset import read_dataset
 
 pytestmark = pytest.mark.slow
@@ -133,8 +133,8 @@ def test_rejection_sampling_trains_on_right_rollouts_alone(folder, taught):
     learned = list(read_dataset(run.out / "dataset"))
     assert learned and all(it.correct for it in learned)
     assert max(Counter(it.task_id for it in learned).values()) <= 2
-    spent = read_spent(run.out)
-    assert spent.rollouts == 16 and spent.sampled_tokens > 16 * 20 and spent.trained_tokens > 300
+    cost = read_training_cost(run.out)
+    assert cost.rollouts == 16 and cost.sampled_tokens > 16 * 20 and cost.trained_tokens > 300
     assert (run.out / "model" / "model.safetensors").exists()
     before = read_jsonl(run.out / JOURNAL)
     rft(run)

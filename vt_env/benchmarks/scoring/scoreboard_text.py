@@ -6,6 +6,7 @@ from vt_env.benchmarks.readers.reader import Column
 from vt_env.benchmarks.readers.registry import BENCHMARKS
 from vt_env.benchmarks.scoring.scoreboard import RuleScore, Scoreboard
 from vt_env.benchmarks.scoring.verdicts import Metric
+from vt_env.markdown import markdown_table
 
 
 def plain(board: Scoreboard) -> str:
@@ -100,36 +101,34 @@ def _markdown_lines(board: Scoreboard) -> Iterator[str]:
     yield ""
     yield f"{board.replied} of {board.questions} questions have a reply."
     yield ""
-    yield "| rule | number | percent | 95 % | n | guessed | status |"
-    yield "|---|---|---|---|---|---|---|"
-    for one in board.rules:
-        counts = ", ".join(f"{status} {count}" for status, count in one.status.items())
-        cells = [one.rule, one.name, percent(one.value), interval_text(one.ci95), one.counted, one.guessed, counts]
-        yield _line(cells)
-        for name, number in one.others.items():
-            yield _line([one.rule, name, percent(number.value), interval_text(number.ci95), number.n, "", ""])
-    for grounded in board.grounded:
-        for name, number in grounded.numbers.items():
-            cells = [grounded.rule, f"{name}, {grounded.prediction}", percent(number.value)]
-            yield _line([*cells, interval_text(number.ci95), number.n, "", f"{grounded.given} with spans"])
+    yield from markdown_table(("rule", "number", "percent", "95 %", "n", "guessed", "status"), _rule_rows(board))
     for label, parts in board.strict.parts.items():
         yield ""
-        yield f"| {label} | {' | '.join(one.rule for one in board.rules)} | n |"
-        yield "|" + "---|" * (len(board.rules) + 2)
+        rows: list[list[object]] = []
         for name, part in parts.items():
             values = [
                 percent(one.parts[label][name].value) if name in one.parts.get(label, {}) else "-"
                 for one in board.rules
             ]
-            yield _line([name or "-", *values, part.n])
+            rows.append([name or "-", *values, part.n])
+        yield from markdown_table([label, *(one.rule for one in board.rules), "n"], rows)
+
+
+def _rule_rows(board: Scoreboard) -> Iterator[Sequence[object]]:
+    for one in board.rules:
+        counts = ", ".join(f"{status} {count}" for status, count in one.status.items())
+        cells = [one.rule, one.name, percent(one.value), interval_text(one.ci95), one.counted, one.guessed, counts]
+        yield cells
+        for name, number in one.others.items():
+            yield [one.rule, name, percent(number.value), interval_text(number.ci95), number.n, "", ""]
+    for grounded in board.grounded:
+        for name, number in grounded.numbers.items():
+            cells = [grounded.rule, f"{name}, {grounded.prediction}", percent(number.value)]
+            yield [*cells, interval_text(number.ci95), number.n, "", f"{grounded.given} with spans"]
 
 
 def _title(board: Scoreboard) -> str:
     return f"{board.benchmark}/{board.view}" if board.view else board.benchmark
-
-
-def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
 
 
 def percent(value: float | None) -> str:
