@@ -1,1 +1,1 @@
-"""Text a model writes <-> a typed action; an answer text <-> one of the options."""
+"""Actions: reading replies, writing calls and answers, matching an answer to an option."""

@@ -15,7 +15,7 @@ from vt_env.actions.thoughts import after_thinking
 from vt_env.types import Answer, Malformed, ToolCall, parse_time
 
 OPENING_TAG = re.compile(r"<(tool_call|answer)>")
-"""Begins an action."""
+"""Start of an action."""
 SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Half of a character, which no file in UTF-8 holds."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")

@@ -1,4 +1,4 @@
-r"""The forms in which public video agents write calls and answers, so that their checkpoints play without retraining.
+r"""Dialects: call and answer forms of public video agents, so that their checkpoints play without retraining.
 
 | agent | writes | becomes |
 |---|---|---|
@@ -48,11 +48,11 @@ _MAX_BODY_CHARS = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """How another agent's tool is called here."""
+    """Translation of another agent's tool."""
 
     name: str
     arguments: Mapping[str, str] = field(default_factory=lambda: {})
-    """Their name of an argument to ours; others keep theirs."""
+    """Names of arguments, theirs to ours; others are kept."""
 
 
 _CALLS: Mapping[str, _Call] = {
@@ -207,10 +207,10 @@ def _read_grounding(body: str) -> ToolCall | None:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads what stands between a tag and its end."""
+    """Reader of the text between a tag and its end."""
 
     form: str
-    """How a call is written, for the model."""
+    """Form of a call, shown to the model."""
     read: Callable[[str], ToolCall | Answer | None]
 
 

@@ -1,4 +1,4 @@
-"""Reads an answer as one of the options, or says why it cannot be read.
+"""Matching of an answer to one of the options.
 
 Pure and strict: an answer that cannot be read is wrong and counted as such, never a guess.
 
@@ -25,7 +25,7 @@ _TRAILING = ".,;:!?"
 
 
 class AnswerStatus(StrEnum):
-    """How an answer was read."""
+    """Outcome of matching an answer to the options."""
 
     MATCHED = "matched"
     """As exactly one option."""
@@ -37,7 +37,7 @@ class AnswerStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReadAnswer:
-    """An answer as it was read."""
+    """Result of matching an answer to the options."""
 
     option_idx: int | None
     """Position of the option; `None` unless the status is `MATCHED`."""

@@ -1,1 +1,1 @@
-"""One attempt at one question: rules, budgets, what is shown, how it is scored."""
+"""Episodes: rules, budgets, observations, scoring and records."""

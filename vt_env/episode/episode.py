@@ -1,7 +1,7 @@
 """Episode: one question, one video, one budget. It turns an action into an outcome and keeps the record.
 
 Knows nothing of Gymnasium, tokens or models. It is single-use: build it, start it, apply actions until it stops, drop
-it. Budgets are enforced here, before anything is rendered, so that no door can forget them.
+it. Budgets are enforced here, before anything is rendered, so that no integration can forget them.
 """
 
 import asyncio
@@ -62,12 +62,12 @@ class Episode:
         """Prepare an episode; nothing is rendered before `start`.
 
         Args:
-            item: What may be shown.
-            gold: The answer key; `None` plays an episode that is never scored.
+            item: Public half of the task.
+            gold: Answer key; without one the episode is never scored.
             video: The item's video, open.
             config: Perception, budget, rewards.
-            tools: The tools offered; `None` takes those that the config names.
-            perception: Eyes of the caller's own, of the kind that the config names; `None` builds them.
+            tools: Tools on offer; `None` takes those that the config names.
+            perception: Custom perception; must match `config.perception`. `None` builds the default.
         """
         self.item = item
         self.video = video
@@ -75,18 +75,18 @@ class Episode:
         self.perception = perception or build_perception(config.perception, video, config.budget, item.shown)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
         self.reader = ActionReader.for_tools(self.tools, self.perception.zoom_tool)
-        """Reads replies of the policy; whoever plays this episode with texts goes through it."""
+        """Reader of the policy's replies. Everything that plays this episode from text uses it."""
         self.turns: list[Turn] = []
         self.prompt_text = ""
         """Text of the first observation; empty before `start`."""
         self.prompt_frames: tuple[FrameRef, ...] = ()
         """Frames shown with the question."""
         self.answer: Answer | None = None
-        """What the policy answered, if it did."""
+        """Answer of the policy; `None` without one."""
         self.stop: StopReason | None = None
-        """Why the episode ended; `None` while it goes on and where it became invalid."""
+        """Reason of the end; `None` while the episode runs and where it became invalid."""
         self.invalid: str | None = None
-        """Why the episode cannot be used at all: its data failed. It is then over, without a score."""
+        """Failure of the data, which ends the episode without a score; `None` without one."""
         self._is_started = False
         self._starting_budget = Remaining(config.budget.max_calls, config.budget.max_frames)
         self._result = RewardResult(0.0, {})
@@ -97,7 +97,7 @@ class Episode:
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the budget."""
+        """Remaining budget."""
         return Remaining(self._calls, self._frames)
 
     @property
@@ -201,7 +201,7 @@ class Episode:
 
     @property
     def reading(self) -> ReadAnswer:
-        """How the answer was read; unparsed while there is none."""
+        """Reading of the answer as an option; unparsed while there is none."""
         if self.answer is None:
             return ReadAnswer(None, AnswerStatus.UNPARSED)
         return read_answer(self.answer.text, self.item.options)

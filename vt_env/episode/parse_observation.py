@@ -1,4 +1,4 @@
-"""Reads back the lines of an observation that name an interval: the reverse of what `vt_env.prompts` writes."""
+"""Parser of observation lines that name an interval; inverse of `vt_env.prompts`."""
 
 import re
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ _LINE = re.compile(r"^((#\d+ )?(\d+:\d\d)-(\d+:\d\d)) (\S.*)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class TimedText:
-    """What an observation says about an interval: a retrieved clip, a subtitle or a caption."""
+    """Line of an observation about an interval: a retrieved clip, a subtitle or a caption."""
 
     interval: Interval
     text: str
-    """What stands behind the interval."""
+    """Text behind the interval."""
     line: str
     """The line as a thought copies it: whole, a clip's without its score."""
 

@@ -1,4 +1,4 @@
-"""The two ways of looking: frames for policies that see, captions for policies that read.
+"""Perceptions: views of the video as frames or as captions.
 
 Everything else about an episode is the same for both, so actions recorded with captions can be replayed with frames.
 """
@@ -13,11 +13,11 @@ from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Caption, FrameBatch, Interval, Perception, SubtitleLine, View
 
 MOMENT_S = 1.0
-"""How much of the video a closer look at one moment counts as viewed, in seconds."""
+"""Length of video that counts as viewed by a closer look at one moment, in seconds."""
 
 
 class FramePerception:
-    """Looking returns frames."""
+    """Perception whose views are frames."""
 
     name = "frames"
     zoom_tool = "frame_zoom"
@@ -42,7 +42,7 @@ class FramePerception:
         return self._sample(Interval(0.0, self._video.duration_s), self._budget.global_frames)
 
     def frames_needed(self, count: int) -> int:
-        """One frame a moment."""
+        """Return the frames that `count` moments cost: one each."""
         return count
 
     def look(self, interval: Interval, max_frames: int) -> View:
@@ -73,7 +73,7 @@ class FramePerception:
 
 
 class CaptionPerception:
-    """Looking returns the captions of the very moments whose frames the other perception would show.
+    """Perception whose views are the captions of the moments whose frames `FramePerception` would show.
 
     A caption stands for a view of frames, as in the paper, where `CaptionZoom` is `FrameZoom` followed by a captioner.
 
@@ -99,7 +99,7 @@ class CaptionPerception:
         return None
 
     def frames_needed(self, count: int) -> int:
-        """None: captions take no frames from the budget."""
+        """Return 0: captions cost no frames."""
         return 0
 
     def look(self, interval: Interval, max_frames: int) -> View:

@@ -1,4 +1,4 @@
-"""What is known of a model's reply besides its text: how it ended, tokens, log-probabilities, seconds, cost.
+"""Metadata of a model's reply: finish reason, tokens, log-probabilities, seconds, cost.
 
 Backends measure these; nothing here or elsewhere in `vt_env` reads a clock. Whatever a backend does not tell is `None`,
 never 0.
@@ -14,7 +14,7 @@ __all__ = ["GateRecord", "ReplyEnd", "ReplyRecord", "TokenUse", "token_use"]
 
 
 class ReplyEnd(StrEnum):
-    """How a reply came to its end."""
+    """Finish reason of a reply."""
 
     STOP = "stop"
     """By itself."""
@@ -34,7 +34,7 @@ class ReplyRecord:
     prompt_tokens: int | None = None
     """Length of everything the model read for this reply, earlier turns and images included."""
     image_tokens: int | None = None
-    """How many of these stand for images."""
+    """Image tokens among them."""
     completion_tokens: int | None = None
     """Length of the reply, its end-of-turn token included where the backend counts it."""
     mean_logprob: float | None = None
@@ -66,16 +66,16 @@ class ReplyRecord:
 
 @dataclass(frozen=True, slots=True)
 class GateRecord:
-    """What a confidence gate decided before the turn that holds this record."""
+    """Decision of a confidence gate before the turn that holds this record."""
 
     route: str
-    """Where the frames of the direct answer came from: `"uniform"` or `"retrieval"`."""
+    """Source of the frames of the direct answer: `"uniform"` or `"retrieval"`."""
     text: str
     """The direct answer, as it was written."""
     confidence: float | None
     """Its confidence; `None` where it holds no answer, which counts as 0."""
     tau: float
-    """What the confidence had to reach."""
+    """Threshold of the confidence."""
     accepted: bool
     """Whether the direct answer was given; otherwise the tools took over."""
     reply: ReplyRecord | None = None

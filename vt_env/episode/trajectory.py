@@ -1,4 +1,4 @@
-"""The record of one episode as one JSON line. Pictures are named (`FrameRef`), never stored.
+"""Trajectories: the record of one episode as one JSON line. Pictures are named (`FrameRef`), never stored.
 
 Every line carries the schema version; a reader refuses other versions. What can be computed from the record is a
 property, not a field. Fields that a reader may miss in older files have defaults.
@@ -41,7 +41,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A tool call as it was understood."""
+    """A tool call as read, times in seconds."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -49,12 +49,12 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """What the policy wrote and what came back."""
+    """One turn: the policy's text and the observation it led to."""
 
     text: str
-    """What the policy wrote, unchanged; `parse_action` gives the action."""
+    """Reply of the policy, unchanged; `vt_env.actions.parse.ActionReader` reads the action."""
     call: CallRecord | None
-    """`None` for an answer and for what could not be read."""
+    """`None` for an answer and for malformed text."""
     observation_text: str
     frames: tuple[FrameRef, ...] = ()
     viewed: tuple[Interval, ...] = ()
@@ -66,7 +66,7 @@ class TurnRecord:
     """What the backend said about the reply; `None` where no model was asked. Where a policy turned what the model
     wrote into another action, such as an early answer into a look, it speaks of what the model wrote."""
     gate: GateRecord | None = None
-    """What a confidence gate decided before this turn, if one did."""
+    """Decision of a confidence gate before this turn, if there was one."""
 
     def without_times(self) -> "TurnRecord":
         """Return it without what a clock measured."""
@@ -98,13 +98,13 @@ class Trajectory:
     reward: float = 0.0
     reward_terms: Mapping[str, float] = field(default_factory=lambda: {})
     invalid: str | None = None
-    """Why the episode cannot be used."""
+    """Failure that makes the episode unusable; `None` without one."""
     prompt_frames: tuple[FrameRef, ...] = ()
     """Frames shown with the question."""
     policy: str = ""
     seed: int | None = None
     sample: int = 0
-    """Which attempt of the policy at this task."""
+    """Index of the policy's attempt at this task."""
     family: str = ""
     split: str = "test"
     prompt_frames_hash: str = ""
@@ -145,12 +145,12 @@ class Trajectory:
 
     @property
     def gate(self) -> GateRecord | None:
-        """What the confidence gate decided, if there was one."""
+        """Decision of the confidence gate, if there was one."""
         return next((turn.gate for turn in self.turns if turn.gate is not None), None)
 
     @property
     def ended(self) -> ReplyEnd | None:
-        """How the model's last reply ended; `None` where no model wrote any."""
+        """Finish reason of the model's last reply; `None` where no model wrote any."""
         return self.replies[-1].ended if self.replies else None
 
     @property
@@ -170,7 +170,7 @@ class Trajectory:
 
     @property
     def cost_usd(self) -> float:
-        """What the replies cost, direct answers included."""
+        """Cost of the replies in US dollars, direct answers included."""
         return sum(it.cost_usd for it in self._all_replies)
 
     @property

@@ -1,1 +1,1 @@
-"""From a finished episode to one number: named terms, weights, presets."""
+"""Rewards of finished episodes: named terms, weights, presets."""

@@ -1,4 +1,4 @@
-"""From a finished episode to the reward: which terms are paid, and when.
+"""Reward of a finished episode: a gated, weighted sum of named terms.
 
 | term | value | kind |
 |---|---|---|
@@ -7,16 +7,16 @@
 | evidence | temporal IoU of what was viewed with where the answer is, 0 to 1 | bonus |
 | evidence_f1 | the same as an F1 | bonus |
 | spatial_evidence | IoU of what was looked at closely with the gold boxes, 0 to 1 | bonus |
-| cost | minus the share of calls spent, -1 to 0 | penalty |
-| frame_cost | minus the share of frames spent, -1 to 0 | penalty |
+| cost | minus the share of calls used, -1 to 0 | penalty |
+| frame_cost | minus the share of frames used, -1 to 0 | penalty |
 | redundancy | minus the share of calls that showed again what had been seen, -1 to 0 | penalty |
 
 Formulas and sources are in `vt_env.rewards.terms`. With weights w, the reward is
 
-    w_accuracy accuracy + accuracy sum(w_t t, built-in terms t) + sum(w_o o, terms o of your own)
+    w_accuracy accuracy + accuracy sum(w_t t, built-in terms t) + sum(w_o o, custom terms o)
 
 so bonuses and penalties are paid only where the answer is right. That is what makes them useless to farm: without
-terms of your own, a wrong or missing answer earns exactly 0 whatever was done, and a right one at least 0, since
+custom terms, a wrong or missing answer earns exactly 0 whatever was done, and a right one at least 0, since
 weights may not be negative and penalties may not outweigh accuracy. A policy that is right on a share p of the tasks
 earns between p (w_accuracy - P) and p (w_accuracy + B), P and B the sums of the weights of penalties and bonuses: one
 that plays for the terms gains only while its p is more than (w_accuracy - P) / (w_accuracy + B) of an honest policy's.
@@ -53,7 +53,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RewardResult:
-    """The reward and what it is made of."""
+    """Total reward and its terms."""
 
     total: float
     terms: dict[str, float]
@@ -93,7 +93,7 @@ def resolve_rewards(rewards: str | RewardConfig) -> RewardConfig:
     """Turn a preset name into its config; a config is checked and returned as it is.
 
     Raises:
-        ConfigError: There is no preset or no term of that name, a term of your own takes a built-in name, or a weight
+        ConfigError: There is no preset or no term of that name, a custom term takes a built-in name, or a weight
             makes a term worth farming.
     """
     if isinstance(rewards, str):
@@ -111,10 +111,10 @@ def resolve_rewards(rewards: str | RewardConfig) -> RewardConfig:
 
 
 def score(finished: FinishedEpisode, config: RewardConfig) -> RewardResult:
-    """Compute every term and what they pay.
+    """Compute every term and the weighted total.
 
     Raises:
-        ConfigError: A term of the caller's own is not a finite number.
+        ConfigError: A custom term is not a finite number.
     """
     terms = {name: float(term(finished)) for name, term in _terms(config).items()}
     for name, value in terms.items():

@@ -1,4 +1,4 @@
-"""What a finished episode was like, as named numbers: one function a term, pure, never weighted here.
+"""Reward terms: one pure, unweighted function of a finished episode each.
 
 Bonuses lie in [0, 1], penalties in [-1, 0]. Each is defined so that doing more of the same cannot raise it: views are
 united before they are measured, so a repeated call changes no bonus, and penalties are shares of the budget and not of
@@ -17,7 +17,7 @@ from vt_env.types import Box, Interval, Item, Remaining, StopReason, ToolCall, T
 
 @dataclass(frozen=True, slots=True)
 class FinishedEpisode:
-    """What reward terms may read."""
+    """Input of reward terms."""
 
     item: Item
     gold: Gold
@@ -97,12 +97,12 @@ def spatial_evidence(finished: FinishedEpisode) -> float:
 
 
 def cost(finished: FinishedEpisode) -> float:
-    """Return minus the share of calls spent, -1 to 0."""
+    """Return minus the share of calls used, -1 to 0."""
     return finished.remaining.calls / finished.budget.max_calls - 1.0
 
 
 def frame_cost(finished: FinishedEpisode) -> float:
-    """Return minus the share of frames spent of those that could be asked for, -1 to 0.
+    """Return minus the share of requestable frames used, -1 to 0.
 
     Frames that were shown with the question are shown to everyone and cost nothing. There can be fewer of them than the
     budget's global frames, where a video is short.
@@ -112,7 +112,7 @@ def frame_cost(finished: FinishedEpisode) -> float:
 
 
 def redundancy(finished: FinishedEpisode) -> float:
-    """Return minus the share of the calls allowed that went into seeing again what had been seen, -1 to 0.
+    """Return minus the share of the call budget used for repeated views, -1 to 0.
 
     -(1 / max_calls) sum_i max_{j < i} r(i, j), where r is 0 for calls of different tools and 1 for equal arguments, and
     otherwise how alike the two views are: the temporal IoU of what they showed, times the IoU of their boxes where they

@@ -1,1 +1,1 @@
-"""What a policy may call: one typed function per tool, and everything derived from it."""
+"""Tools offered to a policy: one typed function each, from which schema, prompt line and space are derived."""

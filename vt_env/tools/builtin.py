@@ -1,9 +1,9 @@
-"""The built-in tools and the choice of which a policy is offered.
+"""Built-in tools and their selection.
 
 Each tool is a plain function of the episode and its arguments, which arrive checked (`vt_env.tools.check_arguments`).
 Docstrings here are written for the model: they are the descriptions in the JSON schema. Six tools are the paper's
 (VideoThinker, arXiv 2601.15724); `spatial_zoom` is an extension, since the paper's abstract names it and nothing
-defines it. A tool of your own is one more such function, passed in beside the names of the built-in ones.
+defines it. A custom tool is one more such function, passed beside the names of built-in ones.
 """
 
 # ruff: noqa: D417  The episode is not an argument that the model gives, so the docstrings leave it out.
@@ -27,7 +27,7 @@ to `"default"`."""
 
 
 class Playing(Protocol):
-    """The part of an episode that tools use. Looking goes through it, so that no tool can overspend."""
+    """Interface of an episode to its tools. Every view goes through it, so that no tool can overspend the budget."""
 
     item: Item
     config: EnvConfig
@@ -35,7 +35,7 @@ class Playing(Protocol):
 
     @property
     def remaining(self) -> Remaining:
-        """What is left of the budget."""
+        """Remaining budget."""
         ...
 
     def look(self, interval: Interval) -> View:

@@ -1,7 +1,7 @@
-"""Checks the arguments of a call once, against the tool's signature, before the tool runs.
+"""Argument checks: one pass against the tool's signature before the tool runs.
 
-What a model got wrong becomes a `ToolError` that says what was got, what is allowed and what to do. A tool is therefore
-only run with arguments of its declared types, and a `TypeError` inside it is a bug of ours. Some rules go by name:
+A mistake of the model becomes a `ToolError` that names the value, the allowed values and the remedy. A tool therefore
+runs only with arguments of its declared types, and a `TypeError` inside it is a bug. Some rules go by name:
 arguments that end in `_s` are times in the video, `start_s` and `end_s` bound an interval, `box` is a part of the
 frame, and `top_k` has the budget's limit.
 """
@@ -19,7 +19,8 @@ _LARGEST = 2.0**53
 _SHORTEST_S = 0.001
 
 ROUNDING_S = 1.0
-"""How far past the end of the video `end_s` may lie: `mm:ss` is rounded, so the last second has no exact name."""
+"""Tolerance of `end_s` past the end of the video, in seconds. `mm:ss` is rounded, so the last second has no exact
+name."""
 
 
 def check_arguments(

@@ -1,4 +1,4 @@
-"""A tool: one typed function with a Google docstring, from which everything else about it is derived.
+"""Tool definition: one typed function with a Google docstring, from which all other forms are derived.
 
 The JSON schema, the line `name(arg, arg)` in prompts, the Gymnasium space and the method that TRL calls all come from
 the signature and the docstring, so they cannot disagree. The docstring is written for the model: it is the description
@@ -70,8 +70,8 @@ class Tool:
         """Read a tool from a function `f(episode, argument: type = default, ...) -> View | str`.
 
         Raises:
-            ConfigError: The name is taken by the doors, an argument lacks its type or description, a type is not
-                supported, or a time (`_s`) is not a float.
+            ConfigError: The name is reserved, an argument lacks its type or description, a type is not supported, or a
+                time (`_s`) is not a float.
         """
         name = getattr(function, "__name__", "")
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _RESERVED:
@@ -83,7 +83,7 @@ class Tool:
 
     @property
     def line(self) -> str:
-        """How prompts name the tool: `name(arg, arg)`."""
+        """Name of the tool in prompts: `name(arg, arg)`."""
         return f"{self.name}({', '.join(parameter.name for parameter in self.parameters)})"
 
     @property

@@ -300,3 +300,13 @@ def test_rows_come_again_where_a_step_takes_more_of_them():
 def test_tasks_without_an_answer_are_refused():
     with pytest.raises(ConfigError, match="'fake/0' has no answer"):
         environment_class(TaskSet((replace(fake_task(), gold=None),)), library=LIBRARY)
+
+
+@pytest.mark.parametrize(
+    "text", ["<action>output answer: 47</action>", r"<think><answer>12</answer></think><answer>\boxed{47}</answer>"]
+)
+def test_the_last_message_is_read_as_everywhere_else(text):
+    environment = started()
+    values, _ = paid([environment], [[said(text)]])
+    assert values == [1.0]
+    assert recorded(started(), [said(text)]).answer == "47"
