@@ -326,6 +326,7 @@ def test_a_policy_that_writes_nonsense_until_its_calls_are_spent_is_data():
     assert played.errors[:-1] == ("malformed",) * CAPTIONS.budget.max_calls
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [CAPTIONS, FRAMES])
 def test_the_oracle_answers_every_question_of_the_world(small_world: SmallWorld, config):
     for task in small_world.tasks:

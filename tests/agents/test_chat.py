@@ -17,6 +17,8 @@ from vt_env.types import FrameBatch, Observation, Remaining
 
 pytest.importorskip("transformers")
 
+pytestmark = pytest.mark.slow
+
 ITEM = replace(fake_task().item, duration_s=600.0)
 SCHEMAS = [
     {
@@ -196,7 +198,6 @@ def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it
     assert ids == processor.apply_chat_template(messages, tools=in_order, **options)[0] and images == 3
 
 
-@pytest.mark.slow
 def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, checkpoint):
     pytest.importorskip("vllm")
     from agents.backends.transformers_generate import TransformersGenerator

@@ -181,6 +181,7 @@ def test_who_looks_by_itself_is_left_alone():
     assert [turn.text for turn in played.turns] == [LOOK, "<answer>A</answer>"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.text(min_size=1, max_size=4), st.floats(-9, 0)), max_size=4),
     st.lists(st.tuples(st.text("xyz ", min_size=1, max_size=4), st.floats(-9, 0)), min_size=1, max_size=4),

@@ -153,6 +153,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tasks.jsonl"
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_ends_the_run_in_one_line_and_nothing_is_lost_or_played_twice(tasks, tmp_path, capsys):
     answered = []
 

@@ -120,6 +120,7 @@ def test_a_torn_journal_goes_on_to_what_an_undisturbed_run_writes(folder, tmp_pa
     assert len(read_journal(tmp_path / "torn")) == 12
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_finished_episode_and_repeats_none(folder, tmp_path):
     flags = ["--tasks", str(folder), "--out", str(tmp_path), "--agent", "random", "--batch", "1"]
     slow = "import agents.baselines.random_policy as a, time; old = a.RandomAgent.reset\n"

@@ -32,6 +32,7 @@ def run_sb3(out: Path) -> None:
     main(SB3Run(TOY, steps=256, envs=8, out=out))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "run"), [("ppo", run_ppo), ("sb3-ppo", run_sb3)])
 def test_an_example_trains_and_is_measured_beside_a_random_policy(
     name: str, run: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]

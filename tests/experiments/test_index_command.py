@@ -34,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return videos
 
 
+@pytest.mark.slow
 def test_a_folder_is_indexed_side_by_side_and_the_manifest_says_what_is_not_and_why(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_task_file_cannot_name_videos_outside_of_its_folder(folder: Path, caps
     assert "tasks.jsonl, line 1" in error and "leads out of the folder of this file" in error
 
 
+@pytest.mark.slow
 def test_a_video_that_kills_its_worker_is_named_and_the_others_are_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

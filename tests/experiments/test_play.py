@@ -75,6 +75,7 @@ def test_a_person_may_stop_and_what_was_seen_is_kept(video, tmp_path, capsys, mo
     assert episode.stop is None and len(episode.turns) == 1
 
 
+@pytest.mark.slow
 def test_a_question_of_the_world_is_played_though_its_video_is_not_written_yet(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
     assert run(["play", "world/needle", "--agent", "random", "--out", str(tmp_path / "play")]) == 0
@@ -107,6 +108,7 @@ def test_index_reads_a_subtitle_file_beside_the_video(tmp_path, capsys):
     assert "no subtitles and no audio" in first and f"1 subtitle lines from {tmp_path / 'mute.srt'}" in second
 
 
+@pytest.mark.slow
 def test_index_names_a_broken_video_and_goes_on_with_the_others(video, tmp_path, capsys):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     assert index(IndexRun((tmp_path / "broken.mp4", video))) == 2

@@ -37,6 +37,7 @@ def texts(episode):
     return [turn.text for turn in episode.turns]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "frames"), [("blind", 0), ("uniform", 5)])
 def test_a_one_turn_policy_sees_its_frames_at_once_and_has_no_tools(model, name, frames):
     policy, episodes = played_by(name, model)
@@ -45,6 +46,7 @@ def test_a_one_turn_policy_sees_its_frames_at_once_and_has_no_tools(model, name,
     assert all(it.turns[0].text == it.turns[-1].text for it in episodes)
 
 
+@pytest.mark.slow
 def test_what_a_model_without_the_format_writes_counts_as_no_answer(model):
     _, episodes = played_by("base", model, count=3)
     row = policy_row("base", episodes)
@@ -52,6 +54,7 @@ def test_what_a_model_without_the_format_writes_counts_as_no_answer(model):
     assert {it.stop for it in episodes} == {StopReason.OUT_OF_CALLS} and row.invalid_rate > 0.8
 
 
+@pytest.mark.slow
 def test_a_reply_depends_on_the_seed_of_its_episode_only_where_it_is_sampled(model):
     _, (first, second) = played_by("base", model)
     assert texts(first) == texts(second)
@@ -67,6 +70,7 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_frames_that_a_model_would_see_in_another_size_are_refused_and_captions_are_not(model):
     from vt_env.config import MediaConfig
     from vt_env.errors import ConfigError
@@ -77,6 +81,7 @@ def test_frames_that_a_model_would_see_in_another_size_are_refused_and_captions_
     assert build_policy("caption-only", model, odd).layout.media.frame_px == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "calls"),
     [
@@ -100,6 +105,7 @@ def test_every_kind_of_model_policy_plays_and_says_what_its_replies_took(model, 
     assert (episode.gate is not None) == (name == "gated")
 
 
+@pytest.mark.slow
 def test_the_gate_cannot_stand_before_itself_or_before_what_has_one_turn(model):
     from agents.language.confidence_gate import GateConfig
     from vt_env.errors import ConfigError

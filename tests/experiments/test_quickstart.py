@@ -49,6 +49,7 @@ def test_the_plan_trains_and_evaluates_every_policy_of_the_table(tmp_path):
     assert names == ["world", "index", "synth", "sft", "grpo", *(f"eval {name}" for name in EVALUATED)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_command_does_not_outlive_the_quickstart(sent):
     code = "from experiments.runs.pipeline import run_command; run_command(['doctor'])"

@@ -28,6 +28,7 @@ def seed_facts(seed: int, right: str) -> list[EpisodeFacts]:
     return [replace(facts_of(it), sample=seed) for it in episodes]
 
 
+@pytest.mark.slow
 def test_every_policy_of_the_table_is_evaluated_and_those_in_question_with_every_seed(tmp_path):
     run = ReproduceRun(out=tmp_path, preset="tiny", training_seeds=2)
     with open_run(tmp_path, "reproduce", run) as directory:

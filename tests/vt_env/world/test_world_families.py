@@ -85,6 +85,7 @@ def test_sets_are_sound_and_their_evidence_lies_in_the_video(families: dict[str,
         assert len(task.gold.evidence_boxes) == (family == "detail")
 
 
+@pytest.mark.slow
 def test_a_written_video_holds_the_evidence_and_its_set_validates(tmp_path):
     tasks = world_tasks("test", ["all"], SHORT, tmp_path)
     assert tasks.families == sorted(ALL_FAMILIES)
@@ -237,6 +238,7 @@ def test_digits_of_small_print_are_too_low_in_stored_frames_and_high_enough_in_a
         assert right - left < (box.right - box.left) * config.size_px / 3
 
 
+@pytest.mark.slow
 def test_a_decoded_crop_shows_the_small_number_of_its_scene_and_no_other(tmp_path):
     config = replace(SHORT, videos=1)
     (video,) = world_videos("test", config, tmp_path)
@@ -264,6 +266,7 @@ def test_a_closer_look_at_the_place_a_caption_names_shows_the_small_print():
         assert not close_up.is_legible(Box(0, 0, 1, 1))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_world_that_holds_what_is_asked_for(tmp_path):
     assert run(["world", "--out", str(tmp_path), "--families", "all", "--world.videos", "1"]) == 0
     assert {task.item.family for task in load_tasks(tmp_path)} == set(ALL_FAMILIES)
