@@ -1,5 +1,5 @@
-"""A vision-language model of the Qwen2.5-VL architecture with 2.5 million parameters, for two CPU cores.
+"""Tiny vision-language model: Qwen2.5-VL architecture, 2.5 million parameters, trainable on two CPU cores.
 
-It reads one short clip of the generated world and has never seen a long video or a tool: the same premise as the
-paper's, at a size at which every claim can be tested anywhere.
+The base is pretrained on single clips of the generated world, without long videos or tools: the premise of the paper's
+base model, at a size that allows every claim to be tested.
 """

@@ -1,4 +1,4 @@
-"""From exchanges to tensors: token ids, labels on the replies alone, and pixels."""
+"""Exchange dataset and collator: token ids, labels on replies only, and pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,18 +19,18 @@ from vt_env.prompts import system_text
 
 IGNORED = -100
 GRID = (1, IMAGE_PX // PATCH_PX, IMAGE_PX // PATCH_PX)
-"""Patches of a picture: time, height, width."""
+"""Patch grid of a picture: time, height, width."""
 
 
 def exchange_rng(*numbers: int) -> np.random.Generator:
-    """The generator that these numbers alone determine."""
+    """Return the random generator seeded by `numbers`."""
     return np.random.default_rng(np.random.SeedSequence(numbers))
 
 
 class Exchanges(Dataset[Exchange]):
-    """Exchanges numbered from 0; number and seed decide everything, so a run can resume anywhere.
+    """Dataset of generated exchanges; seed and index determine each one, so a run can resume anywhere.
 
-    All exchanges of a batch come from one group of skills and draw like lengths, so that little is padding.
+    The exchanges of a batch share a group of skills and a random generator of lengths, which limits padding.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Exchanges(Dataset[Exchange]):
         return self.batches * self.batch_size
 
     def __getitem__(self, number: int) -> Exchange:
-        """Make exchange `number`."""
+        """Generate exchange `number`."""
         batch, place = divmod(number, self.batch_size)
         lengths = exchange_rng(self.seed, batch)
         group = random_group(self.groups, lengths)
@@ -60,7 +60,7 @@ class Exchanges(Dataset[Exchange]):
 
 
 def messages(exchange: Exchange) -> list[Message]:
-    """The exchange as a conversation, its last reply included; pictures are placeholders, in their order."""
+    """Convert an exchange to chat messages, including the last reply; pictures become placeholders, in order."""
     chat: list[Message] = [{"role": "system", "content": system_text()}] if exchange.as_question else []
     for it in exchange.rounds:
         blocks = [*({"type": "image"} for _ in it.pictures), {"type": "text", "text": it.request}]
@@ -69,13 +69,13 @@ def messages(exchange: Exchange) -> list[Message]:
 
 
 class ExchangeCollator:
-    """Turns exchanges into one padded batch with labels on the replies and their end tokens."""
+    """Collates exchanges into a padded batch with labels on replies and their end tokens."""
 
     def __init__(self, processor: Qwen2_5_VLProcessor) -> None:
         self.processor = processor
 
     def __call__(self, exchanges: Sequence[Exchange]) -> dict[str, torch.Tensor]:
-        """Build `input_ids`, `attention_mask`, `labels` int64[B, T], padded on the right, and the image tensors."""
+        """Build right-padded `input_ids`, `attention_mask`, `labels` int64[B, T], and the image tensors."""
         encoded = [self.encode(exchange) for exchange in exchanges]
         ids = [torch.tensor(ids) for ids, _ in encoded]
         labels = [torch.tensor(labels) for _, labels in encoded]
@@ -93,12 +93,12 @@ class ExchangeCollator:
         return batch
 
     def pixels(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        """Paint pictures, as the image processor's `pixel_values`."""
+        """Render pictures to the image processor's `pixel_values`."""
         images = [picture.paint() for picture in pictures]
         return self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
 
     def encode(self, exchange: Exchange) -> tuple[list[int], list[int]]:
-        """Return the token ids of an exchange and its labels."""
+        """Return the token ids and the labels of an exchange."""
         conversation: list[Any] = messages(exchange)
         text = self.processor.apply_chat_template(conversation, tokenize=False)
         header = "<|im_start|>assistant\n"

@@ -1,12 +1,11 @@
-"""Train the small dual encoder of the world.
+"""Train the small dual encoder of the generated world.
 
-`python -m experiments.tiny_model.dual_encoder --out vt_env/world/encoder` writes the encoder that is shipped.
+`python -m experiments.tiny_model.dual_encoder --out vt_env/world/encoder` writes the packaged encoder.
 
-A model of transformers' SigLIP classes (`SiglipModel`) with under a million parameters that puts frames of the
-generated world and texts about them into one space, so that the way from checkpoint to clip index is a real encoder's.
-It learns from painted scenes alone: a batch holds scenes and texts that name colour, shape or number of some scene, and
-SigLIP's pairwise sigmoid loss is told for every pair whether the text is true of the scene. Four heads on the vision
-tower, thrown away afterwards, make it learn within minutes (as in `experiments.tiny_model.vision_pretraining`).
+A `SiglipModel` of transformers with under a million parameters, which embeds frames and texts of the world and is used
+like any other encoder. The training data are rendered scenes with texts that name colour, shape or number of a scene;
+SigLIP's pairwise sigmoid loss has a label for every pair of scene and text. Four auxiliary heads on the vision tower,
+discarded afterwards, reduce training to minutes (as in `experiments.tiny_model.vision_pretraining`).
 """
 
 import json
@@ -41,38 +40,38 @@ from vt_env.world.vocabulary import COLOURS, NAMES, SHAPES
 IMAGE_PX = 64
 TEXT_TOKENS = 16
 CLASSES = {"colour": len(COLOURS), "shape": len(SHAPES), "tens": 10, "units": 10}
-"""What the heads tell apart."""
+"""Number of classes of each auxiliary head."""
 FORMS = (
     "{}", "the {}", "a {}", "a plain {} picture", "a frame with the {}", "what number is beside the {}?",
     "when is the {} shown?", "how many times is the {} shown?", "what is the small number on the {}?",
 )  # fmt: skip
-"""How texts put what they name. Queries in other words lose their unknown words and keep the known ones."""
+"""Templates of the texts. Unknown words of a query map to one token."""
 
 
 @dataclass(frozen=True)
 class DualEncoderRun:
-    """How the encoder is trained."""
+    """Settings of the encoder training."""
 
     out: Path = Path("runs/encoder")
-    """Folder to write the checkpoint, its processor and `training.json` to."""
+    """Output folder of checkpoint, processor and `training.json`."""
     scenes: int = 8_000
-    """Scenes painted once and seen again and again."""
+    """Number of training scenes, rendered once."""
     steps: int = 1200
     """Optimiser steps."""
     batch_size: int = 64
-    """Scenes a step, and as many texts."""
+    """Scenes per step; the number of texts is the same."""
     lr: float = 1.5e-3
-    """Peak learning rate; linear warm-up over 100 steps, then cosine to 0."""
+    """Peak learning rate; linear warm-up over 100 steps, then cosine decay to 0."""
     seed: int = 1
-    """Seed of the weights, the scenes and the texts; the test scenes use another one."""
+    """Seed of weights, scenes and texts; the test scenes have another one."""
     test_scenes: int = 480
-    """New scenes that recall is measured on in the end."""
+    """Number of new scenes for the final recall."""
     threads: int = 2
     """CPU threads of PyTorch."""
 
 
 def main(run: DualEncoderRun) -> None:
-    """Train, test on new scenes, save."""
+    """Train the encoder, measure recall on new scenes and save the checkpoint."""
     torch.set_num_threads(run.threads)
     torch.manual_seed(run.seed)
     start = time.perf_counter()
@@ -104,21 +103,21 @@ def main(run: DualEncoderRun) -> None:
 
 
 def build() -> SiglipModel:
-    """Build the model with fresh weights."""
+    """Build the model with random weights."""
     sizes = {"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 4}
     vision = {**sizes, "num_hidden_layers": 4, "image_size": IMAGE_PX, "patch_size": 8}
     tokens = {"vocab_size": len(_words()), "max_position_embeddings": TEXT_TOKENS, "projection_size": 96}
     ids = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 2}
     text = {**sizes, "num_hidden_layers": 2, **tokens, **ids}
     model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
-    # SigLIP's own start is for batches in which one pair of thousands is true; here it is one of about twenty.
+    # SigLIP's initial values assume one positive pair in thousands; here it is one in about twenty.
     nn.init.constant_(model.logit_scale, float(np.log(10.0)))
     nn.init.constant_(model.logit_bias, -3.0)
     return model
 
 
 def build_processor() -> SiglipProcessor:
-    """Build the tokenizer, one token a word of the world and one for all others, and the image processor."""
+    """Build the tokenizer, with one token per word of the world and one for unknown words, and the image processor."""
     core = Tokenizer(models.WordLevel({word: at for at, word in enumerate(_words())}, unk_token="<unk>"))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -131,9 +130,9 @@ def build_processor() -> SiglipProcessor:
 
 
 def paint(seed: int, count: int, processor: SiglipProcessor) -> tuple[list[Scene], Tensor]:
-    """Draw scenes as they come out of a frame store, with their pixels as the processor makes them.
+    """Generate scenes and render them as a frame store would.
 
-    Returns: the scenes, and float16[N, 3, 64, 64].
+    Returns: the scenes, and the processor's pixels float16[N, 3, 64, 64].
     """
     scenes = [random_scene(exchange_rng(seed, 0, number), small_print=False) for number in range(count)]
     parts: list[Tensor] = []
@@ -144,7 +143,7 @@ def paint(seed: int, count: int, processor: SiglipProcessor) -> tuple[list[Scene
 
 
 class Training(nn.Module):
-    """The model, and four heads that pool the image tokens, each by its own learned query."""
+    """Training wrapper: the model with four auxiliary heads, each attention-pooling the image tokens."""
 
     def __init__(self, model: SiglipModel, processor: SiglipProcessor) -> None:
         super().__init__()
@@ -155,7 +154,7 @@ class Training(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, count) for count in CLASSES.values())
 
     def forward(self, scenes: Sequence[Scene], pictures: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return the loss over all pairs of these scenes and as many texts about some of them, and the heads' loss."""
+        """Return the pairwise loss of the scenes and one generated text per scene, plus the loss of the heads."""
         facts = [_drop(scene, rng) for scene in scenes]
         texts = [_word(fact, rng) for fact in facts]
         seen = self.model.vision_model(pixel_values=pictures.float())
@@ -175,7 +174,7 @@ class Training(nn.Module):
 
 
 def encode_texts(model: SiglipModel, processor: SiglipProcessor, texts: Sequence[str]) -> Tensor:
-    """Encode texts padded to the full length, float32[N, 96], not yet normalised."""
+    """Encode texts, padded to the full length, as unnormalised float32[N, 96]."""
     padded = {"padding": "max_length", "max_length": TEXT_TOKENS, "truncation": True}
     inputs = processor.tokenizer(list(texts), return_tensors="pt", **padded)
     return model.text_model(input_ids=inputs["input_ids"]).pooler_output
@@ -183,7 +182,7 @@ def encode_texts(model: SiglipModel, processor: SiglipProcessor, texts: Sequence
 
 @torch.inference_mode()
 def test(model: SiglipModel, processor: SiglipProcessor, count: int) -> dict[str, float]:
-    """Measure on new scenes how often the best scene of a text is one that it is true of, by what the text names."""
+    """Measure recall at 1 on new scenes, by the attributes that the text names: is the best scene a true match?"""
     scenes, pictures = paint(900_000, count, processor)
     images = functional.normalize(model.vision_model(pixel_values=pictures.float()).pooler_output, dim=-1)
     result: dict[str, float] = {}
@@ -197,7 +196,7 @@ def test(model: SiglipModel, processor: SiglipProcessor, count: int) -> dict[str
 
 
 Facts = tuple[str, str, str]
-"""Colour, shape and number that a text names; empty where it does not."""
+"""Colour, shape and number in a text; empty if not named."""
 
 
 def _facts(scene: Scene, kept: Sequence[int]) -> Facts:
@@ -207,7 +206,7 @@ def _facts(scene: Scene, kept: Sequence[int]) -> Facts:
 
 
 def _drop(scene: Scene, rng: np.random.Generator) -> Facts:
-    """Keep some of a scene's facts, at least one; colour and shape together half of the time, as questions do."""
+    """Draw a non-empty subset of a scene's facts; colour with shape half of the time, as in questions."""
     kept = [(1, 1, 0), (1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)][rng.choice(5, p=[0.5, 0.1, 0.15, 0.15, 0.1])]
     return _facts(scene, kept)
 
@@ -217,21 +216,21 @@ def _word(facts: Facts, rng: np.random.Generator) -> str:
 
 
 def _truth(scenes: Sequence[Scene], facts: Sequence[Facts]) -> NDArray[np.float64]:
-    """Tell for every scene and every text whether it is true: float64[N, M] of 0 and 1."""
+    """Return float64[N, M], 1 where text m is true of scene n, else 0."""
     shown = np.array([_facts(scene, (1, 1, 1)) for scene in scenes])[:, None]
     named = np.array(facts)[None]
     return ((named == "") | (named == shown)).all(axis=2).astype(np.float64)
 
 
 def _words() -> list[str]:
-    """The vocabulary; the order is part of the checkpoint."""
+    """Return the vocabulary; its order is part of the checkpoint."""
     forms = {word for form in FORMS for word in form.replace("{}", " ").replace("?", " ").split()}
     world = {*COLOURS, *SHAPES, *NAMES, *map(str, range(10, 100)), *forms, "?", ","}
     return ["<pad>", "<unk>", "</s>", *sorted(world)]
 
 
 def _share(step: int, steps: int) -> float:
-    """Learning rate as a share of the peak."""
+    """Return the learning rate as a fraction of the peak."""
     if step < 100:
         return (step + 1) / 100
     return 0.5 * (1 + float(np.cos(np.pi * (step - 100) / max(1, steps - 100))))

@@ -1,4 +1,4 @@
-"""Pictures whose features are computed once: while the language model learns, the vision tower does not change."""
+"""Cached vision features of a fixed pool of scenes, for training the language model with a frozen vision tower."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class ScenePool:
-    """A fixed number of scenes to draw from, each drawn as often as any other of its colour, shape and print."""
+    """Fixed pool of scenes, drawn uniformly among those of equal colour, shape and small print."""
 
     seed: int
     size: int
@@ -46,12 +46,12 @@ class ScenePool:
 
     @cached_property
     def scenes(self) -> list[Scene]:
-        """All scenes; every kind comes about equally often."""
+        """All scenes; kinds are about equally frequent."""
         return [random_scene(exchange_rng(self.seed, number)) for number in range(self.size)]
 
     @cached_property
     def pictures(self) -> list[Picture]:
-        """Their frames, and the closer looks of those with small print."""
+        """Frames of all scenes, and crops of those with small print."""
         frames = [Picture(scene) for scene in self.scenes]
         return [*frames, *(Picture(scene, is_close=True) for scene in self.scenes if scene.detail is not None)]
 
@@ -62,40 +62,40 @@ class ScenePool:
             numbers[scene.colour, scene.shape, scene.detail is not None].append(number)
         missing = 2 * len(COLOURS) * len(SHAPES) - len(numbers)
         if missing:
-            raise ValueError(f"size={self.size}: too small, {missing} kinds of scenes are missing")
+            raise ValueError(f"size={self.size}: {missing} kinds of scenes are missing; use a larger pool")
         return numbers
 
 
 class PooledTower(nn.Module):
-    """Stands in for the vision tower: its pixels are the numbers of pictures of a pool."""
+    """Replacement of the vision tower that looks up features; its pixels are indexes into the pool's pictures."""
 
     spatial_merge_size = 2
     dtype = torch.float32
 
     def __init__(self, features: torch.Tensor) -> None:
         super().__init__()
-        # Neither a parameter nor a buffer, so that checkpoints do not hold it.
+        # Neither a parameter nor a buffer, so that checkpoints do not include it.
         self._features = SimpleNamespace(of=features)
 
     def forward(self, pixel_values: torch.Tensor, grid_thw: torch.Tensor, **_: object) -> SimpleNamespace:
-        """Look features up, float32[N * 16, width]."""
+        """Look up features, float32[N * 16, width]."""
         return SimpleNamespace(pooler_output=self._features.of[pixel_values.long()].flatten(0, 1))
 
 
 class PooledCollator(ExchangeCollator):
-    """Hands over the numbers of pictures instead of their pixels."""
+    """Collator that replaces pixels by indexes into the pool's pictures."""
 
     def __init__(self, processor: Qwen2_5_VLProcessor, pool: ScenePool) -> None:
         super().__init__(processor)
         self._numbers = {picture: number for number, picture in enumerate(pool.pictures)}
 
     def pixels(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        """Number the pictures, float32[N]."""
+        """Return the pool indexes of pictures, float32[N]."""
         return torch.tensor([float(self._numbers[picture]) for picture in pictures])
 
 
 def pool_features(tower: nn.Module, pool: ScenePool, processor: Qwen2_5_VLProcessor, path: Path) -> torch.Tensor:
-    """Return the features of all pictures of a pool, float32[P, 16, width]; computed once and kept in `path`."""
+    """Return the features of all pictures of a pool, float32[P, 16, width], cached in `path`."""
     if not path.is_file():
         collator = ExchangeCollator(processor)
         parts: list[torch.Tensor] = []

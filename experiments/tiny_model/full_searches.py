@@ -1,7 +1,7 @@
-"""Going on: whole searches through lists of candidates and options, from which only the calls are left out.
+"""Training exercises: complete searches over candidates and options, with tool calls omitted.
 
-The script of `agents.baselines.world_script` plays them, so that what is thought is what it thinks in an episode. What
-it is told as a caption is mostly shown to the model as a picture.
+The scripted agent of `agents.baselines.world_script` plays them, so the thoughts equal those of an episode. The agent
+reads captions; the exercise mostly shows the model pictures instead.
 """
 
 from collections.abc import Mapping
@@ -38,17 +38,17 @@ SHARES: Mapping[str, float] = {
     "grounding": 0.1,
     "needle": 0.1,
 }
-"""What is asked, those more often in which more than one thing is sought or looked at."""
+"""Share of each question family; larger for those with several targets or looks."""
 CAPTIONS_SHARE = 0.2
-"""Share of the searches in captions."""
+"""Share of searches over captions."""
 NEAR, FAR = 4, 3
-"""Other scenes of the colour that is sought, and scenes of other colours, on a list: fewer than this."""
+"""Exclusive upper bounds on the distractors in a list: scenes of the target's colour, and of other colours."""
 
 
 def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Go from candidate to candidate, from option to option and from thing to thing until there is an answer."""
+    """Build an exercise that goes through candidates, options and targets up to the answer."""
     family = str(lengths.choice(list(SHARES), p=list(SHARES.values())))
-    # Small print is looked for in frames alone: captions do not tell the time in their middle that is looked at then.
+    # Small print needs frames: captions do not give the middle time that the crop is taken at.
     perception = "captions" if family != "detail" and lengths.random() < CAPTIONS_SHARE else "frames"
     calls = int(lengths.integers(4, CALLS + 1))
     search, agent = _Search(family, rng, scenes), ScriptedAgent(rng)
@@ -64,9 +64,9 @@ def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
             rounds.append(Round(request, action.thought, pictures))
             request = ""
         left = Remaining(left.calls - 1, left.frames - 1)
-        told, shown, pictures = search.follow(action)
-        observation = Observation(result_text(told, left, perception), left)
-        result = result_text(told if perception == "captions" else shown, left, perception)
+        captioned, shown, pictures = search.follow(action)
+        observation = Observation(result_text(captioned, left, perception), left)
+        result = result_text(captioned if perception == "captions" else shown, left, perception)
         request = f"{request}\n{result}" if request else result
         pictures = () if perception == "captions" else pictures
     assert isinstance(action, Answer), text
@@ -75,12 +75,12 @@ def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 class _Search:
-    """A question and, at the times that it is about, scenes that are made up as they are needed.
+    """A question with its scenes, which are generated on demand.
 
     Args:
-        family: What is asked.
-        rng: Draws everything.
-        scenes: Where scenes come from.
+        family: Question family.
+        rng: Random generator.
+        scenes: Source of scenes.
     """
 
     def __init__(self, family: str, rng: np.random.Generator, scenes: SceneSource) -> None:
@@ -88,7 +88,7 @@ class _Search:
         self._has_print = True if family == "detail" else None
         self._kinds = random_kinds(rng, OPTIONS)
         self._found: dict[Interval, Scene] = {}
-        """Scenes by when they are shown."""
+        """Scenes by interval."""
         absent = int(rng.integers(OPTIONS)) if family == "absence" else OPTIONS
         events = int(rng.integers(1, OPTIONS + 1)) if family == "counting" else 1
         self._places = {
@@ -96,20 +96,20 @@ class _Search:
             for idx, kind in enumerate(self._kinds)
             if idx != absent
         }
-        """When each thing is shown."""
+        """Intervals of each kind."""
         self.question, options = self._ask(family)
         self.options = options if family in ("needle", "detail", "absence") else self._mixed(options)
 
     def follow(self, call: ToolCall) -> tuple[str, str, tuple[Picture, ...]]:
-        """Return what a call shows: as a caption, and as text and pictures."""
+        """Return the result of a call: in captions, and as text with pictures."""
         if call.name == "clip_retrieval":
             colour, shape = str(call.arguments["query"]).split()
             clips = clips_text(self._candidates((colour, shape)))
             return clips, clips, ()
         if call.name == "spatial_zoom":
             scene, time_s = self._last, float(str(call.arguments["time_s"]))
-            told = f"{self._caption}\n{self._when} {small_print_text(scene.detail or 0)}"
-            return told, f"Crop at {frame_time(time_s)}.", (Picture(scene, True),)
+            captioned = f"{self._caption}\n{self._when} {small_print_text(scene.detail or 0)}"
+            return captioned, f"Crop at {frame_time(time_s)}.", (Picture(scene, True),)
         start_s, end_s = (float(str(call.arguments[name])) for name in ("start_s", "end_s"))
         self._when = when = Interval(start_s, end_s)
         self._last = scene = self._found[when]
@@ -119,7 +119,7 @@ class _Search:
         return self._caption, f"Frames at {frame_time(int(when.middle_s))}.", (picture,)
 
     def _ask(self, family: str) -> tuple[str, tuple[str, ...]]:
-        """Word the question, and its options."""
+        """Return the question text and its options."""
         kind, *_ = self._kinds
         if family == "absence":
             return ABSENCE_TEXT, tuple(map(" ".join, self._kinds))
@@ -140,7 +140,7 @@ class _Search:
         return needle_text(*kind), number_options(scene.number, self._rng)
 
     def _candidates(self, kind: Kind) -> list[ScoredInterval]:
-        """Rank times as a retrieval by colour does: those of the colour first, the right ones anywhere among them."""
+        """Rank intervals as retrieval by colour does: those of the colour first, the right ones anywhere among them."""
         near = [self._put(self._other(kind, is_near=True)) for _ in range(int(self._rng.integers(NEAR)))]
         of_colour = [*self._places.get(kind, ()), *near]
         far = [self._put(self._other(kind, is_near=False)) for _ in range(int(self._rng.integers(1, FAR)))]
@@ -149,7 +149,7 @@ class _Search:
         return [ScoredInterval(when, float(score)) for when, score in zip(ranked, scores, strict=True)]
 
     def _put(self, scene: Scene) -> Interval:
-        """Show a scene at a time when no other is."""
+        """Assign a scene to an unused interval."""
         while (when := random_interval(self._rng)) in self._found:
             pass
         self._found[when] = scene
@@ -161,7 +161,7 @@ class _Search:
         return scene
 
     def _other(self, kind: Kind, *, is_near: bool) -> Scene:
-        """Draw a scene that is not sought, of its colour or of another."""
+        """Draw a distractor, of the target's colour if `is_near`, else of another."""
         while (scene := self._draw(kind)) and (scene_kind(scene) == kind or (scene.colour == kind[0]) != is_near):
             pass
         return scene

@@ -1,4 +1,4 @@
-"""Marking what is seen against what is asked for, and saying what comes next, picture after picture."""
+"""Training exercises: compare each picture or caption with the target of a question and name the next step."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -34,23 +34,23 @@ MARKED_BY: Mapping[Callable[[str, str], str], Steps] = {
     detail_text: DETAIL,
     grounding_text: GROUNDING,
 }
-"""Questions that name what is sought, with what comes next."""
+"""Next steps of each question family that names its target."""
 
 
 def verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Mark frames against a question, count or place what is seen if it asks for that, and say what comes next."""
+    """Build an exercise that compares frames with a question's target; counting and detail add a count or a place."""
     return _verdict("verdict", rng, scenes, lengths, as_text=False)
 
 
 def text_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Mark captions against a question."""
+    """Build an exercise that compares captions with a question's target."""
     return _verdict("text_verdict", rng, scenes, lengths, as_text=True)
 
 
 def named_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Mark frames against what is named, one thing after the other, and keep the order of those found if asked for.
+    """Build an exercise with several targets in turn, which keeps the order of the found ones in ordering questions.
 
-    Where the options are told and what was seen decides between them, the answer follows.
+    If the options are given and the frames decide between them, the reply ends with the answer.
     """
     as_question = bool(lengths.random() < 0.5)
     search = _NamedSearch(rng, is_ordered=bool(rng.random() < 0.5))
@@ -70,11 +70,11 @@ def named_verdict(rng: np.random.Generator, scenes: SceneSource, lengths: np.ran
 
 
 class _NamedSearch:
-    """Three things that are sought in turn: for the order of their times, or for the option that is not among them.
+    """A search for three targets in turn, for their order in time or for the absent option.
 
     Args:
-        rng: Draws everything.
-        is_ordered: Whether their order is asked for.
+        rng: Random generator.
+        is_ordered: Whether the question is about their order.
     """
 
     def __init__(self, rng: np.random.Generator, *, is_ordered: bool) -> None:
@@ -83,31 +83,31 @@ class _NamedSearch:
         self._whens = {kind: random_interval(rng) for kind in kinds}
         self._found: list[Kind] = []
         self.kind, *self._left = kinds
-        """What is sought now."""
+        """Current target."""
         self.is_new = True
-        """Whether it was not sought before."""
+        """Whether the current target has no round yet."""
         self.is_over = False
-        """Whether it is decided, or there is nothing left to seek."""
+        """Whether the question is decided or no target is left."""
         orders = order_options(self._in_order(kinds), rng)
         self._right = orders[0]
         self.question = ordering_text(kinds) if is_ordered else ABSENCE_TEXT
-        """As it is asked."""
+        """Question text."""
         self.options = (
             tuple(orders[i] for i in rng.permutation(len(orders)))
             if is_ordered
             else tuple(" ".join(kind) for kind in (*kinds, self._other))
         )
-        """Of the question."""
+        """Options of the question."""
 
     def follow(self, scene: Scene, calls: int) -> tuple[Interval, str, str]:
-        """Return when a scene is, what comes next, and the option that it leaves, if it leaves one."""
+        """Return the interval of a scene, the next step, and the decided option or an empty text."""
         steps, is_right = ORDERING if self._is_ordered else ABSENCE, scene_kind(scene) == self.kind
         when = self._whens[self.kind] if is_right else random_interval(self._rng)
         step: str = steps.after(scene_kind(scene), self.kind)
         if is_right and self._is_ordered:
             self._found.append(self.kind)
-            told = [f"{' '.join(it)} {format_time(self._whens[it].start_s)}" for it in self._in_order(self._found)]
-            step = f"order {', '.join(told)} {'then' if self._left and calls else 'answer'}"
+            times = [f"{' '.join(it)} {format_time(self._whens[it].start_s)}" for it in self._in_order(self._found)]
+            step = f"order {', '.join(times)} {'then' if self._left and calls else 'answer'}"
         elif not calls:
             step = "answer"
         option = self._decided(step, is_right=is_right)
@@ -118,14 +118,14 @@ class _NamedSearch:
         return when, step, option
 
     def answered(self, option: str) -> str:
-        """Return how an option is answered: an order by its letter, a thing after its line."""
+        """Return the answer text of an option: an order by its letter, an object after its option line."""
         idx = self.options.index(option)
         if self._is_ordered:
             return f"\n{answer(option_letter(idx))}"
         return f"\n{option_line(idx, option)}\n{answer(option)}"
 
     def _decided(self, step: str, *, is_right: bool) -> str:
-        """Return the option that is right by what was seen, or nothing where it would be a guess."""
+        """Return the option that the frames decide for, or an empty text if it would be a guess."""
         if self._is_ordered:
             return self._right if len(self._found) == len(self._whens) else ""
         if not is_right:
@@ -137,9 +137,9 @@ class _NamedSearch:
 
 
 def match(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Mark one name against another, each word of them the same in half of the draws; nothing else is there to be read.
+    """Build an exercise that compares two names, each word of which agrees in half of the draws.
 
-    Names are one token each, so that a colour has to be told from two of them.
+    A name is one token, so the model must learn the colour within it.
     """
 
     def one() -> Round:
@@ -152,19 +152,19 @@ def match(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gene
 
 
 def note(scene: Scene, colour: str, shape: str) -> str:
-    """What is seen, followed by whether it is what is asked for, and its number."""
+    """Return the note on a scene: its kind, the mark of the comparison, and its number."""
     return f"{scene.colour} {scene.shape} {mark(scene_kind(scene), (colour, shape))} {scene.number}"
 
 
 def scene_kind(scene: Scene) -> tuple[str, str]:
-    """Colour and shape."""
+    """Return colour and shape of a scene."""
     return scene.colour, scene.shape
 
 
 def _verdict(
     skill: str, rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator, *, as_text: bool
 ) -> Exchange:
-    """Rounds of frames or captions, each marked against the question that comes first."""
+    """Build rounds of frames or captions, each compared with the question of the first round."""
     colour, shape = random_kind(rng)
     questions = [it for it in MARKED_BY if not (as_text and it is detail_text)]
     asked = questions[rng.integers(len(questions))]
@@ -190,7 +190,7 @@ def _verdict(
 
 
 def _lefts(lengths: np.random.Generator) -> range:
-    """Draw how many calls are left after each round, none after the last in a third of the draws."""
+    """Draw the remaining calls after each round; none after the last round in a third of the draws."""
     rounds = random_count(lengths, 7)
     end = int(lengths.integers(1, 7)) if lengths.random() < 0.67 else 0
     return range(end + rounds - 1, end - 1, -1)

@@ -1,4 +1,4 @@
-"""The tiny model: `Qwen2_5_VLForConditionalGeneration` with small numbers in its config, from random weights."""
+"""Architecture of the tiny model: a small `Qwen2_5_VLForConditionalGeneration` with random weights."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ TEXT_WIDTH = 192
 VISION_WIDTH = 96
 MAX_TOKENS = 4096
 TEXT_INIT_STD = TEXT_WIDTH**-0.5
-"""Spread of the language model's first weights. The default of 0.02 is made for wide models: after 250 steps on like
-texts the copying loss was 1.61 nats a token with it and 1.26 with this one (one run each)."""
+"""Standard deviation of the language model's initial weights. The default of 0.02 suits wide models: after 250 steps on
+similar texts the copying loss was 1.61 nats a token with 0.02 and 1.26 with this value (one run each)."""
 
 
 def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
-    """Config of the tiny model for this tokenizer.
+    """Build the config of the tiny model for a tokenizer.
 
-    Embeddings are untied: with tied ones vLLM's `reload_weights` leaves the output head behind, and the sampler's
+    Embeddings are untied: with tied ones vLLM's `reload_weights` does not update the output head, and the sampler's
     log-probabilities drift from the trainer's after the third update (measured in a prototype).
     """
     ids: Any = tokenizer.convert_tokens_to_ids
@@ -60,7 +60,7 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2_5_VLForConditionalGeneration:
-    """Build the model in fp32 with random weights that follow from the seed; PyTorch's own state is left as it was."""
+    """Build the model in fp32 with random weights from `seed`, preserving PyTorch's global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(build_config(tokenizer))
@@ -72,7 +72,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2_5_VLForC
 
 @torch.no_grad()
 def _name_by_words(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Let a name begin as the sum of its words, so that names of one colour are alike before anything is learned."""
+    """Initialise the embedding of a name as the scaled sum of its words, so that names of one colour start similar."""
     ids: Any = tokenizer.convert_tokens_to_ids
     layers: tuple[Any, Any] = (model.get_input_embeddings(), model.get_output_embeddings())
     for layer in layers:

@@ -1,4 +1,4 @@
-"""The optimiser of the language model: Muon for its matrices, AdamW for embeddings, norms and biases."""
+"""Optimiser of the language model: Muon for matrices, AdamW for embeddings, norms and biases."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,26 @@ from torch import nn
 
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic iteration, as `torch.optim.Muon` has them (https://kellerjordan.github.io/posts/muon)."""
+"""Coefficients of the quintic iteration, as in `torch.optim.Muon` (https://kellerjordan.github.io/posts/muon)."""
 ITERATIONS = 5
 MATRIX_LR = 2.0
-"""Learning rate of matrices as a multiple of the others'."""
+"""Learning rate of matrices, relative to that of the other parameters."""
 
 
 class MuonAdamW(torch.optim.AdamW):
-    """AdamW that steps the weight matrices of layers by `torch.optim.Muon`'s rule, in their own precision.
+    """AdamW that updates the weight matrices of layers by the rule of `torch.optim.Muon`, in their own precision.
 
-    `torch.optim.Muon` orthogonalises in bfloat16, with which a step of the tiny model takes 2.7 times as long on a CPU
-    that does not compute in it (measured).
+    `torch.optim.Muon` orthogonalises in bfloat16; a step of the tiny model then takes 2.7 times as long on a CPU
+    without native bfloat16 (measured).
+
+    Args:
+        model: The model; parameters with `requires_grad` are optimised.
+        lr: Learning rate; matrices use `MATRIX_LR` times this rate.
+        betas: AdamW's coefficients.
+        weight_decay: Decoupled weight decay of all parameters.
     """
 
     def __init__(self, model: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float) -> None:
-        """Take what is to be trained of a model."""
         trained = [(name, it) for name, it in model.named_parameters() if it.requires_grad]
         is_matrix = [it.ndim == 2 and "embed" not in name and "lm_head" not in name for name, it in trained]
         groups = [
@@ -35,7 +40,7 @@ class MuonAdamW(torch.optim.AdamW):
         super().__init__(groups, lr=lr, betas=betas, weight_decay=weight_decay)
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Step matrices, whose gradients are used up by it, and then all else."""
+        """Update the matrices, consuming their gradients, then all other parameters."""
         for group in self.param_groups:
             if group["is_matrix"]:
                 for matrix in group["params"]:
@@ -48,18 +53,18 @@ class MuonAdamW(torch.optim.AdamW):
             return
         state = self.state[matrix]
         if not state:
-            # AdamW reads `step` of every state that it loads.
+            # AdamW requires `step` in every state that it loads.
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(matrix))
         state["step"] += 1
         momentum = state["momentum"].lerp_(matrix.grad, 1 - MOMENTUM)
         step = orthogonal(matrix.grad.lerp(momentum, MOMENTUM))
-        # Scaled to the size of AdamW's steps (arXiv 2502.16982, section 2.2).
+        # Match the RMS of AdamW's updates (arXiv 2502.16982, section 2.2).
         matrix.mul_(1 - lr * weight_decay).sub_(step, alpha=lr * 0.2 * max(matrix.shape) ** 0.5)
         matrix.grad = None
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
-    """Bring the singular values of a matrix near one, its directions left as they are, by Newton and Schulz."""
+    """Orthogonalise a matrix approximately by Newton-Schulz iterations: singular values near 1, same directions."""
     first, third, fifth = NEWTON_SCHULZ
     wide = matrix.T if matrix.size(0) > matrix.size(1) else matrix
     wide = wide / wide.norm().clamp(min=1e-7)

@@ -1,4 +1,4 @@
-"""Measure the base skills: `vt-env probe`. Greedy replies that equal the expected one, from seeds never trained on."""
+"""Measure the base skills (`vt-env probe`): exact match of greedy replies, on exercises from held-out seeds."""
 
 import json
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ from experiments.tiny_model.skills import SKILLS
 from vt_env.errors import ConfigError
 
 PROBE_SEED = 900_000
-"""Seed of the probes; training uses small ones."""
+"""Seed of the probes, disjoint from the small seeds of training."""
 SKILLS_FILE = "skills.json"
 
 
 @dataclass(frozen=True)
 class ProbeRun:
-    """Which model is probed, and how often."""
+    """Settings of a probe."""
 
     model: Path = Path("experiments/tiny_model/base")
-    """Folder of the checkpoint."""
+    """Checkpoint folder."""
     n: int = 500
-    """Replies a skill."""
+    """Number of replies per skill."""
     batch_size: int = 25
-    """Exchanges judged together."""
+    """Exchanges per batch."""
     threads: int = 2
     """CPU threads of PyTorch."""
 
 
 def main(run: ProbeRun) -> None:
-    """Measure, print, and write `skills.json` beside the model.
+    """Measure and print the exact match of each skill, and write `skills.json` into the checkpoint folder.
 
     Raises:
-        ConfigError: There is no model.
+        ConfigError: The checkpoint folder does not exist.
     """
     if not run.model.is_dir():
         raise ConfigError(f"{run.model}: no such folder: run vt-env pretrain or give --model")
@@ -50,10 +50,10 @@ def main(run: ProbeRun) -> None:
 
 
 def measure(run: ProbeRun) -> dict[str, float]:
-    """Return the share of replies that are exact, for each skill.
+    """Return the exact match of each skill, 0 to 1.
 
-    A greedy reply equals the expected one where, given the tokens before it, every token of the expected one is the
-    likeliest: so one pass over an exchange judges all its rounds, each after right replies to the rounds before.
+    A greedy reply is exact if every expected token is the most likely one given the expected tokens before it. One
+    forward pass therefore scores all rounds of an exchange, each conditioned on correct earlier replies.
     """
     processor = AutoProcessor.from_pretrained(run.model)
     model = AutoModelForImageTextToText.from_pretrained(run.model).eval()
@@ -69,7 +69,7 @@ def measure(run: ProbeRun) -> dict[str, float]:
 
 
 def exact_replies(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> list[bool]:
-    """Tell for each reply of a batch, in order, whether the model would write it greedily."""
+    """Return, for each reply of a batch in order, whether greedy decoding reproduces it."""
     with torch.inference_mode():
         likeliest = model(**{name: it for name, it in batch.items() if name != "labels"}).logits.argmax(-1)
     exact: list[bool] = []

@@ -1,4 +1,4 @@
-"""The tiny model's processor: Qwen2.5-VL's own classes at a fixed image size."""
+"""Processor of the tiny model: Qwen2.5-VL's classes at a fixed image size."""
 
 from transformers import Qwen2_5_VLProcessor, Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 
@@ -7,12 +7,12 @@ from experiments.tiny_model.tokenizer import CHAT_TEMPLATE, build_tokenizer
 PATCH_PX = 14
 MERGE = 2
 IMAGE_PX = 112
-"""Side of every image the model sees: 8 x 8 patches, merged to 16 tokens."""
+"""Side of every image: 8 x 8 patches, merged to 16 tokens."""
 IMAGE_TOKENS = (IMAGE_PX // PATCH_PX // MERGE) ** 2
 
 
 def build_processor() -> Qwen2_5_VLProcessor:
-    """Build the processor; images of 112 x 112 pixels pass through it without being resized."""
+    """Build the processor; it does not resize images of 112 x 112 pixels."""
     pixels = {"shortest_edge": (PATCH_PX * MERGE) ** 2, "longest_edge": IMAGE_PX**2}
     sizes = {"patch_size": PATCH_PX, "merge_size": MERGE, "size": pixels}
     return Qwen2_5_VLProcessor(

@@ -1,4 +1,4 @@
-"""Pictures of single scenes, as they come out of a frame store or of a closer look, with what they show."""
+"""Pictures of single scenes, as a frame store or a crop would return them."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,31 +16,31 @@ from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, HEIGHTS, SHAPES
 
 PLAIN, FULL = WorldConfig(), full_world()
-"""The two looks of the world: small videos, and larger ones with small print."""
+"""The two world configs: small videos, and larger ones with small print."""
 QUALITIES = (60, 98)
-"""JPEG qualities, from and to below: stands for the compression of videos and stores."""
+"""Half-open range of JPEG qualities, which simulates the compression of videos and stores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One picture that the model is shown."""
+    """One input picture of the model."""
 
     scene: Scene
     is_close: bool = False
-    """Whether it is a closer look at the shape with its small print, rather than the whole frame."""
+    """Whether the picture is a crop of the shape with its small print, instead of the whole frame."""
 
     @property
     def size_px(self) -> int:
-        """Width and height of the video that the scene is in: small print needs a large one."""
+        """Width and height of the video; scenes with small print have a larger one."""
         return PLAIN.size_px if self.scene.detail is None else FULL.size_px
 
     @property
     def place(self) -> tuple[str, str]:
-        """Where the shape is: side and height."""
+        """Place of the shape: side and height."""
         return shape_place(self.scene, self.size_px)
 
     def paint(self) -> Image.Image:
-        """Paint it, 112 x 112 pixels, slightly damaged by compression."""
+        """Render the picture at 112 x 112 pixels, with JPEG artefacts."""
         native = render_scene(self.scene, self.size_px, FULL.detail_px)
         quality = QUALITIES[0] + self.scene.look_seed % (QUALITIES[1] - QUALITIES[0])
         if self.is_close:
@@ -51,7 +51,7 @@ class Picture:
 
 
 class SceneSource(Protocol):
-    """Where skills take their scenes from; a colour or shape that is given is kept in about half of the draws."""
+    """Source of scenes; keeps a given colour or shape as `keep_or_draw` does."""
 
     def __call__(
         self,
@@ -68,9 +68,9 @@ class SceneSource(Protocol):
 def random_scene(
     rng: np.random.Generator, colour: str | None = None, shape: str | None = None, *, small_print: bool | None = None
 ) -> Scene:
-    """Draw a scene, half of them with small print unless `small_print` says which.
+    """Generate a scene, with small print in half of the draws unless `small_print` is given.
 
-    A colour or shape that is given is kept in about half of the draws, so that both verdicts are common.
+    A given colour or shape is kept in only part of the draws, so that matches and mismatches are both common.
     """
     kind = keep_or_draw(rng, colour, shape)
     number, look_seed = int(rng.integers(10, 100)), int(rng.integers(2**31))
@@ -80,7 +80,7 @@ def random_scene(
 
 
 def keep_or_draw(rng: np.random.Generator, colour: str | None, shape: str | None) -> tuple[str, str]:
-    """Draw a colour and a shape; one that is given is kept in most draws of the colour and half of the shape."""
+    """Draw a colour and a shape; keep a given colour with probability 0.7 and a given shape with 0.5."""
     colours = list(COLOURS)
     drawn_colour, drawn_shape = colours[rng.integers(len(colours))], SHAPES[rng.integers(len(SHAPES))]
     return (
@@ -90,7 +90,7 @@ def keep_or_draw(rng: np.random.Generator, colour: str | None, shape: str | None
 
 
 def place_class(picture: Picture) -> int:
-    """Number the six places."""
+    """Return the class index of a place, 0 to 5."""
     side, height = picture.place
     return HEIGHTS.index(height) + len(HEIGHTS) * (side == "right")
 

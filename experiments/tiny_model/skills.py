@@ -1,11 +1,11 @@
-"""The base skills: what the tiny model learns from short clips and short texts, long before it sees a tool.
+"""Base skills: training exercises of the tiny model on single clips and short texts, without tools.
 
-Each skill makes one exchange from a generator: rounds of pictures, a request and the reply. No skill contains a long
-video or a tool call; several train copying from a list of the form that tools return, without which no small model can
-follow them. Lists are short more often than long, so that a model from random weights can find out how to copy on one
-or two lines; several rounds about one list make one reading of it pay several times.
+Each skill generates one exchange: rounds of pictures, a request and a reply. No skill has a long video or a tool call.
+Several train copying from lists in the format of tool results, which small models need in order to use tools. Short
+lists are more frequent than long ones, so that a randomly initialised model can learn copying on one or two lines.
+Several rounds share a list, which gives more training signal per token.
 
-What is noted about a frame has the form of `agents.baselines.world_plays`.
+Notes about frames have the format of `agents.baselines.world_plays`.
 """
 
 import json
@@ -41,7 +41,7 @@ from vt_env.world.whole_video_questions import counting_text, detail_text, groun
 
 
 def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Say what frames and closer looks show."""
+    """Build an exercise that describes frames and crops."""
 
     def one() -> Round:
         is_close = bool(rng.random() < 0.4)
@@ -52,7 +52,7 @@ def read(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def look(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Say what closer looks show."""
+    """Build an exercise that reads small print in crops."""
 
     def one() -> Round:
         picture = Picture(scenes(rng, small_print=True), is_close=True)
@@ -62,7 +62,7 @@ def look(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Answer with the option that a note names."""
+    """Build an exercise that answers a question with the option named in a note."""
     scene = scenes(rng)
     request = whole_question(needle_text(scene.colour, scene.shape), number_options(scene.number, rng), rng)
     seen = Round(f"{request}\nNote: {scene.caption}", answer(scene.number))
@@ -70,7 +70,7 @@ def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gen
 
 
 def repeat(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Say lists of lines again."""
+    """Build an exercise that copies lists of lines."""
 
     def one() -> Round:
         lines = [_any_line(rank, rng) for rank in range(1, 1 + random_count(lengths, 4))]
@@ -81,7 +81,7 @@ def repeat(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gen
 
 
 def copy(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Copy lines of a numbered list of intervals, or lettered options, that are named."""
+    """Build an exercise that copies lines of a list, selected by number or letter."""
     heads, lines = _list(rng, lengths)
     asked = rng.integers(len(lines), size=int(lengths.integers(1, 7)))
     first, *others = [Round(f"Copy {heads[place]}", lines[place]) for place in asked]
@@ -89,7 +89,7 @@ def copy(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Go through a list line by line, from anywhere on, or through the things that a question names."""
+    """Build an exercise that goes through a list line by line, or through the objects of a question."""
     if rng.random() < 0.2:
         return _walk_through_question(rng)
     heads, lines = _list(rng, lengths)
@@ -100,7 +100,7 @@ def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def box(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Give the fractions of a frame that a closer look at a place takes."""
+    """Build an exercise that maps a place to the crop box in fractions of the frame."""
 
     def one() -> Round:
         side, height = pick(rng, SIDES), pick(rng, HEIGHTS)
@@ -110,7 +110,7 @@ def box(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Genera
 
 
 def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Copy the lines that speak of a name, or that give its code."""
+    """Build an exercise that copies the subtitle line about a name or its code."""
     names = [str(name) for name in rng.permutation(NAMES)[: random_count(lengths, 5)]]
     spoken = [_spoken(name, rng) for name in names]
     lines = [f"{random_interval(rng)} {text}" for text in spoken]
@@ -124,20 +124,20 @@ def find(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
 
 
 def order(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Keep things in the order of their times as they are told one by one, then answer with that order."""
+    """Build an exercise that keeps a sorted list while timed objects arrive one by one, then answers with the order."""
     kinds = random_kinds(rng, 3)
-    told = [(format_time(float(rng.integers(3600))), " ".join(kind)) for kind in kinds]
+    timed = [(format_time(float(rng.integers(3600))), " ".join(kind)) for kind in kinds]
     rounds = []
-    for count in range(1, len(told) + 1):
-        time, name = told[count - 1]
-        in_order = sorted(told[:count])
+    for count in range(1, len(timed) + 1):
+        time, name = timed[count - 1]
+        in_order = sorted(timed[:count])
         rounds.append(Round(f"{name} {time}", f"order {', '.join(f'{it} {at}' for at, it in in_order)}"))
-    rounds.append(Round("Answer now.", f"<answer>{', '.join(it for _, it in sorted(told))}</answer>"))
+    rounds.append(Round("Answer now.", f"<answer>{', '.join(it for _, it in sorted(timed))}</answer>"))
     return Exchange("order", (with_text_before(ordering_text(kinds), rounds[0]), *rounds[1:]))
 
 
 def one_clip(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Answer a question on one frame or closer look."""
+    """Build an exercise that answers a question about one frame or crop."""
     scene = scenes(rng)
     is_close = scene.detail is not None and bool(rng.random() < 0.5)
     number = scene.detail if is_close and scene.detail else scene.number
@@ -151,7 +151,7 @@ def one_clip(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.G
 
 
 def few_clips(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Answer a question on two to eight frames, one of which shows the answer."""
+    """Build an exercise that answers a question about two to eight frames, one of which shows the answer."""
     shown = [scenes(rng) for _ in range(int(lengths.integers(2, 9)))]
     scene = shown[rng.integers(len(shown))]
     near = [other.number for other in shown if other is not scene]
@@ -161,7 +161,7 @@ def few_clips(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.
 
 
 def unseen(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
-    """Answer in the right form where nothing was shown; the reply can only be a guess."""
+    """Build an exercise that answers a question without frames, in the right format; the answer is a guess."""
     number = int(rng.integers(10, 100))
     request = whole_question(_any_question(rng), number_options(number, rng), rng)
     return Exchange("unseen", (Round(request, answer(number)),), as_question=True)
@@ -189,7 +189,7 @@ SKILLS: Mapping[str, Maker] = {
 
 
 def caption(picture: Picture) -> str:
-    """Say what a picture shows, and where; whether there is small print, a frame of this size does not show."""
+    """Return the description of a picture: kind, number and place of a frame, or the small print of a crop."""
     scene = picture.scene
     return (
         small_print_text(scene.detail)
@@ -199,7 +199,7 @@ def caption(picture: Picture) -> str:
 
 
 def _list(rng: np.random.Generator, lengths: np.random.Generator) -> tuple[list[str], list[str]]:
-    """Draw a list to copy from: how its lines are named, and the lines."""
+    """Draw a list to copy from: the labels of its lines, and the lines."""
     if rng.random() < 0.3:
         heads = [f"{option_letter(idx)}." for idx in range(4)]
         texts = _options(rng, len(heads))
@@ -209,7 +209,7 @@ def _list(rng: np.random.Generator, lengths: np.random.Generator) -> tuple[list[
 
 
 def _options(rng: np.random.Generator, count: int) -> list[str]:
-    """Draw orders of the same three things, or times and things."""
+    """Draw option texts: orders of three objects, or intervals and objects."""
     if rng.random() < 0.3:
         return list(order_options(random_kinds(rng, 3), rng))
     return [str(random_interval(rng)) if rng.random() < 0.5 else " ".join(random_kind(rng)) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""Which skills the tiny base model is shown in which stage of its training."""
+"""Skill mixtures of the training stages of the tiny base model."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,25 +9,25 @@ from experiments.tiny_model.scene_pictures import SceneSource
 from experiments.tiny_model.skills import SKILLS
 
 Group = Mapping[str, float]
-"""Shares of the skills in batches of exchanges of like length, so that little is padding."""
+"""Sampling shares of the skills of a batch; their exchanges have similar lengths, which limits padding."""
 
 MATCHING: tuple[tuple[float, Group], ...] = ((1.0, {"match": 1.0}),)
-"""At first: whether one name is another."""
+"""First stage: comparing names."""
 TEXTS: tuple[tuple[float, Group], ...] = (
     (0.26, {"repeat": 1.0}),
     (0.36, {"copy": 0.4, "walk": 0.35, "find": 0.2, "box": 0.05}),
     (0.24, {"text_verdict": 0.8, "match": 0.2}),
     (0.14, {"order": 0.55, "choose": 0.45}),
 )
-"""Before a model is shown a picture."""
+"""Second stage: texts only."""
 MARKING: tuple[tuple[float, Group], ...] = (
     (0.30, {"match": 1.0}),
     (0.50, {"text_verdict": 1.0}),
     (0.20, {"copy": 0.3, "walk": 0.25, "find": 0.25, "order": 0.2}),
 )
-"""Marks again, once lists can be copied."""
+"""Third stage: comparisons again, after copying is learned."""
 READING: tuple[tuple[float, Group], ...] = ((1.0, {"read": 1.0}),)
-"""Pictures alone, as soon as there are any."""
+"""First stage with pictures: describing them."""
 GROUPS: tuple[tuple[float, Group], ...] = (
     (0.46, {"verdict": 0.5, "named_verdict": 0.3, "read": 0.2}),
     (0.24, {"copy": 0.3, "walk": 0.25, "find": 0.3, "repeat": 0.1, "box": 0.05}),
@@ -36,7 +36,7 @@ GROUPS: tuple[tuple[float, Group], ...] = (
     (0.11, {"choose": 0.25, "one_clip": 0.6, "unseen": 0.15}),
     (0.03, {"few_clips": 1.0}),
 )
-"""All skills but whole searches; each group with its share of the batches."""
+"""Main stage: all skills except complete searches."""
 SEEKING: tuple[tuple[float, Group], ...] = (
     (0.50, {"seek": 1.0}),
     (0.22, {"verdict": 0.3, "named_verdict": 0.2, "read": 0.5}),
@@ -46,7 +46,7 @@ SEEKING: tuple[tuple[float, Group], ...] = (
     (0.09, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
     (0.02, {"few_clips": 1.0}),
 )
-"""In the end: half of it whole searches, and again what was learned least."""
+"""Search stage: half complete searches, and the weakest skills again."""
 SIGHT: tuple[tuple[float, Group], ...] = (
     (0.45, {"look": 1.0}),
     (0.15, {"read": 1.0}),
@@ -55,7 +55,7 @@ SIGHT: tuple[tuple[float, Group], ...] = (
     (0.09, {"copy": 0.4, "walk": 0.2, "repeat": 0.1, "find": 0.1, "order": 0.1, "box": 0.1}),
     (0.02, {"match": 0.5, "choose": 0.5}),
 )
-"""With the vision tower, for small print: nearly half of it closer looks, all pictures new."""
+"""Vision stage, with an unfrozen vision tower: nearly half crops with small print, always new pictures."""
 REHEARSED: tuple[tuple[float, Group], ...] = (
     (0.40, {"seek": 1.0}),
     (0.36, {"look": 0.45, "read": 0.35, "verdict": 0.1, "named_verdict": 0.1}),
@@ -63,13 +63,13 @@ REHEARSED: tuple[tuple[float, Group], ...] = (
     (0.05, {"text_verdict": 0.3, "order": 0.7}),
     (0.10, {"choose": 0.1, "one_clip": 0.8, "unseen": 0.1}),
 )
-"""While demonstrations are learned: what they hold little of, above all small print that is always new."""
+"""Rehearsal during SFT: skills that are rare in demonstrations, above all new small print."""
 
 
 def random_exchange(
     group: Group, rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator
 ) -> Exchange:
-    """Draw a skill of the group by its share and make one exchange of it."""
+    """Draw a skill of the group by its share and generate one exchange."""
     skills, shares = zip(*group.items(), strict=True)
     return SKILLS[skills[rng.choice(len(skills), p=shares)]](rng, scenes, lengths)
 

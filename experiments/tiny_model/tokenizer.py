@@ -1,9 +1,8 @@
-"""The tiny model's tokenizer: bytes, plus one token for each word of the world and each piece of a tool call.
+"""Tokenizer of the tiny model: bytes, plus one token per word of the world and per piece of a tool call.
 
-Three choices decided whether small models learned to copy (measured in a prototype): two-digit numbers are one token,
-a word is the same token wherever it stands, and the space is a token of its own. A colour with its shape is one token
-as well, so that a name is copied whole: a model whose names were two joined the halves of two names. Any text survives
-a round trip.
+Three choices decided whether small models learned to copy (measured in a prototype): two-digit numbers are one token, a
+word has the same token in every context, and the space is a separate token. A colour with its shape is one token too: a
+model with two-token names mixed the halves of two names. Every text survives a round trip.
 """
 
 import re
@@ -31,9 +30,9 @@ SENTENCES = (
     "user assistant system tool", "Seen Asked Copy Find What is shown Is it Note Next Go on",
 )  # fmt: skip
 THINGS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
-"""What a name can be of: colour and shape."""
+"""Colour and shape of all names."""
 TOKENIZER_SIZE = 704
-"""Rows of the embedding: the vocabulary, padded to a multiple of 64."""
+"""Number of embedding rows: the vocabulary, padded to a multiple of 64."""
 
 CHAT_TEMPLATE = (
     "{%- if messages[0].role == 'system' or tools %}"
@@ -74,7 +73,7 @@ CHAT_TEMPLATE = (
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
 )
-"""Qwen's conversation form with a one-line signature a tool, which costs tens of tokens where JSON costs hundreds."""
+"""Qwen's chat format with one-line tool signatures, which take tens of tokens where JSON schemas take hundreds."""
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -98,7 +97,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _pieces() -> list[str]:
-    """Every piece of text that is one token, in alphabetical order so that the ids do not depend on who wrote what."""
+    """Return the texts of all multi-character tokens, sorted so that ids do not depend on the order of definitions."""
     tools = [*tools_for("frames", "default"), *tools_for("captions", "default")]
     parameters = {parameter.name for tool in tools for parameter in tool.parameters}
     keys = {f'"{name}": "' for name in parameters} | {f'"{name}": ' for name in parameters}

@@ -1,8 +1,8 @@
-"""First stage of the base: the vision tower learns to tell colours, shapes, places and digits apart before a word.
+"""Vision pretraining, the first stage of the base: the vision tower learns to classify colours, shapes, places, digits.
 
-Attention-pooled linear heads sit on the tower's output during this stage and are thrown away after it. Through the
-language model alone the same tower needs several times as long, since nothing can be learned from pixels until the
-text layers attend to them (measured: after 800 steps of 32 mixed exchanges only the colour had been learned that way).
+Attention-pooled linear heads on the tower's output are discarded after the stage. Training through the language model
+takes several times as long, since pixels have no effect until the text layers attend to them (measured: after 800 steps
+of 32 mixed exchanges only the colour had been learned that way).
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,15 @@ UNLABELLED = -100
 
 
 class Pictures(Dataset[Picture]):
-    """Pictures numbered from 0, made from seed and number."""
+    """Dataset of generated pictures, each determined by seed and index.
+
+    Args:
+        seed: Random seed.
+        length: Number of pictures.
+        close_share: Share of crops, which show small print and the shape's colour.
+    """
 
     def __init__(self, seed: int, length: int, close_share: float) -> None:
-        """Decide all pictures.
-
-        Args:
-            seed: Decides them, with their numbers.
-            length: How many there are.
-            close_share: Share of closer looks, which show small print and the shape's colour.
-        """
         self.seed = seed
         self.length = length
         self.close_share = close_share
@@ -51,26 +50,26 @@ class Pictures(Dataset[Picture]):
         return self.length
 
     def __getitem__(self, number: int) -> Picture:
-        """Make picture `number`."""
+        """Generate picture `number`."""
         rng = exchange_rng(self.seed, number, 0)
         is_close = bool(rng.random() < self.close_share)
         return Picture(random_scene(rng, small_print=True if is_close else None), is_close)
 
 
 class PictureCollator:
-    """Turns pictures into pixels and seven labels each."""
+    """Collates pictures into pixels with seven labels each."""
 
     def __init__(self, processor: Qwen2_5_VLProcessor) -> None:
         self.processor = processor
 
     def __call__(self, pictures: Sequence[Picture]) -> dict[str, torch.Tensor]:
-        """Build the image processor's tensors and `labels`, int64[B, 7], -100 where a picture does not tell."""
+        """Build the image processor's tensors and `labels` int64[B, 7], -100 for attributes that are not visible."""
         batch = self.processor.image_processor(images=[picture.paint() for picture in pictures], return_tensors="pt")
         return {**batch, "labels": torch.tensor([_labels(picture) for picture in pictures])}
 
 
 class VisionClassifier(nn.Module):
-    """The model's vision tower with a head for each of `CLASSES`, each pooling the image tokens by its own query."""
+    """The model's vision tower with one attention-pooled head per entry of `CLASSES`."""
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
         super().__init__()
@@ -83,13 +82,13 @@ class VisionClassifier(nn.Module):
     def forward(
         self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, labels: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Return the summed cross-entropy and the logits, float32[B, classes] a head."""
+        """Return the summed cross-entropy `loss`, and the logits of each head, float32[B, classes]."""
         tokens = self.tower(pixel_values, grid_thw=image_grid_thw).pooler_output
         tokens = tokens.view(len(labels), IMAGE_TOKENS, -1)
         weights = self.queries(tokens).softmax(dim=1)
         pooled = torch.einsum("btq,btd->bqd", weights, tokens)
         logits = [head(pooled[:, place]) for place, head in enumerate(self.heads)]
-        # The sum over what is labelled, by the size of the batch: a batch without a closer look has no mean of its own.
+        # Sum over labelled pictures, divided by the batch size: the mean of a batch without crops would be NaN.
         losses = [
             functional.cross_entropy(it, labels[:, place], ignore_index=UNLABELLED, reduction="sum") / len(labels)
             for place, it in enumerate(logits)
