@@ -1,1 +1,1 @@
-"""Training on one node of several GPUs: launch files, and a dry run of them that needs no GPU and no hub."""
+"""Launch files for multi-GPU training on one node, and a dry run that needs neither GPU nor hub."""

@@ -1,11 +1,11 @@
-"""The first optimiser steps of a launch at toy size, on the CPU and without a hub.
+"""Dry run of a launch: the first optimiser steps at toy size, on the CPU and without a hub.
 
     python -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
     torchrun --nproc-per-node 2 -m experiments.launch.dry_run --preset qwen3-vl-8b --method grpo
 
-Everything is as in a real run of the preset (class, processor, template, frame size, collator, masks, trainer, LoRA)
-except the model's depth and width, the videos, which are painted, and in GRPO the sampler: replies are written out, so
-that tools are called and pictures come back. What was seen goes to `dry_run.json` in the run directory.
+Class, processor, template, frame size, collator, masks, trainer and LoRA equal those of a real run of the preset. The
+model's depth and width are small, the videos are synthetic, and GRPO's replies are scripted, so that tools are called
+and return pictures. The report is written to `dry_run.json` in the run directory.
 """
 
 import json
@@ -42,21 +42,21 @@ from vt_env.integrations.trl import (
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 
 BUDGET = BudgetConfig(max_calls=4, max_frames=4, frames_per_zoom=1, global_frames=1)
-"""As the paper's, with fewer frames: some with the question and some from a look."""
+"""The paper's budget with fewer frames: some with the question, some from a tool call."""
 _LOOK = 'Look.\n<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
 _RIGHT, _WRONG = "It is 47.\n<answer>47</answer>", "It is 12.\n<answer>12</answer>"
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """Which launch is tried."""
+    """Settings of a dry run."""
 
     preset: str = "qwen2.5-vl-7b"
     """Key of `experiments.launch.small_models.CHECKPOINTS`."""
     method: Literal["sft", "grpo"] = "sft"
-    """What is trained."""
+    """Training method."""
     lora: bool = False
-    """Adapters instead of all weights."""
+    """Train LoRA adapters instead of all weights."""
     out: Path = Path("runs/dry-run")
     """Run directory; overwritten."""
 
@@ -66,14 +66,14 @@ class DryRun:
 
 
 def main(run: DryRun) -> dict[str, Any]:
-    """Make one step (two in SFT, whose first has rate 0), save the model, and return what was seen.
+    """Train one step (two in SFT, whose first has learning rate 0), save the model, and return the report.
 
     Raises:
-        ConfigError: Something does not fit together.
+        ConfigError: Settings, model and processor do not fit together.
     """
     from accelerate import PartialState
 
-    # As the trainers do it, so that whoever comes first agrees with them.
+    # The process state is shared; create it as the trainers do.
     state = PartialState(cpu=not _has_gpu())
     checkpoint = run.out / "random"
     if is_first_process():
@@ -87,7 +87,7 @@ def main(run: DryRun) -> dict[str, Any]:
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     seen = _watch_batches(trainer)
     trainer.train()
-    # Parts of weights that are spread over processes are compared with their own.
+    # With sharded weights, each process compares its own shards.
     changed = [name for name, weight in trainer.model.named_parameters() if not before[name].equal(weight.detach())]
     save_trained(trainer, config, run.out)
     step = next(line for line in trainer.state.log_history if "loss" in line)
@@ -117,7 +117,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         SFT_PRESETS["paper-7b"],
         model=str(checkpoint),
         out=run.out,
-        # The rate of the first step is 0: it warms up.
+        # The learning rate of the first step is 0, by warm-up.
         steps=2,
         threads=1,
         report_to=(),
@@ -178,7 +178,7 @@ def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
 
 
 def _write_replies(trainer: Any) -> None:
-    """Let every rollout look once and then answer, every other one rightly."""
+    """Script the replies: every rollout looks once and then answers, every other one correctly."""
     tokenizer = trainer.processing_class.tokenizer
     turns = iter((True, False))
 
@@ -191,7 +191,7 @@ def _write_replies(trainer: Any) -> None:
 
 
 def _watch_batches(trainer: Any) -> dict[str, int]:
-    """Return counts of what the updates of this process read, which grow while it trains."""
+    """Return counters of the rows, tokens and images in the updates of this process, filled during training."""
     image_token_id = trainer.model.config.image_token_id
     seen = {"rows": 0, "tokens": 0, "images": 0, "image_tokens": 0, "trained_tokens": 0, "trained_image_tokens": 0}
     compute_loss = trainer.compute_loss

@@ -1,9 +1,8 @@
-"""Few-layer random models of the classes that the launch files are for, with their processors, built without a hub.
+"""Small random models of the launch files' checkpoints, with processors, built without a hub.
 
-What decides whether a run fits together is as in the real checkpoints: the classes, the chat template, special tokens,
-sizes of patches and pictures, positions, tied or untied embeddings. What only decides how good it is is small: layers,
-widths, and the vocabulary, a byte-level BPE fitted to this project's own prompts instead of Qwen's. Numbers of text
-tokens are therefore near those of the real tokenizers, not the same; numbers of image tokens are the same.
+Classes, chat template, special tokens, patch and image sizes, positions and tying of embeddings equal those of the real
+checkpoints. Layers, widths and the vocabulary are small: a byte-level BPE trained on this project's prompts replaces
+Qwen's. Counts of text tokens are therefore close to those of the real tokenizers; counts of image tokens are equal.
 """
 
 import json
@@ -21,19 +20,19 @@ SPECIAL_TOKENS = (
     "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
     "<|image_pad|>", "<|video_pad|>",
 )  # fmt: skip
-"""Of Qwen2.5-VL and Qwen3-VL, in their order."""
+"""Special tokens of Qwen2.5-VL and Qwen3-VL, in order."""
 PLAIN_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
-"""Added tokens of theirs that are text."""
+"""Added tokens of the same models that count as text."""
 TEXT_WIDTH, VISION_WIDTH, LAYERS = 256, 64, 2
 _PIXELS = {"qwen2_5_vl": (56 * 56, 12_845_056), "qwen3_vl": (65_536, 16_777_216)}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a small model shares with a real checkpoint."""
+    """Real checkpoint that a small model imitates."""
 
     name: str
-    """On the hub."""
+    """Name on the hub."""
     family: str
     """`qwen2_5_vl` or `qwen3_vl`."""
     ties_embeddings: bool
@@ -45,16 +44,16 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
     "qwen3-vl-4b": Checkpoint("Qwen/Qwen3-VL-4B-Instruct", "qwen3_vl", ties_embeddings=True),
     "qwen3-vl-8b": Checkpoint("Qwen/Qwen3-VL-8B-Instruct", "qwen3_vl", ties_embeddings=False),
 }
-"""By the names of the presets."""
+"""Checkpoints by preset."""
 
 
 def write_small_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
-    """Write a random model of a checkpoint's class and its processor, as the hub holds them.
+    """Write a random model of a checkpoint's class, with its processor, in the layout of the hub.
 
     Args:
         name: Key of `CHECKPOINTS`.
-        folder: Where to.
-        seed: Of the weights.
+        folder: Output folder.
+        seed: Seed of the weights.
     """
     import torch
 
@@ -70,7 +69,7 @@ def write_small_checkpoint(name: str, folder: Path, seed: int = 0) -> None:
 
 
 def build_processor(family: str) -> Any:
-    """Build a family's processor with its own template: Qwen2.5-VL's cannot call tools yet, as on the hub."""
+    """Build the processor of a family with the hub's chat template; Qwen2.5-VL's does not support tool calls."""
     import transformers
     from trl.chat_template_utils import qwen2_5_vl_chat_template, qwen3_vl_chat_template
 
@@ -110,7 +109,7 @@ def _core() -> str:
 
 
 def build_tokenizer() -> Any:
-    """Build a byte-level BPE with the added tokens of Qwen's."""
+    """Build a byte-level BPE tokenizer with Qwen's added tokens."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 

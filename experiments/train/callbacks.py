@@ -1,6 +1,6 @@
-"""What is shown, written and watched while a trainer runs: a bar, metrics, curves, and losses that are no numbers.
+"""Trainer callbacks: progress bar, `metrics.jsonl`, tracker curves, stop on NaN.
 
-Made for the trainers of transformers and TRL, which are imported where they are used.
+For the trainers of transformers and TRL, which are imported on use.
 """
 
 import os
@@ -18,24 +18,24 @@ from vt_env.errors import ConfigError, VtEnvError
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
 
 SILENT_STEPS = 10
-"""Steps in a row without any difference in reward after which nothing more is to be expected."""
+"""Consecutive steps without reward variance in any group after which training stops."""
 
 Record = Callable[[int, Mapping[str, Any]], Mapping[str, object] | None]
-"""Makes a line of metrics of a step and what the trainer logged; `None` writes nothing."""
+"""Converts a step and the trainer's logs to a line of metrics; `None` writes none."""
 
 
 class TrainingStopped(VtEnvError):
-    """Going on would train on nothing or on nonsense. The message says what to change."""
+    """Training was stopped: the loss is not finite or there is no learning signal. The message has the remedy."""
 
 
 def add_callbacks(trainer: Any, run: Run | None, record: Record, shown: Mapping[str, str], out: Path) -> None:
-    """Give a trainer everything in this module, instead of its own bar and prints.
+    """Add the callbacks of this module to a trainer, replacing its own progress output.
 
     Args:
         trainer: A trainer of transformers or TRL.
-        run: Where metrics go; `None` in all processes but the first, which only watch the loss.
-        record: Makes the lines of metrics.
-        shown: What the bar shows: a word to the name of what the trainer logs.
+        run: The open run, for metrics; `None` in all processes but the first, which only check the loss.
+        record: Builds the lines of metrics.
+        shown: Metrics of the progress bar: label to the trainer's name.
         out: The run directory.
     """
     from transformers import PrinterCallback, ProgressCallback
@@ -49,10 +49,10 @@ def add_callbacks(trainer: Any, run: Run | None, record: Record, shown: Mapping[
 
 
 def check_trackers(trackers: Sequence[Tracker]) -> None:
-    """Refuse trackers that are not installed.
+    """Check that the trackers are installed.
 
     Raises:
-        ConfigError: One of them is not.
+        ConfigError: A tracker is not installed.
     """
     for name in trackers:
         if find_spec(name) is None:
@@ -60,7 +60,7 @@ def check_trackers(trackers: Sequence[Tracker]) -> None:
 
 
 def trackers_of(trackers: Sequence[Tracker], out: Path) -> list[str]:
-    """Return what a trainer's `report_to` takes; files of the trackers go below the run directory."""
+    """Return the trainer's `report_to`, and direct the trackers' files into the run directory."""
     folders = {"tensorboard": "TENSORBOARD_LOGGING_DIR", "wandb": "WANDB_DIR", "trackio": "TRACKIO_DIR"}
     for name in trackers:
         os.environ[folders[name]] = str(out / name)
@@ -71,10 +71,10 @@ def trackers_of(trackers: Sequence[Tracker], out: Path) -> list[str]:
 
 
 class TokenCounter:
-    """Counts the tokens that a trainer's updates read, padding left out: what training costs, whatever the method.
+    """Counts the tokens in a trainer's updates, without padding: a cost that all training methods share.
 
     Args:
-        trainer: A trainer of transformers or TRL. Other processes are taken to read as many.
+        trainer: A trainer of transformers or TRL. Other processes are assumed to have equal counts.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -88,27 +88,27 @@ class TokenCounter:
 
         trainer.compute_loss = counted
 
-    def take(self) -> int:
-        """Return the tokens since the last time, over all processes."""
+    def pop(self) -> int:
+        """Return the number of tokens over all processes and reset the counter."""
         taken, self._tokens = self._tokens * process_count(), 0
         return taken
 
 
 def metrics_callback(run: Run, record: Record, counter: TokenCounter) -> Any:
-    """Return a `TrainerCallback` that appends what the trainer logs to the run's metrics, with the tokens it read."""
+    """Return a `TrainerCallback` that appends the trainer's logs and token counts to the run's metrics."""
     from transformers import TrainerCallback
 
     class Metrics(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
             line = record(state.global_step, logs)
             if line is not None:
-                run.metric({**line, "trained_tokens": counter.take()})
+                run.metric({**line, "trained_tokens": counter.pop()})
 
     return Metrics()
 
 
 def progress_callback(shown: Mapping[str, str], name: str) -> Any:
-    """Return a `TrainerCallback` with one bar: steps, time left, and what the trainer last logged."""
+    """Return a `TrainerCallback` with one progress bar: steps, time left and the latest metrics."""
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
@@ -119,7 +119,7 @@ def progress_callback(shown: Mapping[str, str], name: str) -> Any:
             self._bar.update(state.global_step - self._bar.n)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
-            # Of a step without any reward there is no mean.
+            # A step without any reward has no mean reward.
             self._bar.set_postfix({word: f"{logs[it]:.3g}" for word, it in shown.items() if logs.get(it) is not None})
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -129,10 +129,10 @@ def progress_callback(shown: Mapping[str, str], name: str) -> Any:
 
 
 def stop_at_nan(trainer: Any) -> None:
-    """Stop before an update whose loss or gradient is no number; transformers would go on and log the last good loss.
+    """Stop before an update with a non-finite loss or gradient; transformers would continue and log the last good loss.
 
-    The trainer then raises `TrainingStopped` from `train`. DeepSpeed updates within the backward pass: there it is
-    raised after the update, and before anything is saved.
+    `trainer.train` then raises `TrainingStopped`. DeepSpeed updates within the backward pass, so there the error comes
+    after the update, and before a checkpoint is saved.
     """
     step, norm_of = trainer.training_step, trainer._get_grad_norm
 
@@ -152,7 +152,7 @@ def stop_at_nan(trainer: Any) -> None:
 
 
 def stop_without_variance(trainer: Any) -> None:
-    """Stop a GRPO run in which no group's rewards have differed for `SILENT_STEPS` steps: it learns nothing."""
+    """Stop a GRPO run after `SILENT_STEPS` steps without reward variance in any group: all advantages are zero."""
     from transformers import TrainerCallback
 
     class Variance(TrainerCallback):

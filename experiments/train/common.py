@@ -1,7 +1,7 @@
-"""What SFT and GRPO share: their settings, loading and saving a model, finding the last checkpoint.
+"""Common parts of SFT and GRPO: settings, loading and saving of models, checkpoints.
 
-Every function works in one process and in each of several that `accelerate launch` started; the first process alone
-writes. Transformers and torch are imported where they are used, so that `--help` does not wait for them.
+All functions work in a single process and in each process of `accelerate launch`, where only the first one writes.
+Transformers and torch are imported on use, so that `--help` is fast.
 """
 
 import json
@@ -25,41 +25,41 @@ from vt_env.tasks.read_rows import TASKS_FILE
 from vt_env.tasks.task_set import TaskSet
 
 MODEL_FOLDER, CHECKPOINTS_FOLDER = "model", "checkpoints"
-"""Where a training run keeps its result and what it resumes from; trackers write to folders of their own names."""
+"""Folders of the trained model and of the checkpoints; each tracker writes to a folder of its name."""
 
 Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig(LibraryConfig):
-    """What every training is told."""
+    """Settings common to all training commands."""
 
     model: str
     """Checkpoint folder or hub name to start from."""
     tasks: str = "world"
     """Name, folder or JSONL file of tasks."""
     split: str = "train"
-    """Split of the tasks. What is trained on must not be evaluated on."""
+    """Split of the tasks; must not be a split that is evaluated on."""
     tools: Literal["default", "paper", "none"] = "default"
-    """The tools that the model is offered; `none` for one that answers at once."""
+    """Offered tools; `none` for a policy that answers directly."""
     lr: float
     """Peak learning rate."""
     max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
+    """Maximum gradient norm; larger gradients are clipped."""
     seed: int = 0
-    """Seed of everything that is drawn."""
+    """Random seed."""
     freeze_vision: bool = True
-    """Leave the vision tower and what joins it to the language model as they are."""
+    """Freeze the vision tower and its projection to the language model."""
     lora: int | None = None
-    """Rank of LoRA adapters on all linear layers, merged at the end; by default all weights are trained."""
+    """Rank of LoRA adapters on all linear layers, merged after training; by default all weights are trained."""
     lora_alpha: int | None = None
-    """Scale of the adapters; by default twice their rank."""
+    """LoRA alpha; by default twice the rank."""
     save_steps: int
     """Steps between checkpoints."""
     threads: int = 2
     """CPU threads of PyTorch."""
     report_to: tuple[Tracker, ...] = field(default=("tensorboard",), metadata=HOW_ONLY)
-    """Where curves go besides `metrics.jsonl`; without a value nowhere."""
+    """Experiment trackers besides `metrics.jsonl`; without a value none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,22 +75,25 @@ class TrainerConfig(LibraryConfig):
 
 
 def process_index() -> int:
-    """Return the place of this process among those that were launched together, 0 for the only one."""
+    """Return the rank of this process; 0 for a single process."""
     return int(os.environ.get("RANK", "0"))
 
 
 def is_first_process() -> bool:
-    """Tell whether this process writes: it is the only one, or the first of those that were launched together."""
+    """Return whether this process has rank 0, which writes all files."""
     return process_index() == 0
 
 
 def process_count() -> int:
-    """Count the processes that train together."""
+    """Return the world size: the number of training processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def draw_tasks(tasks: TaskSet, limit: int | None, seed: int) -> TaskSet:
-    """Draw so many tasks, all of them in their order without a limit; the first ones would be of a few videos alone."""
+    """Sample `limit` tasks; with None return all, in order.
+
+    Taking the head would cover few videos.
+    """
     return tasks if limit is None else tasks.shuffle(np.random.default_rng(seed)).head(limit)
 
 
@@ -98,13 +101,13 @@ def draw_tasks(tasks: TaskSet, limit: int | None, seed: int) -> TaskSet:
 def open_training(
     path: Path, kind: str, config: TrainerConfig, trajectories: Sequence[Path] = ()
 ) -> Iterator[Run | None]:
-    """Open a run directory, as `experiments.runs.run_dir.open_run`, in the first process; the others get `None`.
+    """Open a run directory in the first process, as `experiments.runs.run_dir.open_run`; yields `None` in the others.
 
-    The model, the tasks and the trajectories that lie on this disk are part of what the run is, with their contents.
+    The configuration of the run includes content hashes of local models, tasks and trajectories.
 
     Raises:
-        ConfigError: The directory belongs to a run with another configuration or with other files, or another process
-            uses it.
+        ConfigError: The directory belongs to a run with another configuration or other files, or another process uses
+            it.
     """
     if not is_first_process():
         yield None
@@ -122,20 +125,20 @@ def open_training(
 
 
 def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tuple[Any, Any]:
-    """Load a checkpoint and its processor, made ready for tools.
+    """Load a checkpoint and its processor, prepared for tool calls.
 
     Args:
         path: A checkpoint folder or hub name.
-        freeze_vision: Leave the vision tower and what joins it to the language model as they are.
-        dtype: Of the weights; `auto` takes the checkpoint's own.
+        freeze_vision: Freeze the vision tower and its projection to the language model.
+        dtype: Type of the weights; `auto` means the checkpoint's.
 
     Raises:
-        ConfigError: There is no such checkpoint folder, its processor cannot call tools, it is no vision-language
-            model, or its weights are not those of its own configuration.
+        ConfigError: The checkpoint does not exist, its processor does not support tool calls, it is not a
+            vision-language model, or its weights do not match its configuration.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    # A name on the hub has one slash.
+    # Hub names have one slash.
     is_folder = path.startswith((".", "/")) or path.count("/") > 1
     if is_folder and not Path(path, "config.json").is_file():
         raise ConfigError(
@@ -163,11 +166,11 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
 
 
 def trained_dtype(config: TrainerConfig) -> str:
-    """Return the type that weights are trained in, `auto` for the checkpoint's own.
+    """Return the type of the weights in training; `auto` means the checkpoint's.
 
-    In bf16 steps of 1e-6 are rounded away, so weights that are trained are held in fp32 and computed with in bf16, as
-    TRL's own default has it. Frozen weights under adapters keep their type; where accelerate spreads weights over GPUs,
-    FSDP2 and ZeRO-3 are to hold the trained ones in fp32 themselves (not run by us).
+    bf16 rounds away steps of 1e-6, so trained weights are kept in fp32 and computed in bf16, which is TRL's default.
+    Frozen weights under adapters keep their type. With sharded weights, FSDP2 and ZeRO-3 should keep trained ones in
+    fp32 themselves (not run by us).
     """
     import torch
 
@@ -176,13 +179,13 @@ def trained_dtype(config: TrainerConfig) -> str:
 
 
 def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -> None:
-    """Train, from the newest whole checkpoint of the run if there is one.
+    """Train, resuming from the newest complete checkpoint of the run if there is one.
 
-    Adapters, and weights that are spread over processes, are saved by their own names, which transformers finds.
+    Adapters and sharded weights are saved under their names in memory, which transformers restores itself.
 
     Args:
         trainer: A trainer of transformers or TRL.
-        config: Of the run.
+        config: Configuration of the run.
         out: The run directory.
     """
     from accelerate import DistributedType
@@ -195,22 +198,21 @@ def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -
 
 
 def restore_weights(model: Any, checkpoint: str) -> None:
-    """Load a checkpoint of a trainer into the model that it was saved from, before training is resumed.
+    """Load a trainer's checkpoint into its model before training resumes.
 
-    Transformers (5.19) restores a model by the names that its weights have in memory, and skips those that it does not
-    find; on disk Qwen2.5-VL's have other names, so a resumed run would go on with the weights it began with. Here they
-    are read as any checkpoint is.
+    Transformers (5.19) restores weights by their names in memory and skips missing ones. Qwen2.5-VL's weights have
+    other names on disk, so a resumed run would restart from its initial weights. `from_pretrained` maps the names.
     """
     from transformers import AutoModelForImageTextToText
 
     saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype)
     own = model.state_dict()
-    # Pretraining puts stored features in the tower's place: its checkpoints hold no tower, so none is read.
+    # Pretraining replaces the tower by cached features, so its checkpoints have no tower weights.
     model.load_state_dict({name: value for name, value in saved.state_dict().items() if name in own})
 
 
 def lora_config(config: TrainerConfig) -> Any:
-    """Return the `peft.LoraConfig` of a run; `None` where all weights are trained."""
+    """Return the `peft.LoraConfig` of a run; `None` if all weights are trained."""
     if config.lora is None:
         return None
     from peft import LoraConfig
@@ -225,9 +227,9 @@ def lora_config(config: TrainerConfig) -> Any:
 
 
 def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
-    """Save a trainer's model and processor as the run's result, whole or not at all; LoRA adapters are merged.
+    """Save model and processor into the run's `model` folder, atomically and with LoRA adapters merged.
 
-    To be called in every process, since weights may be spread over them.
+    Call in every process, since weights may be sharded.
     """
     draft = out / f".{MODEL_FOLDER}.part"
     if is_first_process():
@@ -237,7 +239,7 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
     if is_first_process():
         if config.lora is not None:
             _merge_adapters(config, draft)
-        # The trainer's own settings are in the run directory already.
+        # The run directory already has the training settings.
         (draft / "training_args.bin").unlink(missing_ok=True)
         trainer.processing_class.save_pretrained(draft)
         os.replace(draft, out / MODEL_FOLDER)
@@ -245,12 +247,12 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
 
 
 def last_checkpoint(out: Path) -> str | None:
-    """Return the newest whole checkpoint of a run."""
+    """Return the newest complete checkpoint of a run, or `None`."""
     return newest_checkpoint(out / CHECKPOINTS_FOLDER)
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """Return the newest whole checkpoint in a folder; the trainer's state is the last file that is written of one."""
+    """Return the newest complete checkpoint in a folder, or `None`; the trainer's state is written last."""
     whole = [it.parent for it in folder.glob("checkpoint-*/trainer_state.json") if _is_json(it)]
     newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
     return None if newest is None else str(newest)
@@ -267,11 +269,11 @@ def _vision_tower(model: Any) -> Any:
 
 
 def _merge_adapters(config: TrainerConfig, folder: Path) -> None:
-    """Put adapters that were saved in a folder into the model they were trained on, in the same folder."""
+    """Merge the adapters in a folder into their base model, and save the result to the same folder."""
     from peft import PeftModel
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-    # Under ZeRO-3 weights are loaded by all processes together, and this one is alone.
+    # ZeRO-3 loads weights collectively; here only the first process loads.
     unset_hf_deepspeed_config()
     model, _ = load_model(config.model, freeze_vision=False, dtype=trained_dtype(config))
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
@@ -280,7 +282,7 @@ def _merge_adapters(config: TrainerConfig, folder: Path) -> None:
 
 
 def _is_json(path: Path) -> bool:
-    # A process that is killed while it writes leaves half a file.
+    # A kill during the write leaves a partial file.
     try:
         json.loads(path.read_text())
     except ValueError:

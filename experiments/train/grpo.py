@@ -30,7 +30,7 @@ from experiments.train.grpo_config import PRESETS, GRPORun
 from experiments.train.grpo_metrics import SHOWN, step_record
 from experiments.train.grpo_rollout_journal import RolloutJournal
 from experiments.train.grpo_step_times import PhaseClock, time_environment, time_trainer
-from experiments.train.mixed_outcome_tasks import undecided_tasks
+from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
 from vt_env.config import resolve_budget
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl import (
@@ -96,7 +96,7 @@ def build_trainer(config: GRPORun, record: Recorder | None = None) -> tuple[Any,
     torch.set_num_threads(config.threads)
     clock = PhaseClock()
     tasks = load_tasks(config.tasks, config.split)
-    tasks = undecided_tasks(tasks, config.played) if config.played else tasks
+    tasks = mixed_outcome_tasks(tasks, config.played) if config.played else tasks
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = config.open_library()
     environment = environment_class(

@@ -1,4 +1,4 @@
-"""Questions that a policy gets right at times: of all others GRPO learns nothing, since their groups do not differ."""
+"""Keep tasks with mixed outcomes; a group with equal rewards has zero advantage."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -9,19 +9,19 @@ from vt_env.errors import ConfigError
 from vt_env.tasks.task_set import TaskSet
 
 
-def undecided_tasks(tasks: TaskSet, played: Path) -> TaskSet:
-    """Return the tasks of which some rollouts were right and some were wrong, in order.
+def mixed_outcome_tasks(tasks: TaskSet, played: Path) -> TaskSet:
+    """Return the tasks with correct and incorrect rollouts, in order.
 
-    Half of DAPO's dynamic sampling (arXiv 2503.14476) done once, before training: a policy that learns decides more and
-    more of them.
+    Half of DAPO's dynamic sampling (arXiv 2503.14476), applied once before training. The share of such tasks falls as
+    the policy improves.
 
     Args:
-        tasks: What was played, and perhaps more.
-        played: Run directory whose journal holds the rollouts, as `vt-env rft` and `vt-env grpo` write it. Those whose
-            data failed say nothing.
+        tasks: Candidate tasks; those without rollouts are dropped.
+        played: Run directory with a journal of rollouts, from `vt-env rft` or `vt-env grpo`. Invalid rollouts are
+            ignored.
 
     Raises:
-        ConfigError: There is no journal, or no such task in it.
+        ConfigError: The journal does not exist, or no task has mixed outcomes.
         DataError: A line of the journal is damaged.
     """
     journal = played / JOURNAL
@@ -30,10 +30,10 @@ def undecided_tasks(tasks: TaskSet, played: Path) -> TaskSet:
     outcomes: defaultdict[str, set[bool]] = defaultdict(set)
     for rollout in (it for it in read_trajectories(journal) if it.invalid is None):
         outcomes[rollout.task_id].add(bool(rollout.correct))
-    undecided = tasks.filter(lambda item: len(outcomes.get(item.task_id, ())) == 2)
-    if not undecided:
+    mixed = tasks.filter(lambda item: len(outcomes.get(item.task_id, ())) == 2)
+    if not mixed:
         raise ConfigError(
             f"played={played}: of its {len(outcomes)} questions none among the tasks has right and wrong rollouts; "
             "give the tasks that were played, or play more, with more --samples or a higher --temperature"
         )
-    return undecided
+    return mixed

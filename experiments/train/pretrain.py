@@ -1,12 +1,11 @@
 """Train the tiny base model: `vt-env pretrain --out runs/base`.
 
-    vision tower with classification heads, on frames, then on closer looks ──► language model, the tower frozen:
-                                    matching names, all texts, marks, reading pictures alone, all skills, whole searches
-                                ──► both together: closer looks and whole searches, on pictures that are always new
+    vision tower with classification heads, on frames, then on crops ──► language model, with the tower frozen:
+                      comparing names, all texts, comparisons again, describing pictures, all skills, complete searches
+                                ──► both together: crops and complete searches, on new pictures
 
-Some three hours on two CPU cores, as the sum of its stages; the result ships in `experiments/tiny_model/base`. It
-resumes where it was interrupted, with the same settings alone, and each stage depends on the seed and on the stages
-before it.
+Takes about three hours on two CPU cores; the result is in `experiments/tiny_model/base`. An interrupted run resumes if
+its settings are unchanged. Each stage depends on the seed and on the earlier stages.
 """
 
 import os
@@ -34,54 +33,54 @@ from experiments.train.common import newest_checkpoint, restore_weights
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of training."""
+    """Settings of one training stage."""
 
     steps: int
     """Optimiser steps."""
     batch_size: int
-    """Examples a step."""
+    """Examples per step."""
     lr: float
     """Peak learning rate, after a linear warm-up over 100 steps."""
     schedule: str = "cosine"
-    """How it falls from there: `cosine` to 0, or `constant_with_warmup`."""
+    """Learning-rate schedule: `cosine` decay to 0, or `constant_with_warmup`."""
 
 
 @dataclass(frozen=True)
 class PretrainRun:
-    """How the base model is trained."""
+    """Settings of the base model's training."""
 
     out: Path = Path("runs/base")
-    """Run directory; the finished model lands in its `model` folder."""
+    """Run directory; the model is written to its `model` folder."""
     vision: StageConfig = StageConfig(steps=1800, batch_size=64, lr=2e-3)
-    """The vision tower, on single pictures, a quarter of them closer looks."""
+    """Vision tower, on single pictures, a quarter of them crops."""
     close: StageConfig = StageConfig(steps=2400, batch_size=64, lr=1e-3)
-    """The vision tower again, mostly on closer looks: after the first stage it reads large digits and not yet small."""
+    """Vision tower again, mostly on crops: after the first stage it reads large digits but not small ones."""
     matching: StageConfig = StageConfig(steps=250, batch_size=32, lr=1.5e-3, schedule="constant_with_warmup")
-    """Everything but the vision tower, on marking one name against another alone. Among all texts it marked most names
-    "yes" after 1000 steps, 120 of them on this skill; alone, .97 of the exchanges are exact after 240."""
+    """Language model, on comparing two names only. Within the mixture of all texts it marked most names "yes" after
+    1000 steps, 120 of them on this skill; alone, .97 of the exchanges are exact after 240."""
     texts: StageConfig = StageConfig(steps=1400, batch_size=32, lr=1.5e-3, schedule="constant_with_warmup")
-    """The same on all skills that are texts alone."""
+    """Language model, on all text-only skills."""
     marking: StageConfig = StageConfig(steps=400, batch_size=32, lr=1e-3, schedule="constant_with_warmup")
-    """The same, mostly on marks again: while copying is learned the match of shapes is lost (40 of 46 "near" were "yes"
-    after 750 steps), and captions are not marked yet."""
+    """Language model, mostly on comparisons again: learning to copy degrades the comparison of shapes (40 of 46 "near"
+    were "yes" after 750 steps), and captions are not compared yet."""
     reading: StageConfig = StageConfig(steps=500, batch_size=64, lr=1e-3, schedule="constant_with_warmup")
-    """The same on reading pictures alone: among all skills no number was read after 2600 steps (.04 of captions exact),
-    alone most were after 200."""
+    """Language model, on describing pictures only: within the mixture of all skills no number was read after 2600 steps
+    (.04 of captions exact), alone most were after 200."""
     skills: StageConfig = StageConfig(steps=1500, batch_size=32, lr=1.5e-3)
-    """The same on all skills but whole searches."""
+    """Language model, on all skills except complete searches."""
     seeking: StageConfig = StageConfig(steps=900, batch_size=16, lr=1e-3)
-    """Mostly whole searches."""
+    """Language model, mostly on complete searches."""
     sight: StageConfig = StageConfig(steps=1300, batch_size=32, lr=7e-4)
-    """Language model and vision tower together, on new pictures, nearly half of it closer looks: the pool's
-    pictures come again and again, and the tower was taught for heads that are gone."""
+    """Language model and vision tower together, on new pictures, nearly half of them crops: earlier stages reuse the
+    pictures of the pool, and the tower was trained for heads that have been discarded."""
     scenes: int = 16_000
-    """Scenes that the stages with pictures draw from; their pictures pass the tower once."""
+    """Number of scenes in the pool of the language stages; the tower encodes their pictures once."""
     seed: int = 1
-    """Seed of the weights and of the examples; the probes use another one."""
+    """Seed of weights and examples; the probes have another one."""
     threads: int = 2
     """CPU threads of PyTorch."""
     workers: int = field(default=1, metadata=HOW_ONLY)
-    """Processes that paint and tokenise."""
+    """Number of processes for rendering and tokenising."""
 
 
 LANGUAGE_STAGES: Mapping[str, Sequence[tuple[float, Group]]] = {
@@ -92,11 +91,11 @@ LANGUAGE_STAGES: Mapping[str, Sequence[tuple[float, Group]]] = {
     "skills": GROUPS,
     "seeking": SEEKING,
 }
-"""Stages of the language model, in order, each with its mixture."""
+"""Skill mixtures of the language stages, in order."""
 
 
 def main(run: PretrainRun) -> Path:
-    """Train, save and return the model's folder.
+    """Train all stages, save the model and return its folder.
 
     Raises:
         ConfigError: The directory belongs to a run with other settings, or another process uses it.
@@ -130,7 +129,7 @@ def _stage_file(
     train: Callable[[Qwen2_5_VLForConditionalGeneration], nn.Module],
     processor: Qwen2_5_VLProcessor,
 ) -> Path:
-    """Train a first stage, unless an earlier process has, and return the file of its weights."""
+    """Train a stage unless its weights exist, and return the weights file."""
     finished = run.out / f"{name}.safetensors"
     if not finished.is_file():
         weights = train(build_model(processor.tokenizer, run.seed)).state_dict()
@@ -156,7 +155,7 @@ def _train_close(
 ) -> nn.Module:
     classifier = VisionClassifier(model)
     classifier.load_state_dict(load_file(vision))
-    # Another seed than that of the first stage, so that no picture comes again.
+    # Differs from the seed of the first stage, so that no picture repeats.
     pictures = Pictures(run.seed + 1, run.close.steps * run.close.batch_size, close_share=0.7)
     _train(run, "close", run.close, classifier, pictures, PictureCollator(processor))
     return classifier
@@ -170,14 +169,14 @@ def _train_language(
     close: Path,
     model: Qwen2_5_VLForConditionalGeneration,
 ) -> nn.Module:
-    """Train all but the tower; while it does not change, pictures stand for what it made of them."""
+    """Train the language model on cached features of the frozen vision tower."""
     stage: StageConfig = getattr(run, name)
     if before is not None:
         model.load_state_dict(load_file(before))
     VisionClassifier(model).load_state_dict(load_file(close))
     tower, pool = model.model.visual, ScenePool(run.seed, run.scenes)
     model.model.visual = PooledTower(pool_features(tower, pool, processor, run.out / "pool.safetensors"))
-    # Each stage takes other numbers than those before it, so that no exchange comes again.
+    # A different seed per stage, so that no exchange repeats.
     seed = run.seed + 1 + list(LANGUAGE_STAGES).index(name)
     exchanges = Exchanges(seed, stage.steps, stage.batch_size, LANGUAGE_STAGES[name], pool)
     _train(run, name, stage, model, exchanges, PooledCollator(processor, pool))
@@ -188,7 +187,7 @@ def _train_language(
 def _train_sight(
     run: PretrainRun, processor: Qwen2_5_VLProcessor, before: Path, model: Qwen2_5_VLForConditionalGeneration
 ) -> nn.Module:
-    """Train everything."""
+    """Train all weights, without cached features."""
     model.load_state_dict(load_file(before))
     seed = run.seed + 1 + len(LANGUAGE_STAGES)
     exchanges = Exchanges(seed, run.sight.steps, run.sight.batch_size, SIGHT)
@@ -197,7 +196,7 @@ def _train_sight(
 
 
 class InOrderTrainer(Trainer):
-    """Takes the examples in their order: they are drawn at random already, and batches must stay together."""
+    """Trainer with a sequential sampler: examples are random already, and batches must stay together."""
 
     def _get_train_sampler(self, train_dataset: Dataset[object] | None = None) -> SequentialSampler:
         return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)

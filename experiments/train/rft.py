@@ -2,9 +2,9 @@
 
     sample (frames, or captions) ──► filters ──► ground (captions alone) ──► SFT
 
-The alternative to GRPO, and an extension too (RAFT, arXiv 2304.06767): the policy plays every question several times,
-and it is trained on what it got right. What is spent is written as for GRPO, so that `experiments.train.training_cost`
-can compare the two. Interrupted, it goes on with the rollouts that its journal lacks, or from its last checkpoint.
+Rejection sampling fine-tuning, an alternative to GRPO and an extension (RAFT, arXiv 2304.06767): sample rollouts for a
+question, then train on the correct ones. The cost is recorded as in GRPO, so that `experiments.train.training_cost` can
+compare both. An interrupted run resumes with the rollouts missing from its journal, or from its last checkpoint.
 """
 
 import gc
@@ -22,7 +22,7 @@ from experiments.runs.journal import without_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
 from experiments.train.common import MODEL_FOLDER, draw_tasks, open_training, process_count
-from experiments.train.sample_rollouts import Seat, SelfPlay
+from experiments.train.sample_rollouts import RolloutRequest, RolloutSampler
 from experiments.train.sft import SFTSettings, train
 from synth.dataset import DataCard, count_families, write_dataset
 from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
@@ -40,38 +40,38 @@ from vt_env.tools.builtin import tools_for
 
 @dataclass(frozen=True, kw_only=True)
 class RFTRun(SFTSettings):
-    """How a model is trained on its own right answers."""
+    """Settings of rejection sampling."""
 
     preset: Literal["tiny"] = "tiny"
-    """Where the other settings come from, unless they are given."""
+    """Preset of all settings that are not given."""
     out: Path = Path("runs/rft")
-    """Run directory; the model lands in its `model` folder, and an interrupted run goes on there."""
+    """Run directory; the model is written to its `model` folder. An interrupted run resumes."""
     model: str = "runs/sft/model"
-    """Checkpoint folder or hub name: who plays, and where training starts."""
+    """Checkpoint folder or hub name of the policy, from which training also starts."""
     limit: int | None = None
-    """Take only so many tasks, drawn by the seed."""
+    """Sample this many tasks by the seed; all by default."""
     samples: int = 8
-    """Rollouts a question."""
+    """Rollouts per question."""
     keep: int = 4
-    """Right rollouts kept of a question at most, so that easy ones do not crowd out the others."""
+    """Maximum number of correct rollouts kept per question, so that easy questions do not dominate."""
     mode: FilterMode = "default"
-    """What is kept, as in `synth.filters`."""
+    """Trajectory filters, as in `synth.filters`."""
     perception: Literal["frames", "captions"] = "frames"
-    """What the policy sees while it samples; what it did with captions is replayed with frames."""
+    """Perception during sampling; rollouts with captions are replayed with frames."""
     budget: str = "default"
-    """Preset of the budget, with changes if need be (`default,max_calls=16`)."""
+    """Budget preset, optionally with changes (`default,max_calls=16`)."""
     temperature: float = 1.0
     """Sampling temperature."""
     max_new_tokens: int = 128
-    """Length at which a reply is cut off."""
+    """Maximum tokens of a reply."""
     backend: Literal["vllm", "transformers"] = "vllm"
-    """What generates."""
+    """Generation backend."""
     batch: int = 48
-    """Episodes played at once."""
+    """Episodes per batch."""
     only_sample: bool = False
-    """Stop once the data set is written: `accelerate launch ... vt-env sft` then trains on it in several processes."""
+    """Stop after writing the data set, to train on it with `accelerate launch ... vt-env sft` in several processes."""
     lr: float = 1e-4
-    """Peak learning rate; linear warm-up over 5 % of the steps, then cosine to 0."""
+    """Peak learning rate; linear warm-up over 5 % of the steps, then cosine decay to 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,7 +81,7 @@ class RFTRun(SFTSettings):
         if self.mode not in MODES or self.temperature <= 0:
             raise ConfigError(
                 f"mode={self.mode!r}, temperature={self.temperature}: allowed are {', '.join(map(repr, MODES))}, and a "
-                "temperature above 0, without which all rollouts are the same"
+                "temperature above 0; at 0 all rollouts would be equal"
             )
         resolve_budget(self.budget)
 
@@ -90,15 +90,15 @@ PRESETS = {"tiny": RFTRun()}
 
 
 def main(config: RFTRun) -> Path:
-    """Sample and train, or go on with either, and print where the trajectories come from.
+    """Sample rollouts, train on the correct ones, and print the data card; resumes an interrupted run.
 
     Returns:
-        The run directory; the model is its `model` folder, the data set its `dataset` folder.
+        The run directory; the model is in its `model` folder, the data set in its `dataset` folder.
 
     Raises:
-        ConfigError: The configuration is impossible, or the directory belongs to another run.
-        DataError: The tasks or the journal cannot be read, or the policy got nothing right.
-        TrainingStopped: The loss is no number.
+        ConfigError: The configuration is invalid, or the directory belongs to another run.
+        DataError: The tasks or the journal cannot be read, or no rollout is correct and passes the filters.
+        TrainingStopped: The loss or the gradient is not finite.
     """
     if process_count() > 1:
         raise ConfigError(
@@ -110,7 +110,7 @@ def main(config: RFTRun) -> Path:
         assert run is not None
         if not dataset.exists():
             _write_dataset(run, config, dataset)
-            # The sampler's memory is needed now.
+            # Free the sampler's memory for training.
             gc.collect()
         if not config.only_sample and not (config.out / MODEL_FOLDER).exists():
             train(config, (dataset,), config.out, run)
@@ -151,19 +151,19 @@ def at_most(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
 
 
 def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[Trajectory]:
-    """Play the rollouts that the journal lacks or whose data failed, and return all."""
+    """Sample the rollouts that are missing from the journal or invalid in it, and return all."""
     before = without_failed(run)
     done = {(it.task_id, it.sample) for it in before}
-    seats = [Seat(task, sample) for task in tasks for sample in range(config.samples)]
-    left = [it for it in seats if (it.task.item.task_id, it.sample) not in done]
+    requests = [RolloutRequest(task, sample) for task in tasks for sample in range(config.samples)]
+    left = [it for it in requests if (it.task.item.task_id, it.sample) not in done]
     if not left:
         return before
-    play = SelfPlay(config, library)
-    with tqdm(desc=f"{config.out} rollouts", total=len(seats), initial=len(before), unit="episode") as bar:
+    sampler = RolloutSampler(config, library)
+    with tqdm(desc=f"{config.out} rollouts", total=len(requests), initial=len(before), unit="episode") as bar:
         for first in range(0, len(left), config.batch):
-            played = play.batch(left[first : first + config.batch])
-            # What is spent is written first: a rollout in the journal is never played again.
-            run.metric({"event": "sampled", "rollouts": len(played), "sampled_tokens": play.take_tokens()})
+            played = sampler.batch(left[first : first + config.batch])
+            # Write the cost before the journal: rollouts in the journal are never sampled again.
+            run.metric({"event": "sampled", "rollouts": len(played), "sampled_tokens": sampler.pop_tokens()})
             for trajectory in played:
                 run.journal(asdict(trajectory))
             before += played
@@ -173,7 +173,7 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[
 
 
 def _ground(kept: Sequence[Trajectory], config: RFTRun, tasks: TaskSet, library: Library) -> list[Grounded]:
-    """Replay what was done with captions; what was done with frames is as it is."""
+    """Replay rollouts with captions on frames; return rollouts with frames unchanged."""
     if config.perception == "frames":
         return [Grounded(it, ()) for it in kept]
     episode_config = EnvConfig("frames", resolve_budget(config.budget))

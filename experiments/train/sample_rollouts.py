@@ -1,4 +1,4 @@
-"""A checkpoint plays tasks several times each, for rejection sampling; the tokens it writes are counted."""
+"""Sample several rollouts per task from a checkpoint, for rejection sampling, and count the generated tokens."""
 
 import zlib
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
 
 POLICY = "self-play"
-"""Name of the policy in trajectories."""
+"""Policy name in trajectories."""
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One rollout of a task, not yet played."""
+class RolloutRequest:
+    """One rollout to sample."""
 
     task: Task
     sample: int
-    """Which rollout of the task it is, from 0."""
+    """Index of the rollout among those of the task, from 0."""
 
     def seed(self, run_seed: int) -> int:
         """Derive the seed of this rollout from the run's, so that it does not depend on what is played beside it."""
@@ -38,7 +38,7 @@ class Seat:
 
 
 class SamplingConfig(Protocol):
-    """How a checkpoint samples."""
+    """Sampling settings."""
 
     model: str
     backend: str
@@ -51,15 +51,15 @@ class SamplingConfig(Protocol):
     seed: int
 
 
-class SelfPlay:
-    """A checkpoint, loaded to play.
+class RolloutSampler:
+    """Samples rollouts from a loaded checkpoint.
 
     Args:
-        config: How it samples.
+        config: Sampling settings.
         library: Opens the videos.
 
     Raises:
-        ConfigError: There is no such checkpoint, or it cannot call tools or see the library's frames.
+        ConfigError: The checkpoint does not exist, or does not support tool calls or the library's frame size.
     """
 
     def __init__(self, config: SamplingConfig, library: Library) -> None:
@@ -72,35 +72,35 @@ class SelfPlay:
         self._tokens = ChatTokens(processor, [tool.schema for tool in self._tools])
         self._generator = CountingGenerator(_generator(config, processor))
 
-    def batch(self, seats: Sequence[Seat]) -> list[Trajectory]:
-        """Play rollouts together; one whose video cannot be opened is recorded as invalid."""
-        open_seats: list[Seat] = []
+    def batch(self, requests: Sequence[RolloutRequest]) -> list[Trajectory]:
+        """Sample rollouts in one batch; a rollout whose video cannot be opened is recorded as invalid."""
+        opened: list[RolloutRequest] = []
         episodes: list[Episode] = []
-        played: dict[Seat, Trajectory] = {}
-        for seat in seats:
+        played: dict[RolloutRequest, Trajectory] = {}
+        for request in requests:
             try:
-                episodes.append(make_episode(seat.task, self._library, self._episode_config, self._tools))
-                open_seats.append(seat)
+                episodes.append(make_episode(request.task, self._library, self._episode_config, self._tools))
+                opened.append(request)
             except DataError as reason:
-                played[seat] = record_unopened(
-                    seat.task.item, self._episode_config, str(reason), policy_name=POLICY, sample=seat.sample
+                played[request] = record_unopened(
+                    request.task.item, self._episode_config, str(reason), policy_name=POLICY, sample=request.sample
                 )
-        policy = ChatPolicy(self._tokens, self._generator, [it.seed(self._config.seed) for it in open_seats])
-        samples = [it.sample for it in open_seats]
+        policy = ChatPolicy(self._tokens, self._generator, [it.seed(self._config.seed) for it in opened])
+        samples = [it.sample for it in opened]
         records = run_many(policy, episodes, policy_name=POLICY, seed=self._config.seed, samples=samples)
-        played |= zip(open_seats, records, strict=True)
-        return [played[seat] for seat in seats]
+        played |= zip(opened, records, strict=True)
+        return [played[request] for request in requests]
 
-    def take_tokens(self) -> int:
-        """Return how many tokens were written since the last time."""
-        return self._generator.take_tokens()
+    def pop_tokens(self) -> int:
+        """Return the number of generated tokens and reset the counter."""
+        return self._generator.pop_tokens()
 
 
 class CountingGenerator:
-    """Counts what another generator writes.
+    """Generator wrapper that counts the generated tokens.
 
     Args:
-        generator: Who writes.
+        generator: The wrapped generator.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -110,13 +110,13 @@ class CountingGenerator:
         self.max_new_tokens = generator.max_new_tokens
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
-        """Write one reply a sequence; see `agents.language.token_policy.Generator`."""
+        """Generate one reply per sequence, as `agents.language.token_policy.Generator`."""
         replies = self._generator.generate(sequences, seeds)
         self._written += sum(map(len, replies))
         return replies
 
-    def take_tokens(self) -> int:
-        """Return how many tokens were written since the last time."""
+    def pop_tokens(self) -> int:
+        """Return the number of generated tokens and reset the counter."""
         taken, self._written = self._written, 0
         return taken
 

@@ -1,8 +1,7 @@
-"""Train a model on trajectories: `vt-env sft --trajectories runs/synth/dataset --out runs/sft`.
+"""Supervised fine-tuning on trajectories: `vt-env sft --trajectories runs/synth/dataset --out runs/sft`.
 
-Only what the policy wrote is trained on. Small models forget what is not in the mixture, so a share of the rows can be
-the tiny base model's own skills. Interrupted, it goes on from its last checkpoint and ends with the weights of an
-unbroken run.
+The loss covers only the policy's tokens. Small models forget skills outside the mixture, so a share of the rows can
+rehearse the tiny base model's skills. An interrupted run resumes from its last checkpoint, with the same final weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,34 +37,33 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl import keep_tower_in_step
 from vt_env.task_sources import load_tasks
 
-SHOWN = {"loss": "loss", "accuracy": "mean_token_accuracy"}
-"""What the progress bar shows, by the trainer's own names."""
+PROGRESS_METRICS = {"loss": "loss", "accuracy": "mean_token_accuracy"}
+"""Labels of the progress bar, with the trainer's names of the metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SFTSettings(TrainerConfig):
-    """How a model is trained on conversations, wherever they come from."""
+    """Settings of supervised fine-tuning, for any source of conversations."""
 
     model: str = str(BASE_MODEL)
-    """Checkpoint folder or hub name to start from; by default the shipped base model."""
+    """Checkpoint folder or hub name to start from; by default the packaged base model."""
     skills_share: float = 0.0
-    """Share of the rows that are skills of the tiny base model, never the same twice, 0 to below 1; for the tiny model
-    alone."""
+    """Share of rehearsal rows with skills of the tiny base model, always new, 0 to below 1; only for the tiny model."""
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How often a pass holds each trajectory of a question family, by its name: `ordering 4 subtitle 0.3`; once where
-    the family is not named. Filtering leaves few trajectories of families that the teacher mostly fails."""
+    """Repeats per epoch of the trajectories of a question family, by name: `ordering 4 subtitle 0.3`; 1 for the others.
+    Filtering leaves few trajectories of families that the teacher mostly fails."""
     epochs: float = 1.0
-    """Passes over the trajectories."""
+    """Epochs over the trajectories."""
     steps: int | None = None
-    """Optimiser steps; by default what `epochs` takes."""
+    """Optimiser steps; by default as many as `epochs` requires."""
     batch_size: int = 16
-    """Rows that a process holds at once."""
+    """Rows per batch and process."""
     accumulation: int = 1
-    """Batches a step; a step takes `batch_size * accumulation` rows in each process."""
+    """Gradient accumulation: a step has `batch_size * accumulation` rows per process."""
     lr: float = 3e-4
-    """Peak learning rate; linear warm-up over 5 % of the steps, then cosine to 0."""
+    """Peak learning rate; linear warm-up over 5 % of the steps, then cosine decay to 0."""
     max_length: int | None = None
-    """Tokens of the longest row allowed; by default what the model has positions for."""
+    """Maximum tokens of a row; by default the model's maximum position."""
     save_steps: int = 100
     """Steps between checkpoints."""
 
@@ -87,15 +85,14 @@ class SFTSettings(TrainerConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SFTRun(SFTSettings):
-    """How a model is trained on trajectories."""
+    """Settings of supervised fine-tuning on trajectories."""
 
     preset: Literal["tiny", "paper-7b"] = "tiny"
-    """Where the other settings come from, unless they are given: `experiments.train.sft.PRESETS`."""
+    """Preset of all settings that are not given, from `experiments.train.sft.PRESETS`."""
     out: Path = Path("runs/sft")
-    """Run directory; the model lands in its `model` folder, and an interrupted run goes on there."""
+    """Run directory; the model is written to its `model` folder. An interrupted run resumes."""
     trajectories: tuple[Path, ...] = (Path("runs/synth/dataset"),)
-    """Folders of data sets, or JSONL files, taken together. `tasks` are those they were made from, which know where the
-    videos lie."""
+    """Data set folders or JSONL files, concatenated. `tasks` must include their tasks, which locate the videos."""
 
 
 PRESETS: Mapping[str, SFTRun] = {
@@ -114,7 +111,7 @@ PRESETS: Mapping[str, SFTRun] = {
         accumulation=2,
     ),
 }
-"""`paper-7b` is VideoThinker's recipe (arXiv 2601.15724). What readings of the paper agree on: the base model, LoRA
+"""`paper-7b` is VideoThinker's recipe (arXiv 2601.15724). Undisputed readings of the paper: the base model, LoRA
 with the vision tower frozen, 3 epochs, 200,000 tokens. Unsettled, since one reading takes them from a script in the
 appendix and another says that they are not disclosed: rank 64, scale 16, all linear layers, learning rate 1e-4, one row
 at a time, accumulation over 2. Not stated, so our choice: tool results are masked, frames have 448 pixels (256 tokens).
@@ -122,15 +119,15 @@ Its trainer was MS-Swift on up to four H200; here it is TRL."""
 
 
 def main(config: SFTRun) -> Path:
-    """Train, or go on training.
+    """Train in a run directory, resuming an interrupted run.
 
     Returns:
-        The run directory; the model is its `model` folder.
+        The run directory; the model is in its `model` folder.
 
     Raises:
-        ConfigError: The configuration is impossible, or the directory belongs to another run.
-        DataError: Trajectories or videos cannot be read, or none of them can be learned from.
-        TrainingStopped: The loss is no number.
+        ConfigError: The configuration is invalid, or the directory belongs to another run.
+        DataError: Trajectories or videos cannot be read, or no trajectory is trainable.
+        TrainingStopped: The loss or the gradient is not finite.
     """
     with open_training(config.out, "sft", config, config.trajectories) as run:
         if not (config.out / MODEL_FOLDER).exists():
@@ -142,30 +139,30 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
     """Train in an open run directory, from its last checkpoint if there is one, and save the model.
 
     Args:
-        config: How.
-        trajectories: Folders of data sets, or JSONL files.
+        config: Training settings.
+        trajectories: Data set folders or JSONL files.
         out: The run directory.
-        run: Where metrics go; `None` in all processes but the first.
+        run: The open run, for metrics; `None` in all processes but the first.
     """
     check_trackers(config.report_to)
     torch.set_num_threads(config.threads)
-    # What is wrong with the data is found before a large model is loaded.
+    # Check the data before loading a large model.
     learned = _learned(config, trajectories)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_frame_size(processor, config.media.frame_px)
     if run is not None:
         run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
     trainer = build_trainer(config, model, processor, learned, out)
-    add_callbacks(trainer, run, lambda step, logs: {"step": step, **logs}, SHOWN, out)
+    add_callbacks(trainer, run, lambda step, logs: {"step": step, **logs}, PROGRESS_METRICS, out)
     train_from_last_checkpoint(trainer, config, out)
     save_trained(trainer, config, out)
 
 
 def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRows:
-    """Return the rows that trajectories are.
+    """Load the training rows.
 
     Raises:
-        DataError: None of them ends in an answer, none of the answers is right, or a weight is of no family.
+        DataError: No trajectory ends in an answer, no answer is right, or a weight names an unknown family.
     """
     named = ", ".join(map(str, trajectories))
     read = list(chain.from_iterable(map(load_trajectories, trajectories)))
@@ -183,7 +180,7 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRow
 
 
 def _passes(config: SFTSettings, rows_a_pass: float) -> float:
-    """Tell how often a trajectory of weight 1 is seen."""
+    """Return the number of epochs over a trajectory of weight 1."""
     if config.steps is None:
         return config.epochs
     rows_a_step = config.batch_size * config.accumulation * process_count()
@@ -191,17 +188,17 @@ def _passes(config: SFTSettings, rows_a_pass: float) -> float:
 
 
 def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: TrajectoryRows, out: Path) -> Any:
-    """Build the trainer of rows that are to be learned, mixed with skills.
+    """Build the trainer over trajectory rows, mixed with rehearsal rows.
 
     Args:
-        config: How.
-        model: As `load_model` returns it.
-        processor: Its processor.
-        learned: Conversations to learn from.
+        config: Training settings.
+        model: The model, from `load_model`.
+        processor: The processor, from `load_model`.
+        learned: Trajectory rows.
         out: The run directory.
 
     Raises:
-        DataError: `config.weights` names a family that no trajectory is of, or leaves nothing.
+        DataError: `config.weights` names an unknown family, or leaves no row.
     """
     from datasets import Dataset
     from trl import SFTTrainer
@@ -214,14 +211,14 @@ def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Traj
     rng = np.random.default_rng(config.seed)
     weights = learned.weights(config.weights)
     passes = _passes(config, sum(weights))
-    # Trajectories come again in every pass; skills are made anew, since a few of them would be learned by heart.
+    # Trajectories repeat in every epoch; rehearsal rows are always new, since few of them would be memorised.
     repeated = RepeatedRows(learned, [weight * ceil(passes) for weight in weights], rng)
     if not len(repeated):
         raise DataError(f"weights {dict(config.weights)}: they leave none of {len(learned)} trajectories; raise them")
     skills = round(len(repeated) * config.skills_share / (1 - config.skills_share))
     rows = MixedRows(repeated, SkillRows(config.seed, skills))
     order = order_of_rows(rows.lengths(), config.batch_size, rng)
-    # The table holds numbers alone: rows are built when a batch needs them.
+    # The table holds only row indexes: rows are built when a batch needs them.
     table = Dataset.from_dict({"number": order})
     return SFTTrainer(
         model=model,

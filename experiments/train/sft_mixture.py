@@ -1,4 +1,4 @@
-"""The tiny base model's skills as rows, rows of several kinds side by side, and the order in which they come."""
+"""Data mixture of SFT: rehearsal rows of the base skills, repetition, concatenation and batch order."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -13,10 +13,10 @@ from vt_env.episode.messages import Message
 
 
 class SkillRows:
-    """Exchanges of the base model's skills, from a seed of their own.
+    """Rehearsal rows: generated exchanges of the base model's skills.
 
     Args:
-        seed: Decides all of them.
+        seed: Seed of the exchanges.
         count: Number of rows.
     """
 
@@ -28,13 +28,13 @@ class SkillRows:
         return len(self._exchanges)
 
     def __getitem__(self, number: int) -> Row:
-        """Make a row, painting its pictures."""
+        """Build a row and render its pictures."""
         exchange = self._exchanges[number]
         pictures = iter(exchange.pictures)
         return Row(tuple(_painted(message, pictures) for message in messages(exchange)))
 
     def lengths(self) -> list[int]:
-        """Say roughly how long each row is, in characters."""
+        """Return approximate row lengths in characters."""
         exchanges = (self._exchanges[number] for number in range(len(self)))
         return [
             sum(len(it.request) + len(it.reply) for it in exchange.rounds) + FRAME_LENGTH * len(exchange.pictures)
@@ -43,7 +43,7 @@ class SkillRows:
 
 
 def _painted(message: Message, pictures: Iterator[Picture]) -> Message:
-    """Put pictures in the places that a message has for them."""
+    """Fill the image placeholders of a message."""
     content = message["content"]
     if isinstance(content, str):
         return message
@@ -54,12 +54,12 @@ def _painted(message: Message, pictures: Iterator[Picture]) -> Message:
 
 
 class RepeatedRows:
-    """Rows that come several times each.
+    """Rows with repeats.
 
     Args:
-        rows: What comes.
-        times: How often each of them, 0 or more; of 2.3 the third time is drawn.
-        rng: Draws whether what is less than once more comes.
+        rows: The rows.
+        times: Repeats per row, fractional: 2.3 = twice, and once more with probability 0.3.
+        rng: Random generator for the fractional part.
     """
 
     def __init__(self, rows: Rows, times: Sequence[float], rng: np.random.Generator) -> None:
@@ -69,7 +69,7 @@ class RepeatedRows:
         self._numbers: list[int] = np.repeat(np.arange(len(rows)), (whole + drawn).astype(int)).tolist()
 
     def __len__(self) -> int:
-        """Number of rows, each counted as often as it comes."""
+        """Number of rows, with repeats."""
         return len(self._numbers)
 
     def __getitem__(self, number: int) -> Row:
@@ -77,13 +77,13 @@ class RepeatedRows:
         return self._rows[self._numbers[number]]
 
     def lengths(self) -> list[int]:
-        """Say roughly how long each row is, in characters."""
+        """Return approximate row lengths in characters."""
         lengths = self._rows.lengths()
         return [lengths[number] for number in self._numbers]
 
 
 class MixedRows:
-    """Rows of several kinds, one kind after the other."""
+    """Concatenation of several row collections."""
 
     def __init__(self, *parts: Rows) -> None:
         self._parts = parts
@@ -101,24 +101,24 @@ class MixedRows:
         raise IndexError("row number past the end")
 
     def lengths(self) -> list[int]:
-        """Say roughly how long each row is, in characters."""
+        """Return approximate row lengths in characters."""
         return list(chain.from_iterable(part.lengths() for part in self._parts))
 
 
 POOL_BATCHES = 50
-"""Batches that are sorted together: more would pad less and mix less."""
+"""Number of batches sorted by length together: more would reduce padding and mixing."""
 
 
 def order_of_rows(lengths: Sequence[int], batch_size: int, rng: np.random.Generator) -> list[int]:
-    """Put rows of like length into one batch, and the batches in random order.
+    """Return row indexes such that batches have rows of similar length and a random order.
 
-    The sampler of transformers leaves the batches of a pool sorted, the longest first. Then a small model learns long
-    conversations and forgets them again, pool after pool.
+    The sampler of transformers keeps the batches of a pool sorted, longest first, so that a small model learns and
+    forgets long conversations in every pool.
     """
     drawn = rng.permutation(len(lengths))
     pools = np.split(drawn, range(POOL_BATCHES * batch_size, len(drawn), POOL_BATCHES * batch_size))
     in_pools = np.concatenate([pool[np.argsort(np.array(lengths)[pool], kind="stable")] for pool in pools])
     batches = np.split(in_pools, range(batch_size, len(in_pools), batch_size))
-    # A batch that is not full comes last, or those after it would straddle two.
+    # A partial batch must come last, or later batches would be misaligned.
     order = [*rng.permutation(len(batches) - 1), len(batches) - 1]
     return [int(row) for place in order for row in batches[place]]

@@ -1,9 +1,9 @@
-"""From trajectories to training batches: the token ids that GRPO would see, with labels on what the policy wrote alone.
+"""Training rows and batches from trajectories: the token ids of GRPO, with labels on the policy's tokens only.
 
-Rows are conversations with their pictures and are built when they are asked for: a trajectory names its frames, and
-pictures inside Arrow tables lose their way (trl 1.16 reads a text block as an image if the table added the key). Ids
-are concatenated as in GRPO (`agents.language.token_policy.ChatTokens`), never rendered as a whole, so no template can
-attribute a token to the wrong side.
+Rows are conversations with pictures, built on demand: a trajectory only refers to its frames, and Arrow tables corrupt
+messages with pictures (trl 1.16 reads a text block as an image if the table added the key). Token ids are concatenated
+per turn as in GRPO (`agents.language.token_policy.ChatTokens`), never rendered as a whole, so no chat template can
+assign a token to the wrong speaker.
 """
 
 import json
@@ -28,27 +28,27 @@ from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReason
 
 UNNAMED = "(not named)"
-"""Stands for the family of questions that have none."""
+"""Family name of questions without one."""
 IGNORED = -100
-"""Label of a token that is not trained on."""
+"""Label of tokens outside the loss."""
 _SAME_S = 1e-3
-"""How far times may lie apart that are the same frame's."""
+"""Tolerance for the times of one frame, in seconds."""
 FRAME_LENGTH = 64
-"""What a frame adds to the length of a row, in characters; rough, since lengths only sort rows into batches."""
+"""Approximate length of a frame in characters; lengths are only used to sort rows into batches."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """A conversation to learn from."""
+    """A training conversation."""
 
     messages: tuple[Message, ...]
-    """Opening turns, then the model's turns and tool results in turn; the model's text holds its calls as written."""
+    """Opening messages, then alternating model turns and tool results; model turns contain calls as raw text."""
     tools: tuple[dict[str, Any], ...] = ()
-    """JSON schemas of the tools offered; none for a plain question."""
+    """JSON schemas of the offered tools; empty for a plain question."""
 
 
 class Rows(Protocol):
-    """Rows that are built when they are asked for."""
+    """Collection of rows that are built on demand."""
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -59,24 +59,24 @@ class Rows(Protocol):
         ...
 
     def lengths(self) -> list[int]:
-        """Say roughly how long each row is, in characters, without building any."""
+        """Return approximate row lengths in characters, without building rows."""
         ...
 
 
 class TrajectoryRows:
-    """Trajectories as rows; those that cannot be learned from are left out and counted.
+    """Trainable trajectories as rows; others are left out and counted.
 
-    What can be learned from ends in an answer and holds no malformed turn: GRPO ends a conversation at one, so no model
-    ever sees what follows.
+    A trainable trajectory ends in an answer and has no malformed turn: GRPO ends a conversation at a malformed turn, so
+    no model sees a continuation.
 
     Args:
-        trajectories: What to learn from.
-        tasks: Hold the videos of all of them.
-        library: Opens the videos, with frames as large as those that were shown.
-        tools: The tools that the model is offered, as in `vt_env.tools.builtin.tools_for`.
+        trajectories: The trajectories.
+        tasks: Tasks of all trajectories, with their videos.
+        library: Opens the videos, at the frame size of the trajectories.
+        tools: Offered tools, as in `vt_env.tools.builtin.tools_for`.
 
     Raises:
-        DataError: A trajectory's task is not among the tasks, or it calls a tool that is not offered.
+        DataError: The task of a trajectory is not in `tasks`, or a trajectory calls a tool that is not offered.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class TrajectoryRows:
         self._library = library
         self._tools = tools
         self.left_out = len(trajectories) - len(self._trajectories)
-        """Trajectories that cannot be learned from."""
+        """Number of trajectories that are not trainable."""
         self.right = sum(bool(it.correct) for it in self._trajectories)
-        """Rows whose answer is right."""
+        """Number of rows with a correct answer."""
         for it in self._trajectories:
             if it.task_id not in self._tasks:
                 raise DataError(
@@ -104,7 +104,7 @@ class TrajectoryRows:
         return len(self._trajectories)
 
     def __getitem__(self, number: int) -> Row:
-        """Build a row, reading its frames.
+        """Build a row and read its frames.
 
         Raises:
             DataError: The video cannot be read, or its frames are stored at another size or rate.
@@ -123,10 +123,10 @@ class TrajectoryRows:
         return Row((*chat, answer), self._schemas(trajectory))
 
     def weights(self, of_families: Mapping[str, float]) -> list[float]:
-        """Return the weight of each row by its question family, 1 where that is not named.
+        """Return the weight of each row by its question family; 1 for families that are not named.
 
         Raises:
-            DataError: No row is of a family that is named, or all weights are 0.
+            DataError: A named family has no row, or all weights are 0.
         """
         families = [it.family or UNNAMED for it in self._trajectories]
         allowed = ", ".join(sorted(set(families)))
@@ -139,7 +139,7 @@ class TrajectoryRows:
         return weights
 
     def lengths(self) -> list[int]:
-        """Say roughly how long each row is, in characters."""
+        """Return approximate row lengths in characters."""
         return [
             len(it.prompt_text)
             + sum(len(turn.text) + len(turn.observation_text) for turn in it.turns)
@@ -148,10 +148,10 @@ class TrajectoryRows:
         ]
 
     def check_frame_size(self, frame_px: int) -> None:
-        """Refuse trajectories whose frames are of another size than those that are stored.
+        """Check that the frames of all trajectories have the size of the stored frames.
 
         Raises:
-            DataError: They are.
+            DataError: A frame has another size.
         """
         others = (ref for it in self._trajectories for ref in it.frames if ref.box is None and ref.frame_px != frame_px)
         if (first := next(others, None)) is not None:
@@ -163,7 +163,7 @@ class TrajectoryRows:
     def _check_calls(self, trajectory: Trajectory) -> None:
         offered = {schema["function"]["name"] for schema in self._schemas(trajectory)}
         for turn in trajectory.turns:
-            # A call of a tool that never was is a mistake that is shown with the answer to it.
+            # A call of an unknown tool is an error of the policy, followed by its error message.
             if turn.call is not None and turn.error is None and turn.call.name not in offered:
                 raise DataError(
                     f"trajectory of task {trajectory.task_id!r} calls {turn.call.name}, which --tools {self._tools} "
@@ -171,8 +171,8 @@ class TrajectoryRows:
                 )
 
     def _schemas(self, trajectory: Trajectory) -> tuple[dict[str, Any], ...]:
-        # Policies that must answer at once are offered no tool: `agents.language.one_turn.OneTurnPolicy`, and the
-        # confidence gate at first.
+        # Policies without calls are offered no tools: `agents.language.one_turn.OneTurnPolicy`, and the first stage of
+        # the confidence gate.
         if trajectory.prompt_text.endswith(left_text(Remaining(0, 0), trajectory.perception)):
             return ()
         return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
@@ -184,7 +184,7 @@ class TrajectoryRows:
         task.prepare(task.item.video)
         video = self._library.open(task.item.video)
         first = refs[0]
-        # All frames of one result share a box, and a box shows one frame.
+        # A result is either whole frames or the crop of one frame.
         frames = (
             video.frames_at([ref.time_s for ref in refs]) if first.box is None else video.crop(first.time_s, first.box)
         )
@@ -205,11 +205,11 @@ class TrajectoryRows:
 
 
 class ConversationCollator:
-    """Turns rows into one padded batch.
+    """Collates rows into a padded batch.
 
     Args:
-        processor: A Qwen-VL processor that can call tools; see `vt_env.integrations.trl.prepare_processor`.
-        max_length: Tokens of the longest row allowed.
+        processor: A Qwen-VL processor with tool calls; see `vt_env.integrations.trl.prepare_processor`.
+        max_length: Maximum tokens of a row.
     """
 
     def __init__(self, processor: Any, max_length: int | None = None) -> None:
@@ -218,7 +218,7 @@ class ConversationCollator:
         self._tokens: dict[str, ChatTokens] = {}
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """Build a batch, padded on the right.
+        """Build a right-padded batch.
 
         Returns:
             `input_ids`, `attention_mask` and `labels` (-100 except on the model's turns and their end tokens),
@@ -226,7 +226,7 @@ class ConversationCollator:
             processor's `pixel_values` and `image_grid_thw`.
 
         Raises:
-            DataError: A row is longer than allowed; cut off, it would hold half a picture or no answer.
+            DataError: A row exceeds `max_length`; truncation would split a picture or remove the answer.
         """
         encoded = [self.encode(row) for row in rows]
         longest = max(len(ids) for ids, _ in encoded)
@@ -250,7 +250,7 @@ class ConversationCollator:
         return batch
 
     def encode(self, row: Row) -> tuple[list[int], list[bool]]:
-        """Return a row's token ids, and for each whether the model wrote it."""
+        """Return the token ids of a row, and for each whether the policy wrote it."""
         tokens = self._chat_tokens(row.tools)
         start = next(number for number, message in enumerate(row.messages) if message["role"] == "assistant")
         ids = tokens.prompt_ids(row.messages[:start])
@@ -270,10 +270,10 @@ class ConversationCollator:
 
 
 def load_trajectories(path: Path) -> Iterator[Trajectory]:
-    """Read the trajectories of a data set's folder or of a JSONL file.
+    """Read the trajectories of a data set folder or a JSONL file.
 
     Raises:
-        DataError: There is neither, or a line is damaged.
+        DataError: The path does not exist, or a line is damaged.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; write trajectories with vt-env synth")

@@ -1,4 +1,4 @@
-"""What GRPO trains on: questions that a policy gets right at times."""
+"""GRPO keeps tasks with mixed outcomes."""
 
 import json
 from dataclasses import asdict, replace
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.runs.run_dir import JOURNAL
-from experiments.train.mixed_outcome_tasks import undecided_tasks
+from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.testing import fake_tasks
@@ -46,7 +46,7 @@ def test_only_questions_with_right_and_wrong_rollouts_are_kept_in_their_order(tm
     tasks = fake_tasks()
     first, second, third = [task.item.task_id for task in tasks]
     write_rollouts(tmp_path, {third: "rwrr", first: "wr", second: "rrrr", "not among the tasks": "rw"})
-    assert [task.item.task_id for task in undecided_tasks(tasks, tmp_path)] == [first, third]
+    assert [task.item.task_id for task in mixed_outcome_tasks(tasks, tmp_path)] == [first, third]
 
 
 def test_a_rollout_whose_data_failed_is_not_taken_for_a_wrong_one(tmp_path):
@@ -56,12 +56,12 @@ def test_a_rollout_whose_data_failed_is_not_taken_for_a_wrong_one(tmp_path):
     failed = replace(rollout(decided, 2, correct=False), correct=None, stop=None, invalid="no such file")
     with (tmp_path / JOURNAL).open("a") as file:
         file.write(f"{failed.to_json()}\n")
-    assert [task.item.task_id for task in undecided_tasks(tasks, tmp_path)] == [undecided]
+    assert [task.item.task_id for task in mixed_outcome_tasks(tasks, tmp_path)] == [undecided]
 
 
 @pytest.mark.parametrize("outcomes", [{}, {"a": "rrr", "b": "ww"}])
 def test_nothing_undecided_is_refused_with_a_remedy(tmp_path, outcomes):
     write_rollouts(tmp_path, outcomes)
     with pytest.raises(ConfigError, match="vt-env rft" if not outcomes else "--samples") as error:
-        undecided_tasks(fake_tasks(), tmp_path)
+        mixed_outcome_tasks(fake_tasks(), tmp_path)
     assert "\n" not in str(error.value)

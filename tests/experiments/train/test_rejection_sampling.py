@@ -1,4 +1,4 @@
-"""What rejection sampling learns from: right rollouts that saw what they answer."""
+"""Rejection sampling trains on correct rollouts that saw their evidence."""
 
 import json
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""A training that is killed at any moment and started again ends where an unbroken one does."""
+"""A training run that is killed and resumed ends with the weights of an uninterrupted run."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The order of SFT's rows: each as often as it weighs, like lengths together, batches shuffled."""
+"""Row order of SFT: repeats by weight, batches of similar length, shuffled batches."""
 
 from collections import Counter
 from math import ceil, floor

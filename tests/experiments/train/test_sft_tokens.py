@@ -1,4 +1,4 @@
-"""What SFT trains on is, token by token and mask by mask, what GRPO would have sampled and trained on."""
+"""SFT has the token ids and the loss mask of GRPO for the same trajectory."""
 
 from dataclasses import replace
 

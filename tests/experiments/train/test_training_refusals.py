@@ -1,4 +1,4 @@
-"""What cannot be trained is found before or at the first step, and one line says what to change."""
+"""Untrainable models, data and settings raise one line with the remedy, before or at the first step."""
 
 import json
 import socket
