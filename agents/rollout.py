@@ -11,7 +11,7 @@ from itertools import islice
 from threading import Event
 
 from agents.base import Agent, BatchPolicy, Conversation, Reply, ask, forget
-from agents.running_episode import EpisodeLimits, Game, Start, open_game
+from agents.running_episode import EpisodeLimits, RunningEpisode, Start, open_episode
 from agents.running_episode import record_unopened as record_unopened
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
@@ -113,21 +113,21 @@ def play_in_rounds(
         Position in `starts` and the trajectory, as episodes end.
     """
     waiting = list(reversed(range(len(starts))))
-    running: list[Game] = []
+    running: list[RunningEpisode] = []
     while waiting or running:
         while waiting and len(running) < width and (refill or not running or running[-1].is_new):
             idx = waiting.pop()
-            game = open_game(idx, starts[idx], policy_name, limits)
-            if isinstance(game, Trajectory):
-                yield idx, game
+            open_one = open_episode(idx, starts[idx], policy_name, limits)
+            if isinstance(open_one, Trajectory):
+                yield idx, open_one
             else:
-                running.append(game)
-        replies = ask(policy, [game.conversation for game in running])
-        ended = [game for game, reply in zip(running, replies, strict=True) if not game.goes_on(reply)]
-        running = [game for game in running if game not in ended]
-        for game in ended:
-            forget(policy, game.conversation.episode_idx)
-            yield game.conversation.episode_idx, game.record()
+                running.append(open_one)
+        replies = ask(policy, [open_one.conversation for open_one in running])
+        ended = [open_one for open_one, reply in zip(running, replies, strict=True) if not open_one.apply(reply)]
+        running = [open_one for open_one in running if open_one not in ended]
+        for open_one in ended:
+            forget(policy, open_one.conversation.episode_idx)
+            yield open_one.conversation.episode_idx, open_one.record()
 
 
 def play_in_threads(
@@ -189,11 +189,11 @@ def _play_alone(
     policy: BatchPolicy, idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None, stopping: Event
 ) -> Trajectory | None:
     """Play one episode; `None` where it was stopped before its end."""
-    game = None if stopping.is_set() else open_game(idx, start, policy_name, limits)
-    if not isinstance(game, Game):
-        return game
+    open_one = None if stopping.is_set() else open_episode(idx, start, policy_name, limits)
+    if not isinstance(open_one, RunningEpisode):
+        return open_one
     while not stopping.is_set():
-        if not game.plays_on(policy):
+        if not open_one.ask_and_apply(policy):
             forget(policy, idx)
-            return game.record()
+            return open_one.record()
     return None

@@ -1,4 +1,4 @@
-"""One open episode with all that was shown and written in it, and the record that is made of it."""
+"""An episode in progress under a policy, and the trajectory that is recorded of it."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from vt_env.types import Item, Remaining
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """An episode that is still to be played."""
+    """An episode to be played."""
 
     item: Item
     config: EnvConfig
@@ -30,7 +30,7 @@ class Start:
 
 @dataclass(frozen=True)
 class EpisodeLimits:
-    """What one episode may take besides its budget. One that reaches a limit is broken off and counts as wrong."""
+    """Limits of one episode besides its budget. An episode that reaches one is broken off and counts as wrong."""
 
     tokens: int | None = None
     """Tokens read and written over all requests; `None` sets no limit."""
@@ -39,50 +39,53 @@ class EpisodeLimits:
 
 
 @dataclass(eq=False)
-class Game:
-    """An episode that is being played."""
+class RunningEpisode:
+    """An episode in progress, with its conversation and what is needed to record it."""
 
+    idx: int
+    """Position of the episode among those played together."""
     start: Start
     episode: Episode
-    conversation: Conversation
     policy_name: str
     limits: EpisodeLimits
     start_s: float
+    """`time.perf_counter` when the episode was opened."""
+    conversation: Conversation = field(init=False)
     replies: list[Reply] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
-    """Of the frames of every observation, the opening one first."""
+    """One per observation, of its frames."""
     limit: str | None = None
+    """Name of the limit that ended the episode."""
     failure: str | None = None
     """Why the policy could not act."""
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was written yet."""
+        """Whether the policy has not replied yet."""
         return not self.replies
 
-    def opens(self) -> bool:
-        """Show the question; `False` where the video cannot be read, for which the episode keeps the reason."""
+    def start_episode(self) -> bool:
+        """Render the question; `False` where the video cannot be read, and the episode is then invalid."""
         try:
             observation = self.episode.start()
-            self.conversation.task = self.episode.policy_item
+            self.conversation = Conversation(self.idx, self.episode.policy_item, [observation])
         except DataError as reason:
             self.failure = str(reason)
             return False
-        self.conversation.observations.append(observation)
         self.hashes.append(frames_hash(observation.frames))
         return True
 
-    def plays_on(self, policy: BatchPolicy) -> bool:
-        """Ask for one reply and apply it; `False` where the episode is over."""
+    def ask_and_apply(self, policy: BatchPolicy) -> bool:
+        """Ask the policy for one reply and apply it; `False` where the episode is over."""
         try:
             (reply,) = ask(policy, [self.conversation])
         except Unanswerable as reason:
             self.failure = str(reason)
             return False
-        return self.goes_on(reply)
+        return self.apply(reply)
 
-    def goes_on(self, reply: Reply) -> bool:
-        """Apply a reply; `False` where the episode has ended, become invalid or reached a limit."""
+    def apply(self, reply: Reply) -> bool:
+        """Apply a reply; `False` where the episode has ended, is invalid or has reached a limit."""
         self.replies.append(reply)
         self.conversation.replies.append(reply.text)
         try:
@@ -97,7 +100,7 @@ class Game:
         return self.limit is None
 
     def record(self) -> Trajectory:
-        """Record the episode with what is known of its replies and frames."""
+        """Build the trajectory, with reply records, hashes of frames and the time taken."""
         texts = [reply.text for reply in self.replies]
         seed, sample = self.start.seed, self.start.sample
         played = record_episode(self.episode, texts, policy=self.policy_name, seed=seed, sample=sample)
@@ -126,8 +129,15 @@ class Game:
         return "tokens" if used is not None and used.read + used.replies >= self.limits.tokens else None
 
 
-def open_game(idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None) -> Game | Trajectory:
-    """Build an episode and show its question; the record of it where that fails."""
+def open_episode(idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None) -> RunningEpisode | Trajectory:
+    """Build an episode and start it; returns its invalid record where that fails.
+
+    Args:
+        idx: Position of the episode among those played together.
+        start: Episode to build.
+        policy_name: Kept in the trajectory.
+        limits: Limits besides the budget; `None` sets none.
+    """
     start_s = time.perf_counter()
     try:
         episode = start.build()
@@ -135,14 +145,14 @@ def open_game(idx: int, start: Start, policy_name: str, limits: EpisodeLimits | 
         return record_unopened(
             start.item, start.config, str(reason), policy_name=policy_name, seed=start.seed, sample=start.sample
         )
-    game = Game(start, episode, Conversation(idx, episode.item, []), policy_name, limits or EpisodeLimits(), start_s)
-    return game if game.opens() else game.record()
+    running = RunningEpisode(idx, start, episode, policy_name, limits or EpisodeLimits(), start_s)
+    return running if running.start_episode() else running.record()
 
 
 def record_unopened(
     item: Item, config: EnvConfig, reason: str, *, policy_name: str = "", seed: int | None = None, sample: int = 0
 ) -> Trajectory:
-    """Record an episode that could not even be built, since its video does not open: invalid, without a turn."""
+    """Record an episode whose video does not open: invalid, without a turn."""
     return Trajectory(
         task_id=item.task_id,
         video_handle=item.video.handle,

@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from agents.backends.chat_wire import ChatRequest, ReplyStatus, Usage
-from agents.language.tool_calling_chat import Complete
+from agents.backends.chat_wire import ChatRequest, Complete, ReplyStatus, Usage
 from vt_env.episode.messages import message
 from vt_env.errors import DataError
 from vt_env.media.cache.build_once import cache_key, content_hash

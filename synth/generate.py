@@ -6,7 +6,6 @@ journal of a run directory) and says which are done.
 """
 
 import re
-import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -14,9 +13,9 @@ from itertools import islice
 
 import numpy as np
 
-from agents.backends.chat_wire import ReplyStatus
-from agents.language.tool_calling_chat import NoReply
+from agents.backends.chat_wire import NoReply, ReplyStatus
 from agents.rollout import record_unopened, run_episode, run_many
+from agents.seeds import attempt_seed, attempt_sequence
 from synth.teacher import BatchTeacher, Teacher
 from vt_env.config import EnvConfig
 from vt_env.episode.episode import Episode
@@ -47,8 +46,11 @@ class Attempt:
 
     def rng(self, seed: int) -> np.random.Generator:
         """Derive the randomness of this attempt from the seed of the run."""
-        words = [seed, zlib.crc32(self.task.item.task_id.encode()), self.sample]
-        return np.random.default_rng(np.random.SeedSequence(words))
+        return np.random.default_rng(attempt_sequence(seed, self.task.item.task_id, self.sample))
+
+    def seed(self, run_seed: int) -> int:
+        """Derive the seed of this attempt from the seed of the run."""
+        return attempt_seed(run_seed, self.task.item.task_id, self.sample)
 
 
 def plan_attempts(tasks: Sequence[Task], samples: int, done: Collection[tuple[str, int]] = ()) -> list[Attempt]:

@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from agents.backends.chat_wire import ChatReply
+from agents.backends.chat_wire import ChatReply, Complete, CompleteEach, NoReply
 from agents.base import Agent, BatchPolicy, Conversation
 from agents.baselines.world_script import ScriptedAgent
-from agents.language.tool_calling_chat import ChatAgent, ChatSampling, ChatTurns, Complete, CompleteEach, NoReply
+from agents.language.tool_calling_chat import ChatAgent, ChatSampling, ChatTurns
 from vt_env.tools.tool import Tool
 from vt_env.types import Item
 

@@ -6,10 +6,10 @@ read strictly: what a broken server sends is `UnreadableReply`, never a guess.
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -128,6 +128,30 @@ class ChatReply:
     """One a token, where they were asked for and the server sends them."""
     error: str = ""
     """One line about what went wrong; empty if nothing did."""
+
+
+Complete = Callable[[ChatRequest], ChatReply]
+"""Answers one request; `agents.backends.chat_client.OpenAIClient.complete` is one."""
+
+CompleteEach = Callable[[Iterable[ChatRequest]], Iterator[ChatReply]]
+"""Answers many requests in their order."""
+
+
+class Completer(Protocol):
+    """Answers many requests: a server, or an engine in this process."""
+
+    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
+        """Answer requests in their order."""
+        ...
+
+
+class NoReply(Exception):
+    """A request ended without a usable reply."""
+
+    def __init__(self, reply: ChatReply) -> None:
+        super().__init__(f"{reply.status}: {reply.error}")
+        self.status = reply.status
+        self.error = reply.error
 
 
 class UnreadableReply(Exception):

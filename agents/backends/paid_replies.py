@@ -8,8 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.backends.chat_wire import ChatReply, ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
-from agents.language.tool_calling_chat import Complete, CompleteEach, Completer
+from agents.backends.chat_wire import (
+    ChatReply,
+    ChatRequest,
+    Complete,
+    CompleteEach,
+    Completer,
+    NativeCall,
+    ReplyStatus,
+    TokenLogprob,
+    Usage,
+)
 from vt_env.errors import ConfigError, DataError
 
 _SETTLED = (ReplyStatus.OK, ReplyStatus.TRUNCATED, ReplyStatus.REFUSED)

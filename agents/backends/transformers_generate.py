@@ -14,7 +14,7 @@ from transformers import (
     SuppressTokensLogitsProcessor,
 )
 
-from agents.language.token_policy import Completion, TokenSequence
+from agents.backends.generator import Completion, TokenSequence
 
 
 class TransformersGenerator:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.language.token_policy import Completion, TokenSequence
+from agents.backends.generator import Completion, TokenSequence
 from vt_env.integrations.trl.vllm_repairs import collapse_runs
 
 CPU_SETTINGS = {

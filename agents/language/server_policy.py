@@ -18,8 +18,8 @@ from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, image_url
 from agents.base import Conversation, Reply, Unanswerable
 from agents.language.confidence import answer_logprob, mean
-from agents.language.token_policy import reply_seed
 from agents.language.tool_calling_chat import action_text
+from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
 from vt_env.episode.messages import Message
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord

@@ -6,59 +6,19 @@ checkpoint is evaluated on the ids it was trained on. Knows no backend: a `Gener
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from agents.base import Conversation, Message, Reply
+from agents.backends.generator import Completion, Generator, TokenSequence
+from agents.base import Conversation, Reply
 from agents.language.confidence import answer_logprob, mean
+from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
+from vt_env.episode.messages import Message
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.prompts import system_text
-
-
-@dataclass(slots=True, eq=False)
-class TokenSequence:
-    """What a model has read and written so far."""
-
-    ids: list[int]
-    """Token ids; an image stands as one run of image tokens, as long as its features."""
-    images: list[Image.Image] = field(default_factory=list)
-    """RGB, in the order of their runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """What a model wrote."""
-
-    ids: list[int]
-    """Up to and including the end-of-turn token, unless it was cut off before."""
-    logprobs: list[float] = field(default_factory=list)
-    """Natural log-probability of each token at temperature 1; empty where they are not known."""
-
-    def __len__(self) -> int:
-        """Number of tokens."""
-        return len(self.ids)
-
-
-class Generator(Protocol):
-    """Continues token sequences; a backend that holds the weights."""
-
-    context_tokens: int
-    """The longest sequence the model takes, its reply included."""
-    max_new_tokens: int
-    """Length at which a reply is cut off."""
-
-    def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
-        """Write one reply a sequence.
-
-        Args:
-            sequences: What to continue.
-            seeds: One a sequence; with it a sampled reply does not depend on what else is in the batch.
-        """
-        ...
 
 
 class ChatTokens:
@@ -207,11 +167,6 @@ class ChatPolicy:
 
 _OPENING_MESSAGES = 2
 """System text and question."""
-
-
-def reply_seed(episode_seed: int, turn: int) -> int:
-    """Derive the seed of one reply from that of its episode."""
-    return int(np.random.SeedSequence([episode_seed, turn]).generate_state(1)[0])
 
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:

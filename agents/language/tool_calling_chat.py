@@ -5,13 +5,12 @@ Speaks in records (`agents.backends.chat_wire`) and knows no server: whatever an
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import numpy as np
-
-from agents.backends.chat_wire import ChatReply, ChatRequest, NativeCall, ReplyStatus
+from agents.backends.chat_wire import ChatReply, ChatRequest, Complete, NativeCall, NoReply, ReplyStatus
+from agents.seeds import reply_seed
 from vt_env.actions.dialects import break_tags
 from vt_env.actions.parse import ActionReader, render_action
 from vt_env.actions.thoughts import split_thoughts
@@ -21,20 +20,6 @@ from vt_env.errors import ConfigError
 from vt_env.prompts import system_text
 from vt_env.tools.tool import Tool
 from vt_env.types import Item, Malformed, Observation, ToolCall
-
-Complete = Callable[[ChatRequest], ChatReply]
-"""Answers one request; `agents.backends.chat_client.OpenAIClient.complete` is one."""
-
-CompleteEach = Callable[[Iterable[ChatRequest]], Iterator[ChatReply]]
-"""Answers many requests in their order."""
-
-
-class Completer(Protocol):
-    """Answers many requests: a server, or an engine in this process."""
-
-    def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
-        """Answer requests in their order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -61,14 +46,6 @@ class ChatSampling:
                 f"sampling: temperature={self.temperature}, max_tokens={self.max_tokens}, extra_body="
                 f"{self.extra_body!r}: need 0 or more, 1 or more, and a JSON object"
             )
-
-
-class NoReply(Exception):
-    """The model gave no usable reply; the episode cannot go on."""
-
-    def __init__(self, reply: ChatReply) -> None:
-        super().__init__(f"{reply.status}: {reply.error}")
-        self.status = reply.status
 
 
 class ChatTurns:
@@ -119,7 +96,8 @@ class ChatTurns:
             self._schemas,
             self._sampling.max_tokens,
             self._sampling.temperature,
-            seed=int(np.random.SeedSequence([self._seed, self._turns]).generate_state(1)[0] >> 1),
+            # Some servers take no more than 31 bits.
+            seed=reply_seed(self._seed, self._turns) >> 1,
             extra={**json.loads(self._sampling.extra_body), **({"tool_choice": "none"} if forced else {})},
         )
 

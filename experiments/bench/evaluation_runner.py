@@ -33,7 +33,7 @@ from experiments.evaluate.eval import EvalRun, play, write_down
 from experiments.runs.provenance import machine
 from experiments.runs.run_dir import open_run, write_json
 from experiments.settings.models import ModelConfig, ServedModel, ServerFlags
-from experiments.settings.policies import Layout, Policy, Seat
+from experiments.settings.policies import Layout, Policy, SeededAttempt
 from vt_env.config import default_budget
 from vt_env.envs.base import make_episode
 from vt_env.tasks.task_set import Task
@@ -95,7 +95,7 @@ def overhead(bench: RunnerBench, perception: str) -> dict[str, float]:
     def agent(number: int) -> Any:
         return ScriptedAgent(np.random.default_rng(number)) if perception == "captions" else Looker()
 
-    policy = Policy("scripted", layout, lambda seats: AgentBatch(lambda idx: agent(seats[idx].seed)))
+    policy = Policy("scripted", layout, lambda attempts: AgentBatch(lambda idx: agent(attempts[idx].seed)))
     bare, through = [], []
     for _ in range(bench.repeats):
         start_s = time.process_time()
@@ -163,8 +163,8 @@ def _served_run(bench: RunnerBench, config: ModelConfig) -> tuple[float, list[li
     layout = Layout("frames", tools_for("frames"), default_budget())
     tasks = [_asked(number) for number in range(bench.served_episodes)]
 
-    def players(seats: Sequence[Seat]) -> Any:
-        return model.policy(layout.tools, [seat.seed for seat in seats])
+    def players(attempts: Sequence[SeededAttempt]) -> Any:
+        return model.policy(layout.tools, [attempt.seed for attempt in attempts])
 
     policy = Policy("full", layout, players, "threads", close=model.close)
     _through_runner(policy, tasks, bench.batch)
@@ -179,10 +179,10 @@ def _served_run(bench: RunnerBench, config: ModelConfig) -> tuple[float, list[li
 def _through_runner(policy: Policy, tasks: Sequence[Task], batch: int) -> float:
     """Play with the runner into a fresh run directory; return seconds."""
     run = EvalRun(agent=policy.name, batch=batch)
-    seats = [Seat(task, number) for number, task in enumerate(tasks)]
+    attempts = [SeededAttempt(task, number) for number, task in enumerate(tasks)]
     with tempfile.TemporaryDirectory() as folder, open_run(Path(folder) / "run", "eval", run) as directory:
         start_s = time.perf_counter()
-        write_down(play(policy, seats, LIBRARY, run), directory, run, len(seats), 0)
+        write_down(play(policy, attempts, LIBRARY, run), directory, run, len(attempts), 0)
         return time.perf_counter() - start_s
 
 

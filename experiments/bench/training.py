@@ -20,7 +20,8 @@ from typing import Any
 
 import tyro
 
-from agents.language.token_policy import ChatTokens, Generator, TokenSequence, images_of
+from agents.backends.generator import Generator, TokenSequence
+from agents.language.token_policy import ChatTokens, images_of
 from experiments.runs.provenance import machine
 from experiments.runs.run_dir import Stopwatch, read_jsonl, write_json
 from experiments.settings.policies import BASE_MODEL

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from agents.backends.chat_wire import Complete, Completer
 from agents.backends.paid_replies import ReplyJournal
 from agents.backends.server_limits import ServerConfig
-from agents.language.tool_calling_chat import ChatSampling, Complete, Completer
+from agents.language.tool_calling_chat import ChatSampling
 from synth.captioner import Captioner, CaptionStyle
 from synth.teacher import BatchChatTeacher, BatchTeacher, ChatTeacher, ScriptedTeacher, Teacher
 from vt_env.errors import ConfigError, suggest

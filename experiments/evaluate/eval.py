@@ -6,25 +6,24 @@ server did not answer, are journalled with the reason and never scored; the same
 dies ends the run and no episode.
 """
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from tqdm import tqdm
 
 from agents.language.confidence_gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
+from agents.seeds import attempt_seed
 from experiments.analysis.metrics import PolicyRow, policy_row
 from experiments.evaluate.episode_origin import evaluation_origin, refuse_changed, search_origin
 from experiments.runs.journal import read_journal, without_failed
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import MODELS, Layout, Policy, Seat, Setting, build_policy
+from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
@@ -97,12 +96,12 @@ def evaluate(run: EvalRun) -> PolicyRow:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
         journal = without_failed(directory)
         done = {(episode.task_id, episode.sample) for episode in journal}
-        seats = [
-            Seat(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
+        attempts = [
+            SeededAttempt(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
             for sample in range(run.samples)
             for task in tasks
         ]
-        left = [seat for seat in seats if (seat.task.item.task_id, seat.sample) not in done]
+        left = [attempt for attempt in attempts if (attempt.task.item.task_id, attempt.sample) not in done]
         if left:
             library = run.open_library()
             setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt)
@@ -112,7 +111,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
                 refuse_changed(directory.path, {episode.provenance for episode in journal}, entry)
                 origin = directory.origin(entry)
                 episodes = play(policy, left, library, run, origin)
-                write_down(episodes, directory, run, len(seats), len(done))
+                write_down(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
         failed = sum(it.invalid is not None for it in episodes)
         if failed:
@@ -121,13 +120,13 @@ def evaluate(run: EvalRun) -> PolicyRow:
 
 
 def play(
-    policy: Policy, seats: Sequence[Seat], library: Library, run: EvalRun, origin: str = ""
+    policy: Policy, attempts: Sequence[SeededAttempt], library: Library, run: EvalRun, origin: str = ""
 ) -> Iterator[Trajectory]:
-    """Play one episode a seat, many at once; one whose video cannot be opened is recorded as invalid.
+    """Play one episode an attempt, many at once; one whose video cannot be opened is recorded as invalid.
 
     Args:
         policy: Who plays.
-        seats: What is played.
+        attempts: What is played.
         library: Opens the videos.
         run: Seed, batch and limits.
         origin: Kept in the trajectories.
@@ -138,9 +137,9 @@ def play(
     layout = policy.layout
     starts = [
         Start(it.task.item, layout.config, episode_builder(it.task, layout, library), run.seed, it.sample)
-        for it in seats
+        for it in attempts
     ]
-    players = policy.players(seats)
+    players = policy.players(attempts)
     if policy.schedule == "threads":
         played = play_in_threads(players, starts, run.batch, policy_name=run.agent, limits=run.limits)
     else:
@@ -148,14 +147,8 @@ def play(
         played = play_in_rounds(players, starts, run.batch, policy_name=run.agent, limits=run.limits, refill=refill)
     for idx, episode in played:
         # The runner broke it off, so the episode itself has no verdict.
-        is_wrong = episode.limit is not None and seats[idx].task.gold is not None
+        is_wrong = episode.limit is not None and attempts[idx].task.gold is not None
         yield replace(episode, provenance=origin, correct=False if is_wrong else episode.correct)
-
-
-def attempt_seed(run_seed: int, task_id: str, sample: int) -> int:
-    """Derive the seed of one attempt; it depends on neither the number of tasks nor their order."""
-    words = [run_seed, zlib.crc32(task_id.encode()), sample]
-    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def episode_builder(task: Task, layout: Layout, library: Library) -> Callable[[], Episode]:

@@ -22,7 +22,7 @@ from experiments.evaluate.look_pictures import draw_look
 from experiments.runs.run_dir import write_text
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Layout, Policy, Seat, Setting, build_policy
+from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.envs.storyboard import draw_storyboard, transcript
@@ -80,7 +80,7 @@ def main(run: PlayRun) -> None:
     video = library.open(task.item.video)
     episode = make_episode(task, library, layout.config_for(video.duration_s), layout.tools)
     run.out.mkdir(parents=True, exist_ok=True)
-    replies = _play(run, episode, policy.players([Seat(task, run.seed)]), video.store.video)
+    replies = _play(run, episode, policy.players([SeededAttempt(task, run.seed)]), video.store.video)
     draw_storyboard(episode).save(run.out / "storyboard.png")
     write_text(run.out / "transcript.txt", transcript(episode) + "\n")
     write_trajectories(
@@ -115,7 +115,7 @@ def _policy(run: PlayRun) -> Policy:
     if run.agent != "hand":
         return build_policy(run.agent, run.model, Setting(run.budget, run.tools, run.media), run.gate)
     layout = Layout("frames", tools_for("frames", run.tools), resolve_budget(run.budget), media=run.media)
-    return Policy(run.agent, layout, lambda seats: AgentBatch([HumanAgent(layout.tools, input)]))
+    return Policy(run.agent, layout, lambda attempts: AgentBatch([HumanAgent(layout.tools, input)]))
 
 
 def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile) -> list[str]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from agents.base import Reply
 from agents.language.confidence_gate import GateConfig
-from agents.running_episode import Game, Start, open_game
+from agents.running_episode import RunningEpisode, Start, open_episode
 from experiments.evaluate.episode_origin import annotation_hash, prompt_id, sampler
 from experiments.evaluate.eval import episode_builder
 from experiments.runs.journal import read_journal
@@ -156,29 +156,31 @@ def differences(
         if task is None:
             yield Difference(episode.task_id, episode.sample, "task", "there", "gone from the task set")
             continue
-        game = _played_again(episode, task, layout, opened)
-        if boards is not None and isinstance(game, Game):
+        played = _played_again(episode, task, layout, opened)
+        if boards is not None and isinstance(played, RunningEpisode):
             boards.mkdir(parents=True, exist_ok=True)
             # An id of somebody's own may hold what no file name can.
-            draw_storyboard(game.episode).save(boards / f"{quote(episode.task_id, safe='')}-{episode.sample}.png")
-        yield first_difference(episode, game.record() if isinstance(game, Game) else game)
+            draw_storyboard(played.episode).save(boards / f"{quote(episode.task_id, safe='')}-{episode.sample}.png")
+        yield first_difference(episode, played.record() if isinstance(played, RunningEpisode) else played)
 
 
 def replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> Trajectory:
     """Apply the actions of a record to a fresh episode of its task."""
-    game = _played_again(recorded, task, layout, library)
-    return game.record() if isinstance(game, Game) else game
+    played = _played_again(recorded, task, layout, library)
+    return played.record() if isinstance(played, RunningEpisode) else played
 
 
-def _played_again(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> Game | Trajectory:
-    """Apply the actions; a record instead of a game says why there was none."""
+def _played_again(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> RunningEpisode | Trajectory:
+    """Apply the actions of a record; returns the record alone where the video cannot be opened."""
     build = episode_builder(task, layout, library)
-    game = open_game(0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None)
-    if isinstance(game, Game):
+    played = open_episode(
+        0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None
+    )
+    if isinstance(played, RunningEpisode):
         for turn in recorded.turns:
-            if not game.goes_on(Reply(turn.text, turn.reply, turn.gate)):
+            if not played.apply(Reply(turn.text, turn.reply, turn.gate)):
                 break
-    return game
+    return played
 
 
 def first_difference(recorded: Trajectory, replayed: Trajectory) -> Difference | None:

@@ -5,11 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vt_env.actions.thoughts import split_thoughts
 from vt_env.benchmarks.scoring.judge import GradeCache, Judge, JudgeFailed, PromptedJudge
-
-REPLY_TOKENS = 2048
-"""A judge may think before it writes its number."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +30,18 @@ def served_judge(config: JudgeConfig) -> Iterator[Judge]:
         ConfigError: The server refuses the key or does not know the model.
     """
     # Imported here since only judging needs a connection.
+    from agents.backends.ask_once import ask_once
     from agents.backends.chat_client import OpenAIClient
-    from agents.backends.chat_wire import ChatRequest, ReplyStatus
+    from agents.backends.chat_wire import NoReply
     from agents.backends.server_limits import ServerConfig
 
     with OpenAIClient(ServerConfig(config.url, config.model, concurrency=config.at_once)) as client:
 
         def ask(prompt: str) -> str:
-            request = ChatRequest([{"role": "user", "content": prompt}], max_tokens=REPLY_TOKENS)
-            reply = client.complete(request)
-            if reply.status is not ReplyStatus.OK:
-                raise JudgeFailed(f"{reply.status}: {reply.error[:80]}")
-            return split_thoughts(reply.text)[1]
+            try:
+                return ask_once(client.complete, prompt)
+            except NoReply as failure:
+                raise JudgeFailed(f"{failure.status}: {failure.error[:80]}") from failure
 
         judge = PromptedJudge(config.model, ask)
         yield judge if config.file is None else GradeCache(judge, config.file)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import tyro
 
+from agents.backends.load import EngineConfig, load_generator, load_processor
 from agents.base import BatchPolicy
 from experiments.runs.provenance import package_version
 from experiments.runs.run_dir import HOW_ONLY
@@ -112,16 +113,23 @@ class LocalModel:
     """A checkpoint in this process."""
 
     def __init__(self, path: str, config: ModelConfig, max_images: int) -> None:
-        self._processor = _processor(path)
-        self._generator = _generator(path, self._processor, config, max_images)
+        self._processor = load_processor(path)
+        engine = EngineConfig(
+            "vllm" if config.backend == "vllm" else "transformers",
+            config.max_new_tokens,
+            config.temperature,
+            max_images,
+            config.context_tokens,
+            config.tensor_parallel,
+        )
+        self._generator = load_generator(path, self._processor, engine)
         # Transformers reads every prompt anew and pads a batch to its longest; vLLM does neither.
         self.schedule: Schedule = "rounds" if config.backend == "vllm" else "batches"
-        engine = "vllm" if config.backend == "vllm" else "transformers"
         self.origin: Mapping[str, Any] = {
             "model": {"path": path, "hash": checkpoint_hash(path)},
             "engine": {
-                "name": engine,
-                "version": package_version(engine) or package_version(f"{engine}-cpu"),
+                "name": engine.backend,
+                "version": package_version(engine.backend) or package_version(f"{engine.backend}-cpu"),
                 "torch": package_version("torch"),
                 "temperature": config.temperature,
                 "max_new_tokens": config.max_new_tokens,
@@ -243,28 +251,3 @@ def checkpoint_hash(path: str) -> str | None:
         return None
     files = sorted(it for it in folder.iterdir() if it.is_file())
     return fingerprint([[it.name, content_hash(it)] for it in files])
-
-
-def _processor(path: str) -> Any:
-    from transformers import AutoProcessor
-
-    from vt_env.integrations.trl import prepare_processor
-
-    try:
-        return prepare_processor(AutoProcessor.from_pretrained(path))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"--model.path {path}: no checkpoint with a processor ({str(error).splitlines()[0]})"
-        ) from error
-
-
-def _generator(path: str, processor: Any, config: ModelConfig, max_images: int) -> Any:
-    # One of two heavy libraries, and only where a language model plays.
-    if config.backend == "vllm":
-        from agents.backends.vllm_generate import EngineLimits, VllmGenerator
-
-        limits = EngineLimits(max_images, config.context_tokens, config.tensor_parallel)
-        return VllmGenerator(path, processor, config.max_new_tokens, config.temperature, limits)
-    from agents.backends.transformers_generate import TransformersGenerator
-
-    return TransformersGenerator(path, processor, config.max_new_tokens, config.temperature)

@@ -59,8 +59,8 @@ EXCERPT = ("uniform", "constant")
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One attempt at a task, with the seed of whoever plays it."""
+class SeededAttempt:
+    """One attempt at a task, with the seed of its policy."""
 
     task: Task
     seed: int
@@ -109,7 +109,7 @@ class Policy:
 
     name: str
     layout: Layout
-    players: Callable[[Sequence[Seat]], BatchPolicy]
+    players: Callable[[Sequence[SeededAttempt]], BatchPolicy]
     """Makes the players of many episodes."""
     schedule: Schedule = "rounds"
     origin: Mapping[str, Any] = field(default_factory=lambda: {})
@@ -207,36 +207,36 @@ def _budget(name: str, model: ModelConfig, budget: BudgetConfig) -> BudgetConfig
     return spread_frames(model.uniform_frames if name == "uniform" else 0)
 
 
-def _agents(name: str, layout: Layout) -> Callable[[Sequence[Seat]], BatchPolicy]:
+def _agents(name: str, layout: Layout) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
     make = _agent_maker(name, layout)
-    return lambda seats: AgentBatch(lambda idx: make(seats[idx]))
+    return lambda attempts: AgentBatch(lambda idx: make(attempts[idx]))
 
 
-def _agent_maker(name: str, layout: Layout) -> Callable[[Seat], Agent]:
+def _agent_maker(name: str, layout: Layout) -> Callable[[SeededAttempt], Agent]:
     if is_own(name):
         kind = load_class(name)
-        return lambda seat: make_agent(kind, seat.seed, layout.tools)
-    makers: Mapping[str, Callable[[Seat], Agent]] = {
-        "random": lambda seat: RandomAgent(np.random.default_rng(seat.seed), layout.tools),
-        "constant": lambda seat: ConstantAgent(),
-        "scripted": lambda seat: ScriptedAgent(np.random.default_rng(seat.seed)),
-        "subtitles": lambda seat: SubtitleAgent(),
+        return lambda attempt: make_agent(kind, attempt.seed, layout.tools)
+    makers: Mapping[str, Callable[[SeededAttempt], Agent]] = {
+        "random": lambda attempt: RandomAgent(np.random.default_rng(attempt.seed), layout.tools),
+        "constant": lambda attempt: ConstantAgent(),
+        "scripted": lambda attempt: ScriptedAgent(np.random.default_rng(attempt.seed)),
+        "subtitles": lambda attempt: SubtitleAgent(),
         "oracle": _oracle,
     }
     return makers[name]
 
 
-def _oracle(seat: Seat) -> Agent:
-    if seat.task.gold is None:
+def _oracle(attempt: SeededAttempt) -> Agent:
+    if attempt.task.gold is None:
         raise ConfigError(
-            f"{seat.task.item.task_id}: its answer is not known, so there is no oracle; take another agent"
+            f"{attempt.task.item.task_id}: its answer is not known, so there is no oracle; take another agent"
         )
-    return OracleAgent(seat.task.gold, seat.task.item)
+    return OracleAgent(attempt.task.gold, attempt.task.item)
 
 
-def _model_players(name: str, layout: Layout, model: Model) -> Callable[[Sequence[Seat]], BatchPolicy]:
-    def players(seats: Sequence[Seat]) -> BatchPolicy:
-        policy = model.policy(() if name in ONE_TURN else layout.tools, [seat.seed for seat in seats])
+def _model_players(name: str, layout: Layout, model: Model) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
+    def players(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
+        policy = model.policy(() if name in ONE_TURN else layout.tools, [attempt.seed for attempt in attempts])
         if name in ONE_TURN:
             return OneTurnPolicy(policy, gate_looks(layout.budget) if name == "retrieval-only" else None)
         return AlwaysTools(policy) if name == "always-tools" else policy
@@ -244,13 +244,13 @@ def _model_players(name: str, layout: Layout, model: Model) -> Callable[[Sequenc
     return players
 
 
-def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence[Seat]], BatchPolicy]:
+def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
     with_tools = _model_players(gate.agent, layout, model) if gate.agent in MODELS else _agents(gate.agent, layout)
 
-    def players(seats: Sequence[Seat]) -> BatchPolicy:
-        answerer = model.policy((), [seat.seed for seat in seats])
+    def players(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
+        answerer = model.policy((), [attempt.seed for attempt in attempts])
         looks = gate_looks(layout.budget)
-        return ConfidenceGate(with_tools(seats), answerer, gate.tau, looks, carry_over=gate.carry_over)
+        return ConfidenceGate(with_tools(attempts), answerer, gate.tau, looks, carry_over=gate.carry_over)
 
     return players
 

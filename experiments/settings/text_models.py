@@ -5,13 +5,9 @@ from functools import cached_property
 from typing import Any
 
 from experiments.runs.run_dir import HOW_ONLY
-from vt_env.actions.thoughts import split_thoughts
 from vt_env.errors import ConfigError
 from vt_env.media.library import TextModels
 from vt_env.media.text.summaries import ChatSummariser
-
-REPLY_TOKENS = 2048
-"""A model may think before it writes its sentences."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +49,16 @@ class ServedWriter:
         Raises:
             ConfigError: The server refuses, fails or cannot be reached; a missing summary must not look like one.
         """
-        from agents.backends.chat_wire import ChatRequest, ReplyStatus
+        from agents.backends.ask_once import ask_once
+        from agents.backends.chat_wire import NoReply
 
-        reply = self._client.complete(ChatRequest([{"role": "user", "content": prompt}], max_tokens=REPLY_TOKENS))
-        if reply.status is not ReplyStatus.OK:
-            why = f"{reply.status}: {reply.error[:80]}"
-            raise ConfigError(f"{self.url}: no summary ({why}); start the server, or leave out --text.summaries-model")
-        return split_thoughts(reply.text)[1]
+        try:
+            return ask_once(self._client.complete, prompt)
+        except NoReply as failure:
+            why = f"{failure.status}: {failure.error[:80]}"
+            raise ConfigError(
+                f"{self.url}: no summary ({why}); start the server, or leave out --text.summaries-model"
+            ) from failure
 
     def __reduce__(self) -> tuple[type["ServedWriter"], tuple[str, str]]:
         return ServedWriter, (self.url, self.model)

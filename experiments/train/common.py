@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from agents.backends.load import load_processor
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import checkpoint_hash
 from vt_env.errors import ConfigError
-from vt_env.integrations.trl import prepare_processor
 from vt_env.media.cache.build_once import content_hash
 from vt_env.tasks.read_rows import TASKS_FILE
 from vt_env.tasks.task_set import TaskSet
@@ -136,7 +136,7 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
         ConfigError: The checkpoint does not exist, its processor does not support tool calls, it is not a
             vision-language model, or its weights do not match its configuration.
     """
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
 
     # Hub names have one slash.
     is_folder = path.startswith((".", "/")) or path.count("/") > 1
@@ -144,8 +144,8 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
         raise ConfigError(
             f"model={path!r}: no config.json there; give a checkpoint's folder (vt-env sft) or a hub name"
         )
+    processor = load_processor(path)
     try:
-        processor = prepare_processor(AutoProcessor.from_pretrained(path))
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
         )

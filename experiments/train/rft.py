@@ -22,10 +22,11 @@ from experiments.runs.journal import without_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
 from experiments.train.common import MODEL_FOLDER, draw_tasks, open_training, process_count
-from experiments.train.sample_rollouts import RolloutRequest, RolloutSampler
+from experiments.train.sample_rollouts import RolloutSampler
 from experiments.train.sft import SFTSettings, train
 from synth.dataset import DataCard, count_families, write_dataset
 from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
+from synth.generate import plan_attempts
 from synth.ground import Grounded, ground
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import EnvConfig, resolve_budget
@@ -154,12 +155,12 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[
     """Sample the rollouts that are missing from the journal or invalid in it, and return all."""
     before = without_failed(run)
     done = {(it.task_id, it.sample) for it in before}
-    requests = [RolloutRequest(task, sample) for task in tasks for sample in range(config.samples)]
-    left = [it for it in requests if (it.task.item.task_id, it.sample) not in done]
+    left = plan_attempts(tasks, config.samples, done)
     if not left:
         return before
     sampler = RolloutSampler(config, library)
-    with tqdm(desc=f"{config.out} rollouts", total=len(requests), initial=len(before), unit="episode") as bar:
+    count = len(tasks) * config.samples
+    with tqdm(desc=f"{config.out} rollouts", total=count, initial=len(before), unit="episode") as bar:
         for first in range(0, len(left), config.batch):
             played = sampler.batch(left[first : first + config.batch])
             # Write the cost before the journal: rollouts in the journal are never sampled again.

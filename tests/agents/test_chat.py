@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agents.backends.generator import Completion, TokenSequence
 from agents.base import Conversation
 from agents.language.one_turn import OneTurnPolicy
-from agents.language.token_policy import ChatPolicy, ChatTokens, Completion, TokenSequence, images_of
+from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.prompts import system_text
 from vt_env.testing import fake_task

@@ -13,7 +13,7 @@ from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL
 from experiments.settings.models import ModelConfig, ServerFlags
-from experiments.settings.policies import Seat, Setting, build_policy
+from experiments.settings.policies import SeededAttempt, Setting, build_policy
 from vt_env.config import default_budget
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.episode.trajectory import Trajectory
@@ -50,8 +50,8 @@ def played_at(server: FakeChatServer, agent: str = "full", count: int = 1, **fla
     run = EvalRun(agent=agent, model=model_at(server, **flags), batch=4)
     policy = build_policy(agent, run.model, Setting(default_budget()), run.gate, run.batch)
     try:
-        seats = [Seat(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
-        return sorted(play(policy, seats, FakeLibrary(), run), key=lambda it: it.task_id)
+        attempts = [SeededAttempt(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
+        return sorted(play(policy, attempts, FakeLibrary(), run), key=lambda it: it.task_id)
     finally:
         policy.close()
 
@@ -135,8 +135,8 @@ def test_a_request_that_the_server_refuses_spoils_its_own_episode_only():
         policy = build_policy("full", run.model)
         marked = fake_task(task_id="b")
         marked = replace(marked, item=replace(marked.item, question="mark?"))
-        seats = [Seat(it, 0) for it in (fake_task(task_id="a"), marked, fake_task(task_id="c"))]
-        episodes = {it.task_id: it for it in play(policy, seats, FakeLibrary(), run)}
+        attempts = [SeededAttempt(it, 0) for it in (fake_task(task_id="a"), marked, fake_task(task_id="c"))]
+        episodes = {it.task_id: it for it in play(policy, attempts, FakeLibrary(), run)}
         policy.close()
     assert {name: it.correct for name, it in episodes.items()} == {"a": True, "b": None, "c": True}
     assert "rejects the request: 422 no such picture" in episodes["b"].invalid

@@ -21,7 +21,7 @@ from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Seat, build_policy
+from experiments.settings.policies import SeededAttempt, build_policy
 from experiments.settings.text_models import ServedWriter
 from vt_env.config import MediaConfig
 from vt_env.episode.trajectory import Trajectory
@@ -144,8 +144,8 @@ def test_a_video_that_cannot_be_opened_is_an_error_and_no_wrong_answer(tmp_path)
     policy = build_policy("oracle", ModelConfig())
     lost = fake_task(task_id="lost")
     lost = replace(lost, item=replace(lost.item, video=VideoRef("elsewhere", "elsewhere.mp4")))
-    seats = [Seat(task, 0) for task in (fake_task(task_id="first"), lost, fake_task(task_id="last"))]
-    episodes = {it.task_id: it for it in play(policy, seats, FakeLibrary(), EvalRun(agent="oracle"))}
+    attempts = [SeededAttempt(task, 0) for task in (fake_task(task_id="first"), lost, fake_task(task_id="last"))]
+    episodes = {it.task_id: it for it in play(policy, attempts, FakeLibrary(), EvalRun(agent="oracle"))}
     assert {name: it.correct for name, it in episodes.items()} == {"first": True, "lost": None, "last": True}
     assert "elsewhere" in episodes["lost"].invalid and not episodes["lost"].turns
 
@@ -153,14 +153,14 @@ def test_a_video_that_cannot_be_opened_is_an_error_and_no_wrong_answer(tmp_path)
 def test_a_video_that_breaks_in_the_middle_is_an_error_too(tmp_path):
     policy = build_policy("oracle", ModelConfig())
     library = FakeLibrary((FakeVideo(broken_from_s=300.0),))
-    (episode,) = play(policy, [Seat(fake_task(), 0)], library, EvalRun(agent="oracle"))
+    (episode,) = play(policy, [SeededAttempt(fake_task(), 0)], library, EvalRun(agent="oracle"))
     assert episode.correct is None and "nothing can be decoded" in episode.invalid
 
 
 def test_a_task_without_a_key_has_no_oracle(tmp_path):
     policy = build_policy("oracle", ModelConfig())
     with pytest.raises(ConfigError, match="no oracle"):
-        list(play(policy, [Seat(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle")))
+        list(play(policy, [SeededAttempt(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle")))
 
 
 def test_random_answers_do_not_depend_on_the_batch(folder, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from experiments.analysis.metrics import policy_row
 from experiments.evaluate.eval import EvalRun, play
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Seat, Setting, build_policy
+from experiments.settings.policies import SeededAttempt, Setting, build_policy
 from vt_env.testing import FakeLibrary, fake_task
 from vt_env.types import StopReason
 
@@ -29,8 +29,8 @@ def model(tmp_path_factory) -> ModelConfig:
 def played_by(name, model, count=2, **choices):
     run = EvalRun(agent=name, model=model, **choices)
     policy = build_policy(name, model, Setting(), run.gate)
-    seats = [Seat(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
-    return policy, sorted(play(policy, seats, FakeLibrary(), run), key=lambda it: it.task_id)
+    attempts = [SeededAttempt(fake_task(task_id=f"task-{n}"), seed=n) for n in range(count)]
+    return policy, sorted(play(policy, attempts, FakeLibrary(), run), key=lambda it: it.task_id)
 
 
 def texts(episode):

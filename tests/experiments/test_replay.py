@@ -14,7 +14,7 @@ from experiments.evaluate.replay import changed_origins, differences, first_diff
 from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Policy, Seat, Setting, build_policy
+from experiments.settings.policies import Policy, SeededAttempt, Setting, build_policy
 from vt_env.episode.trajectory import Trajectory
 from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
@@ -34,8 +34,8 @@ class Faded(FakeVideo):
 def played(agent: str, tasks: TaskSet, library) -> tuple[Policy, list[Trajectory]]:
     run = EvalRun(agent=agent)
     policy = build_policy(agent, ModelConfig())
-    seats = [Seat(task, seed) for seed, task in enumerate(tasks)]
-    return policy, list(play(policy, seats, library, run))
+    attempts = [SeededAttempt(task, seed) for seed, task in enumerate(tasks)]
+    return policy, list(play(policy, attempts, library, run))
 
 
 @pytest.mark.parametrize("agent", ["random", "scripted", "oracle", "subtitles"])

@@ -10,7 +10,7 @@ from experiments.evaluate.replay import ReplayRun
 from experiments.evaluate.replay import main as replay
 from experiments.runs.journal import read_journal
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Seat, build_policy, layout_of
+from experiments.settings.policies import SeededAttempt, build_policy, layout_of
 from experiments.settings.user_agents import load_class, make_agent
 from vt_env.errors import ConfigError
 from vt_env.testing import fake_task
@@ -120,7 +120,7 @@ def test_what_is_no_agent_is_refused_in_one_line(file, name, message):
 
 def test_a_constructor_that_wants_more_is_refused_with_what_it_may_want(file):
     policy = build_policy(f"{file}:Greedy", ModelConfig())
-    players = policy.players([Seat(fake_task(), 0)])
+    players = policy.players([SeededAttempt(fake_task(), 0)])
     from agents.base import Conversation
 
     with pytest.raises(ConfigError, match=r"Greedy\(model\): an agent's constructor may take rng and tools"):

@@ -18,7 +18,7 @@ from agents.language.tool_calling_chat import ChatSampling
 from experiments.bench.fixtures.vllm_server import MODEL, serving
 from experiments.evaluate.eval import EvalRun, play
 from experiments.settings.models import BASE_MODEL, ModelConfig, ServerFlags
-from experiments.settings.policies import Seat, Setting, build_policy
+from experiments.settings.policies import SeededAttempt, Setting, build_policy
 from synth.captioner import Captioner
 from synth.generate import generate, plan_attempts
 from synth.teacher import BatchChatTeacher, ChatTeacher
@@ -152,12 +152,12 @@ def test_transformers_caption_as_the_server_does(client: OpenAIClient):
 def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIClient, agent: str):
     local = ModelConfig(max_new_tokens=24, uniform_frames=4)
     served = replace(local, backend="openai", server=ServerFlags(url=client.config.base_url))
-    library, seats = FakeLibrary((FakeVideo(frame_px=112),)), [Seat(task, 0) for task in fake_tasks(2)]
+    library, attempts = FakeLibrary((FakeVideo(frame_px=112),)), [SeededAttempt(task, 0) for task in fake_tasks(2)]
 
     def played(model: ModelConfig) -> list[Trajectory]:
         policy = build_policy(agent, model, Setting(default_budget()))
         try:
-            return sorted(play(policy, seats, library, EvalRun(agent=agent)), key=lambda it: it.task_id)
+            return sorted(play(policy, attempts, library, EvalRun(agent=agent)), key=lambda it: it.task_id)
         finally:
             policy.close()
 
