@@ -40,7 +40,7 @@ class TransformersGenerator:
         self.context_tokens = self._model.config.get_text_config().max_position_embeddings
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
-        """Write one reply a sequence; see `agents.language.token_policy.Generator`."""
+        """Generate one reply per sequence; see `agents.backends.generator.Generator`."""
         inputs = {name: tensor.to(self._model.device) for name, tensor in self._inputs(sequences).items()}
         watched = _ChosenLogprobs()
         suppressed = SuppressTokensLogitsProcessor(sorted(self._image_tokens()), device=self._model.device)

@@ -77,7 +77,7 @@ class VllmGenerator:
         self.context_tokens: int = config.max_model_len
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
-        """Write one reply a sequence; see `agents.language.token_policy.Generator`.
+        """Generate one reply per sequence; see `agents.backends.generator.Generator`.
 
         Raises:
             ValueError: vLLM has read other ids than it was given.
