@@ -5,16 +5,17 @@ is made once for a video, its frames, a model and a prompt, and kept on disk; a 
 reads it there.
 """
 
-import json
 import threading
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from agents.backends.chat_wire import ChatRequest, Complete, ReplyStatus, Usage
 from vt_env.episode.messages import message
 from vt_env.errors import DataError
+from vt_env.jsonl import append_line, decode_record, drop_torn_line, encode_record, read_jsonl
 from vt_env.media.cache.build_once import cache_key, content_hash
 from vt_env.prompts import frame_time
 from vt_env.protocols import Video
@@ -162,27 +163,25 @@ class Captioner:
             return self._files[path]
 
     def _keep(self, path: Path, key: str, prompt: str, text: str, used: Usage) -> None:
-        line = json.dumps({"key": key, "prompt": prompt, "text": text, "used": asdict(used)})
         with self._lock:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            append_line(path, encode_record(_KeptCaption(key, prompt, text, used)))
             self._files[path][key] = text
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptCaption:
+    """One line of a file of captions."""
+
+    key: str
+    prompt: str
+    text: str
+    used: Usage
 
 
 def _read(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
-    known: dict[str, str] = {}
-    # A torn last line belongs to a writer that was killed; the next caption begins on a line of its own.
-    data = path.read_bytes()
-    if not data.endswith(b"\n"):
-        with path.open("rb+") as file:
-            file.truncate(data.rfind(b"\n") + 1)
-    for number, line in enumerate(data.split(b"\n")[:-1], start=1):
-        try:
-            row = json.loads(line)
-            known[row["key"]] = row["text"]
-        except (ValueError, KeyError, TypeError) as reason:
-            raise DataError(f"{path}:{number}: not a caption ({reason}); delete the file to caption anew") from reason
-    return known
+    drop_torn_line(path)
+    decode = partial(decode_record, kind=_KeptCaption)
+    return {it.key: it.text for it in read_jsonl(path, decode, remedy="delete the file to caption anew")}

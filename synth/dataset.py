@@ -11,18 +11,17 @@ The folder is written under another name and renamed, so it is whole or absent.
 
 import hashlib
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from synth.frame_files import PictureRecord
 from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
 from vt_env.errors import DataError
-from vt_env.types import Box, FrameRef
+from vt_env.jsonl import decode_record, encode_record, read_jsonl, replace_file, write_lines
 
 CARD_FILE, READABLE_CARD_FILE = "data_card.json", "data_card.md"
 PICTURES_FILE, VIDEOS_FILE, REJECTED_FILE, GROUNDING_FILE = (
@@ -111,22 +110,17 @@ def write_dataset(
         shard_size: Trajectories a shard at most.
         tables: Rows of further JSONL files, by file name.
     """
-    draft = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
     shards = [trajectories[at : at + shard_size] for at in range(0, len(trajectories), shard_size)]
-    for number, shard in enumerate(shards):
-        write_trajectories(draft / _shard_name(number, len(shards)), shard)
-    for name, rows in (tables or {}).items():
-        with (draft / name).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
     names = [_shard_name(number, len(shards)) for number in range(len(shards))]
-    card = replace(card, shards={name: _sha256(draft / name) for name in names})
-    (draft / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
-    (draft / READABLE_CARD_FILE).write_text(card.markdown(), encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(draft, folder)
+    with replace_file(folder) as part:
+        part.mkdir()
+        for name, shard in zip(names, shards, strict=True):
+            write_trajectories(part / name, shard)
+        for name, rows in (tables or {}).items():
+            write_lines(part / name, map(encode_record, rows))
+        card = replace(card, shards={name: _sha256(part / name) for name in names})
+        (part / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
+        (part / READABLE_CARD_FILE).write_text(card.markdown(), encoding="utf-8")
 
 
 def read_dataset(folder: Path) -> Iterator[Trajectory]:
@@ -157,18 +151,10 @@ def read_pictures_table(folder: Path) -> list[PictureRecord]:
         DataError: The table is missing or damaged.
     """
     path = folder / PICTURES_FILE
-    try:
-        return [_picture(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: write the data set again") from None
-    except (ValueError, KeyError, TypeError) as reason:
-        raise DataError(f"{path}: {reason}: write the data set again") from reason
-
-
-def _picture(row: dict[str, Any]) -> PictureRecord:
-    frame = row["frame"]
-    box = None if frame["box"] is None else Box(**frame["box"])
-    return PictureRecord(FrameRef(**{**frame, "box": box}), row["sha256"])
+    remedy = "write the data set again"
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; {remedy}")
+    return list(read_jsonl(path, partial(decode_record, kind=PictureRecord), remedy=remedy))
 
 
 def _sha256(path: Path) -> str:

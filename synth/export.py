@@ -13,7 +13,6 @@ the system turn holds them as Qwen's templates write them.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from synth.frame_files import OpenVideo, PictureRecord, write_pictures
 from vt_env.actions.parse import ActionReader, render_call
 from vt_env.episode.trajectory import FrameRef, Trajectory
 from vt_env.errors import ConfigError
+from vt_env.jsonl import replace_file, write_lines
 from vt_env.prompts import system_text
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import StopReason, ToolCall
@@ -75,16 +75,13 @@ def export(
     if form not in FORMATS:
         raise ConfigError(f"export={form!r}: allowed are {', '.join(FORMATS)}")
     usable = [it for it in trajectories if it.stop is StopReason.ANSWERED and "malformed" not in it.errors]
-    draft = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
     shown = {frame for it in usable for frame in it.frames}
-    files = write_pictures(draft / IMAGES, (it for it in pictures if it.frame in shown), open_video)
     schemas = {name: json.dumps(_schemas(name, tools)) for name in ("frames", "captions")}
     write, make_row = _WRITERS[form]
-    write(draft, [make_row(it, files, schemas[it.perception]) for it in usable])
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(draft, folder)
+    with replace_file(folder) as part:
+        part.mkdir()
+        files = write_pictures(part / IMAGES, (it for it in pictures if it.frame in shown), open_video)
+        write(part, [make_row(it, files, schemas[it.perception]) for it in usable])
     return len(usable)
 
 
@@ -159,8 +156,7 @@ def _origin(trajectory: Trajectory) -> Row:
 
 
 def _write_jsonl(folder: Path, rows: Sequence[Row]) -> None:
-    with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_lines(folder / "train.jsonl", (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
 def _write_factory(folder: Path, rows: Sequence[Row]) -> None:

@@ -7,6 +7,22 @@ from dataclasses import dataclass, field, fields, replace
 from vt_env.errors import ConfigError, suggest
 
 
+def at_least(config: object, name: str, minimum: float) -> None:
+    """Check a number of a configuration; `None`, where a field may be that, passes.
+
+    Args:
+        config: Holds the field.
+        name: The field as an error shows it, such as `"samples"` or `"budget.max_calls"`; its last part is read.
+        minimum: Least value allowed.
+
+    Raises:
+        ConfigError: The number is smaller, or is none (NaN).
+    """
+    value: float | None = getattr(config, name.rpartition(".")[2])
+    if value is not None and not value >= minimum:
+        raise ConfigError(f"{name}={value}: need {minimum:g} or more")
+
+
 @dataclass(frozen=True)
 class BudgetConfig:
     """What one episode may spend. Enforced by the episode before anything is rendered."""
@@ -28,8 +44,7 @@ class BudgetConfig:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"budget.{it.name}={value!r}: need a whole number")
         for name in ("max_calls", "frames_per_zoom", "top_k_max"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"budget.{name}={getattr(self, name)}: need 1 or more")
+            at_least(self, f"budget.{name}", 1)
         if self.global_frames < 0 or self.max_frames < self.global_frames + self.frames_per_zoom:
             raise ConfigError(
                 f"budget.max_frames={self.max_frames} cannot hold global_frames={self.global_frames} and one zoom of "

@@ -47,3 +47,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """Return `"; did you mean 'x'?"` with the known name nearest to `name`, or nothing; ends an error message."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class where there is none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,25 +4,25 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from agents.backends.chat_wire import (
-    ChatReply,
-    ChatRequest,
-    Complete,
-    CompleteEach,
-    Completer,
-    NativeCall,
-    ReplyStatus,
-    TokenLogprob,
-    Usage,
-)
-from vt_env.errors import ConfigError, DataError
+from agents.backends.chat_wire import ChatReply, ChatRequest, Complete, CompleteEach, Completer, ReplyStatus, Usage
+from vt_env.errors import ConfigError
+from vt_env.jsonl import append_line, decode_record, drop_torn_line, encode_record, read_jsonl
 
 _SETTLED = (ReplyStatus.OK, ReplyStatus.TRUNCATED, ReplyStatus.REFUSED)
 """What asking again would pay for again; other failures are asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PaidReply:
+    """One line of the file."""
+
+    key: str
+    model: str
+    reply: ChatReply
 
 
 class ReplyJournal:
@@ -45,6 +45,7 @@ class ReplyJournal:
         self._replies: dict[str, ChatReply] = {}
         self.used = Usage()
         """What all replies of the file have used, in this process and before."""
+        drop_torn_line(path)
         if path.exists():
             self._load()
 
@@ -78,10 +79,8 @@ class ReplyJournal:
         return hashlib.blake2b(body.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
     def _add(self, key: str, reply: ChatReply) -> ChatReply:
-        line = json.dumps({"key": key, "model": self._model, "reply": asdict(reply)})
         with self._lock:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            append_line(self._path, encode_record(_PaidReply(key, self._model, reply)))
             self._keep(key, reply)
         return reply
 
@@ -91,25 +90,9 @@ class ReplyJournal:
             self._replies[key] = reply
 
     def _load(self) -> None:
-        with self._path.open("rb+") as file:
-            whole = file.read().rpartition(b"\n")[0]
-            file.truncate(len(whole) + 1 if whole else 0)
-        for number, line in enumerate(whole.split(b"\n") if whole else (), start=1):
-            try:
-                row = json.loads(line)
-                model, key, reply = row["model"], row["key"], _reply(row["reply"])
-            except (ValueError, KeyError, TypeError) as reason:
-                raise DataError(f"{self._path}:{number}: {reason}; remove the line and run again") from reason
-            if model != self._model:
-                raise ConfigError(f"{self._path} holds replies of {model!r}, now {self._model!r}: give another --out")
-            self._keep(key, reply)
-
-
-def _reply(row: dict[str, Any]) -> ChatReply:
-    nested = {
-        "status": ReplyStatus(row["status"]),
-        "calls": tuple(NativeCall(**call) for call in row["calls"]),
-        "usage": Usage(**row["usage"]),
-        "logprobs": tuple(TokenLogprob(**it) for it in row["logprobs"]),
-    }
-    return ChatReply(**{**row, **nested})
+        decode = partial(decode_record, kind=_PaidReply)
+        for paid in read_jsonl(self._path, decode, remedy="remove the line and run again"):
+            if paid.model != self._model:
+                got = f"{self._path} holds replies of {paid.model!r}"
+                raise ConfigError(f"{got}, now {self._model!r}: give another --out")
+            self._keep(paid.key, paid.reply)

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from agents.backends.chat_wire import Usage
+from vt_env.config import at_least
 from vt_env.errors import ConfigError
 
 
@@ -46,8 +47,8 @@ class ServerConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name}={value}: need more than 0")
-        if self.max_retries < 0 or self.max_wait_s < 0:
-            raise ConfigError(f"max_retries={self.max_retries}, max_wait_s={self.max_wait_s}: need 0 or more")
+        at_least(self, "max_retries", 0)
+        at_least(self, "max_wait_s", 0)
 
 
 class Pace:

@@ -9,17 +9,12 @@ from collections.abc import Generator, Sequence
 
 from vt_env.actions.parse import render_action
 from vt_env.episode.parse_observation import TimedText, read_lines
-from vt_env.media.text.bm25 import words_of
+from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
 from vt_env.types import Answer, Interval, Item, Observation, ToolCall
 
 CONTEXT_S = 10.0
 """How far around the best line it reads."""
-_STOP_WORDS = (
-    "a about an and are as at be by can did do does for from had has have he her his how i in is it its narrator of on "
-    "or said say says she speak speaker speaks that the their there they this to video was were what when where which "
-    "who whom whose why will with you"
-)
-STOP_WORDS = frozenset(_STOP_WORDS.split())
+STOP_WORDS = FUNCTION_WORDS | {"narrator", "said", "say", "says", "speak", "speaker", "speaks", "video"}
 """Words that say nothing about where an answer is; the ones that questions about a video share included."""
 
 

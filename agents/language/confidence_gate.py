@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from agents.language.one_turn import RetrievedClips, seen_so_far, since
-from vt_env.config import BudgetConfig
+from vt_env.config import BudgetConfig, at_least
 from vt_env.episode.reply_record import GateRecord
-from vt_env.errors import ConfigError
 
 LONG_FROM_S = 600.0
 """Videos as long as this or longer are looked at by retrieval (the paper's ten minutes)."""
@@ -34,8 +33,7 @@ class GateConfig:
     budget, as policies do that were trained without a gate."""
 
     def __post_init__(self) -> None:
-        if self.tau < 0:
-            raise ConfigError(f"gate.tau={self.tau}: need 0 or more")
+        at_least(self, "gate.tau", 0)
 
 
 class ConfidenceGate:

@@ -14,9 +14,11 @@ from experiments.runs.run_dir import JOURNAL
 from vt_env.actions.read_answer import AnswerStatus, read_answer
 from vt_env.benchmarks.readers.rows import Span
 from vt_env.benchmarks.scoring.replies import Ended, Reply, Status, reply_of, status_without_option
-from vt_env.benchmarks.scoring.temporal_iou import length_s, set_iou, set_recall
+from vt_env.benchmarks.scoring.temporal_iou import intervals_of, set_iou, set_recall
 from vt_env.episode.trajectory import TokenUse, Trajectory
 from vt_env.errors import DataError
+from vt_env.intervals import length_s
+from vt_env.jsonl import read_numbered
 from vt_env.types import StopReason, parse_time
 
 _LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
@@ -92,7 +94,7 @@ class EpisodeFacts:
     @property
     def viewed_s(self) -> float:
         """Different seconds of the video that were viewed."""
-        return length_s(self.viewed)
+        return length_s(intervals_of(self.viewed))
 
 
 def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None = None) -> EpisodeFacts:
@@ -166,21 +168,14 @@ def stream_journal(path: Path) -> Iterator[Trajectory]:
     if not journal.exists():
         return
     lines: dict[tuple[str, int], int] = {}
-    with journal.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                episode = Trajectory.from_json(line.decode())
-            except (DataError, UnicodeDecodeError) as reason:
-                raise DataError(f"{journal}:{number}: {reason}") from reason
-            first = lines.setdefault((episode.task_id, episode.sample), number)
-            if first != number:
-                raise DataError(
-                    f"{journal}:{number}: {episode.task_id} sample {episode.sample} stands already in line {first}; no "
-                    "attempt may count twice, so remove one of the two lines"
-                )
-            yield episode
+    for number, episode in read_numbered(journal, Trajectory.from_json, skip_torn=True):
+        first = lines.setdefault((episode.task_id, episode.sample), number)
+        if first != number:
+            raise DataError(
+                f"{journal}:{number}: {episode.task_id} sample {episode.sample} stands already in line {first}; no "
+                "attempt may count twice, so remove one of the two lines"
+            )
+        yield episode
 
 
 def task_digest(question: str, options: Sequence[str]) -> str:

@@ -215,11 +215,7 @@ def _wall_s(found: Sequence[FinishedRun]) -> dict[str, float]:
     for run in found:
         if run.kind == "quickstart":
             # Its other phases are runs of their own.
-            done = {
-                line["phase"]: line["seconds"]
-                for line in run_dir.read_jsonl(run.path / run_dir.METRICS)
-                if "phase" in line
-            }
+            done = {line["phase"]: line["seconds"] for line in run_dir.read_metrics(run.path) if "phase" in line}
             total |= {phase: seconds for phase, seconds in done.items() if phase in ("world", "index")}
         else:
             total[run.kind] = round(total[run.kind] + run_dir.wall_s(run.path), 3)

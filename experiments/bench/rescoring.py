@@ -26,7 +26,7 @@ from experiments.analysis.metrics import summarise
 from experiments.report.rescore import RescoreRun
 from experiments.report.rescore import main as rescore
 from experiments.runs.run_dir import CONFIG, JOURNAL, write_json
-from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, Trajectory, TurnRecord
+from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, Trajectory, TurnRecord, write_trajectories
 from vt_env.types import Interval, Remaining, StopReason
 
 OUT = Path(__file__).parent / "results" / "rescoring.json"
@@ -96,8 +96,7 @@ def _write(folder: Path, run: RescoringRun) -> None:
     rows = [_annotation(number, int(gold[number]), run) for number in range(run.records)]
     (folder / "annotations.json").write_text(json.dumps(rows), encoding="utf-8")
     write_json(folder / CONFIG, {"run": "eval", "agent": "invented", "tasks": str(folder), "split": "test"})
-    with (folder / JOURNAL).open("w", encoding="utf-8") as file:
-        file.writelines(f"{episode.to_json()}\n" for episode in _episodes(gold, run, rng))
+    write_trajectories(folder / JOURNAL, _episodes(gold, run, rng))
 
 
 def _annotation(number: int, gold: int, run: RescoringRun) -> dict[str, Any]:

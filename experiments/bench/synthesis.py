@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -41,6 +41,7 @@ from synth.teacher import ChatTeacher, ScriptedTeacher
 from vt_env.config import EnvConfig, MediaConfig, default_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
+from vt_env.jsonl import append_line
 from vt_env.media.library import VideoLibrary
 from vt_env.tasks.task_set import TaskSet
 from vt_env.tools.builtin import tools_for
@@ -114,8 +115,7 @@ def measure_captions(
     played: list[Trajectory] = []
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     for trajectory in generate(plan, ScriptedTeacher(), _opening(library), CAPTIONS, seed=0):
-        with journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(trajectory), ensure_ascii=False) + "\n")
+        append_line(journal, trajectory.to_json())
         played.append(trajectory)
     spent_s, spent_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     rates = {"captions_per_s": len(plan) / spent_s, "captions_per_cpu_s": len(plan) / spent_cpu_s}

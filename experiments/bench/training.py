@@ -23,7 +23,7 @@ import tyro
 from agents.backends.generator import Generator, TokenSequence
 from agents.language.token_policy import ChatTokens, images_of
 from experiments.runs.provenance import machine
-from experiments.runs.run_dir import Stopwatch, read_jsonl, write_json
+from experiments.runs.run_dir import Stopwatch, read_metrics, write_json
 from experiments.settings.policies import BASE_MODEL
 from experiments.train.grpo_metrics import read_grpo_log
 from experiments.train.sft_rows import Row, TrajectoryRows, load_trajectories
@@ -141,7 +141,7 @@ def measure_grpo(bench: TrainingBench, policy: Path, folder: Path) -> dict[str, 
     _command("grpo", "--out", folder / "grpo", *flags)
     # The largest of all commands so far.
     peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    lines = [line for line in read_jsonl(folder / "grpo" / "metrics.jsonl") if "reward" in line][2:]
+    lines = [line for line in read_metrics(folder / "grpo") if "reward" in line][2:]
     seconds = {
         phase: round(sum(values[2:]) / len(lines), 3)
         for phase, values in read_grpo_log(folder / "grpo").seconds.items()

@@ -23,7 +23,7 @@ from experiments.runs.run_dir import open_run
 from experiments.settings.library import LibraryConfig
 from vt_env.actions.parse import render_action
 from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.config import BudgetConfig, EnvConfig, resolve_budget
+from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
 from vt_env.errors import ConfigError
@@ -58,8 +58,8 @@ class KeyRun(LibraryConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.frames < 0 or (self.limit is not None and self.limit < 1):
-            raise ConfigError(f"frames={self.frames}, limit={self.limit}: need 0 or more, and 1 or more")
+        at_least(self, "frames", 0)
+        at_least(self, "limit", 1)
         resolve_budget(self.budget)
 
 

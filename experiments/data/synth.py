@@ -7,7 +7,7 @@ trajectory they reject would not come back. Interrupted, it goes on where it sto
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,7 +30,7 @@ from synth.generate import Opening, generate, may_pass, plan_attempts
 from synth.ground import Grounded, ground, ground_unopened
 from synth.load_questions import Intake, refuse_empty, take_in
 from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.config import EnvConfig, resolve_budget
+from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories
@@ -83,8 +83,8 @@ class SynthRun(LibraryConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.samples < 1 or (self.limit is not None and self.limit < 1):
-            raise ConfigError(f"samples={self.samples}, limit={self.limit}: need 1 or more")
+        at_least(self, "samples", 1)
+        at_least(self, "limit", 1)
         if self.mode not in MODES:
             raise ConfigError(f"mode={self.mode!r}: allowed are {', '.join(map(repr, MODES))}")
         calls = resolve_budget(self.budget).max_calls
@@ -149,7 +149,7 @@ def _identity(config: SynthRun) -> SynthRun:
 def _play(work: _Work) -> list[Trajectory]:
     """Make the attempts that the journal lacks, and return all in the order of tasks."""
     config, journal = work.config, work.run.path / JOURNAL
-    before = read_trajectories(journal) if journal.exists() else ()
+    before = read_trajectories(journal, skip_torn=True) if journal.exists() else ()
     # An attempt that was made again stands twice; the later one counts.
     made = {(it.task_id, it.sample): it for it in before}
     tasks = list(work.tasks.values())
@@ -159,7 +159,7 @@ def _play(work: _Work) -> list[Trajectory]:
     playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
     total = len(tasks) * config.samples
     for trajectory in tqdm(playing, "attempts", total, initial=total - len(attempts), disable=None):
-        work.run.journal(asdict(trajectory))
+        work.run.journal(trajectory)
         made[trajectory.task_id, trajectory.sample] = trajectory
     return [made[attempt.key] for attempt in plan_attempts(tasks, config.samples)]
 

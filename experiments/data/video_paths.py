@@ -1,6 +1,5 @@
 """From paths that a person types to videos, and the slow preparation of many videos on several cores."""
 
-import json
 import os
 import signal
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from vt_env.errors import ConfigError
+from vt_env.jsonl import decode_object, read_jsonl
 from vt_env.media.cache.build_once import content_hash
 from vt_env.media.decode.picture_folder import list_pictures
 from vt_env.types import VideoRef
@@ -48,13 +48,11 @@ def _inside(folder: Path) -> list[Path]:
 
 def _named(rows: Path) -> list[Path]:
     """The videos of a task file, relative to its folder."""
-    found: list[Path] = []
-    for number, line in enumerate(rows.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            found += [_inside_of(rows.parent, json.loads(line)["video"])] if line.strip() else []
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f'{rows}, line {number}: {error!r}; need an object with "video"') from error
-    return found
+
+    def decode(line: bytes) -> Path:
+        return _inside_of(rows.parent, decode_object(line)["video"])
+
+    return list(read_jsonl(rows, decode, remedy='need an object with "video"'))
 
 
 def _inside_of(folder: Path, name: str) -> Path:

@@ -1,13 +1,12 @@
 """Write the generated world to disk: `vt-env world --out data/world`, then `--tasks data/world` anywhere."""
 
-import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from experiments.data.video_paths import run_parallel
-from experiments.runs.run_dir import write_text
+from vt_env.jsonl import encode_record, write_lines
 from vt_env.tasks.read_rows import TASKS_FILE
 from vt_env.tasks.task_set import Task
 from vt_env.world.config import full_world
@@ -43,8 +42,7 @@ def main(run: WorldRun) -> None:
     tasks = world_tasks(run.split, run.families or None, world_of(run), run.out, run.seed)
     videos = {task.item.video: task for task in tasks}
     run_parallel(prepare_task, list(videos.values()), run.processes, "videos")
-    lines = [json.dumps(_row(task, run.out)) for task in tasks]
-    write_text(run.out / TASKS_FILE, "".join(f"{line}\n" for line in lines))
+    write_lines(run.out / TASKS_FILE, (encode_record(_row(task, run.out)) for task in tasks))
     print(f"{len(videos)} videos and {len(tasks)} tasks in {run.out / TASKS_FILE}")
 
 

@@ -24,6 +24,7 @@ from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy
+from vt_env.config import at_least
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
@@ -68,8 +69,7 @@ class EvalRun(LibraryConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("n", "samples", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
+            at_least(self, name, 1)
         if self.samples > 1 and self.agent in MODELS and not self.model.temperature:
             got = f"samples={self.samples}, model.temperature=0"
             raise ConfigError(f"{got}: all attempts would be the same; give --model.temperature, such as 1")
@@ -168,7 +168,7 @@ def write_down(episodes: Iterator[Trajectory], directory: Run, run: EvalRun, tot
     """Journal episodes as they end, with progress and one line of metrics a batch."""
     with tqdm(desc=run.agent, total=total, initial=done, unit="episode") as progress:
         for episode in episodes:
-            directory.journal_line(episode.to_json())
+            directory.journal(episode)
             progress.update()
             if (progress.n - done) % run.batch == 0 or progress.n == total:
                 directory.metric({"event": "batch", "episodes": progress.n})

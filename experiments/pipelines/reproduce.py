@@ -34,7 +34,7 @@ from experiments.runs.pipeline import Phase, StoryRun, command, index_video, tel
 from experiments.runs.run_dir import HOW_ONLY, Run, write_json, write_text
 from experiments.settings.models import BASE_MODEL
 from experiments.train.common import MODEL_FOLDER
-from vt_env.errors import ConfigError
+from vt_env.config import at_least
 from vt_env.tasks.task_set import TaskSet
 from vt_env.world.tasks import world_tasks
 
@@ -70,8 +70,7 @@ class ReproduceRun(StoryRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.training_seeds < 1:
-            raise ConfigError(f"training_seeds={self.training_seeds}: need 1 or more")
+        at_least(self, "training_seeds", 1)
 
     @property
     def seeds(self) -> range:

@@ -8,6 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from experiments.analysis.metrics import FamilyRow, PolicyRow
+from vt_env.jsonl import replace_file
 
 INK, ACCENT, PALE = "#222222", "#1f6fb4", "#b8c4ce"
 COLOURS = ("#1f6fb4", "#d1661f", "#3a8f4d", "#8a5bb5", "#a8323e", "#6b6b6b", "#c2a000", "#2aa5a5")
@@ -130,8 +131,6 @@ def _line_styles(count: int) -> list[str]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part.png")
-    figure.savefig(draft)
-    draft.replace(path)
+    """Write a figure, whole or not at all."""
+    with replace_file(path) as part:
+        figure.savefig(part, format=path.suffix.removeprefix("."))

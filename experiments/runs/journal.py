@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from experiments.runs.run_dir import JOURNAL, Run, write_text
-from vt_env.episode.trajectory import Trajectory, read_trajectories
+from experiments.runs.run_dir import JOURNAL, Run
+from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
 
 
 def read_journal(path: Path) -> list[Trajectory]:
@@ -21,5 +21,5 @@ def without_failed(directory: Run) -> list[Trajectory]:
     kept = [it for it in journal if it.invalid is None]
     if len(kept) < len(journal):
         directory.metric({"event": "tried again", "episodes": len(journal) - len(kept)})
-        write_text(directory.path / JOURNAL, "".join(f"{it.to_json()}\n" for it in kept))
+        write_trajectories(directory.path / JOURNAL, kept)
     return kept

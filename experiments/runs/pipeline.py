@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from experiments.runs.run_dir import HOW_ONLY, Run, Stopwatch, open_run
-from vt_env.config import MediaConfig
+from vt_env.config import MediaConfig, at_least
 from vt_env.errors import ConfigError
 from vt_env.media.library import VideoLibrary
 from vt_env.types import VideoRef
@@ -60,8 +60,7 @@ class StoryRun:
     """Videos written and indexed at once."""
 
     def __post_init__(self) -> None:
-        if self.processes < 1:
-            raise ConfigError(f"processes={self.processes}: need 1 or more")
+        at_least(self, "processes", 1)
 
 
 def tell(

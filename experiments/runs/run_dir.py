@@ -19,6 +19,7 @@ from typing import Any
 from experiments.runs.provenance import commit, provenance
 from vt_env.errors import ConfigError, DataError
 from vt_env.hashing import fingerprint
+from vt_env.jsonl import append_line, drop_torn_line, encode_record, read_jsonl, replace_file
 
 CONFIG, PROVENANCE, JOURNAL, METRICS = "config.json", "provenance.json", "journal.jsonl", "metrics.jsonl"
 
@@ -48,14 +49,15 @@ class Run:
         self.path = path
         self._watch = Stopwatch()
 
-    def journal(self, record: Mapping[str, object]) -> None:
-        """Append one record to the journal; it survives the death of this process from here on."""
-        _append_line(self.path / JOURNAL, record)
+    def journal(self, record: object) -> None:
+        """Append one record, a dataclass or a mapping, to the journal.
 
-    def journal_line(self, line: str) -> None:
-        """Append one record that is written already, without its line end."""
-        with (self.path / JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        It survives the death of this process from here on.
+
+        Raises:
+            ValueError: A number is not finite.
+        """
+        append_line(self.path / JOURNAL, encode_record(record))
 
     def origin(self, entry: Mapping[str, Any]) -> str:
         """Keep in `provenance.json` what is the same for many records of the journal.
@@ -74,21 +76,14 @@ class Run:
             write_json(self.path / PROVENANCE, {**known, "origins": {**known.get("origins", {}), key: dict(entry)}})
         return key
 
-    def journalled(self) -> list[dict[str, Any]]:
-        """Read every record of the journal, in order.
-
-        Raises:
-            DataError: A line in the middle is not JSON.
-        """
-        return read_jsonl(self.path / JOURNAL)
-
     def metrics(self) -> list[dict[str, Any]]:
         """Read every line of the metrics, in order."""
-        return read_jsonl(self.path / METRICS)
+        return read_metrics(self.path)
 
     def metric(self, record: Mapping[str, object]) -> None:
         """Append one line to the metrics; `elapsed_s` (since this process opened the run) is added."""
-        _append_line(self.path / METRICS, {**record, "elapsed_s": round(self.elapsed_s, 3)})
+        row = {**record, "elapsed_s": round(self.elapsed_s, 3)}
+        append_line(self.path / METRICS, json.dumps(row, ensure_ascii=False))
 
     @property
     def elapsed_s(self) -> float:
@@ -122,7 +117,7 @@ def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] |
             write_json(path / PROVENANCE, provenance(resolved))
             write_json(path / CONFIG, resolved)
         for name in (JOURNAL, METRICS):
-            _drop_torn_line(path / name)
+            drop_torn_line(path / name)
         run = Run(path)
         run.metric({"event": "opened", "commit": commit()})
         try:
@@ -158,7 +153,7 @@ def resolve(config: object) -> dict[str, Any]:
 def wall_s(path: Path) -> float:
     """Seconds all processes of a run have spent on it: the last `elapsed_s` of each opening, summed."""
     total, last = 0.0, 0.0
-    for line in read_jsonl(path / METRICS):
+    for line in read_metrics(path):
         if line.get("event") == "opened":
             total += last
         last = line["elapsed_s"]
@@ -172,10 +167,8 @@ def write_json(path: Path, value: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with replace_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -195,22 +188,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the complete lines of a JSONL file; a torn last line (its writer was killed) does not count.
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Read the metrics of a run directory; a torn last line does not count, and a directory without any has none.
 
     Raises:
-        DataError: A complete line is not JSON.
+        DataError: A line is not JSON.
     """
-    if not path.exists():
+    metrics = path / METRICS
+    if not metrics.exists():
         return []
-    records: list[dict[str, Any]] = []
-    complete = path.read_bytes().split(b"\n")[:-1]
-    for number, line in enumerate(complete, start=1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error}): remove the line and run again") from None
-    return records
+    # Metrics may be no numbers: a loss that became one is what its reader looks for.
+    return list(read_jsonl(metrics, json.loads, skip_torn=True, remedy="remove the line and run again"))
 
 
 @contextmanager
@@ -258,15 +246,3 @@ def _first_difference(before: Any, now: Any, field: str = "") -> tuple[str, Any,
                 return inner
         return None
     return None if before == now else (field, before, now)
-
-
-def _append_line(path: Path, record: Mapping[str, object]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _drop_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)

@@ -13,6 +13,7 @@ from agents.base import BatchPolicy
 from experiments.runs.provenance import package_version
 from experiments.runs.run_dir import HOW_ONLY
 from experiments.settings.token_budget import check_frame_size
+from vt_env.config import at_least
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.cache.build_once import content_hash
@@ -75,14 +76,10 @@ class ModelConfig:
     """The server, for the backend `openai`."""
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.uniform_frames < 1 or not 0 <= self.temperature < math.inf:
-            got = f"model.max_new_tokens={self.max_new_tokens}, model.uniform_frames={self.uniform_frames}"
-            raise ConfigError(f"{got}, model.temperature={self.temperature}: need 1 or more of each, and 0 or above")
-        if self.tensor_parallel < 1 or (self.context_tokens is not None and self.context_tokens < 1):
-            raise ConfigError(
-                f"model.tensor_parallel={self.tensor_parallel}, model.context_tokens={self.context_tokens}: need 1 or "
-                "more of each"
-            )
+        for name in ("max_new_tokens", "uniform_frames", "tensor_parallel", "context_tokens"):
+            at_least(self, f"model.{name}", 1)
+        if not 0 <= self.temperature < math.inf:
+            raise ConfigError(f"model.temperature={self.temperature}: need a finite number of 0 or more")
 
 
 class Model(Protocol):

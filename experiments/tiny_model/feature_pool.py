@@ -17,6 +17,7 @@ from transformers import Qwen2_5_VLProcessor
 from experiments.tiny_model.batches import GRID, ExchangeCollator, exchange_rng
 from experiments.tiny_model.processor import IMAGE_TOKENS
 from experiments.tiny_model.scene_pictures import Picture, keep_or_draw, random_scene
+from vt_env.jsonl import replace_file
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
@@ -105,7 +106,6 @@ def pool_features(tower: nn.Module, pool: ScenePool, processor: Qwen2_5_VLProces
                 grids = torch.tensor([GRID] * min(BATCH, len(pool.pictures) - start))
                 parts.append(tower(pixels, grid_thw=grids).pooler_output)
         features = torch.cat(parts).view(len(pool.pictures), IMAGE_TOKENS, -1)
-        unfinished = path.with_suffix(".unfinished")
-        save_file({"features": features.contiguous()}, unfinished)
-        unfinished.replace(path)
+        with replace_file(path) as part:
+            save_file({"features": features.contiguous()}, part)
     return load_file(path)["features"]

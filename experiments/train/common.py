@@ -19,7 +19,8 @@ from agents.backends.load import load_processor
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import checkpoint_hash
-from vt_env.errors import ConfigError
+from vt_env.config import at_least
+from vt_env.errors import ConfigError, first_line
 from vt_env.media.cache.build_once import content_hash
 from vt_env.tasks.read_rows import TASKS_FILE
 from vt_env.tasks.task_set import TaskSet
@@ -63,15 +64,13 @@ class TrainerConfig(LibraryConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.lora is not None and self.lora < 1:
-            raise ConfigError(f"lora={self.lora}: need a rank of 1 or more, or none at all")
+        for name in ("lora", "save_steps", "threads"):
+            at_least(self, name, 1)
         if self.lora is None and self.lora_alpha is not None:
             raise ConfigError(f"lora_alpha={self.lora_alpha} without lora: give --lora RANK too")
-        if self.lora_alpha is not None and self.lora_alpha < 1:
-            raise ConfigError(f"lora_alpha={self.lora_alpha}: need 1 or more, or none at all")
-        if self.save_steps < 1 or self.threads < 1 or not self.lr > 0:
-            got = f"save_steps={self.save_steps}, threads={self.threads}, lr={self.lr}"
-            raise ConfigError(f"{got}: need 1 or more, and a rate above 0")
+        at_least(self, "lora_alpha", 1)
+        if not self.lr > 0:
+            raise ConfigError(f"lr={self.lr}: need a rate above 0")
 
 
 def process_index() -> int:
@@ -152,7 +151,7 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
         model, report = loaded
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"model={path!r}: no vision-language checkpoint ({_first_line(error)}); take Qwen2.5-VL or Qwen3-VL"
+            f"model={path!r}: no vision-language checkpoint ({first_line(error)}); take Qwen2.5-VL or Qwen3-VL"
         ) from error
     wrong = [*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])]
     if wrong:
@@ -288,7 +287,3 @@ def _is_json(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from experiments.runs.run_dir import HOW_ONLY
 from experiments.train.common import TrainerConfig
-from vt_env.config import MediaConfig, resolve_budget
+from vt_env.config import MediaConfig, at_least, resolve_budget
 from vt_env.errors import ConfigError
 
 Preset = Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b", "qwen3-vl-8b"]
@@ -90,16 +90,14 @@ class GRPORun(TrainerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         resolve_budget(self.budget)
-        if self.group_size < 2 or self.num_iterations < 1 or self.temperature <= 0:
-            raise ConfigError(
-                f"group_size={self.group_size}, num_iterations={self.num_iterations}, temperature={self.temperature}: "
-                "need groups of 2 or more, 1 or more iterations, and a temperature above 0"
-            )
-        for name in ("steps", "limit", "max_completion_length", "context_tokens", "tool_threads"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
-        if self.epsilon <= 0 or self.beta < 0:
-            raise ConfigError(f"epsilon={self.epsilon}, beta={self.beta}: need a clip above 0, and a beta of 0 or more")
+        at_least(self, "group_size", 2)
+        if self.temperature <= 0:
+            raise ConfigError(f"temperature={self.temperature}: need a temperature above 0")
+        for name in ("num_iterations", "steps", "limit", "max_completion_length", "context_tokens", "tool_threads"):
+            at_least(self, name, 1)
+        at_least(self, "beta", 0)
+        if self.epsilon <= 0:
+            raise ConfigError(f"epsilon={self.epsilon}: need a clip above 0")
         self.check_processes(1)
 
     @property

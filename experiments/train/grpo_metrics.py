@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from experiments.runs.run_dir import METRICS, read_jsonl
+from experiments.runs.run_dir import read_metrics
 from experiments.train.grpo_config import GRPORun
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
 
@@ -80,7 +80,7 @@ def read_grpo_log(path: Path) -> GRPOLog:
     Raises:
         DataError: A line of the metrics is damaged.
     """
-    lines = [line for line in read_jsonl(path / METRICS) if "reward" in line]
+    lines = [line for line in read_metrics(path) if "reward" in line]
     steps = [line for _, line in sorted({line["step"]: line for line in lines}.items())]
     phases = dict.fromkeys(PHASES) | dict.fromkeys(phase for line in steps for phase in line["seconds"])
     terms = sorted({name for line in steps for name in line["terms"]})

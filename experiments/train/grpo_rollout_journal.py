@@ -40,7 +40,7 @@ class RolloutJournal:
             self._drop_from(self._run, first)
             self._is_begun = True
         for place, trajectory in enumerate(gathered):
-            self._run.journal_line(replace(trajectory, policy=POLICY, sample=first + place).to_json())
+            self._run.journal(replace(trajectory, policy=POLICY, sample=first + place))
 
     def _drop_from(self, run: Run, first: int) -> None:
         journal = run.path / JOURNAL

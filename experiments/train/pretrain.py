@@ -8,7 +8,6 @@ Takes about three hours on two CPU cores; the result is in `experiments/tiny_mod
 its settings are unchanged. Each stage depends on the seed and on the earlier stages.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +28,7 @@ from experiments.tiny_model.processor import build_processor
 from experiments.tiny_model.stage_mixtures import GROUPS, MARKING, MATCHING, READING, SEEKING, SIGHT, TEXTS, Group
 from experiments.tiny_model.vision_pretraining import PictureCollator, Pictures, VisionClassifier
 from experiments.train.common import newest_checkpoint, restore_weights
+from vt_env.jsonl import replace_file
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,8 @@ def _stage_file(
     finished = run.out / f"{name}.safetensors"
     if not finished.is_file():
         weights = train(build_model(processor.tokenizer, run.seed)).state_dict()
-        unfinished = finished.with_suffix(".unfinished")
-        save_file({key: value.contiguous() for key, value in weights.items()}, unfinished)
-        os.replace(unfinished, finished)
+        with replace_file(finished) as part:
+            save_file({key: value.contiguous() for key, value in weights.items()}, part)
     return finished
 
 

@@ -10,7 +10,7 @@ compare both. An interrupted run resumes with the rollouts missing from its jour
 import gc
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
 from synth.generate import plan_attempts
 from synth.ground import Grounded, ground
 from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.config import EnvConfig, resolve_budget
+from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
@@ -77,8 +77,7 @@ class RFTRun(SFTSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("samples", "keep", "batch", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: need 1 or more")
+            at_least(self, name, 1)
         if self.mode not in MODES or self.temperature <= 0:
             raise ConfigError(
                 f"mode={self.mode!r}, temperature={self.temperature}: allowed are {', '.join(map(repr, MODES))}, and a "
@@ -166,7 +165,7 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[
             # Write the cost before the journal: rollouts in the journal are never sampled again.
             run.metric({"event": "sampled", "rollouts": len(played), "sampled_tokens": sampler.pop_tokens()})
             for trajectory in played:
-                run.journal(asdict(trajectory))
+                run.journal(trajectory)
             before += played
             bar.update(len(played))
             bar.set_postfix(right=f"{np.mean([bool(it.correct) for it in played]):.2f}")

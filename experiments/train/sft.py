@@ -32,7 +32,7 @@ from experiments.train.common import (
 )
 from experiments.train.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
 from experiments.train.sft_rows import ConversationCollator, TrajectoryRows, load_trajectories
-from vt_env.config import MediaConfig
+from vt_env.config import MediaConfig, at_least
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl import keep_tower_in_step
 from vt_env.task_sources import load_tasks
@@ -74,13 +74,10 @@ class SFTSettings(TrainerConfig):
         for family, weight in self.weights.items():
             if weight < 0:
                 raise ConfigError(f"weights {family}={weight}: need 0 or more")
-        if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"steps={self.steps}: need 1 or more, or none for what --epochs takes")
-        if self.batch_size < 1 or self.accumulation < 1 or self.epochs <= 0:
-            raise ConfigError(
-                f"batch_size={self.batch_size}, accumulation={self.accumulation}, epochs={self.epochs}: need 1 or more "
-                "rows and batches, and epochs above 0"
-            )
+        for name in ("steps", "batch_size", "accumulation"):
+            at_least(self, name, 1)
+        if self.epochs <= 0:
+            raise ConfigError(f"epochs={self.epochs}: need more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)

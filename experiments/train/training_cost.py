@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runs.run_dir import METRICS, read_jsonl, wall_s
+from experiments.runs.run_dir import read_metrics, wall_s
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def read_training_cost(path: Path) -> TrainingCost:
     Raises:
         DataError: A line of the metrics is damaged.
     """
-    lines = read_jsonl(path / METRICS)
+    lines = read_metrics(path)
     totals = {
         name: sum(line.get(name, 0) for line in lines) for name in ("rollouts", "sampled_tokens", "trained_tokens")
     }

@@ -240,5 +240,5 @@ def test_equal_attempts_of_a_model_are_refused():
         EvalRun(agent="base", samples=8)
     assert EvalRun(agent="base", samples=8, model=ModelConfig(temperature=1.0)).samples == 8
     for wrong in ({"temperature": -1.0}, {"temperature": float("nan")}, {"max_new_tokens": 0}, {"uniform_frames": -2}):
-        with pytest.raises(ConfigError, match="need 1 or more of each, and 0 or above"):
+        with pytest.raises(ConfigError, match=r"need (1|a finite number of 0) or more"):
             ModelConfig(**wrong)

@@ -12,6 +12,7 @@ import pytest
 from experiments.runs import run_dir
 from experiments.runs.provenance import commit, provenance
 from vt_env.errors import ConfigError, DataError
+from vt_env.jsonl import read_jsonl
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def test_the_same_configuration_continues_and_another_one_is_refused_by_its_firs
         run.journal({"n": 1})
     with run_dir.open_run(tmp_path, "toy", Small(out=Path("elsewhere"))) as run:
         run.journal({"n": 2})
-        assert [record["n"] for record in run.journalled()] == [1, 2]
+        assert [record["n"] for record in read_jsonl(run.path / run_dir.JOURNAL)] == [1, 2]
     other = replace(Small(), inner=Inner(rate_hz=2.0))
     with pytest.raises(ConfigError, match=r"inner\.rate_hz=1\.0, now inner\.rate_hz=2\.0: give another --out"):
         run_dir.open_run(tmp_path, "toy", other).__enter__()
@@ -68,10 +69,10 @@ def test_a_torn_last_line_is_dropped_and_a_broken_middle_line_is_refused(tmp_pat
     journal.write_bytes(journal.read_bytes() + b'{"n": 2, "text": "half a l')
     with run_dir.open_run(tmp_path, "toy", Small()) as run:
         run.journal({"n": 3})
-        assert [record["n"] for record in run.journalled()] == [1, 3]
+        assert [record["n"] for record in read_jsonl(run.path / run_dir.JOURNAL)] == [1, 3]
     journal.write_text('{"n": 1}\n{"n"\n{"n": 3}\n')
     with pytest.raises(DataError, match=r"journal\.jsonl:2: not JSON"):
-        run_dir.read_jsonl(journal)
+        list(read_jsonl(journal))
 
 
 def test_wall_time_adds_up_over_the_processes_of_a_run(tmp_path):
@@ -104,4 +105,4 @@ def test_a_run_that_is_refused_before_it_did_anything_leaves_the_directory_to_th
         run.journal({"n": 1})
     with pytest.raises(ConfigError, match="later"), run_dir.open_run(tmp_path / "run", "eval", Small(seed=2)):
         raise ConfigError("later")
-    assert run.journalled() == [{"n": 1}]
+    assert list(read_jsonl(run.path / run_dir.JOURNAL)) == [{"n": 1}]

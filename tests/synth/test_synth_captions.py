@@ -115,7 +115,7 @@ def test_a_torn_cache_loses_its_last_caption_and_a_damaged_one_is_named(tmp_path
         assert again.caption(BLIND, BLIND.frames_at([second]), QUESTION) == f"seconds [{int(second)}]"
     assert len(model.requests) == 3
     path.write_bytes(b"oops\n" + path.read_bytes())
-    with pytest.raises(DataError, match="not a caption"):
+    with pytest.raises(DataError, match=r":1: not JSON .*; delete the file"):
         captioner(model, tmp_path).caption(BLIND, BLIND.frames_at([5.0]), QUESTION)
 
 

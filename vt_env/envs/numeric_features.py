@@ -16,18 +16,12 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vt_env.config import at_least
 from vt_env.episode.parse_observation import TimedText, read_lines
 from vt_env.errors import ConfigError
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
-from vt_env.media.text.bm25 import words_of
+from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
 from vt_env.types import Interval, Observation
-
-_FUNCTION_WORDS = (
-    "a about an and are as at be by can did do does for from had has have he her his how i in is it its of on or she "
-    "that the their there they this to was were what when where which who whom whose why will with you"
-)
-FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-"""English words that say nothing about where an answer is; a question in another language keeps all of its words."""
 
 KINDS = ("start", "clips", "subtitles", "summary", "candidate", "neighbour", "around", "failed")
 """What the last action was; exactly one is marked."""
@@ -90,8 +84,7 @@ class NumericConfig:
     """Encodes frames, and question and options for comparison with frames. The default knows colour names alone."""
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ConfigError(f"numeric.candidates={self.candidates}: need 1 or more")
+        at_least(self, "numeric.candidates", 1)
         for name in ("text_encoder", "frame_encoder"):
             if getattr(type(getattr(self, name)), "__hash__", None) is None:
                 raise ConfigError(f"numeric.{name}: it cannot be hashed; if it is a dataclass, make it frozen")

@@ -18,6 +18,8 @@ from vt_env.envs.base import EpisodeEnv, base_env
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import record_episode
 from vt_env.errors import ConfigError, DataError
+from vt_env.intervals import length_s
+from vt_env.jsonl import append_line
 
 ElementT = TypeVar("ElementT")
 StepT = TypeVar("StepT")
@@ -92,8 +94,7 @@ class RecordTrajectories(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCo
             return
         record = record_episode(episode, self._texts, policy=self._policy, seed=self._seed)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{record.to_json()}\n")
+        append_line(self._path, record.to_json())
 
 
 class EpisodeStatistics(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordConstructorArgs):
@@ -128,10 +129,7 @@ class EpisodeStatistics(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCon
     def _summed_up(self) -> dict[str, Any]:
         record = record_episode(_episode(self._base))
         names = [turn.call.name for turn in record.turns if turn.call is not None]
-        viewed_s, until_s = 0.0, 0.0
-        for interval in sorted(record.viewed):
-            viewed_s += max(0.0, interval.end_s - max(interval.start_s, until_s))
-            until_s = max(until_s, interval.end_s)
+        viewed_s = length_s(record.viewed)
         return {
             "calls": record.calls,
             "failed_calls": sum(turn.error is not None for turn in record.turns[: record.calls]),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vt_env import prompts
 from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError, DataError
+from vt_env.intervals import union
 from vt_env.protocols import Video
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Caption, FrameBatch, Interval, Perception, SubtitleLine, View
@@ -59,7 +60,7 @@ class FramePerception:
 
     def _excerpt(self, count: int) -> View:
         end_s = self._video.duration_s
-        parts = [Interval(it.start_s, min(it.end_s, end_s)) for it in joined(self._parts) if it.start_s < end_s]
+        parts = [Interval(it.start_s, min(it.end_s, end_s)) for it in union(self._parts) if it.start_s < end_s]
         if not parts:
             listed = ", ".join(map(str, self._parts))
             raise DataError(f"{self._video.ref.handle}: {listed} lie behind its end, {end_s:g} s; mend the annotations")
@@ -123,17 +124,6 @@ def moments(interval: Interval, count: int) -> list[float]:
     """Return the middles of `count` equal parts of the interval, in seconds."""
     part_s = interval.duration_s / count
     return [interval.start_s + (part + 0.5) * part_s for part in range(count)]
-
-
-def joined(intervals: Sequence[Interval]) -> list[Interval]:
-    """Return the union of intervals as disjoint ones, in the order of time."""
-    found: list[Interval] = []
-    for it in sorted(intervals):
-        if found and it.start_s <= found[-1].end_s:
-            found[-1] = Interval(found[-1].start_s, max(found[-1].end_s, it.end_s))
-        else:
-            found.append(it)
-    return found
 
 
 def moments_of_parts(parts: Sequence[Interval], count: int) -> list[float]:

@@ -5,10 +5,8 @@ never 0.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 __all__ = ["GateRecord", "ReplyEnd", "ReplyRecord", "TokenUse", "token_use"]
 
@@ -57,12 +55,6 @@ class ReplyRecord:
         """Return it without what a clock measured."""
         return replace(self, latency_s=None)
 
-    @staticmethod
-    def from_row(row: Mapping[str, Any]) -> "ReplyRecord":
-        """Read it from a JSON object."""
-        nested: dict[str, Any] = {"ended": ReplyEnd(row["ended"])}
-        return ReplyRecord(**{**row, **nested})
-
 
 @dataclass(frozen=True, slots=True)
 class GateRecord:
@@ -80,12 +72,6 @@ class GateRecord:
     """Whether the direct answer was given; otherwise the tools took over."""
     reply: ReplyRecord | None = None
     """The direct answer's own record. Where it was accepted, the turn's `reply` is the same one."""
-
-    @staticmethod
-    def from_row(row: Mapping[str, Any]) -> "GateRecord":
-        """Read it from a JSON object."""
-        nested: dict[str, Any] = {"reply": None if row["reply"] is None else ReplyRecord.from_row(row["reply"])}
-        return GateRecord(**{**row, **nested})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,8 @@ once in the run's `provenance.json`, under the id that `Trajectory.provenance` n
 measured (`wall_s`, `ReplyRecord.latency_s`) differ from run to run; `without_times` drops them.
 """
 
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from vt_env.actions.parse import render_action
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import GateRecord, ReplyEnd, ReplyRecord, TokenUse, token_use
 from vt_env.errors import DataError
-from vt_env.types import Box, FrameRef, Interval, Remaining, StopReason, ToolCall, Turn
+from vt_env.jsonl import decode_object, decode_record, encode_record, read_jsonl, write_lines
+from vt_env.types import FrameRef, Interval, Remaining, StopReason, ToolCall, Turn
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -191,27 +190,25 @@ class Trajectory:
         Raises:
             ValueError: A number is not finite.
         """
-        return json.dumps(asdict(self), allow_nan=False)
+        return encode_record(self)
 
     @staticmethod
-    def from_json(line: str) -> "Trajectory":
+    def from_json(line: str | bytes) -> "Trajectory":
         """Read a record back.
 
         Raises:
             DataError: The line is no record, or one of another schema version.
         """
         try:
-            row = json.loads(line)
-            version = row["schema"]
-        except (ValueError, TypeError, KeyError):
+            version = decode_object(line)["schema"]
+        except (ValueError, KeyError):
             raise DataError(f"not a trajectory: {line[:60]!r}; need a JSON object with 'schema'") from None
         if version != SCHEMA_VERSION:
             raise DataError(f"schema {version}: this version reads schema {SCHEMA_VERSION}; record the episodes again")
         try:
-            return _trajectory(row)
-        except (ValueError, TypeError, KeyError, AttributeError) as reason:
-            message = f"damaged trajectory: {type(reason).__name__} {reason}; record the episode again"
-            raise DataError(message) from reason
+            return decode_record(line, Trajectory)
+        except ValueError as reason:
+            raise DataError(f"damaged trajectory: {reason}; record the episode again") from reason
 
 
 def record_episode(
@@ -265,11 +262,7 @@ def record_episode(
 
 def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
     """Write records to a JSONL file, whole or not at all."""
-    target = Path(path)
-    part = target.with_name(f"{target.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.writelines(f"{trajectory.to_json()}\n" for trajectory in trajectories)
-    os.replace(part, target)
+    write_lines(Path(path), (trajectory.to_json() for trajectory in trajectories))
 
 
 def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[Trajectory]:
@@ -277,49 +270,15 @@ def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[
 
     Args:
         path: A JSONL file.
-        skip_torn: Leave out a last line without a line end, which a killed writer leaves.
+        skip_torn: Leave out a last line that was cut off, which a killed writer leaves.
 
     Raises:
         DataError: A line is no record or one of another schema version; the message names file and line.
     """
-    with Path(path).open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if skip_torn and not line.endswith("\n"):
-                return
-            try:
-                yield Trajectory.from_json(line)
-            except DataError as reason:
-                raise DataError(f"{path}:{number}: {reason}") from reason
+    return read_jsonl(Path(path), Trajectory.from_json, skip_torn=skip_torn)
 
 
 def _turn_record(text: str, turn: Turn) -> TurnRecord:
     action = turn.action
     call = CallRecord(action.name, dict(action.arguments)) if isinstance(action, ToolCall) else None
     return TurnRecord(text, call, turn.observation_text, turn.frames, turn.viewed, turn.error)
-
-
-def _trajectory(row: Mapping[str, Any]) -> Trajectory:
-    nested: dict[str, Any] = {
-        "options": tuple(row["options"]),
-        "turns": tuple(_turn(turn) for turn in row["turns"]),
-        "remaining": Remaining(**row["remaining"]),
-        "stop": None if row["stop"] is None else StopReason(row["stop"]),
-        "prompt_frames": tuple(_frame(frame) for frame in row["prompt_frames"]),
-    }
-    return Trajectory(**{**row, **nested})
-
-
-def _turn(row: Mapping[str, Any]) -> TurnRecord:
-    nested: dict[str, Any] = {
-        "call": None if row["call"] is None else CallRecord(**row["call"]),
-        "frames": tuple(_frame(frame) for frame in row["frames"]),
-        "viewed": tuple(Interval(**interval) for interval in row["viewed"]),
-        "reply": None if row.get("reply") is None else ReplyRecord.from_row(row["reply"]),
-        "gate": None if row.get("gate") is None else GateRecord.from_row(row["gate"]),
-    }
-    return TurnRecord(**{**row, **nested})
-
-
-def _frame(row: Mapping[str, Any]) -> FrameRef:
-    box = None if row["box"] is None else Box(**row["box"])
-    return FrameRef(row["video_handle"], row["time_s"], box, row["frame_px"])

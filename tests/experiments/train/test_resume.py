@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="needs the train extra")
 
 from support.small_training import write_training_folder
 
-from experiments.runs.run_dir import METRICS, read_jsonl
+from experiments.runs.run_dir import read_metrics
 from experiments.train.common import last_checkpoint
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
@@ -69,13 +69,13 @@ def test_sft_that_was_killed_ends_with_the_weights_of_an_unbroken_run(run):
     sft(broken)
     weights = [(it.out / "model" / "model.safetensors").read_bytes() for it in (run, broken)]
     assert weights[0] == weights[1]
-    openings = [line for line in read_jsonl(broken.out / METRICS) if line.get("event") == "opened"]
+    openings = [line for line in read_metrics(broken.out) if line.get("event") == "opened"]
     assert len(openings) == 2
 
 
 def test_what_is_learned_is_counted_and_drawn(run):
     sft(run)
-    lines = [line for line in read_jsonl(run.out / METRICS) if "trained_tokens" in line]
+    lines = [line for line in read_metrics(run.out) if "trained_tokens" in line]
     assert sum(line["trained_tokens"] for line in lines) > 8 * 4 * 50
     assert list((run.out / "tensorboard").glob("events.out.tfevents.*"))
 

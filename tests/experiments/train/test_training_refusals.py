@@ -295,7 +295,7 @@ def test_a_tracker_that_is_not_installed_is_refused():
         (lambda: TrainerConfig(model="m", lr=1.0, save_steps=1, lora=0), "lora=0"),
         (lambda: TrainerConfig(model="m", lr=1.0, save_steps=1, lora_alpha=4), "give --lora RANK too"),
         (lambda: GRPORun(micro_batch=5), "must be a multiple of micro_batch times 1"),
-        (lambda: GRPORun(group_size=1), "groups of 2 or more"),
+        (lambda: GRPORun(group_size=1), "group_size=1: need 2 or more"),
         (lambda: GRPORun().check_processes(2), "times 2 process"),
         (lambda: GRPORun(vllm_mode="server").check_processes(2), "vllm_mode=server with 2 processes"),
         (lambda: GRPORun(sleep=True).check_processes(2), "sleep=True with 2 processes"),

@@ -24,14 +24,15 @@ from vt_env.benchmarks.scoring.scoreboard_text import latex_table, plain
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
-from vt_env.episode.perception import joined, moments_of_parts
+from vt_env.episode.perception import moments_of_parts
 from vt_env.errors import ConfigError, DataError
+from vt_env.intervals import union
 from vt_env.task_sources import load_tasks
 from vt_env.testing import FakeLibrary, fake_task, read_second
 from vt_env.types import Interval, ToolCall
 
 PARTS = st.lists(st.tuples(st.integers(0, 500), st.integers(1, 60)), min_size=1, max_size=19).map(
-    lambda spans: joined([Interval(start_s, start_s + length_s) for start_s, length_s in spans])
+    lambda spans: union([Interval(start_s, start_s + length_s) for start_s, length_s in spans])
 )
 SIX_FRAMES = BudgetConfig(max_calls=1, max_frames=7, frames_per_zoom=1, global_frames=6)
 NO_FRAMES = BudgetConfig(max_calls=1, max_frames=7, frames_per_zoom=1, global_frames=0)

@@ -75,7 +75,7 @@ def test_grades_are_kept_and_failures_are_asked_again(annotations, tmp_path: Pat
     other = judge_open(annotations.rows, given(annotations), GradeCache(PromptedJudge("other", ask), path))
     assert (other.value, len(asked)) == (50, 7)
     path.write_text('{"key": "x"}\n')
-    with pytest.raises(DataError, match="not a file of grades"):
+    with pytest.raises(DataError, match=r"grades\.jsonl:1: .*missing required field `grade`; remove the file"):
         GradeCache(PromptedJudge("m", ask), path)
 
 

@@ -128,10 +128,10 @@ def test_a_builder_killed_half_way_leaves_nothing_that_is_taken_for_whole(video:
         tmp_path,
     )
     assert builder.wait(timeout=60) == -signal.SIGKILL
-    assert finished(tmp_path) == [] and list((tmp_path / "stores").glob("*.building"))
+    assert finished(tmp_path) == [] and list((tmp_path / "stores").glob("*.part"))
     store = build_store(video, CONFIG, tmp_path)
     assert indices(store.frames_at([0, 4.5, 9]).data, SIZE_PX) == [0, 45, 90]
-    assert finished(tmp_path) == [store.key] and not list((tmp_path / "stores").glob("*.building"))
+    assert finished(tmp_path) == [store.key] and not list((tmp_path / "stores").glob("*.part"))
 
 
 def test_two_builders_at_once_end_with_one_right_store(video: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_two_builders_at_once_end_with_one_right_store(video: Path, tmp_path: Pa
     assert [builder.returncode for builder in builders] == [0, 0]
     assert sorted(int(decoded) for decoded, _ in reports) == [0, 19]
     assert reports[0][1] == reports[1][1]
-    assert len(finished(tmp_path)) == 1 and not list((tmp_path / "stores").glob("*.building"))
+    assert len(finished(tmp_path)) == 1 and not list((tmp_path / "stores").glob("*.part"))
 
 
 def test_a_builder_that_fails_cleans_up_and_the_next_one_can_build(video: Path, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_builder_that_fails_cleans_up_and_the_next_one_can_build(video: Path, 
 
     with pytest.raises(OSError, match="disk full"):
         build_store(video, CONFIG, tmp_path, fail)
-    assert finished(tmp_path) == [] and not list((tmp_path / "stores").glob("*.building"))
+    assert finished(tmp_path) == [] and not list((tmp_path / "stores").glob("*.part"))
     assert len(build_store(video, CONFIG, tmp_path).times_s) == 19
 
 

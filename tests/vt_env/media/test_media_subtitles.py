@@ -246,7 +246,7 @@ def test_captions_are_read_in_time_order(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_broken_caption_is_refused_with_its_line(row: str, tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text('{"start_s": 0, "end_s": 1, "text": "good"}\n' + row + "\n")
-    with pytest.raises(DataError, match=r"c\.jsonl, line 2: ") as caught:
+    with pytest.raises(DataError, match=r"c\.jsonl:2: ") as caught:
         load_captions(tmp_path / "c.jsonl")
     assert "\n" not in str(caught.value)
 

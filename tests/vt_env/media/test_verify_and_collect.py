@@ -173,7 +173,7 @@ def test_what_was_used_longest_ago_goes_first_and_opening_counts_as_use(tmp_path
 
 def test_what_a_killed_builder_left_goes_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
     (tmp_path / "stores").mkdir()
-    dead = tmp_path / "stores" / "dead.building"
+    dead = tmp_path / "stores" / "dead.part"
     dead.mkdir()
     (dead / "frames.bin").write_bytes(bytes(1000))
     (tmp_path / "stores" / "dead.lock").touch()
@@ -190,7 +190,7 @@ def test_what_a_killed_builder_left_goes_and_what_a_live_one_writes_stays(tmp_pa
 
 
 def test_a_decoded_frame_that_is_being_written_stays_and_one_that_was_left_half_written_goes(cache: Path) -> None:
-    half = cache / "frames" / "half.building"
+    half = cache / "frames" / "half.part"
     half.write_bytes(bytes(1000))
     collecting = Thread(target=collect, args=(cache, NOTHING_MORE, 0.0))
     with decoded_frames.locked_total(cache / "frames"):

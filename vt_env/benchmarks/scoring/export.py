@@ -7,7 +7,6 @@ how the servers count those.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from vt_env.benchmarks.scoring.replies import Reply, Status, strict_status
 from vt_env.benchmarks.scoring.scoreboard import Scoreboard, scored_rows
 from vt_env.benchmarks.scoring.verdicts import strict_verdict
 from vt_env.errors import ConfigError
+from vt_env.jsonl import write_lines
 
 UNPARSED_IDX = -1
 MAX_NAMED = 3
@@ -130,19 +130,12 @@ def lmms_eval_results(
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    _write(path, [json.dumps(content, ensure_ascii=False, indent=2)])
+    write_lines(path, [json.dumps(content, ensure_ascii=False, indent=2)])
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, whole or not at all."""
-    _write(path, (json.dumps(row, ensure_ascii=False) for row in rows))
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
-    os.replace(part, path)
+    write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
 
 
 def _doc_hash(row: Row) -> str:

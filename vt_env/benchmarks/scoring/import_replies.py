@@ -4,7 +4,6 @@ JSON Lines with `task_id` (or `question_id`) and `text`, or an lmms-eval sample 
 annotations, and `filtered_resps` (or `resps`), the reply inside lists.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ from typing import Any, cast
 from vt_env.benchmarks.readers.rows import Annotations
 from vt_env.benchmarks.scoring.replies import Reply
 from vt_env.errors import DataError
+from vt_env.jsonl import decode_object, read_numbered
 
 
 def read_replies(path: Path, annotations: Annotations) -> dict[str, Reply]:
@@ -27,19 +27,17 @@ def read_replies(path: Path, annotations: Annotations) -> dict[str, Reply]:
     by_id = {row.question_id: row.task_id for row in annotations.rows}
     by_id |= {row.task_id: row.task_id for row in annotations.rows}
     replies: dict[str, Reply] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        if not line.strip():
-            continue
-        try:
-            row = cast("dict[str, Any]", json.loads(line))
-            task_id = _task_id(row, annotations, by_id)
-            text = _text(row)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as reason:
-            need = "need task_id or doc_id of this benchmark, and text or filtered_resps"
-            raise DataError(f"{path}:{number}: {type(reason).__name__} {str(reason)[:60]}; {need}") from reason
-        if task_id in replies:
-            raise DataError(f"{path}:{number}: second reply to {task_id}, allowed is one; remove one of the lines")
-        replies[task_id] = Reply(task_id, text)
+
+    def decode(line: bytes) -> Reply:
+        row = decode_object(line)
+        return Reply(_task_id(row, annotations, by_id), _text(row))
+
+    need = "need task_id or doc_id of this benchmark, and text or filtered_resps"
+    for number, reply in read_numbered(path, decode, skip_torn=True, remedy=need):
+        if reply.task_id in replies:
+            second = f"{path}:{number}: second reply to {reply.task_id}"
+            raise DataError(f"{second}, allowed is one; remove one of the lines")
+        replies[reply.task_id] = reply
     return replies
 
 

@@ -6,20 +6,20 @@ CG-Bench's OE-acc are defined by prompts to models of one vendor, so no score fr
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from vt_env.benchmarks.readers.rows import Row
 from vt_env.benchmarks.scoring.replies import Ended, Reply
-from vt_env.errors import DataError
+from vt_env.jsonl import append_line, decode_record, drop_torn_line, encode_record, read_jsonl
 from vt_env.stats import bootstrap_ci95, clustered_by_video
 
 MAX_FAILURES = 0.005
@@ -93,6 +93,14 @@ class PromptedJudge:
         return read_grade(self._ask(prompt_text(row, answer)), LOW, HIGH)
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptGrade:
+    """One line of the cache."""
+
+    key: str
+    grade: float
+
+
 class GradeCache:
     """On-disk cache of a judge's grades, so that equal answers are graded once. Failures are not stored.
 
@@ -121,8 +129,8 @@ class GradeCache:
         key = sha256(json.dumps(what).encode()).hexdigest()
         if key not in self._grades:
             self._grades[key] = _checked(self._judge.grade(row, answer))
-            with self._lock, self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "grade": self._grades[key]}) + "\n")
+            with self._lock:
+                append_line(self._path, encode_record(_KeptGrade(key, self._grades[key])))
         return self._grades[key]
 
 
@@ -190,15 +198,15 @@ def _grade(judge: Judge, row: Row, reply: Reply) -> float | str:
 def _read_grades(path: Path) -> dict[str, float]:
     if not path.exists():
         return {}
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        path.write_bytes(whole)
-    try:
-        rows: Iterable[dict[str, Any]] = map(json.loads, whole.splitlines())
-        return {str(row["key"]): _checked(float(row["grade"])) for row in rows}
-    except (ValueError, KeyError, TypeError, JudgeFailed) as reason:
-        raise DataError(f"{path}: not a file of grades ({str(reason)[:60]}); remove it to ask again") from reason
+    drop_torn_line(path)
+    return {it.key: it.grade for it in read_jsonl(path, _kept_grade, remedy="remove the file to ask again")}
+
+
+def _kept_grade(line: bytes) -> _KeptGrade:
+    kept = decode_record(line, _KeptGrade)
+    if not 0 <= kept.grade <= 1:
+        raise ValueError(f"grade {kept.grade}: need 0 to 1")
+    return kept
 
 
 def read_grade(reply: str, low: int, high: int) -> float:

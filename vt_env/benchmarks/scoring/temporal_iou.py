@@ -14,57 +14,43 @@ differently.
 IoP rewards a single point inside the gold span, so report it together with IoU.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vt_env.benchmarks.readers.rows import Span
+from vt_env.intervals import iou, length_s, overlap_s
+from vt_env.types import Interval
 
 CGBENCH_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 NEXTGQA_IOP = 0.5
 """Minimum IoP of a grounded answer in Acc@GQA."""
 
 
-def merge(spans: Sequence[Span]) -> list[Span]:
-    """Return the union as disjoint spans in time order; drops reversed and empty spans, clips negative times."""
-    merged: list[Span] = []
-    for start_s, end_s in sorted((max(0.0, start_s), end_s) for start_s, end_s in spans):
-        if end_s <= start_s:
-            continue
-        if merged and start_s <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end_s))
-        else:
-            merged.append((start_s, end_s))
-    return merged
-
-
-def shared_s(one: Sequence[Span], other: Sequence[Span]) -> float:
-    """Return the seconds that lie in both unions."""
-    pairs = ((a, b) for a in merge(one) for b in merge(other))
-    return sum(max(0.0, min(a[1], b[1]) - max(a[0], b[0])) for a, b in pairs)
-
-
-def length_s(spans: Sequence[Span]) -> float:
-    """Return the seconds in the union."""
-    return sum(end_s - start_s for start_s, end_s in merge(spans))
+def intervals_of(spans: Sequence[Span]) -> list[Interval]:
+    """Return spans as intervals; those that are reversed, empty or not finite are left out, negative times cut."""
+    cut = ((max(0.0, start_s), end_s) for start_s, end_s in spans)
+    return [Interval(start_s, end_s) for start_s, end_s in cut if start_s < end_s < math.inf]
 
 
 def set_iou(predicted: Sequence[Span], gold: Sequence[Span]) -> float:
     """Return the intersection over union of two sets of spans, 0 to 1; 0 if both are empty."""
-    shared = shared_s(predicted, gold)
-    either = length_s(predicted) + length_s(gold) - shared
-    return min(1.0, shared / either) if either > 0 else 0.0
+    return iou(intervals_of(predicted), intervals_of(gold))
 
 
 def set_iop(predicted: Sequence[Span], gold: Sequence[Span]) -> float:
     """Return the fraction of the prediction inside the gold spans (precision), 0 to 1; 0 for an empty prediction."""
-    length = length_s(predicted)
-    return min(1.0, shared_s(predicted, gold) / length) if length > 0 else 0.0
+    return _covered(intervals_of(predicted), intervals_of(gold))
 
 
 def set_recall(predicted: Sequence[Span], gold: Sequence[Span]) -> float:
     """Return the fraction of the gold spans that the prediction covers, 0 to 1; 0 for empty gold."""
-    length = length_s(gold)
-    return min(1.0, shared_s(predicted, gold) / length) if length > 0 else 0.0
+    return _covered(intervals_of(gold), intervals_of(predicted))
+
+
+def _covered(whole: Sequence[Interval], by: Sequence[Interval]) -> float:
+    length = length_s(whole)
+    return min(1.0, overlap_s(whole, by) / length) if length > 0 else 0.0
 
 
 def span_iou(gold: Span, predicted: Span) -> float:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from vt_env.errors import ConfigError, VtEnvError
+from vt_env.errors import ConfigError, VtEnvError, first_line
 
 _REMEDIES = {
     "colocate": "start the same command again, with another --gpu-memory-utilization if memory ran out",
@@ -36,7 +36,7 @@ def sampler_needed(where: str) -> Generator[None]:
         yield
     except (RequestException, ConnectionError, NotImplementedError) as error:
         raise ConfigError(
-            f"{where}: {_first_line(error)}; start it first, as docs/training.md says, or give --vllm-mode colocate"
+            f"{where}: {first_line(error)}; start it first, as docs/training.md says, or give --vllm-mode colocate"
         ) from error
 
 
@@ -58,7 +58,7 @@ def name_lost_sampler(trainer: Any) -> None:
                     raise
                 raise SamplerLost(
                     f"step {trainer.state.global_step}: vLLM ({trainer.vllm_mode}) no longer answers "
-                    f"({_first_line(error)}); {_REMEDIES[trainer.vllm_mode]}; the run goes on from its last checkpoint"
+                    f"({first_line(error)}); {_REMEDIES[trainer.vllm_mode]}; the run goes on from its last checkpoint"
                 ) from error
 
         return call
@@ -74,7 +74,3 @@ def _is_loss(error: Exception) -> bool:
     # TRL's client raises a bare Exception where the server answers with an error; 4xx says that the request is wrong.
     answered = type(error) is Exception and str(error).startswith("Request failed: 5")
     return answered or isinstance(error, RequestException | ConnectionError | EngineDeadError)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

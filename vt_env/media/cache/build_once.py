@@ -5,19 +5,19 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 from vt_env.errors import ConfigError
+from vt_env.jsonl import replace_file
 
 Progress = Callable[[float], None]
 """Callback that receives the completed fraction, up to 1."""
 
-BUILDING, LOCK = ".building", ".lock"
-"""Suffixes of the files beside an entry: the unfinished entry, and the lock file of its builder."""
+LOCK = ".lock"
+"""Suffix of the lock file of an entry's builder; it lies beside the entry."""
 
 _BLOCK_BYTES = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -80,18 +80,14 @@ def build_once(final: Path, build: Callable[[Path], None]) -> Path:
     with _lock(final):
         if final.exists():
             return final
-        aside = final.with_name(final.name + BUILDING)
-        remove(aside)
         try:
-            build(aside)
-            aside.rename(final)
+            with replace_file(final) as part:
+                build(part)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             advice = "free some space (vt-env index --gc), or set VT_ENV_CACHE to a larger disk"
             raise ConfigError(f"{final.parent}: cannot be written ({error.strerror}); {advice}") from error
-        finally:
-            remove(aside)
     return final
 
 
@@ -132,11 +128,3 @@ def _lock(final: Path) -> Generator[None]:
             if os.fstat(file.fileno()).st_nlink:
                 yield
                 return
-
-
-def remove(path: Path) -> None:
-    """Delete a file or a folder tree, if it exists."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from vt_env.errors import DataError
+from vt_env.jsonl import replace_file
 from vt_env.media.cache.sealed_files import read_sealed, sealed_bytes, touch
 from vt_env.media.decode.pyav_player import Pixels
 from vt_env.media.decode.video_file import VideoFile
@@ -97,12 +98,8 @@ class DecodedFrames:
         if stored + len(blob) > self.limit_bytes:
             stored = evict(self.folder, int(self.limit_bytes * _EVICT_TO) - len(blob))
         write_total(total, stored + len(blob))
-        aside = path.with_suffix(".building")
-        try:
-            aside.write_bytes(blob)
-            aside.rename(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with replace_file(path) as part:
+            part.write_bytes(blob)
 
 
 @contextmanager

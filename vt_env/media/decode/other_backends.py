@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vt_env.errors import ConfigError, DataError, suggest
+from vt_env.errors import ConfigError, DataError, first_line, suggest
 from vt_env.media.decode.container import REENCODE, Timeline
 from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer, fit_square, pad_square
 
@@ -160,7 +160,7 @@ def _import(module: str, package: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except (ImportError, OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"{package} does not load ({reason}): pip install {package}, or use backend pyav") from error
     # torchcodec imports without FFmpeg and fails only on use.
     if package == "torchcodec" and importlib.import_module(package).ffmpeg_major_version is None:
@@ -169,7 +169,7 @@ def _import(module: str, package: str) -> Any:
 
 
 def _undecodable(path: Path, backend: str, error: Exception) -> DataError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return DataError(f"{path}: {backend} cannot decode it ({reason}); use backend pyav, or {REENCODE}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vt_env.errors import ConfigError, how_to_install
+from vt_env.errors import ConfigError, first_line, how_to_install
 from vt_env.media.search.encoders import Vectors
 from vt_env.types import FrameBatch
 
@@ -53,7 +53,7 @@ class ClipModelEncoder:
         try:
             self._config: Any = AutoConfig.from_pretrained(self._checkpoint)
         except (OSError, ValueError, KeyError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ConfigError(f"encoder {self._checkpoint!r} cannot be loaded ({reason}); give a folder") from error
         if self._config.model_type not in ("clip", "siglip", "siglip2"):
             allowed = "allowed are clip, siglip and siglip2"
@@ -126,7 +126,7 @@ class ClipModelEncoder:
             model: Any = AutoModel.from_pretrained(self._checkpoint, dtype=torch.float32)
             processor: Any = AutoProcessor.from_pretrained(self._checkpoint)
         except (OSError, ValueError, KeyError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ConfigError(f"encoder {self._checkpoint!r} cannot be loaded ({reason})") from error
         return model.to(self._device).eval(), processor
 

@@ -16,6 +16,13 @@ _FREQUENT = 8
 _FEW = 16
 """Number of best texts found one by one before the rest is sorted, since sorting thousands costs more."""
 
+_FUNCTION_WORDS = (
+    "a about an and are as at be by can did do does for from had has have he her his how i in is it its of on or she "
+    "that the their there they this to was were what when where which who whom whose why will with you"
+)
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+"""English words that say nothing about where an answer is; a question in another language keeps all of its words."""
+
 _HAN_AND_KANA = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 # Chinese and Japanese have no spaces between words, so each character counts as a word.
 _WORD = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+")

@@ -13,7 +13,7 @@ from typing import Any
 
 import av.error
 
-from vt_env.errors import ConfigError, DataError, how_to_install
+from vt_env.errors import ConfigError, DataError, first_line, how_to_install
 from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.cache.sealed_files import read_sealed, touch, write_sealed
 from vt_env.media.decode.container import REENCODE, open_media, read_timeline, video_stream
@@ -96,7 +96,7 @@ def _load_model(name: str) -> Any:
     try:
         return WhisperModel(name, compute_type="auto")
     except (ValueError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"speech model {name!r} cannot be loaded ({reason}); give a model folder") from error
 
 

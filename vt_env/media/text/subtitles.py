@@ -3,13 +3,11 @@
 Works without a model. An optional text encoder makes the search hybrid, and an optional summariser writes prose.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from av.stream import Discard
@@ -17,6 +15,7 @@ from av.subtitles.subtitle import AssSubtitle
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
+from vt_env.jsonl import decode_object, read_jsonl
 from vt_env.media.decode.container import Timeline, open_media, read_timeline, video_stream
 from vt_env.media.search.encoders import Vectors
 from vt_env.media.text.bm25 import WordIndex, words_of
@@ -134,20 +133,18 @@ def load_captions(path: Path) -> TimedLines:
     Raises:
         DataError: The file is missing, empty, or has an invalid line; the message names the line.
     """
-    captions: list[SubtitleLine] = []
-    for number, row in enumerate(_read_bytes(path).split(b"\n"), start=1):
-        try:
-            if row.strip():
-                captions.append(_caption(json.loads(row)))
-        except (ValueError, KeyError, TypeError) as error:
-            need = '{"start_s": 0.0, "end_s": 1.0, "text": "…"}'
-            raise DataError(f"{path}, line {number}: {error}; need {need}") from error
+    need = 'need {"start_s": 0.0, "end_s": 1.0, "text": "…"}'
+    try:
+        captions = list(read_jsonl(path, _caption, remedy=need))
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if not captions:
         raise DataError(f"{path}: no captions in it; write them, or leave the file out of the task")
     return TimedLines(captions)
 
 
-def _caption(entry: dict[str, Any]) -> Caption:
+def _caption(line: bytes) -> Caption:
+    entry = decode_object(line)
     if not isinstance(entry["text"], str):
         raise TypeError("the text is not a string")
     interval = Interval(float(entry["start_s"]), float(entry["end_s"]))
@@ -162,7 +159,11 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror}); check the path")
 
 
 def _embedded(path: Path, timeline: Timeline | None) -> SubtitleTrack:

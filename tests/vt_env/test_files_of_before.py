@@ -1,0 +1,131 @@
+"""Journals, data sets and stores of commit 1ea590b are read as they were written; `fixtures/before` holds them."""
+
+import importlib.util
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.backends.chat_wire import Usage
+from agents.backends.paid_replies import ReplyJournal
+from experiments.analysis.episode_facts import read_facts
+from experiments.data.video_paths import video_ref
+from experiments.runs.journal import read_journal
+from experiments.runs.run_dir import wall_s
+from synth.dataset import read_dataset, read_pictures_table
+from vt_env.config import MediaConfig
+from vt_env.episode.reply_record import TokenUse
+from vt_env.episode.trajectory import Trajectory, read_trajectories
+from vt_env.hashing import frames_hash
+from vt_env.media.library import VideoLibrary
+from vt_env.types import FrameRef, Interval, StopReason
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+BEFORE = FIXTURES / "before"
+JOURNALS = sorted(it.relative_to(BEFORE) for it in (*BEFORE.glob("*/journal.jsonl"), *BEFORE.glob("*/dataset/traj*")))
+RUNS = {
+    "eval-random": [("52", False, 1), ("12", False, 7), ("71", False, 4), ("81", False, 4)],
+    "eval-oracle": [("44", True, 1), ("21", True, 1), ("24", True, 1), ("82", True, 1)],
+    "eval-gated": [("B", False, 2), ("B", False, 2)],
+}
+"""Answer, verdict and calls of each task, in the order of tasks' ids."""
+TASKS = ["world-train-00000000-0", "world-train-00000001-0", "world-train-00000000-1", "world-train-00000001-1"]
+
+
+def plain(value: Any) -> Any:
+    """Turn a record into what JSON gives back, without the record's own reader or writer."""
+    return json.loads(json.dumps(value, default=asdict))
+
+
+def holds(found: Any, written: Any) -> bool:
+    """Tell whether everything that was written is there; fields that came later may be there too."""
+    if isinstance(written, dict):
+        return isinstance(found, dict) and all(name in found and holds(found[name], it) for name, it in written.items())
+    if isinstance(written, list):
+        return len(found) == len(written) and all(map(holds, found, written))
+    return bool(found == written)
+
+
+@pytest.mark.parametrize("journal", JOURNALS, ids=str)
+def test_every_field_of_every_line_is_read_and_written_again(journal: Path):
+    lines = (BEFORE / journal).read_text().splitlines()
+    episodes = list(read_trajectories(BEFORE / journal))
+    assert len(episodes) == len(lines) > 0
+    for episode, line in zip(episodes, lines, strict=True):
+        assert holds(plain(episode), json.loads(line))
+        assert holds(json.loads(episode.to_json()), json.loads(line))
+        assert Trajectory.from_json(episode.to_json()) == episode
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_an_evaluation_has_the_answers_and_verdicts_of_then(run: str):
+    episodes = {it.task_id: it for it in read_journal(BEFORE / run)}
+    found = [(it.answer, it.correct, it.calls) for it in (episodes[name] for name in TASKS if name in episodes)]
+    assert found == RUNS[run] and len(episodes) == len(found)
+    assert all(it.stop is StopReason.ANSWERED and it.reward == float(bool(it.correct)) for it in episodes.values())
+    assert {it.policy for it in episodes.values()} == {run.removeprefix("eval-")}
+    assert len(read_facts(BEFORE / run)) == len(found) and wall_s(BEFORE / run) > 0
+
+
+def test_replies_gates_and_frames_are_records_again():
+    first = read_journal(BEFORE / "eval-gated")[0]
+    assert first.tokens == TokenUse(question=50, results=0, images=None, replies=18, read=180)
+    gate = first.gate
+    assert gate is not None and (gate.route, gate.accepted, round(gate.confidence or 0, 9)) == ("uniform", False, 0.6)
+    assert first.prompt_frames[0] == FrameRef("e8b0c5b165a5c646", 9.0, None, 112) and len(first.frames) == 12
+    assert first.turns[0].viewed == (Interval(60.0, 80.0),)
+    assert first.turns[-1].text == "Größe → 47\n<answer>B</answer>"
+
+
+def test_a_data_set_is_whole():
+    folder = BEFORE / "synth" / "dataset"
+    assert [(it.task_id, it.answer, it.correct, it.calls) for it in read_dataset(folder)] == [
+        ("world-train-00000000-0", "44", True, 2),
+        ("world-train-00000001-0", "21", True, 1),
+        ("world-train-00000000-1", "24", True, 1),
+        ("world-train-00000001-1", "82", True, 2),
+    ]
+    assert read_pictures_table(folder)[0].frame == FrameRef("d7e907e3d4f601b4", 75.0, None, 112)
+
+
+def test_replies_that_were_paid_for_are_known(tmp_path: Path):
+    for name, replies, tokens in (("teacher", 4, 200), ("captioner", 2, 160)):
+        path = Path(shutil.copy(BEFORE / "synth-served" / f"{name}_replies.jsonl", tmp_path))
+        used = ReplyJournal(path, "fake").used
+        assert used == Usage(prompt_tokens=tokens, completion_tokens=used.completion_tokens, tries=replies)
+        assert path.read_bytes() == (BEFORE / "synth-served" / path.name).read_bytes()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(BEFORE / "store", tmp_path / "store"))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {it: it.read_bytes() for it in folder.rglob("*") if it.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("video", "duration_s", "pictures", "subtitles"),
+    [
+        (FIXTURES / "nasa_13013.mp4", 13.013, "df38a06fdc12238f", [0.21, 4.26, 8.35, 12.47]),
+        (BEFORE / "talk.mp4", 5.0, "9a24d8723b3cb147", [0.34]),
+    ],
+    ids=["nasa", "talk"],
+)
+def test_a_store_an_index_and_a_transcript_are_used_and_not_built_again(
+    store: Path, video: Path, duration_s: float, pictures: str, subtitles: list[float]
+):
+    can_hear = importlib.util.find_spec("faster_whisper") is not None
+    before, built = contents(store), list[float]()
+    library = VideoLibrary(MediaConfig(), store, transcribe=can_hear)
+    opened = library.open(video_ref(video), built.append, built.append)
+    assert built == [] and contents(store) == before
+    assert opened.duration_s == duration_s
+    assert frames_hash(opened.frames_at([0.0, 2.0, 4.0])) == pictures
+    if can_hear or video.name != "talk.mp4":
+        assert [line.interval.start_s for line in opened.subtitles.lines] == subtitles
+    assert opened.search_clips("something red", 1) is not None
