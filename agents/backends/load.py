@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from agents.backends.generator import Generator
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, first_line
 
 Backend = Literal["transformers", "vllm"]
 
@@ -42,7 +42,7 @@ def load_processor(path: str) -> Any:
     try:
         return prepare_processor(AutoProcessor.from_pretrained(path))
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConfigError(
             f"model path {path!r}: no checkpoint with a processor ({reason}); give a folder of vt-env sft or a hub name"
         ) from error
