@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 from vt_env.episode.messages import Message, conversation_messages
 from vt_env.episode.reply_record import GateRecord, ReplyRecord
 from vt_env.errors import DataError
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.types import Item, Observation
 
 
@@ -68,6 +69,8 @@ class Conversation:
     """The opening one first; one more than the replies whenever a policy is asked to act."""
     replies: list[str] = field(default_factory=list)
     """What the policy wrote, unchanged."""
+    prompts: PromptSet = DEFAULT
+    """Wording of the episode."""
 
     def messages(self, system_text: str) -> list[Message]:
         """Render the conversation as a chat: system, question, then replies and tool results in turn.

@@ -68,7 +68,8 @@ class RunningEpisode:
         """Render the question; `False` where the video cannot be read, and the episode is then invalid."""
         try:
             observation = self.episode.start()
-            self.conversation = Conversation(self.idx, self.episode.policy_item, [observation])
+            item, prompts = self.episode.policy_item, self.episode.config.prompts
+            self.conversation = Conversation(self.idx, item, [observation], prompts=prompts)
         except DataError as reason:
             self.failure = str(reason)
             return False
@@ -169,4 +170,5 @@ def record_unopened(
         sample=sample,
         family=item.family,
         split=item.split,
+        prompts=config.prompts.id,
     )

@@ -8,7 +8,7 @@ import numpy as np
 from synth.captioner import Captioner
 from vt_env.config import BudgetConfig
 from vt_env.episode.perception import FramePerception
-from vt_env.prompts import captions_text
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.protocols import Video
 from vt_env.types import Box, Interval, SubtitleLine, View
 
@@ -23,14 +23,22 @@ class CaptionerPerception:
         budget: Frames a look.
         captioner: Describes them.
         question: The question of the episode.
+        prompts: Wording around the caption.
     """
 
     name = "captions"
     zoom_tool = "caption_zoom"
 
-    def __init__(self, video: Video, budget: BudgetConfig, captioner: Captioner, question: str) -> None:
+    def __init__(
+        self,
+        video: Video,
+        budget: BudgetConfig,
+        captioner: Captioner,
+        question: str,
+        prompts: PromptSet = DEFAULT,
+    ) -> None:
         self._video, self._budget = video, budget
-        self._captioner, self._question = captioner, question
+        self._captioner, self._question, self._prompts = captioner, question, prompts
         self._eyes = FramePerception(video, budget)
 
     def overview(self) -> View | None:
@@ -63,7 +71,7 @@ class CaptionerPerception:
             raise TypeError("a look without frames")
         text = self._captioner.caption(self._video, view.frames, self._question, view.box)
         (interval,) = view.viewed
-        return View(captions_text([SubtitleLine(interval, text)]), viewed=view.viewed, box=view.box)
+        return View(self._prompts.captions_text([SubtitleLine(interval, text)]), viewed=view.viewed, box=view.box)
 
 
 def lossy(captions: Sequence[SubtitleLine], loss: float, video: str, seed: int) -> tuple[SubtitleLine, ...]:

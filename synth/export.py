@@ -23,7 +23,7 @@ from vt_env.actions.parse import ActionReader, render_call
 from vt_env.episode.trajectory import FrameRef, Trajectory
 from vt_env.errors import ConfigError
 from vt_env.jsonl import replace_file, write_lines
-from vt_env.prompts import system_text
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import StopReason, ToolCall
 
@@ -53,6 +53,8 @@ def export(
     pictures: Sequence[PictureRecord],
     open_video: OpenVideo,
     tools: ToolChoice = "default",
+    *,
+    prompts: PromptSet = DEFAULT,
 ) -> int:
     """Write trajectories for another trainer, in place of what lies there; whole or not at all.
 
@@ -65,6 +67,7 @@ def export(
         pictures: The pictures that they refer to, as the data set keeps them.
         open_video: Opens the videos.
         tools: The tools that the model is offered.
+        prompts: The prompt set that the trajectories were written with; its system message stands first.
 
     Returns: Number of rows.
 
@@ -81,7 +84,8 @@ def export(
     with replace_file(folder) as part:
         part.mkdir()
         files = write_pictures(part / IMAGES, (it for it in pictures if it.frame in shown), open_video)
-        write(part, [make_row(it, files, schemas[it.perception]) for it in usable])
+        system = prompts.system_text(has_tools=bool(_schemas("frames", tools)))
+        write(part, [make_row(it, files, schemas[it.perception], system) for it in usable])
     return len(usable)
 
 
@@ -94,9 +98,9 @@ def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:
     return [f"{IMAGES}/{files[frame]}" for frame in trajectory.frames]
 
 
-def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
+def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
     messages = [
-        _blocks("system", f"{system_text()}{_tools_text(tools)}"),
+        _blocks("system", f"{system}{_tools_text(tools)}"),
         _blocks("user", trajectory.prompt_text, len(trajectory.prompt_frames)),
     ]
     for turn in trajectory.turns[:-1]:
@@ -123,9 +127,9 @@ def _blocks(role: str, text: str, pictures: int = 0, before: str = "", after: st
     return {"role": role, "content": [*parts, {"type": "text", "text": f"{text}{after}"}]}
 
 
-def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
+def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
     opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
-    messages: list[Row] = [{"role": "system", "content": system_text()}, {"role": "user", "content": opening}]
+    messages: list[Row] = [{"role": "system", "content": system}, {"role": "user", "content": opening}]
     for turn in trajectory.turns[:-1]:
         (found,) = ActionReader().read(turn.text).actions
         if not isinstance(found.action, ToolCall) or found.span is None or turn.call is None:
@@ -141,14 +145,14 @@ def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str
     return {"messages": messages, "images": _images(trajectory, files), "tools": tools}
 
 
-def _factory_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str) -> Row:
+def _factory_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
     opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
     turns: list[Row] = [{"from": "human", "value": opening}]
     for turn in trajectory.turns[:-1]:
         turns.append({"from": "gpt", "value": turn.text})
         turns.append({"from": "observation", "value": _TAG * len(turn.frames) + turn.observation_text})
     turns.append({"from": "gpt", "value": trajectory.turns[-1].text})
-    return {"conversations": turns, "system": system_text(), "tools": tools, "images": _images(trajectory, files)}
+    return {"conversations": turns, "system": system, "tools": tools, "images": _images(trajectory, files)}
 
 
 def _origin(trajectory: Trajectory) -> Row:
@@ -188,7 +192,7 @@ def _write_datasets(folder: Path, rows: Sequence[Row]) -> None:
     shutil.rmtree(folder / IMAGES)
 
 
-_WRITERS: Mapping[ExportFormat, tuple[Write, Callable[[Trajectory, Mapping[FrameRef, str], str], Row]]] = {
+_WRITERS: Mapping[ExportFormat, tuple[Write, Callable[[Trajectory, Mapping[FrameRef, str], str, str], Row]]] = {
     "trl": (_write_jsonl, _trl_row),
     "ms-swift": (_write_jsonl, _swift_row),
     "llama-factory": (_write_factory, _factory_row),

@@ -24,6 +24,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.perception import CaptionPerception, FramePerception
 from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import DataError
+from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.types import FrameBatch, SubtitleLine, ToolCall
 
@@ -92,14 +93,13 @@ def ground(source: Trajectory, episode: Episode, check: SupportCheck | None = No
             if episode.stop is None:
                 episode.apply(episode.parse(text))
     replayed = record_episode(episode, texts, policy=source.policy, seed=source.seed, sample=source.sample)
-    captions = episode.video.captions or ()
     support = () if check is None or replayed.invalid else tuple(_verdicts(replayed, episode, check))
     unsupported = (
         Divergence(it.turn_idx, "unsupported", "frames that support the next thought", it.verdict)
         for it in support
         if it.verdict == "no"
     )
-    found = [*_divergences(source, replayed, captions, episode.config.budget.frames_per_zoom), *unsupported]
+    found = [*_divergences(source, replayed, episode), *unsupported]
     return Grounded(replayed, tuple(sorted(found, key=lambda it: it.turn_idx)), support)
 
 
@@ -129,16 +129,16 @@ def _with_frames(text: str, reader: ActionReader) -> str:
     return text
 
 
-def _divergences(
-    source: Trajectory, replayed: Trajectory, captions: Sequence[SubtitleLine], frames_per_zoom: int
-) -> Iterator[Divergence]:
+def _divergences(source: Trajectory, replayed: Trajectory, episode: Episode) -> Iterator[Divergence]:
+    captions, frames_per_zoom = episode.video.captions or (), episode.config.budget.frames_per_zoom
+    prompts = episode.config.prompts
     left = replayed.remaining.frames + len(replayed.frames) - len(replayed.prompt_frames)
     for turn_idx, (expected, got) in enumerate(zip(source.turns, replayed.turns, strict=False)):
         if got.error != expected.error:
             kind = "out_of_budget" if got.error == "over_budget" else "error"
             yield Divergence(turn_idx, kind, expected.error or expected.observation_text, got.observation_text)
-        elif not got.frames and got.error is None and _result(got) != _result(expected):
-            yield Divergence(turn_idx, "other_result", _result(expected), _result(got))
+        elif not got.frames and got.error is None and _result(got, prompts) != _result(expected, prompts):
+            yield Divergence(turn_idx, "other_result", _result(expected, prompts), _result(got, prompts))
         elif got.frames and len(got.frames) == left < frames_per_zoom:
             yield Divergence(turn_idx, "fewer_frames", f"{frames_per_zoom} frames", f"{left}, all that was left")
         left -= len(got.frames)
@@ -173,6 +173,6 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text.casefold()))
 
 
-def _result(turn: TurnRecord) -> str:
-    """Return what a tool returned, without the last line, which says what is left."""
-    return turn.observation_text.rpartition("\n")[0] or turn.observation_text
+def _result(turn: TurnRecord, prompts: PromptSet) -> str:
+    """Return what a tool returned, without the words on what is left: budgets differ between captions and frames."""
+    return prompts.without_budget(turn.observation_text)

@@ -23,7 +23,9 @@ TEACHER_SYSTEM = (
     "before you answer. When you are sure, or when no call is left, write your reason in a sentence and then "
     "<answer>the letter of the option</answer>."
 )
-"""Instruction for chat models that teach; students are trained under the shorter one of `vt_env.prompts`."""
+"""System message of chat models that teach; students are trained under that of their own prompt set."""
+TEACHER_PROMPT = "teacher@1"
+"""Name and version of `TEACHER_SYSTEM`; counts up with every change of its wording."""
 
 
 @runtime_checkable

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from vt_env.errors import ConfigError, suggest
+from vt_env.prompts import DEFAULT, PromptSet
 
 
 def at_least(config: object, name: str, minimum: float) -> None:
@@ -95,6 +96,8 @@ class EnvConfig:
     media: MediaConfig = MediaConfig()
     tools: tuple[str, ...] = ()
     """Names of the tools offered, besides tools passed in as functions; empty means all of the mode."""
+    prompts: PromptSet = DEFAULT
+    """Every text that a model reads, but for descriptions of tools."""
 
     def __post_init__(self) -> None:
         if self.perception not in ("frames", "captions"):

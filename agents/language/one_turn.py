@@ -14,7 +14,7 @@ from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig
 from vt_env.episode.parse_observation import read_lines
-from vt_env.prompts import question_text
+from vt_env.prompts import PromptSet
 from vt_env.types import FrameBatch, Item, Observation, Remaining, ToolCall
 
 
@@ -92,18 +92,22 @@ def seen_so_far(conversation: Conversation) -> Conversation:
     """Gather a conversation into one observation: the question, no call left, and every frame shown, by time."""
     batches = [it.frames for it in conversation.observations if it.frames is not None]
     task = replace(conversation.task, budget=Remaining(0, 0))
-    return Conversation(conversation.episode_idx, task, [_question(task, _by_time(batches))])
+    opening = _opening(task, _by_time(batches), conversation.prompts)
+    return Conversation(conversation.episode_idx, task, [opening], prompts=conversation.prompts)
 
 
 def since(conversation: Conversation, calls: int) -> Conversation:
     """Leave out what the first calls led to: the question with what they have left of the budget, and what follows."""
     task = replace(conversation.task, budget=conversation.observations[calls].remaining)
     later = conversation.observations[calls + 1 :]
-    return Conversation(conversation.episode_idx, task, [_question(task, None), *later], conversation.replies[calls:])
+    observations = [_opening(task, None, conversation.prompts), *later]
+    return replace(conversation, task=task, observations=observations, replies=conversation.replies[calls:])
 
 
-def _question(task: Item, frames: FrameBatch | None) -> Observation:
-    return Observation(question_text(task, task.duration_s, task.budget, "frames"), task.budget, frames)
+def _opening(task: Item, frames: FrameBatch | None, prompts: PromptSet) -> Observation:
+    times_s = [] if frames is None else frames.pts_s.tolist()
+    text = prompts.opening_text(task, task.duration_s, task.budget, "frames", times_s)
+    return Observation(text, task.budget, frames)
 
 
 def _by_time(batches: Sequence[FrameBatch]) -> FrameBatch | None:

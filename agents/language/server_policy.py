@@ -24,7 +24,6 @@ from vt_env.actions.parse import ActionReader
 from vt_env.episode.messages import Message
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.errors import ConfigError
-from vt_env.prompts import system_text
 from vt_env.types import Action, ToolCall
 
 CallForm = Literal["text", "native"]
@@ -116,7 +115,7 @@ class ServedPolicy:
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         sent = self._sent.setdefault(conversation.episode_idx, [])
-        messages = conversation.messages(system_text())
+        messages = conversation.messages(conversation.prompts.system_text(has_tools=bool(self._tools)))
         if not sent:
             sent += [_wire(message) for message in messages[:2]]
         known = sum(message["role"] == "assistant" for message in sent)

@@ -18,7 +18,6 @@ from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
 from vt_env.episode.messages import Message
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
-from vt_env.prompts import system_text
 
 
 class ChatTokens:
@@ -38,6 +37,11 @@ class ChatTokens:
         self._answered = self._render(_DUMMY_TURNS)
         self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
         self._image_token: int = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model is offered a tool."""
+        return self._tools is not None
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Render the opening messages and the header of the assistant's turn."""
@@ -137,7 +141,7 @@ class ChatPolicy:
 
     def _extend(self, conversation: Conversation) -> _Open:
         """Add to the ids of an episode what others wrote and what was shown since."""
-        messages = conversation.messages(system_text())
+        messages = conversation.messages(conversation.prompts.system_text(has_tools=self._tokens.has_tools))
         opened = self._open.get(conversation.episode_idx)
         if opened is None:
             opening = messages[:_OPENING_MESSAGES]

@@ -17,7 +17,7 @@ from vt_env.actions.thoughts import split_thoughts
 from vt_env.control_tokens import as_plain_text
 from vt_env.episode.messages import message, observation_message
 from vt_env.errors import ConfigError
-from vt_env.prompts import system_text
+from vt_env.prompts import DEFAULT
 from vt_env.tools.tool import Tool
 from vt_env.types import Item, Malformed, Observation, ToolCall
 
@@ -72,7 +72,9 @@ class ChatTurns:
         self._reader = ActionReader.for_tools(tools)
         self._sampling = sampling
         self._seed = seed
-        self._messages: list[Mapping[str, Any]] = [message("system", system or system_text())]
+        self._messages: list[Mapping[str, Any]] = [
+            message("system", system or DEFAULT.system_text(has_tools=bool(tools)))
+        ]
         self._text_role = result_role
         self._next_role = "user"
         """Role of the next observation, where no native call waits for it."""

@@ -22,7 +22,7 @@ from vt_env.jsonl import read_numbered
 from vt_env.types import StopReason, parse_time
 
 _LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
-"""As `vt_env.prompts.question_text` writes it."""
+"""As the first observation of records says it that hold no duration themselves."""
 UNSCORED = "unscored"
 """Status of an episode whose task has no answer key."""
 
@@ -116,7 +116,7 @@ def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None 
         digest=task_digest(episode.question, episode.options),
         status=status_of(episode, reply),
         correct=episode.correct,
-        duration_s=_duration_s(episode.prompt_text),
+        duration_s=_duration_s(episode),
         actions=len(episode.turns),
         calls=episode.calls,
         errors=episode.errors,
@@ -187,7 +187,11 @@ def _evidence(spans: Sequence[Span], gold: Sequence[Span]) -> Evidence | None:
     return Evidence(set_iou(spans, gold), set_recall(spans, gold)) if gold else None
 
 
-def _duration_s(prompt_text: str) -> float | None:
+def _duration_s(episode: Trajectory) -> float | None:
+    if not episode.prompt_text:
+        return None
+    if episode.duration_s is not None:
+        return float(int(episode.duration_s))
     # The last one: a question may hold such a line too.
-    found = _LENGTH.findall(prompt_text)
+    found = _LENGTH.findall(episode.prompt_text)
     return parse_time(found[-1]) if found else None

@@ -161,7 +161,7 @@ def library_video(library: VideoLibrary, tasks: TaskSet) -> Any:
 
 
 def _env(env_id: str, tasks: TaskSet, library: VideoLibrary, perception: str) -> gym.Env[Any, Any]:
-    env = gym.make(env_id, tasks=tasks, library=library, perception=perception, budget=ENDLESS)
+    env = gym.make(env_id, tasks=tasks, library=library, perception=perception, budget=ENDLESS, prompts="tiny")
     env.reset(seed=0)
     return env
 

@@ -43,12 +43,13 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.jsonl import append_line
 from vt_env.media.library import VideoLibrary
+from vt_env.prompts import TINY
 from vt_env.tasks.task_set import TaskSet
 from vt_env.tools.builtin import tools_for
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
 
-CAPTIONS, FRAMES = EnvConfig("captions", default_budget()), EnvConfig("frames", default_budget())
+CAPTIONS, FRAMES = (EnvConfig(kind, default_budget(), prompts=TINY) for kind in ("captions", "frames"))
 _TIME = r"0[0-9]:[0-5]0"
 _STEER = (
     rf'<tool_call>\n\{{"name": "caption_zoom", "arguments": \{{"start_s": "{_TIME}", "end_s": "{_TIME}"\}}\}}\n'

@@ -20,14 +20,14 @@ from agents.language.confidence_gate import gate_looks, looks_budget
 from agents.language.one_turn import OneTurnPolicy, RetrievedClips, spread_frames
 from agents.rollout import AgentBatch, run_many
 from experiments.runs.run_dir import open_run
-from experiments.settings.library import LibraryConfig
+from experiments.settings.prompts import BEFORE_SETS, EpisodeConfig, choose_prompts, recorded, student_prompts
 from vt_env.actions.parse import render_action
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
 from vt_env.errors import ConfigError
-from vt_env.prompts import question_text
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
@@ -38,7 +38,7 @@ TRAJECTORIES_FILE = "trajectories.jsonl"
 
 
 @dataclass(frozen=True)
-class KeyRun(LibraryConfig):
+class KeyRun(EpisodeConfig):
     """Which questions are answered, and what stands beside them."""
 
     out: Path = Path("runs/key")
@@ -76,8 +76,10 @@ def main(config: KeyRun) -> Path:
     tasks = load_tasks(config.tasks, config.split)
     check_trainable(tasks)
     chosen = list(tasks if config.limit is None else tasks.head(config.limit))
-    with open_run(config.out, "key", config) as run:
-        answered = list(answer_all(chosen, config.open_library(), *budget_and_looks(config)))
+    prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks))
+    with open_run(config.out, "key", config, recorded(prompts), BEFORE_SETS) as run:
+        budget, looks = budget_and_looks(config)
+        answered = list(answer_all(chosen, config.open_library(), budget, looks, prompts))
         write_trajectories(config.out / TRAJECTORIES_FILE, answered)
         run.metric({"event": "written", "trajectories": len(answered)})
     print(f"{len(answered)} answers in {config.out / TRAJECTORIES_FILE}")
@@ -93,7 +95,11 @@ def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | Non
 
 
 def answer_all(
-    tasks: Sequence[Task], library: Library, budget: BudgetConfig, looks: RetrievedClips | None = None
+    tasks: Sequence[Task],
+    library: Library,
+    budget: BudgetConfig,
+    looks: RetrievedClips | None = None,
+    prompts: PromptSet = DEFAULT,
 ) -> Iterator[Trajectory]:
     """Answer each question at once, beside what is shown of the video.
 
@@ -102,6 +108,7 @@ def answer_all(
         library: Opens their videos.
         budget: Frames that are shown with the question, and what looks may spend.
         looks: What is looked at before the answer.
+        prompts: Wording of the questions.
 
     Raises:
         ConfigError: A task has no answer key.
@@ -111,16 +118,16 @@ def answer_all(
         if task.gold is None:
             raise ConfigError(f"{task.item.task_id}: its answer is not known; take tasks with answers")
         agent = KnowsTheAnswer(task.item.options[task.gold.answer_idx])
-        episode = make_episode(task, library, EnvConfig("frames", budget), tools)
+        episode = make_episode(task, library, EnvConfig("frames", budget, prompts=prompts), tools)
         (played,) = run_many(OneTurnPolicy(AgentBatch([agent]), looks), [episode], policy_name="key")
-        yield at_once(played, episode.policy_item)
+        yield at_once(played, episode.policy_item, prompts)
 
 
-def at_once(played: Trajectory, item: Item) -> Trajectory:
+def at_once(played: Trajectory, item: Item, prompts: PromptSet) -> Trajectory:
     """Move all observations before the answer beside the question, as `one_turn.seen_so_far` shows them."""
     seen = {ref.time_s: ref for ref in played.frames}
-    text = question_text(item, item.duration_s, Remaining(0, 0), played.perception)
     frames = tuple(seen[time_s] for time_s in sorted(seen))
+    text = prompts.opening_text(item, item.duration_s, Remaining(0, 0), played.perception, sorted(seen))
     return replace(played, prompt_text=text, prompt_frames=frames, prompt_frames_hash="", turns=played.turns[-1:])
 
 

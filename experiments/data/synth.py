@@ -19,7 +19,7 @@ from agents.backends.server_limits import ServerConfig
 from experiments.data.synth_card import Outcome, make_card, tables
 from experiments.data.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
 from experiments.runs.run_dir import JOURNAL, Run, open_run, write_text
-from experiments.settings.library import LibraryConfig
+from experiments.settings.prompts import BEFORE_SETS, EpisodeConfig, choose_prompts, recorded, student_prompts
 from synth.benchmark_overlap import find_leakage
 from synth.caption_perception import CaptionerPerception, lossy
 from synth.dataset import DataCard, write_dataset
@@ -29,6 +29,7 @@ from synth.frame_files import describe_pictures
 from synth.generate import Opening, generate, may_pass, plan_attempts
 from synth.ground import Grounded, ground, ground_unopened
 from synth.load_questions import Intake, refuse_empty, take_in
+from synth.teacher import TEACHER_PROMPT
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
@@ -36,6 +37,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
+from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import tools_for
@@ -44,7 +46,7 @@ DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_vi
 
 
 @dataclass(frozen=True)
-class SynthRun(LibraryConfig):
+class SynthRun(EpisodeConfig):
     """How trajectories are made."""
 
     out: Path = Path("runs/synth")
@@ -114,9 +116,11 @@ def main(config: SynthRun) -> Path:
         print(intake.report())
     chosen = intake.tasks if config.limit is None else intake.tasks.head(config.limit)
     tasks = {task.item.task_id: task for task in chosen}
-    with open_run(config.out, "synth", _identity(config)) as run, ExitStack() as stack:
+    prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
+    identity, also = _identity(config), recorded(prompts)
+    with open_run(config.out, "synth", identity, also, BEFORE_SETS) as run, ExitStack() as stack:
         models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
-        work = _Work(run, config, tasks, config.open_library(), models)
+        work = _Work(run, config, tasks, config.open_library(), models, prompts)
         outcome = _ground(work, _play(work))
         card = _write(work, outcome, intake)
     print(card.markdown().partition("\nSettings")[0])
@@ -133,6 +137,7 @@ class _Work:
     """By their ids, in order."""
     library: VideoLibrary
     models: Models
+    prompts: PromptSet
 
 
 def _identity(config: SynthRun) -> SynthRun:
@@ -155,7 +160,8 @@ def _play(work: _Work) -> list[Trajectory]:
     tasks = list(work.tasks.values())
     attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
     budget = resolve_budget(config.budget)
-    episode_config = EnvConfig("captions", replace(budget, max_calls=config.turn_limit or budget.max_calls))
+    teacher_budget = replace(budget, max_calls=config.turn_limit or budget.max_calls)
+    episode_config = EnvConfig("captions", teacher_budget, prompts=work.prompts)
     playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
     total = len(tasks) * config.samples
     for trajectory in tqdm(playing, "attempts", total, initial=total - len(attempts), disable=None):
@@ -173,7 +179,9 @@ def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
         video = work.library.open(task.item.video)
         perception = None
         if captioner is not None:
-            perception = CaptionerPerception(video, episode_config.budget, captioner, task.item.question)
+            perception = CaptionerPerception(
+                video, episode_config.budget, captioner, task.item.question, episode_config.prompts
+            )
         elif loss:
             video = replace(video, captions=lossy(video.captions or (), loss, video.ref.handle, seed))
         return Episode(task.item, task.gold, video, episode_config, tools, perception)
@@ -188,7 +196,7 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
     if config.perception == "captions":
         return Outcome(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
-    episode_config = EnvConfig("frames", resolve_budget(config.budget))
+    episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=work.prompts)
     tools = tools_for("frames", config.tools)
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []
@@ -213,9 +221,12 @@ def _write(work: _Work, outcome: Outcome, intake: Intake) -> DataCard:
     pictures, videos = describe_pictures(kept, open_video)
     leakage = find_leakage(Path(ref.path) for ref in refs.values())
     card = make_card(config, intake, outcome, work.models, leakage)
+    card = replace(card, settings={**card.settings, **recorded(work.prompts), "teacher_prompt": TEACHER_PROMPT})
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(outcome, pictures, videos))
     for form in config.export:
-        rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, config.tools)
+        rows = export(
+            run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, config.tools, prompts=work.prompts
+        )
         run.metric({"event": "exported", "format": form, "rows": rows})
     run.metric({"event": "written", "trajectories": len(kept), "usage": work.models.usage})
     return card

@@ -8,11 +8,11 @@ from typing import Any
 from experiments.runs.provenance import PACKAGES, commit, has_uncommitted_changes, machine, package_version
 from experiments.runs.run_dir import PROVENANCE, read_json
 from experiments.settings.policies import Policy
-from vt_env import prompts
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.library import VideoLibrary
+from vt_env.prompts import OVER, TINY, PromptSet
 from vt_env.tasks.task_set import Task
 from vt_env.tools.tool import Tool
 from vt_env.types import Item, Remaining, VideoRef
@@ -33,7 +33,8 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
     """
     return {
         "annotation_hash": annotation_hash(tasks),
-        "prompt_id": prompt_id(policy.layout.tools),
+        "prompts": policy.layout.prompts.id,
+        "prompt_id": prompt_id(policy.layout.prompts, policy.layout.tools),
         "sampler": sampler(policy.layout.config),
         "shown": PARTS if any(task.item.shown for task in tasks) else WHOLE,
         "policy": policy.name,
@@ -95,22 +96,24 @@ def annotation_hash(tasks: Sequence[Task]) -> str:
     return fingerprint([_annotation(task) for task in tasks])
 
 
-def prompt_id(tools: Sequence[Tool]) -> str:
+def prompt_id(prompts: PromptSet, tools: Sequence[Tool]) -> str:
     """Fingerprint the wording that a model reads: every form of text rendered once, and the tools' descriptions."""
     item = Item("id", "question", ("one", "other"), VideoRef("handle", "path"))
     left = [Remaining(0, 0), Remaining(1, 1)]
     texts = [
-        prompts.system_text(),
-        *(prompts.question_text(item, 61.0, it, kind) for it in left for kind in ("frames", "captions")),
-        *(prompts.result_text("result", it, "frames") for it in left),
+        prompts.system,
+        *(prompts.opening_text(item, 61.0, it, kind) for it in left for kind in ("frames", "captions")),
+        *(prompts.result_text("result", item, it, "frames") for it in left),
         prompts.clips_text([]),
         prompts.subtitles_text([]),
         prompts.captions_text([]),
         prompts.error_text("error"),
-        prompts.malformed_text("reason", (tool.line for tool in tools)),
-        prompts.OVER,
+        prompts.malformed_text("reason", [tool.line for tool in tools]),
+        OVER,
     ]
-    return fingerprint([texts, [tool.schema for tool in tools]])
+    # Fingerprints of the first set are those of the time when it was the only one.
+    of_set = [] if prompts == TINY else [prompts.key]
+    return fingerprint([texts, [tool.schema for tool in tools], *of_set])
 
 
 def sampler(config: EnvConfig) -> Mapping[str, Any]:

@@ -21,9 +21,9 @@ from experiments.analysis.metrics import PolicyRow, policy_row
 from experiments.evaluate.episode_origin import evaluation_origin, refuse_changed, search_origin
 from experiments.runs.journal import read_journal, without_failed
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
-from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy
+from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_of
+from experiments.settings.prompts import BEFORE_SETS, EpisodeConfig, choose_prompts, recorded
 from vt_env.config import at_least
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -35,7 +35,7 @@ from vt_env.tasks.task_set import Task
 
 
 @dataclass(frozen=True)
-class EvalRun(LibraryConfig):
+class EvalRun(EpisodeConfig):
     """One policy on the first tasks of a split."""
 
     agent: str = "random"
@@ -92,7 +92,8 @@ def evaluate(run: EvalRun) -> PolicyRow:
             policy, model or task, or a server does not answer any more.
         DataError: The journal or the task file is damaged.
     """
-    with open_run(run.out, "eval", run) as directory:
+    prompts = choose_prompts(run.prompts, model_of(run.agent, run.model, run.gate), run.out)
+    with open_run(run.out, "eval", run, recorded(prompts), BEFORE_SETS) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
         journal = without_failed(directory)
         done = {(episode.task_id, episode.sample) for episode in journal}
@@ -104,7 +105,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
         left = [attempt for attempt in attempts if (attempt.task.item.task_id, attempt.sample) not in done]
         if left:
             library = run.open_library()
-            setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt)
+            setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt, prompts)
             policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
                 entry = {**evaluation_origin(policy, tasks, run.seed), **search_origin(library)}

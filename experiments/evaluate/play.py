@@ -20,9 +20,9 @@ from agents.rollout import AgentBatch
 from experiments.data.video_paths import VIDEO_SUFFIXES, video_ref
 from experiments.evaluate.look_pictures import draw_look
 from experiments.runs.run_dir import write_text
-from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy
+from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy, model_of
+from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.envs.storyboard import draw_storyboard, transcript
@@ -37,7 +37,7 @@ from vt_env.types import Item
 
 
 @dataclass(frozen=True)
-class PlayRun(LibraryConfig):
+class PlayRun(EpisodeConfig):
     """One episode, with pictures written beside it."""
 
     target: Annotated[str, tyro.conf.Positional]
@@ -112,9 +112,12 @@ def choose_task(run: PlayRun) -> Task:
 
 
 def _policy(run: PlayRun) -> Policy:
+    prompts = choose_prompts(run.prompts, model_of(run.agent, run.model, run.gate))
     if run.agent != "hand":
-        return build_policy(run.agent, run.model, Setting(run.budget, run.tools, run.media), run.gate)
-    layout = Layout("frames", tools_for("frames", run.tools), resolve_budget(run.budget), media=run.media)
+        setting = Setting(run.budget, run.tools, run.media, prompts=prompts)
+        return build_policy(run.agent, run.model, setting, run.gate)
+    tools, budget = tools_for("frames", run.tools), resolve_budget(run.budget)
+    layout = Layout("frames", tools, budget, media=run.media, prompts=prompts)
     return Policy(run.agent, layout, lambda attempts: AgentBatch([HumanAgent(layout.tools, input)]))
 
 
@@ -123,7 +126,7 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
     for old in run.out.glob("look-*.png"):
         old.unlink()
     observation = episode.start()
-    conversation = Conversation(0, episode.policy_item, [observation])
+    conversation = Conversation(0, episode.policy_item, [observation], prompts=episode.config.prompts)
     if run.agent != "hand":
         print(episode.prompt_text)
     while episode.stop is None:

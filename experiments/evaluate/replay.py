@@ -25,6 +25,7 @@ from experiments.runs.run_dir import CONFIG, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Setting, layout_of
+from experiments.settings.prompts import read_recorded
 from experiments.settings.text_models import TextConfig
 from vt_env.config import MediaConfig
 from vt_env.envs.storyboard import draw_storyboard
@@ -90,7 +91,8 @@ def main(run: ReplayRun) -> int:
         raise ConfigError(f"{run.run} is a run of {config.get('run')!r}: only evaluations ('eval') are replayed")
     tasks = load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"])
     played = library_of(config)
-    setting = Setting(config["budget"], config.get("tools", "default"), played.media, tasks.is_excerpt)
+    prompts = read_recorded(config.get("prompts"))
+    setting = Setting(config["budget"], config.get("tools", "default"), played.media, tasks.is_excerpt, prompts)
     model = ModelConfig(uniform_frames=config["model"]["uniform_frames"])
     layout = layout_of(config["agent"], model, setting, GateConfig(**config["gate"]))
     episodes = _chosen(run)
@@ -215,7 +217,7 @@ def changed_origins(provenance: Mapping[str, Any], tasks: TaskSet, layout: Layou
     """Say which of the things that decide observations are others now than when the run was made."""
     now = {
         "annotation_hash": annotation_hash(tasks),
-        "prompt_id": prompt_id(layout.tools),
+        "prompt_id": prompt_id(layout.prompts, layout.tools),
         "sampler": sampler(layout.config)["hash"],
     }
     lines: list[str] = []

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vt_env.prompts import system_text
+from vt_env.prompts import DEFAULT
 from vt_env.tools.builtin import tools_for
 
 SPECIAL_TOKENS = (
@@ -102,7 +102,7 @@ def _core() -> str:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=1500, initial_alphabet=alphabet, show_progress=False)
     schemas = [json.dumps(tool.schema, indent=1) for tool in tools_for("frames")]
-    core.train_from_iterator([system_text(), *schemas] * 2, trainer)
+    core.train_from_iterator([DEFAULT.system_text(), *schemas] * 2, trainer)
     core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL_TOKENS])
     core.add_tokens([AddedToken(text, normalized=False) for text in PLAIN_TOKENS])
     return core.to_str()

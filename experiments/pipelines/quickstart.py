@@ -24,6 +24,8 @@ EVALUATED = ("random", "blind", "uniform", "scripted", "base", "sft", "sft+grpo"
 """The policies of the table, in the order in which they are evaluated."""
 BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
+WORDING = ("--prompts", "tiny")
+"""What the shipped base model was trained on; without a model nothing says so."""
 SFT_LR = 1e-3
 """Higher than the default, for a model that small."""
 TEMPERATURE = 0.6
@@ -97,7 +99,7 @@ def plan(run: QuickstartRun) -> Iterator[Phase]:
     yield Phase("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
     synth, sft, grpo = (run.out / name for name in ("synth", "sft", "grpo"))
     limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
-    yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *seed)
+    yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *WORDING, *seed)
     mixture = ("--trajectories", synth / "dataset", "--skills-share", sizes.skills_share)
     yield command(
         "sft", "sft", "--out", sft, "--model", run.base, *mixture, "--steps", sizes.sft_steps, "--lr", SFT_LR, *seed
@@ -108,5 +110,5 @@ def plan(run: QuickstartRun) -> Iterator[Phase]:
     checkpoints = {"sft": sft / "model", "sft+grpo": grpo / "model"}
     for agent in EVALUATED:
         model = ("--model.path", checkpoints.get(agent, run.base)) if agent in MODELS else ()
-        what = ("--agent", agent, "--n", sizes.test_tasks, *budget)
+        what = ("--agent", agent, "--n", sizes.test_tasks, *budget, *WORDING)
         yield command(f"eval {agent}", "eval", "--out", run.out / "eval" / agent, *what, *model, *seed)

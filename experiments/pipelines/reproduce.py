@@ -40,6 +40,8 @@ from vt_env.world.tasks import world_tasks
 
 BUDGET = "tiny"
 """What every episode may spend, in synthesis, training and evaluation alike."""
+WORDING = ("--prompts", "tiny")
+"""What the shipped base model was trained on; without a model nothing says so."""
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
 GRPO_SETTINGS = (*UPDATES, "--max-completion-length", 1280, "--context-tokens", 1664)
@@ -135,8 +137,10 @@ def _data(run: ReproduceRun) -> Iterator[Phase]:
         "synth-captions": ("--teacher.persistence", 1.0, "--perception", "captions"),
     }
     for name, flags in demonstrations.items():
-        yield command(name, "synth", "--out", run.out / name, *tasks, "--samples", 1, "--budget", BUDGET, *flags)
-    yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES)
+        yield command(
+            name, "synth", "--out", run.out / name, *tasks, "--samples", 1, "--budget", BUDGET, *WORDING, *flags
+        )
+    yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES, *WORDING)
 
 
 def _core(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
@@ -209,7 +213,7 @@ def _trajectories(run: ReproduceRun, name: str, weights: Mapping[str, float]) ->
 
 
 def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Phase:
-    tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET)
+    tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET, *WORDING)
     label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
     return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)
 

@@ -92,7 +92,13 @@ class Run:
 
 
 @contextmanager
-def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] | None = None) -> Iterator[Run]:
+def open_run(
+    path: Path,
+    kind: str,
+    config: object,
+    also: Mapping[str, object] | None = None,
+    absent: Mapping[str, object] | None = None,
+) -> Iterator[Run]:
     """Start a run in `path`, or continue the one that lies there.
 
     Args:
@@ -100,6 +106,7 @@ def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] |
         kind: What is run: `"eval"`, `"sft"`, `"grpo"`, ... Kept as `run` in `config.json`.
         config: A frozen dataclass; its field `out` says where and is not kept.
         also: What else decides the run, such as the values behind a preset's name; kept and compared like `config`.
+        absent: Values of the names in `also` that runs of earlier versions do not hold.
 
     A new run that ends in one of these errors before it has written anything leaves the directory empty.
 
@@ -112,7 +119,7 @@ def open_run(path: Path, kind: str, config: object, also: Mapping[str, object] |
         resolved = {"run": kind, **resolve(config), **{name: as_json(value) for name, value in (also or {}).items()}}
         is_new = not (path / CONFIG).exists()
         if not is_new:
-            _check_same(path, read_json(path / CONFIG), resolved)
+            _check_same(path, {**(absent or {}), **read_json(path / CONFIG)}, resolved)
         else:
             write_json(path / PROVENANCE, provenance(resolved))
             write_json(path / CONFIG, resolved)

@@ -12,6 +12,7 @@ from agents.backends.load import EngineConfig, load_generator, load_processor
 from agents.base import BatchPolicy
 from experiments.runs.provenance import package_version
 from experiments.runs.run_dir import HOW_ONLY
+from experiments.settings.prompts import PROMPTS_FILE
 from experiments.settings.token_budget import check_frame_size
 from vt_env.config import at_least
 from vt_env.errors import ConfigError
@@ -246,5 +247,6 @@ def checkpoint_hash(path: str) -> str | None:
     folder = Path(path)
     if not folder.is_dir():
         return None
-    files = sorted(it for it in folder.iterdir() if it.is_file())
+    # Wording has its own key, and models of before had no such file.
+    files = sorted(it for it in folder.iterdir() if it.is_file() and it.name != PROMPTS_FILE)
     return fingerprint([[it.name, content_hash(it)] for it in files])

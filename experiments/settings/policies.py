@@ -39,6 +39,7 @@ from experiments.settings.user_agents import is_own, load_class, make_agent, sou
 from vt_env.benchmarks.readers.cgbench import CLUE_FRAMES
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.tools.tool import Tool
@@ -80,6 +81,8 @@ class Setting:
     """How the videos are stored."""
     is_excerpt: bool = False
     """Whether the tasks show parts of their videos alone; the frames are then those of `uniform`."""
+    prompts: PromptSet = DEFAULT
+    """Wording of all that a policy reads."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,12 @@ class Layout:
     budget: BudgetConfig
     is_gated: bool = False
     media: MediaConfig = field(default_factory=MediaConfig)
+    prompts: PromptSet = DEFAULT
 
     @property
     def config(self) -> EnvConfig:
         """Everything about an episode but its task; for a gated policy before the gate divides the budget."""
-        return EnvConfig(self.perception, self.budget, media=self.media)
+        return EnvConfig(self.perception, self.budget, media=self.media, prompts=self.prompts)
 
     def config_for(self, duration_s: float) -> EnvConfig:
         """Everything about an episode of a video of this length."""
@@ -135,7 +139,9 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
     budget = resolve_budget(setting.budget)
     if is_own(name):
         perception = getattr(load_class(name), "perception", "frames")
-        return Layout(perception, tools_for(perception, setting.tools), budget, media=setting.media)
+        return Layout(
+            perception, tools_for(perception, setting.tools), budget, media=setting.media, prompts=setting.prompts
+        )
     if name not in POLICIES:
         own = "or module:Class or file.py:Class of your own"
         raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}, {own}{suggest(name, POLICIES)}")
@@ -143,7 +149,7 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
         return _gated_layout((gate or GateConfig()).agent, model, setting)
     perception = "captions" if name in CAPTIONS else "frames"
     tools = () if name in ("blind", "uniform") else tools_for(perception, setting.tools)
-    return Layout(perception, tools, _budget(name, model, budget), media=setting.media)
+    return Layout(perception, tools, _budget(name, model, budget), media=setting.media, prompts=setting.prompts)
 
 
 def build_policy(
@@ -253,6 +259,22 @@ def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence
         return ConfidenceGate(with_tools(attempts), answerer, gate.tau, looks, carry_over=gate.carry_over)
 
     return players
+
+
+def model_of(name: str, model: ModelConfig, gate: GateConfig | None = None) -> str | None:
+    """Return the folder or name of the model that plays a policy; `None` where none does or its checkpoint is missing.
+
+    Args:
+        name: As `build_policy`.
+        model: As `build_policy`.
+        gate: As `build_policy`.
+    """
+    inner = (gate or GateConfig()).agent if name == "gated" else name
+    if inner not in MODELS:
+        return None
+    if model.backend == "openai":
+        return model.path or model.server.model or None
+    return model.path or (None if inner in TRAINED else str(BASE_MODEL))
 
 
 def _checkpoint(name: str, model: ModelConfig) -> str:

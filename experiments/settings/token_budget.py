@@ -14,10 +14,10 @@ from agents.language.token_policy import ChatTokens
 from vt_env.config import BudgetConfig
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
-from vt_env.prompts import question_text, result_text, system_text
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
-from vt_env.types import Remaining
+from vt_env.types import FrameBatch, Remaining
 
 ANSWER_TOKENS = 32
 """Room for a short thought and an answer after a look."""
@@ -42,7 +42,12 @@ class TokenBudget:
 
 
 def measure_tokens(
-    processor: Any, tasks: Sequence[Task], budget: BudgetConfig, frame_px: int, tools: ToolChoice = "default"
+    processor: Any,
+    tasks: Sequence[Task],
+    budget: BudgetConfig,
+    frame_px: int,
+    tools: ToolChoice = "default",
+    prompts: PromptSet = DEFAULT,
 ) -> TokenBudget:
     """Count the tokens of the longest question and of one look.
 
@@ -52,15 +57,21 @@ def measure_tokens(
         budget: What an episode may spend.
         frame_px: Side of the stored frames.
         tools: The tools that the model is offered.
+        prompts: Wording of what it reads.
     """
-    tokens = ChatTokens(processor, [tool.schema for tool in tools_for("frames", tools)])
+    offered = tools_for("frames", tools)
+    tokens = ChatTokens(processor, [tool.schema for tool in offered])
     left = Remaining(budget.max_calls, budget.max_frames)
     blank = np.zeros((frame_px, frame_px, 3), np.uint8)
-    longest = max((question_text(it.item, _LONG_VIDEO_S, left, "frames") for it in tasks), key=len)
+    shown_s = [_LONG_VIDEO_S] * budget.global_frames
+    openings = [(prompts.opening_text(it.item, _LONG_VIDEO_S, left, "frames", shown_s), it.item) for it in tasks]
+    longest, item = max(openings, key=lambda opening: len(opening[0]))
     opening = message("user", longest, [blank] * budget.global_frames)
-    prompt = len(tokens.prompt_ids([message("system", system_text()), opening]))
-    times = " ".join(["05:20"] * budget.frames_per_zoom)
-    text = result_text(f"Frames at {times}.", left, "frames")
+    system = message("system", prompts.system_text(has_tools=bool(offered)))
+    prompt = len(tokens.prompt_ids([system, opening]))
+    times_s = np.full(budget.frames_per_zoom, 320.0)
+    seen = prompts.frames_text(FrameBatch(np.stack([blank] * len(times_s)), times_s))
+    text = prompts.result_text(seen, item, left, "frames")
     call = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
     look = len(tokens.reply_ids(call)) + len(tokens.result_ids(message("tool", text, [blank] * budget.frames_per_zoom)))
     return TokenBudget(prompt, look, _frame_tokens(processor, frame_px))

@@ -15,7 +15,7 @@ from experiments.tiny_model.scene_pictures import Picture, SceneSource, random_s
 from experiments.tiny_model.stage_mixtures import GROUPS, Group, random_exchange, random_group
 from experiments.tiny_model.tokenizer import IMAGE_TOKEN
 from vt_env.episode.messages import Message
-from vt_env.prompts import system_text
+from vt_env.prompts import TINY
 
 IGNORED = -100
 GRID = (1, IMAGE_PX // PATCH_PX, IMAGE_PX // PATCH_PX)
@@ -61,7 +61,7 @@ class Exchanges(Dataset[Exchange]):
 
 def messages(exchange: Exchange) -> list[Message]:
     """Convert an exchange to chat messages, including the last reply; pictures become placeholders, in order."""
-    chat: list[Message] = [{"role": "system", "content": system_text()}] if exchange.as_question else []
+    chat: list[Message] = [{"role": "system", "content": TINY.system_text()}] if exchange.as_question else []
     for it in exchange.rounds:
         blocks = [*({"type": "image"} for _ in it.pictures), {"type": "text", "text": it.request}]
         chat += [{"role": "user", "content": blocks}, {"role": "assistant", "content": it.reply}]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.tiny_model.scene_pictures import Picture, SceneSource
-from vt_env.prompts import left_text, question_text
+from vt_env.prompts import TINY
 from vt_env.types import Interval, Item, Remaining, VideoRef
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
@@ -53,12 +53,12 @@ def answer(option: object) -> str:
 def whole_question(asked: str, options: tuple[str, ...], rng: np.random.Generator, calls: int = 0) -> str:
     """Return a question in the wording of an episode, with options and budget."""
     item = Item("skill", asked, options, VideoRef("skill", ""))
-    return question_text(item, float(rng.integers(1, 3600)), Remaining(calls, calls), "frames")
+    return TINY.opening_text(item, float(rng.integers(1, 3600)), Remaining(calls, calls), "frames")
 
 
 def left_line(calls: int, rng: np.random.Generator, perception: str = "frames") -> str:
     """Return the remaining budget in words, with at least as many frames as calls."""
-    return left_text(Remaining(calls, spare_frames(calls, rng)), perception)
+    return TINY.budget_text(Remaining(calls, spare_frames(calls, rng)), perception)
 
 
 def spare_frames(calls: int, rng: np.random.Generator) -> int:

@@ -23,7 +23,7 @@ from experiments.tiny_model.exercise import (
 from experiments.tiny_model.marking import scene_kind
 from experiments.tiny_model.scene_pictures import Picture, SceneSource
 from vt_env.actions.parse import parse_action
-from vt_env.prompts import clips_text, frame_time, question_text, result_text
+from vt_env.prompts import TINY, frame_time
 from vt_env.types import Answer, Interval, Item, Observation, Remaining, ScoredInterval, ToolCall, VideoRef
 from vt_env.world.captions import small_print_text
 from vt_env.world.script import Scene
@@ -54,7 +54,7 @@ def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
     search, agent = _Search(family, rng, scenes), ScriptedAgent(rng)
     left = Remaining(calls, spare_frames(calls, rng))
     item = Item("skill", search.question, search.options, VideoRef("skill", ""))
-    request = question_text(item, float(rng.integers(1, 3600)), left, perception)
+    request = TINY.opening_text(item, float(rng.integers(1, 3600)), left, perception)
     observation = Observation(request, left)
     agent.reset(item, observation)
     pictures: tuple[Picture, ...] = ()
@@ -65,8 +65,8 @@ def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
             request = ""
         left = Remaining(left.calls - 1, left.frames - 1)
         captioned, shown, pictures = search.follow(action)
-        observation = Observation(result_text(captioned, left, perception), left)
-        result = result_text(captioned if perception == "captions" else shown, left, perception)
+        observation = Observation(TINY.result_text(captioned, item, left, perception), left)
+        result = TINY.result_text(captioned if perception == "captions" else shown, item, left, perception)
         request = f"{request}\n{result}" if request else result
         pictures = () if perception == "captions" else pictures
     assert isinstance(action, Answer), text
@@ -104,7 +104,7 @@ class _Search:
         """Return the result of a call: in captions, and as text with pictures."""
         if call.name == "clip_retrieval":
             colour, shape = str(call.arguments["query"]).split()
-            clips = clips_text(self._candidates((colour, shape)))
+            clips = TINY.clips_text(self._candidates((colour, shape)))
             return clips, clips, ()
         if call.name == "spatial_zoom":
             scene, time_s = self._last, float(str(call.arguments["time_s"]))

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from trl.chat_template_utils import qwen3_template
 
-from vt_env.prompts import option_letter, system_text
+from vt_env.prompts import TINY, option_letter
 from vt_env.tools.builtin import tools_for
 from vt_env.world.vocabulary import ADJECTIVES, COLOURS, HEIGHTS, NAMES, NOUNS, SHAPES, SIDES, VERBS
 
@@ -101,7 +101,7 @@ def _pieces() -> list[str]:
     tools = [*tools_for("frames", "default"), *tools_for("captions", "default")]
     parameters = {parameter.name for tool in tools for parameter in tool.parameters}
     keys = {f'"{name}": "' for name in parameters} | {f'"{name}": ' for name in parameters}
-    words = re.findall(r"[A-Za-z]+", " ".join((system_text(), *SENTENCES)))
+    words = re.findall(r"[A-Za-z]+", " ".join((TINY.system_text(), *SENTENCES)))
     numbers = {f"{n:02d}" for n in range(100)} | {f"{n:02d}:" for n in range(60)}
     labels = {f"#{rank}" for rank in range(1, 10)} | {f"{option_letter(idx)}." for idx in range(4)}
     things = {" ".join(thing) for thing in THINGS}

@@ -17,11 +17,12 @@ import numpy as np
 
 from agents.backends.load import load_processor
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
-from experiments.settings.library import LibraryConfig
 from experiments.settings.models import checkpoint_hash
+from experiments.settings.prompts import BEFORE_SETS, PROMPTS_FILE, EpisodeConfig, recorded
 from vt_env.config import at_least
 from vt_env.errors import ConfigError, first_line
 from vt_env.media.cache.build_once import content_hash
+from vt_env.prompts import PromptSet, save_prompts
 from vt_env.tasks.read_rows import TASKS_FILE
 from vt_env.tasks.task_set import TaskSet
 
@@ -32,7 +33,7 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerConfig(LibraryConfig):
+class TrainerConfig(EpisodeConfig):
     """Settings common to all training commands."""
 
     model: str
@@ -98,7 +99,11 @@ def draw_tasks(tasks: TaskSet, limit: int | None, seed: int) -> TaskSet:
 
 @contextmanager
 def open_training(
-    path: Path, kind: str, config: TrainerConfig, trajectories: Sequence[Path] = ()
+    path: Path,
+    kind: str,
+    config: TrainerConfig,
+    trajectories: Sequence[Path] = (),
+    prompts: PromptSet | None = None,
 ) -> Iterator[Run | None]:
     """Open a run directory in the first process, as `experiments.runs.run_dir.open_run`; yields `None` in the others.
 
@@ -117,7 +122,9 @@ def open_training(
         "tasks": content_hash(tasks) if tasks.is_file() else None,
         "trajectories": [content_hash(it) if it.exists() else None for it in trajectories],
     }
-    with open_run(path, kind, config, {"hashes": hashes}) as run:
+    # Trajectories bring their wording.
+    wording = {} if prompts is None else recorded(prompts)
+    with open_run(path, kind, config, {"hashes": hashes, **wording}, BEFORE_SETS if wording else {}) as run:
         if (path / MODEL_FOLDER).exists():
             print(f"{path / MODEL_FOLDER}: finished already")
         yield run
@@ -225,8 +232,8 @@ def lora_config(config: TrainerConfig) -> Any:
     )
 
 
-def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
-    """Save model and processor into the run's `model` folder, atomically and with LoRA adapters merged.
+def save_trained(trainer: Any, config: TrainerConfig, out: Path, prompts: PromptSet) -> None:
+    """Save model, processor and prompt set into the run's `model` folder, atomically and with LoRA adapters merged.
 
     Call in every process, since weights may be sharded.
     """
@@ -241,6 +248,7 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path) -> None:
         # The run directory already has the training settings.
         (draft / "training_args.bin").unlink(missing_ok=True)
         trainer.processing_class.save_pretrained(draft)
+        save_prompts(prompts, draft / PROMPTS_FILE)
         os.replace(draft, out / MODEL_FOLDER)
     trainer.accelerator.wait_for_everyone()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.backends.vllm_generate import CPU_SETTINGS
+from experiments.settings.prompts import choose_prompts
 from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
 from experiments.train.callbacks import add_callbacks, check_trackers, stop_without_variance, trackers_of
 from experiments.train.common import (
@@ -47,6 +48,7 @@ from vt_env.integrations.trl import (
     training_rows,
 )
 from vt_env.integrations.trl.sampler_errors import name_lost_sampler, sampler_needed
+from vt_env.prompts import PromptSet
 from vt_env.task_sources import load_tasks
 
 __all__ = ["PRESETS", "GRPORun", "build_trainer", "main"]
@@ -65,23 +67,27 @@ def main(config: GRPORun) -> Path:
         SamplerLost: vLLM died.
         TrainingStopped: The loss is no number, or no rewards differ.
     """
-    with open_training(config.out, "grpo", config) as run:
+    prompts = choose_prompts(config.prompts, config.model, config.out)
+    with open_training(config.out, "grpo", config, prompts=prompts) as run:
         if (config.out / MODEL_FOLDER).exists():
             return config.out
-        trainer, clock = build_trainer(config, RolloutJournal(run, config.rollouts))
+        trainer, clock = build_trainer(config, RolloutJournal(run, config.rollouts), prompts)
         add_callbacks(trainer, run, lambda step, logs: step_record(step, logs, clock, config), SHOWN, config.out)
         stop_without_variance(trainer)
         train_from_last_checkpoint(trainer, config, config.out)
-        save_trained(trainer, config, config.out)
+        save_trained(trainer, config, config.out, prompts)
     return config.out
 
 
-def build_trainer(config: GRPORun, record: Recorder | None = None) -> tuple[Any, PhaseClock]:
+def build_trainer(
+    config: GRPORun, record: Recorder | None = None, prompts: PromptSet | None = None
+) -> tuple[Any, PhaseClock]:
     """Build the trainer, its sampler patched and watched, and the clock of its phases.
 
     Args:
         config: What is trained, and how.
         record: Is given the rollouts of each step.
+        prompts: Wording of what the model reads; `None` chooses it as `main` does.
 
     Raises:
         ConfigError: Something does not fit together; see `main`.
@@ -100,7 +106,12 @@ def build_trainer(config: GRPORun, record: Recorder | None = None) -> tuple[Any,
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = config.open_library()
     environment = environment_class(
-        tasks, budget=config.budget, tools=config.tools, media=config.media, library=library
+        tasks,
+        budget=config.budget,
+        tools=config.tools,
+        media=config.media,
+        library=library,
+        prompts=prompts or choose_prompts(config.prompts, config.model),
     )
     time_environment(environment, clock)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
@@ -139,7 +150,8 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
     """
     check_frame_size(processor, config.media.frame_px)
     budget = resolve_budget(config.budget)
-    measured = measure_tokens(processor, environment._tasks, budget, config.media.frame_px, config.tools)
+    prompts = environment._config.prompts
+    measured = measure_tokens(processor, environment._tasks, budget, config.media.frame_px, config.tools, prompts)
     check_token_budget(measured, config.max_completion_length, config.context_tokens)
     longest = measured.prompt + config.max_completion_length
     if config.vllm_mode == "server" and longest > config.context_tokens:

@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Trainer, TrainingArguments
 
 from experiments.runs.run_dir import HOW_ONLY, open_run
+from experiments.settings.prompts import PROMPTS_FILE
 from experiments.tiny_model.batches import ExchangeCollator, Exchanges
 from experiments.tiny_model.feature_pool import PooledCollator, PooledTower, ScenePool, pool_features
 from experiments.tiny_model.model import build_model
@@ -29,6 +30,7 @@ from experiments.tiny_model.stage_mixtures import GROUPS, MARKING, MATCHING, REA
 from experiments.tiny_model.vision_pretraining import PictureCollator, Pictures, VisionClassifier
 from experiments.train.common import newest_checkpoint, restore_weights
 from vt_env.jsonl import replace_file
+from vt_env.prompts import TINY, save_prompts
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def _train_stages(run: PretrainRun) -> Path:
     folder = run.out / "model"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    save_prompts(TINY, folder / PROMPTS_FILE)
     return folder
 
 

@@ -21,6 +21,7 @@ from experiments.data.synth import DATASET_FOLDER
 from experiments.runs.journal import without_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
+from experiments.settings.prompts import choose_prompts
 from experiments.train.common import MODEL_FOLDER, draw_tasks, open_training, process_count
 from experiments.train.sample_rollouts import RolloutSampler
 from experiments.train.sft import SFTSettings, train
@@ -33,6 +34,7 @@ from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
+from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import TaskSet
@@ -106,10 +108,11 @@ def main(config: RFTRun) -> Path:
             f"{config.out / DATASET_FOLDER}"
         )
     dataset = config.out / DATASET_FOLDER
-    with open_training(config.out, "rft", config) as run:
+    prompts = choose_prompts(config.prompts, config.model, config.out)
+    with open_training(config.out, "rft", config, prompts=prompts) as run:
         assert run is not None
         if not dataset.exists():
-            _write_dataset(run, config, dataset)
+            _write_dataset(run, config, dataset, prompts)
             # Free the sampler's memory for training.
             gc.collect()
         if not config.only_sample and not (config.out / MODEL_FOLDER).exists():
@@ -117,15 +120,15 @@ def main(config: RFTRun) -> Path:
     return config.out
 
 
-def _write_dataset(run: Run, config: RFTRun, dataset: Path) -> None:
+def _write_dataset(run: Run, config: RFTRun, dataset: Path, prompts: PromptSet) -> None:
     tasks = load_tasks(config.tasks, config.split)
     check_trainable(tasks)
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = config.open_library()
-    rollouts = _sample(run, config, tasks, library)
+    rollouts = _sample(run, config, tasks, library, prompts)
     evidence = {task.item.task_id: task.gold.evidence for task in tasks if task.gold is not None}
     filtered = filter_trajectories(rollouts, config.mode, np.random.default_rng(config.seed), evidence)
-    grounded = _ground(filtered.kept, config, tasks, library)
+    grounded = _ground(filtered.kept, config, tasks, library, prompts)
     same = [it.trajectory for it in grounded if it.reason(config.mode) is None]
     kept = at_most(same, config.keep)
     card = _card(config, rollouts, filtered, grounded, kept)
@@ -150,14 +153,14 @@ def at_most(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
     return kept
 
 
-def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[Trajectory]:
+def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library, prompts: PromptSet) -> list[Trajectory]:
     """Sample the rollouts that are missing from the journal or invalid in it, and return all."""
     before = without_failed(run)
     done = {(it.task_id, it.sample) for it in before}
     left = plan_attempts(tasks, config.samples, done)
     if not left:
         return before
-    sampler = RolloutSampler(config, library)
+    sampler = RolloutSampler(config, library, prompts)
     count = len(tasks) * config.samples
     with tqdm(desc=f"{config.out} rollouts", total=count, initial=len(before), unit="episode") as bar:
         for first in range(0, len(left), config.batch):
@@ -172,11 +175,13 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library) -> list[
     return before
 
 
-def _ground(kept: Sequence[Trajectory], config: RFTRun, tasks: TaskSet, library: Library) -> list[Grounded]:
+def _ground(
+    kept: Sequence[Trajectory], config: RFTRun, tasks: TaskSet, library: Library, prompts: PromptSet
+) -> list[Grounded]:
     """Replay rollouts with captions on frames; return rollouts with frames unchanged."""
     if config.perception == "frames":
         return [Grounded(it, ()) for it in kept]
-    episode_config = EnvConfig("frames", resolve_budget(config.budget))
+    episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=prompts)
     by_id = {task.item.task_id: task for task in tasks}
     tools = tools_for("frames", config.tools)
     return [ground(it, make_episode(by_id[it.task_id], library, episode_config, tools)) for it in kept]

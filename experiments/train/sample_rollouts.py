@@ -14,6 +14,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import DataError
+from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.tools.builtin import ToolChoice, tools_for
 
@@ -41,16 +42,17 @@ class RolloutSampler:
     Args:
         config: Sampling settings.
         library: Opens the videos.
+        prompts: Wording of what it reads.
 
     Raises:
         ConfigError: The checkpoint does not exist, or does not support tool calls or the library's frame size.
     """
 
-    def __init__(self, config: SamplingConfig, library: Library) -> None:
+    def __init__(self, config: SamplingConfig, library: Library, prompts: PromptSet) -> None:
         self._config = config
         self._library = library
         self._tools = tools_for(config.perception, config.tools)
-        self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget))
+        self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget), prompts=prompts)
         processor = load_processor(config.model)
         check_frame_size(processor, config.media.frame_px)
         self._tokens = ChatTokens(processor, [tool.schema for tool in self._tools])

@@ -16,6 +16,7 @@ import torch
 
 from experiments.runs.run_dir import Run
 from experiments.settings.policies import BASE_MODEL
+from experiments.settings.prompts import trajectory_prompts
 from experiments.settings.token_budget import check_frame_size
 from experiments.train.callbacks import add_callbacks, check_trackers, trackers_of
 from experiments.train.common import (
@@ -152,7 +153,7 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
     trainer = build_trainer(config, model, processor, learned, out)
     add_callbacks(trainer, run, lambda step, logs: {"step": step, **logs}, PROGRESS_METRICS, out)
     train_from_last_checkpoint(trainer, config, out)
-    save_trained(trainer, config, out)
+    save_trained(trainer, config, out, learned.prompts)
 
 
 def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRows:
@@ -163,7 +164,9 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRow
     """
     named = ", ".join(map(str, trajectories))
     read = list(chain.from_iterable(map(load_trajectories, trajectories)))
-    learned = TrajectoryRows(read, load_tasks(config.tasks, config.split), config.open_library(), config.tools)
+    prompts = trajectory_prompts((it.prompts for it in read), config.prompts, config.model) if read else None
+    tasks = load_tasks(config.tasks, config.split)
+    learned = TrajectoryRows(read, tasks, config.open_library(), config.tools, prompts)
     if not len(learned):
         raise DataError(f"{named}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth")
     if not learned.right:

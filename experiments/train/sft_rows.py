@@ -21,11 +21,11 @@ from synth.dataset import read_dataset
 from vt_env.episode.messages import Message, conversation_messages
 from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import DataError
-from vt_env.prompts import left_text, system_text
+from vt_env.prompts import DEFAULT, SETS, PromptSet
 from vt_env.protocols import Library
 from vt_env.tasks.task_set import TaskSet
 from vt_env.tools.builtin import ToolChoice, tools_for
-from vt_env.types import FrameBatch, FrameRef, Observation, Remaining, StopReason
+from vt_env.types import FrameBatch, FrameRef, Observation, StopReason
 
 UNNAMED = "(not named)"
 """Family name of questions without one."""
@@ -80,8 +80,16 @@ class TrajectoryRows:
     """
 
     def __init__(
-        self, trajectories: Sequence[Trajectory], tasks: TaskSet, library: Library, tools: ToolChoice = "default"
+        self,
+        trajectories: Sequence[Trajectory],
+        tasks: TaskSet,
+        library: Library,
+        tools: ToolChoice = "default",
+        prompts: PromptSet | None = None,
     ) -> None:
+        ids = {it.prompts for it in trajectories}
+        self.prompts = prompts or next((it for it in SETS.values() if it.id in ids), DEFAULT)
+        """Wording of the rows."""
         self._trajectories = [
             it for it in trajectories if it.stop is StopReason.ANSWERED and "malformed" not in it.errors
         ]
@@ -110,6 +118,7 @@ class TrajectoryRows:
             DataError: The video cannot be read, or its frames are stored at another size or rate.
         """
         trajectory = self._trajectories[number]
+        schemas = self._schemas(trajectory)
         opening = Observation(
             trajectory.prompt_text, trajectory.remaining, self._frames(trajectory, trajectory.prompt_frames)
         )
@@ -118,9 +127,10 @@ class TrajectoryRows:
             Observation(turn.observation_text, trajectory.remaining, self._frames(trajectory, turn.frames))
             for turn in turns
         ]
-        chat = conversation_messages(system_text(), [opening, *results], [turn.text for turn in turns])
+        system_text = self.prompts.system_text(has_tools=bool(schemas))
+        chat = conversation_messages(system_text, [opening, *results], [turn.text for turn in turns])
         answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
-        return Row((*chat, answer), self._schemas(trajectory))
+        return Row((*chat, answer), schemas)
 
     def weights(self, of_families: Mapping[str, float]) -> list[float]:
         """Return the weight of each row by its question family; 1 for families that are not named.
@@ -173,7 +183,7 @@ class TrajectoryRows:
     def _schemas(self, trajectory: Trajectory) -> tuple[dict[str, Any], ...]:
         # Policies without calls are offered no tools: `agents.language.one_turn.OneTurnPolicy`, and the first stage of
         # the confidence gate.
-        if trajectory.prompt_text.endswith(left_text(Remaining(0, 0), trajectory.perception)):
+        if trajectory.prompt_text.endswith(self.prompts.budget_spent):
             return ()
         return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
 

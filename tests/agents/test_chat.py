@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from agents.base import Conversation
 from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
 from vt_env.episode.reply_record import ReplyEnd
-from vt_env.prompts import system_text
+from vt_env.prompts import SETS, TINY
 from vt_env.testing import fake_task
 from vt_env.types import FrameBatch, Observation, Remaining
 
@@ -20,6 +21,7 @@ pytest.importorskip("transformers")
 
 pytestmark = pytest.mark.slow
 
+conversation_of = partial(Conversation, prompts=TINY)
 ITEM = replace(fake_task().item, duration_s=600.0)
 SCHEMAS = [
     {
@@ -78,8 +80,8 @@ def texts(policy, *conversations):
 
 def test_the_ids_of_two_turns_are_the_ids_of_the_whole_rendered_conversation(processor):
     tokens = ChatTokens(processor, SCHEMAS)
-    conversation = Conversation(0, ITEM, [opening(), looked(2)], ["look at 05:20-05:40"])
-    messages = conversation.messages(system_text())
+    conversation = conversation_of(0, ITEM, [opening(), looked(2)], ["look at 05:20-05:40"])
+    messages = conversation.messages(TINY.system_text())
     pieces = tokens.prompt_ids(messages[:2]) + tokens.reply_ids("look at 05:20-05:40") + tokens.result_ids(messages[-1])
     in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
     whole = processor.apply_chat_template(
@@ -93,7 +95,7 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
     tokens = ChatTokens(processor, SCHEMAS)
     parrot = Parrot(tokens, ["first reply", "second reply"])
     policy = ChatPolicy(tokens, parrot, seeds=range(6))
-    conversation = Conversation(5, ITEM, [opening()])
+    conversation = conversation_of(5, ITEM, [opening()])
     conversation.replies += texts(policy, conversation)
     assert conversation.replies == ["first reply"]
     conversation.observations.append(looked(1))
@@ -110,30 +112,32 @@ def test_a_policy_keeps_the_ids_that_the_model_wrote_and_adds_only_the_result(pr
 def test_a_conversation_that_no_longer_fits_gets_an_empty_reply_and_the_others_go_on(processor):
     tokens = ChatTokens(processor, SCHEMAS)
     policy = ChatPolicy(tokens, Parrot(tokens, ["here"]), seeds=range(2))
-    too_long, short = policy.act([Conversation(0, ITEM, [opening("word " * 300)]), Conversation(1, ITEM, [opening()])])
+    too_long, short = policy.act(
+        [conversation_of(0, ITEM, [opening("word " * 300)]), conversation_of(1, ITEM, [opening()])]
+    )
     assert (too_long.text, too_long.record.ended) == ("", ReplyEnd.CONTEXT)
     assert (short.text, short.record.ended) == ("here", ReplyEnd.STOP)
     assert too_long.record.prompt_tokens > 380 and too_long.record.completion_tokens == 0
 
 
-def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processor):
+@pytest.mark.parametrize("prompts", SETS.values(), ids=SETS)
+def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processor, prompts):
     tokens = ChatTokens(processor, [])
     parrot = Parrot(tokens, ["only reply"])
     policy = OneTurnPolicy(ChatPolicy(tokens, parrot, seeds=[0]))
-    conversation = Conversation(
-        0, ITEM, [opening("Question: what?\nA. 1\nB. 2\nVideo 10:00 long. Left: 1 calls, 1 frames.")]
-    )
+    conversation = conversation_of(0, ITEM, [opening("Question: what?")], prompts=prompts)
     conversation.replies += texts(policy, conversation)
     conversation.observations.append(opening("Error: no tool"))
     assert texts(policy, conversation) == ["only reply"]
     read = processor.tokenizer.decode(parrot.read[0][0][0])
-    assert len(parrot.read) == 1 and "Video 10:00 long. Left: 0 calls. Answer now.<|im_end|>" in read
+    assert len(parrot.read) == 1 and f"long. {prompts.budget_spent}<|im_end|>" in read
+    assert prompts.system_without_tools in read
 
 
 def two_turns(processor, conversation):
     """Token sequences of one conversation after its first and its second observation."""
     tokens = ChatTokens(processor, SCHEMAS)
-    messages = conversation.messages(system_text())
+    messages = conversation.messages(TINY.system_text())
     first = tokens.prompt_ids(messages[:2])
     second = first + tokens.reply_ids(conversation.replies[0]) + tokens.result_ids(messages[-1])
     return [TokenSequence(first), TokenSequence(second, images_of(messages))]
@@ -143,7 +147,7 @@ def test_a_sampled_reply_does_not_depend_on_its_neighbours_in_the_batch(processo
     from agents.backends.transformers_generate import TransformersGenerator
 
     model = TransformersGenerator(checkpoint, processor, max_new_tokens=8, temperature=1.0)
-    sequences = two_turns(processor, Conversation(0, ITEM, [opening(), looked(1)], ["look"]))
+    sequences = two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"]))
     together = model.generate(sequences, seeds=[11, 12])
     alone = [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
     assert [it.ids for it in together] == [it.ids for it in alone]
@@ -159,7 +163,7 @@ def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(pro
     from agents.backends.transformers_generate import TransformersGenerator
 
     sequence = TokenSequence(
-        ChatTokens(processor, []).prompt_ids(Conversation(0, ITEM, [opening()]).messages(system_text()))
+        ChatTokens(processor, []).prompt_ids(conversation_of(0, ITEM, [opening()]).messages(TINY.system_text()))
     )
     (written,) = TransformersGenerator(checkpoint, processor, max_new_tokens=5, temperature=1.0).generate(
         [sequence], [4]
@@ -179,7 +183,7 @@ def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint
 
     shutil.copytree(checkpoint, tmp_path / "model")
     (tmp_path / "model" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 5.0}))
-    sequences = two_turns(processor, Conversation(0, ITEM, [opening(), looked(1)], ["look"]))
+    sequences = two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"]))
     plain, asked = (
         TransformersGenerator(path, processor, max_new_tokens=6).generate(sequences, seeds=[0, 0])
         for path in (checkpoint, tmp_path / "model")
@@ -189,10 +193,10 @@ def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint
 
 def test_a_conversation_that_others_began_is_read_as_if_the_model_had_written_it(processor):
     tokens = ChatTokens(processor, SCHEMAS)
-    conversation = Conversation(3, ITEM, [opening(), looked(2), looked(1)], ["first call", "second call"])
+    conversation = conversation_of(3, ITEM, [opening(), looked(2), looked(1)], ["first call", "second call"])
     parrot = Parrot(tokens, ["answer"])
     assert texts(ChatPolicy(tokens, parrot, seeds=range(4)), conversation) == ["answer"]
-    messages = conversation.messages(system_text())
+    messages = conversation.messages(TINY.system_text())
     in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
     options = {"tokenize": True, "return_dict": False, "add_generation_prompt": True}
     ((ids, images, _),) = parrot.read[0]
@@ -204,7 +208,7 @@ def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, 
     from agents.backends.transformers_generate import TransformersGenerator
     from agents.backends.vllm_generate import EngineLimits, VllmGenerator
 
-    conversations = [Conversation(n, ITEM, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
+    conversations = [conversation_of(n, ITEM, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
     sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
     seeds = [0] * len(sequences)
     expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
@@ -221,6 +225,8 @@ def test_an_unused_image_is_never_written(processor, checkpoint):
     from agents.backends.transformers_generate import TransformersGenerator
 
     model = TransformersGenerator(checkpoint, processor, max_new_tokens=4)
-    reply = model.generate(two_turns(processor, Conversation(0, ITEM, [opening(), looked(1)], ["look"])), seeds=[0, 0])
+    reply = model.generate(
+        two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"])), seeds=[0, 0]
+    )
     image_token = processor.tokenizer.convert_tokens_to_ids("<|image_pad|>")
     assert all(image_token not in completion.ids for completion in reply)

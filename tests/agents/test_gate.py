@@ -88,7 +88,7 @@ def test_a_short_video_s_direct_answer_sees_half_of_the_frames_spread_over_it_an
     played = play(gate(answerer, Writes()), SHORT, paper_budget())
     (shown,) = answerer.shown
     (opening,) = shown.observations
-    assert len(opening.frames) == 32 and opening.text.endswith("Left: 0 calls. Answer now.")
+    assert len(opening.frames) == 32 and opening.text.endswith(shown.prompts.budget_spent)
     assert len(played.prompt_frames) == 32 and len(played.turns) == 1
 
 
@@ -125,7 +125,7 @@ def test_who_begins_anew_sees_the_question_and_what_is_left_of_the_budget(video)
     first, second = policy.shown
     (opening,) = first.observations
     assert opening.frames is None and first.replies == []
-    assert opening.text.endswith(f"Left: {opening.remaining.calls} calls, {opening.remaining.frames} frames.")
+    assert opening.text.endswith(first.prompts.budget_text(opening.remaining, "frames"))
     unused = gate_looks(default_budget()).calls - 1 - CLIPS if video is LONG else 0
     assert opening.remaining.calls == default_budget().max_calls + unused
     assert second.replies == [LOOK] and second.observations[1].remaining.calls == opening.remaining.calls - 1

@@ -12,7 +12,7 @@ from experiments.settings.prices import Prices, read_prices
 from vt_env.benchmarks.scoring.cited_spans import cited_spans
 from vt_env.episode.trajectory import CallRecord, ReplyEnd, ReplyRecord, TurnRecord
 from vt_env.errors import ConfigError
-from vt_env.prompts import question_text
+from vt_env.prompts import TINY
 from vt_env.types import Interval, Item, Remaining, StopReason, VideoRef
 
 OPENING = "Question: What number?\nA. 47\nB. 52\nVideo 10:00 long. Left: 8 calls."
@@ -159,10 +159,11 @@ def test_several_attempts_are_worth_pass_at_k():
     assert pass_rows([facts(0), facts(1)]) == []
 
 
-def test_the_length_of_a_video_is_read_from_what_the_policy_was_told():
+def test_the_length_of_a_video_is_on_record_and_in_older_records_what_the_policy_was_told():
     item = Item("t", "Which says\nVideo 99:00 long.?", ("47", "52"), VideoRef("v", "v.mp4"))
-    opening = question_text(item, 3725.9, Remaining(8, 16), "frames")
+    opening = TINY.opening_text(item, 3725.9, Remaining(8, 16), "frames")
     assert facts(0, prompt_text=opening).duration_s == 3725
+    assert facts(0, prompt_text=opening, duration_s=99.9).duration_s == 99
     assert facts(0, prompt_text="").duration_s is None
 
 

@@ -13,7 +13,6 @@ from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Setting, layout_of
 from vt_env.envs.base import make_episode
 from vt_env.errors import ConfigError
-from vt_env.prompts import system_text
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 
 TASKS = fake_tasks()
@@ -57,7 +56,7 @@ def test_it_is_taught_beside_what_it_will_be_shown_and_is_offered_no_tool(agent,
     policy, looking = Recorder(), gate_looks(layout.budget) if agent == "retrieval-only" else None
     run_many(OneTurnPolicy(policy, looking), [make_episode(TASKS[0], LIBRARY, layout.config, layout.tools)])
     (shown,) = policy.shown
-    taught, seen = row.messages[:-1], shown.messages(system_text())
+    taught, seen = row.messages[:-1], shown.messages(shown.prompts.system_text(has_tools=False))
     assert row.tools == () and texts(taught) == texts(seen)
     pictures = images_of(taught)
     assert 0 < len(pictures) <= 4

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from support.videos import VideoSpec, write_video
 
+from experiments.settings.prompts import PROMPTS_FILE
 from experiments.tiny_model.model import build_model
 from experiments.tiny_model.processor import build_processor
 from vt_env.actions.parse import parse_action
@@ -18,6 +19,7 @@ from vt_env.config import EnvConfig, MediaConfig, default_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import record_episode, write_trajectories
 from vt_env.media.library import VideoLibrary
+from vt_env.prompts import TINY, save_prompts
 from vt_env.task_sources import load_tasks
 
 TASKS = 4
@@ -60,11 +62,12 @@ def write_training_folder(folder: Path, wrong_by: tuple[int, ...] = (0, 1)) -> N
     processor = build_processor()
     build_model(processor.tokenizer, seed=0).save_pretrained(folder / "random")
     processor.save_pretrained(folder / "random")
+    save_prompts(TINY, folder / "random" / PROMPTS_FILE)
     library, trajectories = VideoLibrary(MediaConfig()), []
     tasks = load_tasks(write_tasks(folder), "train")
     for (number, task), off in product(enumerate(tasks), wrong_by):
         written = texts(number, 40 + (number + off) % TASKS)
-        episode = make_episode(task, library, EnvConfig("frames", default_budget()))
+        episode = make_episode(task, library, EnvConfig("frames", default_budget(), prompts=TINY))
         episode.start()
         for text in written:
             episode.apply(parse_action(text))

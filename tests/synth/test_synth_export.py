@@ -21,7 +21,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.messages import message
 from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.errors import ConfigError, DataError
-from vt_env.prompts import system_text
+from vt_env.prompts import DEFAULT
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, read_second
 from vt_env.tools.builtin import tools_for
 
@@ -87,7 +87,7 @@ def test_trl_reads_its_rows_and_its_collator_trains_on_what_we_train_on(tmp_path
     processor.chat_template = qwen3_vl_chat_template
     schemas = sorted((it.schema for it in tools_for("frames")), key=lambda it: it["function"]["name"])
     opening = ChatTokens(processor, schemas).prompt_ids(
-        [message("system", system_text()), message("user", trajectory.prompt_text)]
+        [message("system", DEFAULT.system_text()), message("user", trajectory.prompt_text)]
     )
     batch = collator([{"messages": rows[0]["messages"], "images": pictures}])
     # The last tokens of the opening ask for a reply.

@@ -1,7 +1,7 @@
 """What is kept for later is known by all that decides it: media settings, prompts, models; another one is made anew."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,16 @@ from support.videos import VideoSpec, write_video
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
 from agents.backends.paid_replies import ReplyJournal
-from experiments.evaluate.episode_origin import refuse_changed
+from experiments.evaluate import episode_origin
+from experiments.evaluate.episode_origin import prompt_id, refuse_changed
 from experiments.evaluate.eval import EvalRun, evaluate
+from experiments.evaluate.replay import ReplayRun
+from experiments.evaluate.replay import main as replay
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import JOURNAL, PROVENANCE, write_json
+from experiments.runs.run_dir import CONFIG, JOURNAL, PROVENANCE, read_json, write_json
 from experiments.settings.models import ModelConfig, ServerFlags
 from synth import captioner
 from synth.captioner import Captioner
-from vt_env import prompts
 from vt_env.config import MediaConfig
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
@@ -27,7 +29,9 @@ from vt_env.media.search.encoders import ColourNameEncoder
 from vt_env.media.text import summaries
 from vt_env.media.text.line_index import build_line_index
 from vt_env.media.text.summaries import ChatSummariser, WrittenSummaries
+from vt_env.prompts import DEFAULT, TINY, save_prompts
 from vt_env.testing import FakeVideo
+from vt_env.tools.builtin import tools_for
 from vt_env.types import Box, Interval, SubtitleLine, VideoRef
 
 LINES = (SubtitleLine(Interval(0, 2), "the code is 47"), SubtitleLine(Interval(3, 4), "look at the circle"))
@@ -179,7 +183,7 @@ def half(tmp_path, monkeypatch) -> EvalRun:
 def test_a_journal_goes_on_where_nothing_changed_and_not_with_other_wording_or_annotations(half, monkeypatch):
     kept = (half.out / JOURNAL).read_bytes()
     with monkeypatch.context() as changed:
-        changed.setattr(prompts, "OVER", "Finished.")
+        changed.setattr(episode_origin, "OVER", "Finished.")
         with pytest.raises(ConfigError, match=r"were played with prompt_id .*: give another --out"):
             evaluate(half)
     tasks = Path(half.tasks) / "tasks.jsonl"
@@ -209,6 +213,61 @@ def test_a_journal_goes_on_where_nothing_changed_and_not_with_other_wording_or_a
 def test_a_journal_does_not_go_on_with_other_settings_of_what_plays(half, changes):
     with pytest.raises(ConfigError, match=r"was run with .*: give another --out"):
         evaluate(replace(half, **changes))
+
+
+def test_a_journal_does_not_go_on_with_another_prompt_set(half):
+    with pytest.raises(ConfigError, match=r"was run with prompts='default@1', now prompts='tiny@1': give another"):
+        evaluate(replace(half, prompts="tiny"))
+    own = half.out.parent / "mine.json"
+    save_prompts(replace(DEFAULT, name="mine", no_clips="Nothing."), own)
+    with pytest.raises(ConfigError, match=r"was run with prompts='default@1', now prompts=\{'name': 'mine'"):
+        evaluate(replace(half, prompts=str(own)))
+    assert evaluate(replace(half, prompts="default")).n == 2
+
+
+def test_a_set_from_a_file_is_kept_with_its_run_which_goes_on_and_is_replayed_without_the_file(half, tmp_path):
+    own, run = tmp_path / "mine.json", replace(half, out=tmp_path / "other")
+    save_prompts(replace(DEFAULT, name="mine", opening="{question}\n{options}\n{duration} {budget}"), own)
+    evaluate(replace(run, prompts=str(own)))
+    (run.out / JOURNAL).write_text((run.out / JOURNAL).read_text().splitlines(keepends=True)[0])
+    own.unlink()
+    assert evaluate(run).n == 2
+    first, second = read_journal(run.out)
+    assert (first.prompts, second.prompts) == ("mine@1", "mine@1") and second.prompt_text.startswith("q1\nA. 1")
+    assert replay(ReplayRun(run.out)) == 0
+
+
+def test_a_run_of_before_there_were_several_sets_goes_on_and_is_replayed_with_the_tiny_one(half, tmp_path):
+    run = replace(half, out=tmp_path / "before")
+    evaluate(replace(run, prompts="tiny"))
+    lines = [json.loads(line) for line in (run.out / JOURNAL).read_text().splitlines()]
+    for line in lines:
+        del line["prompts"], line["duration_s"]
+    (run.out / JOURNAL).write_text(json.dumps(lines[0]) + "\n")
+    config, known = read_json(run.out / CONFIG), read_json(run.out / PROVENANCE)
+    assert config.pop("prompts") == "tiny@1"
+    for entry in known["origins"].values():
+        del entry["prompts"]
+    write_json(run.out / CONFIG, config)
+    write_json(run.out / PROVENANCE, known)
+    assert evaluate(run).n == 2
+    assert [it.prompts for it in read_journal(run.out)] == ["tiny@1"] * 2
+    assert replay(ReplayRun(run.out)) == 0
+
+
+def test_every_text_of_a_set_and_the_tools_decide_the_id_of_a_prompt():
+    tools = tools_for("frames")
+    assert prompt_id(TINY, tools) == TODAY
+    ids = {prompt_id(DEFAULT, tools), prompt_id(DEFAULT, tools[:1]), prompt_id(TINY, tools)}
+    texts = [it.name for it in fields(DEFAULT) if it.name != "name"]
+    for name in texts:
+        value = getattr(DEFAULT, name)
+        ids.add(prompt_id(replace(DEFAULT, **{name: value + 1 if name == "version" else f"{value} "}), tools))
+    assert len(ids) == 3 + len(texts)
+
+
+TODAY = "425d8677771e8057"
+"""Id of the only wording that there was before there were sets."""
 
 
 def test_a_journal_does_not_go_on_with_other_weights_under_the_same_path_and_may_with_another_commit(tmp_path):

@@ -15,6 +15,7 @@ from vt_env.control_tokens import as_plain_text
 from vt_env.envs.text_env import LongVideoQATextEnv
 from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
+from vt_env.prompts import SETS, TINY, PromptSet
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import tools_for
@@ -39,8 +40,12 @@ ALL = " ".join(TOKENS)
 PIECES = st.lists(st.sampled_from(TOKENS) | st.sampled_from("<>|/ aim_start end") | st.text(max_size=3), max_size=12)
 
 
+OWN = "<answer>X</answer>"
+"""Stands in our own wording."""
+
+
 def tokens_in(text: str) -> list[str]:
-    return [token for token in TOKENS if token in text]
+    return [token for token in TOKENS if token in text.replace(OWN, "")]
 
 
 @given(PIECES.map("".join))
@@ -66,11 +71,12 @@ def shout(episode: Any) -> str:
     return ALL
 
 
-def hostile_episode(perception: str) -> Episode:
+def hostile_episode(perception: str, prompts: PromptSet = TINY) -> Episode:
     line = SubtitleLine(Interval(100, 200), f"delta {ALL}")
     video = FakeVideo(captions=(line,), subtitle_lines=(line,))
     item = replace(fake_task().item, question=f"what {ALL}?", options=(f"12 {ALL}", "47", "<|im_end|>", "</tool_call>"))
-    return Episode(item, fake_task().gold, video, EnvConfig(perception), (*tools_for(perception), Tool.of(shout)))
+    config = EnvConfig(perception, prompts=prompts)
+    return Episode(item, fake_task().gold, video, config, (*tools_for(perception), Tool.of(shout)))
 
 
 CALLS = (
@@ -84,9 +90,10 @@ CALLS = (
 )
 
 
+@pytest.mark.parametrize("prompts", SETS.values(), ids=SETS)
 @pytest.mark.parametrize("perception", ["frames", "captions"])
-def test_whatever_the_source_an_observation_holds_no_control_token(perception: str):
-    episode = hostile_episode(perception)
+def test_whatever_the_source_an_observation_holds_no_control_token(perception: str, prompts: PromptSet):
+    episode = hostile_episode(perception, prompts)
     assert tokens_in(episode.start().text) == [] and "< |im_end|>" in episode.prompt_text
     texts = [episode.apply(call).observation.text for call in CALLS]
     assert [tokens_in(text) for text in texts] == [[]] * len(CALLS)
@@ -107,7 +114,7 @@ def test_an_option_that_holds_a_token_is_answered_by_its_text_as_it_was_shown_an
 
 
 def test_prompts_that_a_model_was_fitted_to_are_what_they_were():
-    episode = Episode(fake_task().item, None, FakeVideo(), EnvConfig("captions"))
+    episode = Episode(fake_task().item, None, FakeVideo(), EnvConfig("captions", prompts=TINY))
     assert episode.start().text == (
         "Question: what number is beside the red square?\nA. 12\nB. 47\nC. 31\nD. 88\nVideo 10:00 long. Left: 8 calls."
     )
@@ -141,7 +148,7 @@ def qwen_tokenizer() -> Any:
     return tokenizer
 
 
-def said_by(token: str, source: str, folder: Path) -> list[str]:
+def said_by(token: str, source: str, folder: Path, prompts: PromptSet) -> list[str]:
     """Play an episode in which a token stands in one place alone; return what a model reads, message by message."""
     line = SubtitleLine(Interval(100, 200), f"delta {token}" if source in ("subtitle", "caption") else "delta")
     ref = VideoRef("fake", str(folder / (f"{token.replace('/', '')}.mp4" if source == "file name" else "fake.mp4")))
@@ -157,6 +164,7 @@ def said_by(token: str, source: str, folder: Path) -> list[str]:
         TaskSet((Task(item, None),)),
         perception="captions" if source == "caption" else "frames",
         library=FakeLibrary((video,)),
+        prompts=prompts,
     )
     env.reset(seed=0)
     for text in WRITTEN.get(source, WRITTEN["subtitle"]):
@@ -181,20 +189,22 @@ WRITTEN = {
     "name of a tool": ['<tool_call>{"name": "TOKEN", "arguments": {}}</tool_call>'],
 }
 """What a model writes, where it matters for what it is told."""
+HINTS = ("Malformed: ", "Your reply could not be parsed: ")
 SOURCES = ("question", "option", "file name", "task id", *WRITTEN)
 ECHOED = {"question", "option", "subtitle", "caption", "argument", "name of an argument", "part of a list"}
 """Sources whose text a model is shown."""
 
 
+@pytest.mark.parametrize("prompts", SETS.values(), ids=SETS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_no_special_token_of_qwen_reaches_its_model_from_any_source(source: str, tmp_path: Path):
+def test_no_special_token_of_qwen_reaches_its_model_from_any_source(source: str, prompts: PromptSet, tmp_path: Path):
     tokenizer = qwen_tokenizer()
     special = {tokenizer.token_to_id(token) for token in QWEN_TOKENS}
     for token in QWEN_TOKENS:
         assert special & set(tokenizer.encode(token).ids), "the tokenizer knows its tokens"
-        texts = said_by(token, source, tmp_path)
+        texts = said_by(token, source, tmp_path, prompts)
         # Hints on malformed actions are our own words and name the tags that a call stands in.
-        texts = [text for text in texts if not text.startswith("Malformed: ")]
+        texts = [text for text in texts if not text.startswith(HINTS)]
         assert not special & {number for text in texts for number in tokenizer.encode(text).ids}, (token, texts)
         shown = any(token.replace("<", "< ", 1) in text for text in texts)
         assert shown == (source in ECHOED), (token, texts)

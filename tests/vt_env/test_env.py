@@ -105,7 +105,7 @@ def test_an_element_of_the_space_an_action_and_a_text_are_the_same_step():
         env = make()
         env.reset(seed=0)
         results.append(repr(env.step(action)))
-    assert results[0] == results[1] == results[2] and "Frames at 05:25 05:35." in results[0]
+    assert results[0] == results[1] == results[2] and "frames of the video at 05:25 05:35." in results[0]
 
 
 def test_observations_carry_frames_text_and_budget():
@@ -317,7 +317,7 @@ def test_rendering_shows_the_episode(mode: str, kind: type):
     if isinstance(after, np.ndarray):
         assert before.shape == after.shape == (720, 960, 3) and not np.array_equal(before, after)
     else:
-        assert "frame_zoom" in after and "Frames at 05:25 05:35." in after
+        assert "frame_zoom" in after and "frames of the video at 05:25 05:35." in after
 
 
 def test_texts_in_any_script_are_in_the_space_and_samples_are_words():

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vt_env import prompts
 from vt_env.actions.parse import parse_action
 from vt_env.actions.read_answer import AnswerStatus
 from vt_env.config import BudgetConfig, EnvConfig, default_budget, paper_budget
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, DataError, EpisodeOver
+from vt_env.prompts import TINY
 from vt_env.testing import FakeVideo, fake_task, read_second
 from vt_env.tools.tool import Tool
 from vt_env.types import (
@@ -42,7 +42,7 @@ def play(
 ) -> tuple[Episode, list[Outcome]]:
     """Play actions on the fake video; `changes` are changes of the video."""
     task = fake_task()
-    episode = Episode(task.item, task.gold, FakeVideo(**changes), EnvConfig(perception=perception, budget=budget))
+    episode = Episode(task.item, task.gold, FakeVideo(**changes), EnvConfig(perception, budget, prompts=TINY))
     episode.start()
     return episode, [episode.apply(parse_action(it) if isinstance(it, str) else it) for it in actions]
 
@@ -51,18 +51,20 @@ def text_of(action: Action | str, **options: Any) -> str:
     return play(action, **options)[1][0].observation.text
 
 
-def test_the_first_observation_is_this_text():
+def test_the_first_observation_of_the_tiny_set_is_this_text():
     task = fake_task()
     lines = "Question: what number is beside the red square?\nA. 12\nB. 47\nC. 31\nD. 88\n"
-    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=SMALL))
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=SMALL, prompts=TINY))
     assert episode.start().text == f"{lines}Video 10:00 long. Left: 3 calls, 5 frames."
-    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig("captions", SMALL))
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig("captions", SMALL, prompts=TINY))
     assert episode.start().text == f"{lines}Video 10:00 long. Left: 3 calls."
 
 
-def test_the_system_text_is_this_text():
-    assert prompts.system_text() == (
-        "Answer the question about the long video. Look with the tools, then write <answer>the option</answer>."
+def test_the_system_text_of_the_tiny_set_is_this_text():
+    assert (
+        TINY.system_text()
+        == TINY.system_text(has_tools=False)
+        == ("Answer the question about the long video. Look with the tools, then write <answer>the option</answer>.")
     )
 
 
@@ -155,7 +157,7 @@ def test_no_frame_is_shown_twice_and_none_outside_the_interval(start_s: int, len
 
 def test_global_frames_come_with_the_question_and_are_paid_for():
     task = fake_task()
-    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=paper_budget()))
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=paper_budget(), prompts=TINY))
     observation = episode.start()
     assert observation.frames is not None and len(observation.frames) == 32 == len(episode.prompt_frames)
     assert observation.remaining == Remaining(8, 32) and observation.text.endswith("Left: 8 calls, 32 frames.")
@@ -163,7 +165,7 @@ def test_global_frames_come_with_the_question_and_are_paid_for():
 
 def test_captions_take_no_frames_and_show_none_with_the_question():
     task = fake_task()
-    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig("captions", paper_budget()))
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig("captions", paper_budget(), prompts=TINY))
     assert episode.start().frames is None
     episode.apply(replace(LOOK, name="caption_zoom"))
     assert episode.remaining == Remaining(7, 64)
@@ -237,7 +239,7 @@ def broken(episode: Any) -> str:
 def with_tools(*functions: Any) -> Episode:
     task = fake_task()
     tools = tuple(Tool.of(function) for function in functions)
-    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=SMALL), tools)
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=SMALL, prompts=TINY), tools)
     episode.start()
     return episode
 
@@ -272,7 +274,7 @@ def test_a_bug_in_a_tool_is_loud_and_makes_the_episode_invalid():
 
 def test_a_video_that_breaks_makes_the_episode_invalid_and_is_never_an_observation():
     task = fake_task()
-    episode = Episode(task.item, task.gold, FakeVideo(broken_from_s=100), EnvConfig(budget=SMALL))
+    episode = Episode(task.item, task.gold, FakeVideo(broken_from_s=100), EnvConfig(budget=SMALL, prompts=TINY))
     episode.start()
     with pytest.raises(DataError, match="nothing can be decoded"):
         episode.apply(LOOK)
@@ -284,7 +286,7 @@ def test_a_video_that_breaks_makes_the_episode_invalid_and_is_never_an_observati
 
 def test_a_video_that_breaks_at_the_start_makes_the_episode_invalid():
     task = fake_task()
-    episode = Episode(task.item, task.gold, FakeVideo(broken_from_s=0), EnvConfig(budget=paper_budget()))
+    episode = Episode(task.item, task.gold, FakeVideo(broken_from_s=0), EnvConfig(budget=paper_budget(), prompts=TINY))
     with pytest.raises(DataError):
         episode.start()
     assert episode.invalid is not None

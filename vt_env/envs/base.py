@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, EpisodeOver
+from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
 from vt_env.rewards.reward import resolve_rewards
 from vt_env.task_sources import TaskSource, load_tasks
@@ -68,6 +69,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         rewards: str | RewardConfig = "default",
         tools: ToolChoice = "default",
         *,
+        prompts: str | Path | PromptSet = "default",
         media: MediaConfig | None = None,
         library: Library | None = None,
         cache_dir: str | Path | None = None,
@@ -82,6 +84,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             budget: A preset (`"default"`, `"paper"`, `"tiny"`), also with changes (`"tiny,max_calls=4"`), or a config.
             rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
             tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
+            prompts: Wording of every text: a set (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
             cache_dir: Where stored videos and indices lie; `None` takes the default. Generated videos and subtitles
@@ -94,9 +97,15 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         """
         EzPickle.__init__(
             self, tasks, split, perception, budget, rewards, tools,
-            media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
+            prompts=prompts, media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
         )  # fmt: skip
-        self.config = EnvConfig(perception, resolve_budget(budget), resolve_rewards(rewards), media or MediaConfig())
+        self.config = EnvConfig(
+            perception,
+            resolve_budget(budget),
+            resolve_rewards(rewards),
+            media or MediaConfig(),
+            prompts=resolve_prompts(prompts),
+        )
         self.tools = tools_for(perception, tools)
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:

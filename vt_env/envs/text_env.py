@@ -13,7 +13,7 @@ from vt_env.envs.base import EpisodeEnv
 from vt_env.envs.spaces import MAX_TEXT_CHARS, Utf8, action_space, read_element
 from vt_env.episode.episode import Episode
 from vt_env.episode.messages import Message, conversation_messages
-from vt_env.prompts import option_letter, system_text
+from vt_env.prompts import option_letter
 from vt_env.tools.check_arguments import show
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Observation
@@ -120,7 +120,8 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         """
         self._running()
         # An action that broke the episode has no result.
-        return conversation_messages(system_text(), self._shown, self._written[: len(self._shown) - 1])
+        system_text = self.config.prompts.system_text(has_tools=bool(self.tools))
+        return conversation_messages(system_text, self._shown, self._written[: len(self._shown) - 1])
 
     @property
     def tool_schemas(self) -> list[dict[str, Any]]:

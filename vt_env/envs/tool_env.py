@@ -77,6 +77,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `budget` | `"default"` | calls and frames: a preset (`"default"`, `"paper"`, `"tiny"`) or a `BudgetConfig` |
     | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
     | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
+    | `prompts` | `"default"` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
     | `media` | `None` | a `MediaConfig`: size and rate of stored frames |
     | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
     | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |

@@ -9,14 +9,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from vt_env import prompts
-from vt_env.actions.parse import ActionReader, as_written
+from vt_env.actions.parse import ActionReader, as_written, render_action
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
 from vt_env.config import EnvConfig
 from vt_env.control_tokens import as_plain_text
 from vt_env.episode.perception import build_perception
 from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
 from vt_env.gold import Gold
+from vt_env.prompts import OVER, returned_text
 from vt_env.protocols import Video
 from vt_env.rewards.reward import FinishedEpisode, RewardResult, resolve_rewards, score
 from vt_env.tools.builtin import tools_for
@@ -72,7 +72,7 @@ class Episode:
         self.item = item
         self.video = video
         self.config = config
-        self.perception = perception or build_perception(config.perception, video, config.budget, item.shown)
+        self.perception = perception or build_perception(config, video, item.shown)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
         self.reader = ActionReader.for_tools(self.tools, self.perception.zoom_tool)
         """Reader of the policy's replies. Everything that plays this episode from text uses it."""
@@ -138,10 +138,16 @@ class Episode:
         self._frames -= _frame_count(view)
         self._starting_budget = self.remaining
         self.prompt_frames = self._refs(view)
-        text = prompts.question_text(self.item, self.video.duration_s, self.remaining, self.perception.name)
+        text = self.config.prompts.opening_text(
+            self.item,
+            self.video.duration_s,
+            self.remaining,
+            self.perception.name,
+            () if view.frames is None else view.frames.pts_s.tolist(),
+        )
         # Frames are shown as pictures; what there is to read of the whole video stands before the question.
         is_read = view.frames is None and view.text
-        self.prompt_text = f"{prompts.returned_text(view.text)}\n{text}" if is_read else text
+        self.prompt_text = f"{returned_text(view.text)}\n{text}" if is_read else text
         return Observation(self.prompt_text, self.remaining, view.frames)
 
     def apply(self, action: Action) -> Outcome:
@@ -225,18 +231,27 @@ class Episode:
     def _respond(self, action: ToolCall | Malformed) -> Outcome:
         view, error = self._attempt(action)
         self._frames -= _frame_count(view)
-        text = prompts.result_text(view.text, self.remaining, self.perception.name)
+        text = self.config.prompts.result_text(view.text, self.item, self.remaining, self.perception.name)
         self.turns.append(Turn(action, text, self._refs(view), view.viewed, error, view.box))
         return Outcome(Observation(text, self.remaining, view.frames), error=error)
 
     def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:
         if isinstance(action, Malformed):
-            return View(prompts.malformed_text(action.reason, (tool.line for tool in self.tools))), "malformed"
+            return View(self._hint(action.reason)), "malformed"
         try:
             return self._call(action), None
         except ToolError as reason:
             kind = "over_budget" if isinstance(reason, BudgetError) else "tool_error"
-            return View(prompts.error_text(str(reason))), kind
+            return View(self.config.prompts.error_text(str(reason))), kind
+
+    def _hint(self, reason: str) -> str:
+        """Say what is wrong with a reply that could not be parsed, and what could be written."""
+        lines = [tool.line for tool in self.tools]
+        if not lines:
+            return self.config.prompts.malformed_text(reason, ())
+        arguments = self.tools[0].example(returned_text(self.item.question), self.video.duration_s)
+        example = render_action(ToolCall(self.tools[0].name, arguments))
+        return self.config.prompts.malformed_text(reason, lines, example)
 
     def _call(self, call: ToolCall) -> View:
         if self.item.shown:
@@ -260,11 +275,11 @@ class Episode:
 
     def _end(self, action: Action, stop: StopReason, error: str | None) -> Outcome:
         self.answer = action if isinstance(action, Answer) else None
-        self.turns.append(Turn(action, prompts.OVER, error=error))
+        self.turns.append(Turn(action, OVER, error=error))
         if self._gold is not None:
             self._result = score(self._finished(self._gold, stop), self._rewards)
         self.stop = stop
-        return Outcome(Observation(prompts.OVER, self.remaining), self.reward, stop, error)
+        return Outcome(Observation(OVER, self.remaining), self.reward, stop, error)
 
     def _finished(self, gold: Gold, stop: StopReason) -> FinishedEpisode:
         budget, turns = self.config.budget, tuple(self.turns)
@@ -293,7 +308,7 @@ def _as_view(tool: Tool, result: object) -> View:
     if not isinstance(result, str | View):
         raise TypeError(f"tool {tool.name} returned {type(result).__name__}: need str or View")
     view = View(result) if isinstance(result, str) else result
-    text = prompts.returned_text(view.text)
+    text = returned_text(view.text)
     return view if text == view.text else replace(view, text=text)
 
 

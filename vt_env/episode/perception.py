@@ -5,10 +5,10 @@ Everything else about an episode is the same for both, so actions recorded with 
 
 from collections.abc import Sequence
 
-from vt_env import prompts
-from vt_env.config import BudgetConfig
+from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.intervals import union
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.protocols import Video
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Caption, FrameBatch, Interval, Perception, SubtitleLine, View
@@ -23,10 +23,13 @@ class FramePerception:
     name = "frames"
     zoom_tool = "frame_zoom"
 
-    def __init__(self, video: Video, budget: BudgetConfig, parts: Sequence[Interval] = ()) -> None:
+    def __init__(
+        self, video: Video, budget: BudgetConfig, parts: Sequence[Interval] = (), prompts: PromptSet = DEFAULT
+    ) -> None:
         self._video = video
         self._budget = budget
         self._parts = parts
+        self._prompts = prompts
 
     def overview(self) -> View | None:
         """Return the budget's global frames, spread evenly over the whole video; `None` where it has none.
@@ -56,7 +59,7 @@ class FramePerception:
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return one picture: the part of the frame at native resolution."""
         frame = self._video.crop(time_s, box)
-        return View(prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
+        return View(self._prompts.crop_text(frame), frame, viewed=(Interval(time_s, time_s + MOMENT_S),), box=box)
 
     def _excerpt(self, count: int) -> View:
         end_s = self._video.duration_s
@@ -67,10 +70,18 @@ class FramePerception:
         times_s = moments_of_parts(parts, count)
         frames = self._video.frames_at(times_s)
         inside = _rows_inside(frames.pts_s.tolist(), times_s, parts)
-        return _view(FrameBatch(frames.data[inside], frames.pts_s[inside]), parts)
+        return self._view(FrameBatch(frames.data[inside], frames.pts_s[inside]), parts)
 
     def _sample(self, interval: Interval, count: int) -> View:
-        return _view(self._video.frames_at(moments(interval, count)), [interval])
+        return self._view(self._video.frames_at(moments(interval, count)), [interval])
+
+    def _view(self, frames: FrameBatch, viewed: Sequence[Interval]) -> View:
+        # Moments rise, so equal frames are neighbours.
+        shown_s = frames.pts_s.tolist()
+        new = [row for row, time_s in enumerate(shown_s) if not row or time_s != shown_s[row - 1]]
+        if len(new) < len(frames):
+            frames = FrameBatch(frames.data[new], frames.pts_s[new])
+        return View(self._prompts.frames_text(frames), frames, viewed=tuple(viewed))
 
 
 class CaptionPerception:
@@ -85,7 +96,7 @@ class CaptionPerception:
     name = "captions"
     zoom_tool = "caption_zoom"
 
-    def __init__(self, video: Video, budget: BudgetConfig) -> None:
+    def __init__(self, video: Video, budget: BudgetConfig, prompts: PromptSet = DEFAULT) -> None:
         if video.captions is None:
             raise ConfigError(
                 f"perception='captions': video {video.ref.handle} has no captions; give its task a captions file or "
@@ -94,6 +105,7 @@ class CaptionPerception:
         captions = video.captions
         self._captions = captions if isinstance(captions, TimedLines) else TimedLines(captions)
         self._moments = budget.frames_per_zoom
+        self._prompts = prompts
 
     def overview(self) -> View | None:
         """Return nothing: a caption of the whole video would tell more than its global frames do."""
@@ -107,7 +119,7 @@ class CaptionPerception:
         """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
         lines = self._captions.on_screen(moments(interval, self._moments))
         # Where nothing is described, nothing was viewed.
-        return View(prompts.captions_text(lines), viewed=(interval,) if lines else ())
+        return View(self._prompts.captions_text(lines), viewed=(interval,) if lines else ())
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the captions on screen at that time, and what their close-ups say of things legible in the box."""
@@ -117,7 +129,7 @@ class CaptionPerception:
             shown = [SubtitleLine(line.interval, it.text) for it in close_ups if it.is_legible(box)]
             lines += [line, *shown]
         viewed = (Interval(time_s, time_s + MOMENT_S),) if lines else ()
-        return View(prompts.captions_text(lines), viewed=viewed, box=box)
+        return View(self._prompts.captions_text(lines), viewed=viewed, box=box)
 
 
 def moments(interval: Interval, count: int) -> list[float]:
@@ -144,37 +156,27 @@ def moments_of_parts(parts: Sequence[Interval], count: int) -> list[float]:
     return [time_s for part, share in zip(parts, shares, strict=True) if share for time_s in moments(part, share)]
 
 
-def build_perception(name: str, video: Video, budget: BudgetConfig, parts: Sequence[Interval] = ()) -> Perception:
-    """Build the perception of that name for one video.
+def build_perception(config: EnvConfig, video: Video, parts: Sequence[Interval] = ()) -> Perception:
+    """Build the perception that a config names, for one video.
 
     Args:
-        name: `"frames"` or `"captions"`.
+        config: Perception, frames a look, wording.
         video: What is looked at.
-        budget: How many frames a look shows.
         parts: As `Item.shown`.
 
     Raises:
-        ConfigError: There is no such perception, the video has no captions where they are needed, or parts of it alone
-            are to be shown and no frame can be.
+        ConfigError: The video has no captions where they are needed, or parts of it alone are to be shown and no frame
+            can be.
     """
-    kinds = ("frames", "captions")
-    if name not in kinds:
-        raise ConfigError(f"perception={name!r}: allowed are {', '.join(map(repr, kinds))}")
+    name, budget = config.perception, config.budget
     if parts and (name != "frames" or not budget.global_frames):
         raise ConfigError(
             f"perception={name!r}, budget.global_frames={budget.global_frames}: this question shows parts of its video "
             "alone, as frames beside it: take perception='frames' and 1 or more global frames"
         )
-    return FramePerception(video, budget, parts) if name == "frames" else CaptionPerception(video, budget)
-
-
-def _view(frames: FrameBatch, viewed: Sequence[Interval]) -> View:
-    # Moments rise, so equal frames are neighbours.
-    shown_s = frames.pts_s.tolist()
-    new = [row for row, time_s in enumerate(shown_s) if not row or time_s != shown_s[row - 1]]
-    if len(new) < len(frames):
-        frames = FrameBatch(frames.data[new], frames.pts_s[new])
-    return View(prompts.frames_text(frames), frames, viewed=tuple(viewed))
+    if name == "captions":
+        return CaptionPerception(video, budget, config.prompts)
+    return FramePerception(video, budget, parts, config.prompts)
 
 
 def _rows_inside(found_s: Sequence[float], asked_s: Sequence[float], parts: Sequence[Interval]) -> list[int]:

@@ -18,6 +18,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import GateRecord, ReplyEnd, ReplyRecord, TokenUse, token_use
 from vt_env.errors import DataError
 from vt_env.jsonl import decode_object, decode_record, encode_record, read_jsonl, write_lines
+from vt_env.prompts import TINY
 from vt_env.types import FrameRef, Interval, Remaining, StopReason, ToolCall, Turn
 
 __all__ = [
@@ -115,6 +116,11 @@ class Trajectory:
     """Key of `origins` in the run's `provenance.json`."""
     wall_s: float | None = None
     """Seconds from the first look at the question to the end, waiting included."""
+    prompts: str = TINY.id
+    """Name and version of the prompt set, as `PromptSet.id`. Records without it are of the time before there were
+    several."""
+    duration_s: float | None = None
+    """Length of the video in seconds; `None` in older records and where the video does not open."""
     schema: int = SCHEMA_VERSION
 
     @property
@@ -257,6 +263,8 @@ def record_episode(
         sample=sample,
         family=item.family,
         split=item.split,
+        prompts=episode.config.prompts.id,
+        duration_s=episode.video.duration_s,
     )
 
 

@@ -11,7 +11,6 @@ defines it. A custom tool is one more such function, passed beside the names of 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from vt_env import prompts
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError, suggest
 from vt_env.protocols import Video
@@ -54,7 +53,7 @@ def clip_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
         query: What to look for.
         top_k: Number of clips to return.
     """
-    return View(prompts.clips_text(episode.video.search_clips(query, top_k)))
+    return View(episode.config.prompts.clips_text(episode.video.search_clips(query, top_k)))
 
 
 def subtitle_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
@@ -65,7 +64,7 @@ def subtitle_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
         top_k: Number of subtitles to return.
     """
     lines = [line for line, _ in episode.video.subtitles.search(query, top_k)]
-    return View(prompts.subtitles_text(lines), viewed=tuple(line.interval for line in lines))
+    return View(episode.config.prompts.subtitles_text(lines), viewed=tuple(line.interval for line in lines))
 
 
 def subtitle_summary(episode: Playing, query: str) -> View:
@@ -78,7 +77,7 @@ def subtitle_summary(episode: Playing, query: str) -> View:
     lines = track.summary(query, SUMMARY_LINES)
     # What counts as viewed is the same whoever writes: a model reads the whole track, which would be evidence for all.
     viewed = tuple(line.interval for line in lines)
-    return View(track.written_summary(query) or prompts.subtitles_text(lines), viewed=viewed)
+    return View(track.written_summary(query) or episode.config.prompts.subtitles_text(lines), viewed=viewed)
 
 
 def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:
@@ -91,7 +90,9 @@ def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:
     interval = Interval(start_s, end_s)
     lines = episode.video.subtitles.within(interval)
     # Silence is no evidence: of the interval, only what was spoken about counts as viewed.
-    return View(prompts.subtitles_text(lines), viewed=tuple(line.interval.clipped(interval) for line in lines))
+    return View(
+        episode.config.prompts.subtitles_text(lines), viewed=tuple(line.interval.clipped(interval) for line in lines)
+    )
 
 
 def frame_zoom(episode: Playing, start_s: float, end_s: float) -> View:

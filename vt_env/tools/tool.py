@@ -86,6 +86,19 @@ class Tool:
         """Name of the tool in prompts: `name(arg, arg)`."""
         return f"{self.name}({', '.join(parameter.name for parameter in self.parameters)})"
 
+    def example(self, query: str, duration_s: float) -> dict[str, object]:
+        """Make arguments of a call that works.
+
+        Args:
+            query: Stands where a text is wanted.
+            duration_s: Length of the video; times are spread over it.
+        """
+        needed = [it for it in self.parameters if it.default is REQUIRED]
+        times = [it.name for it in needed if it.is_time]
+        part_s = duration_s / (len(times) + 1)
+        spread_s = {name: round(part_s * number, 1) for number, name in enumerate(times, start=1)}
+        return {it.name: spread_s[it.name] if it.is_time else _example(it.kind, query) for it in needed}
+
     @property
     def schema(self) -> dict[str, Any]:
         """The JSON schema that chat templates and tool-calling APIs take."""
@@ -117,6 +130,15 @@ class Tool:
         project.__annotations__ = {it.name: it.kind for it in self.parameters}
         project.__signature__ = inspect.Signature([receiver, *own])  # pyright: ignore[reportFunctionMemberAccess]
         return project
+
+
+def _example(kind: Any, query: str) -> object:
+    if get_origin(kind) is Literal:
+        return get_args(kind)[0]
+    if get_origin(kind) is list:
+        # The only list of a built-in tool is a box.
+        return [0.25, 0.25, 0.75, 0.75] if get_args(kind)[0] is float else [_example(get_args(kind)[0], query)]
+    return {str: query, int: 1, float: 0.5, bool: True}[kind]
 
 
 def _parameters(name: str, function: ToolFunction, described: Mapping[str, str]) -> tuple[Parameter, ...]:

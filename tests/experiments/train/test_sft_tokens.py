@@ -22,6 +22,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import record_episode
 from vt_env.errors import DataError
 from vt_env.integrations.trl import environment_class, prepare_processor, reward_functions, training_rows
+from vt_env.prompts import DEFAULT, TINY
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
 
 pytestmark = pytest.mark.slow
@@ -56,8 +57,8 @@ def model():
     return build_model(build_processor().tokenizer, seed=0)
 
 
-def play(budget="default", texts=TEXTS, library=LIBRARY):
-    episode = make_episode(TASKS[0], library, EnvConfig("frames", resolve_budget(budget)))
+def play(budget="default", texts=TEXTS, library=LIBRARY, prompts=DEFAULT):
+    episode = make_episode(TASKS[0], library, EnvConfig("frames", resolve_budget(budget), prompts=prompts))
     episode.start()
     for text in texts:
         episode.apply(parse_action(text))
@@ -78,8 +79,8 @@ def scripted(trainer, texts):
     return trainer._generate_and_score_completions(rows)
 
 
-def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY):
-    environment = environment_class(TASKS, budget=budget, library=library)
+def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY, prompts=DEFAULT):
+    environment = environment_class(TASKS, budget=budget, library=library, prompts=prompts)
     args = GRPOConfig(
         output_dir=str(tmp_path),
         per_device_train_batch_size=2,
@@ -99,15 +100,15 @@ def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY):
     )
 
 
-def assert_same_as_grpo(model, processor, budget, tmp_path, library):
-    trainer = grpo_trainer(model, processor, tmp_path, budget, library)
+def assert_same_as_grpo(model, processor, budget, tmp_path, library, prompts=DEFAULT):
+    trainer = grpo_trainer(model, processor, tmp_path, budget, library, prompts)
     played = scripted(trainer, TEXTS)
     real = torch.cat([played["prompt_mask"], played["completion_mask"]], dim=1)[0].bool()
     ids = torch.cat([played["prompt_ids"], played["completion_ids"]], dim=1)[0][real].tolist()
     own = torch.cat([torch.zeros_like(played["prompt_mask"]), played["tool_mask"]], dim=1)[0][real].bool().tolist()
 
     collator = ConversationCollator(processor)
-    row = TrajectoryRows([play(budget, library=library)], TASKS, library)[0]
+    row = TrajectoryRows([play(budget, library=library, prompts=prompts)], TASKS, library)[0]
     assert collator.encode(row) == (ids, own)
     batch = collator([row])
     assert torch.equal(batch["pixel_values"], played["pixel_values"][: len(batch["pixel_values"])])
@@ -116,10 +117,12 @@ def assert_same_as_grpo(model, processor, budget, tmp_path, library):
     return collator, row, batch
 
 
-@pytest.mark.parametrize("budget", ["default", "paper"])
-def test_ids_and_mask_of_a_replayed_trajectory_are_those_of_grpo(model, processor, tmp_path, budget, monkeypatch):
+@pytest.mark.parametrize(("budget", "prompts"), [("default", TINY), ("paper", TINY), ("paper", DEFAULT)])
+def test_ids_and_mask_of_a_replayed_trajectory_are_those_of_grpo(
+    model, processor, tmp_path, budget, prompts, monkeypatch
+):
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
-    assert_same_as_grpo(model, processor, budget, tmp_path, LIBRARY)
+    assert_same_as_grpo(model, processor, budget, tmp_path, LIBRARY, prompts)
 
 
 def test_the_same_holds_for_the_processors_of_real_checkpoints(model, large_processor, tmp_path, monkeypatch):

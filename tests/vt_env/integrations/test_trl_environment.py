@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.integrations.trl import environment_class, reward_functions, training_rows
-from vt_env.prompts import OVER, system_text
+from vt_env.prompts import DEFAULT, OVER, TINY
 from vt_env.tasks.task_set import TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks, read_second
 from vt_env.tools.builtin import tools_for
@@ -25,7 +26,7 @@ EVIDENCE = RewardConfig({"evidence": 1.0})
 
 
 def make(library=LIBRARY, **choices):
-    return environment_class(fake_tasks(), library=library, **choices)
+    return environment_class(fake_tasks(), library=library, **{"prompts": "tiny", **choices})
 
 
 def started(library=LIBRARY, **choices):
@@ -280,13 +281,18 @@ def test_a_bug_in_a_tool_comes_out_of_the_reward_function():
         paid([environment], [[said("<answer>47</answer>")]])
 
 
-def test_rows_name_tasks_and_do_not_depend_on_answers():
+@pytest.mark.parametrize(("prompts", "tools"), [(TINY, "default"), (DEFAULT, "default"), (DEFAULT, "none")])
+def test_rows_name_tasks_and_do_not_depend_on_answers(prompts, tools):
     pytest.importorskip("datasets")
     swapped = TaskSet(tuple(replace(task, gold=Gold(3, (Interval(1, 2),))) for task in fake_tasks()))
-    rows, others = (training_rows(environment_class(tasks, library=LIBRARY)) for tasks in (fake_tasks(), swapped))
+    make_class = partial(environment_class, library=LIBRARY, prompts=prompts, tools=tools)
+    rows, others = (training_rows(make_class(tasks)) for tasks in (fake_tasks(), swapped))
     assert rows.to_list() == others.to_list()
     assert rows.column_names == ["prompt", "task_id", "seed"] and rows["task_id"][2] == "fake/2"
-    assert rows["prompt"][0] == [{"role": "system", "content": system_text()}, {"role": "user", "content": ""}]
+    assert rows["prompt"][0] == [
+        {"role": "system", "content": prompts.system_text(has_tools=tools != "none")},
+        {"role": "user", "content": ""},
+    ]
 
 
 def test_rows_come_again_where_a_step_takes_more_of_them():

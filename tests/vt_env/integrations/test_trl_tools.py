@@ -14,7 +14,7 @@ LIBRARY = FakeLibrary((FakeVideo(frame_px=112),))
 
 
 def made(tools="default", count=2):
-    factory = environment_class(fake_tasks(), library=LIBRARY, tools=tools)
+    factory = environment_class(fake_tasks(), library=LIBRARY, tools=tools, prompts="tiny")
     environments = [factory() for _ in range(count)]
     for environment in environments:
         environment.reset(task_id="fake/0")

@@ -18,7 +18,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vt_env import prompts
 from vt_env.actions.read_answer import AnswerStatus
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
@@ -27,6 +26,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.rollout import Content, FinishedRollout, Message, Rollout
+from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
 from vt_env.rewards.reward import RewardResult, resolve_rewards, score
 from vt_env.task_sources import TaskSource, load_tasks
@@ -44,6 +44,7 @@ class TrlEnvironment:
 
     _tasks: ClassVar[TaskSet]
     _tool_names: ClassVar[frozenset[str]]
+    _config: ClassVar[EnvConfig]
     _rollout: Rollout
 
     def reset(self, task_id: str, **row: object) -> Content:
@@ -56,7 +57,7 @@ class TrlEnvironment:
         raise NotImplementedError
 
 
-def environment_class(
+def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gymnasium.make`.
     tasks: str | Path | TaskSource | TaskSet = "world",
     split: str | None = "train",
     perception: str = "frames",
@@ -64,6 +65,8 @@ def environment_class(
     tools: ToolChoice = "default",
     media: MediaConfig | None = None,
     library: Library | None = None,
+    *,
+    prompts: str | Path | PromptSet = "default",
 ) -> type[TrlEnvironment]:
     """Make the class that `GRPOTrainer(environment_factory=...)` takes: its methods are the tools and `reset`.
 
@@ -77,12 +80,16 @@ def environment_class(
         tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
         media: How videos are stored; `None` takes the defaults.
         library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
+        prompts: Wording of every text: the set that the model is to learn (`"default"`, `"tiny"`), a JSON or TOML
+            file, or a `PromptSet`.
 
     Raises:
         ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
         DataError: The tasks cannot be read.
     """
-    config = EnvConfig(perception, resolve_budget(budget), media=media or MediaConfig())
+    config = EnvConfig(
+        perception, resolve_budget(budget), media=media or MediaConfig(), prompts=resolve_prompts(prompts)
+    )
     offered = tools_for(perception, tools)
     loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
     check_trainable(loaded)
@@ -105,6 +112,7 @@ def environment_class(
             **methods,
             "_tasks": loaded,
             "_tool_names": frozenset(methods),
+            "_config": config,
             "_open_episode": staticmethod(open_episode),
         },
     )
@@ -122,8 +130,11 @@ def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
     """
     from datasets import Dataset
 
-    tasks: TaskSet = environment._tasks  # pyright: ignore[reportPrivateUsage]  public members would be tools
-    prompt = [{"role": "system", "content": prompts.system_text()}, {"role": "user", "content": ""}]
+    # Public members would be tools.
+    tasks: TaskSet = environment._tasks  # pyright: ignore[reportPrivateUsage]
+    has_tools = bool(environment._tool_names)  # pyright: ignore[reportPrivateUsage]
+    system_text = environment._config.prompts.system_text(has_tools=has_tools)  # pyright: ignore[reportPrivateUsage]
+    prompt = [{"role": "system", "content": system_text}, {"role": "user", "content": ""}]
     numbered = enumerate(task for _ in range(ceil(least / len(tasks))) for task in tasks)
     rows = [{"prompt": prompt, "task_id": task.item.task_id, "seed": seed} for seed, task in numbered]
     return Dataset.from_list(rows)

@@ -12,12 +12,12 @@ from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vt_env import prompts
 from vt_env.actions.parse import ActionReader
 from vt_env.episode.episode import Episode
 from vt_env.episode.messages import content_blocks
 from vt_env.episode.trajectory import Trajectory, record_episode
 from vt_env.errors import DataError
+from vt_env.prompts import OVER
 from vt_env.rewards.reward import FinishedEpisode
 from vt_env.tasks.task_set import Task
 from vt_env.types import Answer, Malformed, Observation, ToolCall
@@ -65,7 +65,7 @@ class Rollout:
             return _content(self._episode.start())
         except DataError as failure:
             self._failure = failure
-            return prompts.OVER
+            return OVER
 
     def call(self, name: str, arguments: Mapping[str, object]) -> Content:
         """Call a tool and return what the model is shown; after the end, that the episode is over.
@@ -93,7 +93,7 @@ class Rollout:
             content = self._apply(ToolCall(name, arguments))
         except DataError as failure:
             self._failure = failure
-            content = prompts.OVER
+            content = OVER
         except Exception as failure:
             self._failure = failure
             raise
@@ -140,7 +140,7 @@ class Rollout:
 
     def _apply(self, call: ToolCall) -> Content:
         if self._failure is not None or self._episode is None or self._episode.stop is not None:
-            return prompts.OVER
+            return OVER
         return _content(self._episode.apply(call).observation)
 
     def _callers(self, completion: Sequence[Message]) -> list[Message]:

@@ -1,0 +1,21 @@
+"""All wording that a model reads: prompt sets with a name and a version. Two ship, files add others."""
+
+from vt_env.prompts.default import DEFAULT
+from vt_env.prompts.load import SETS, load_prompts, resolve_prompts, save_prompts
+from vt_env.prompts.prompt_set import OVER, PromptSet, frame_time, option_letter, option_line, returned_text
+from vt_env.prompts.tiny import TINY
+
+__all__ = [
+    "DEFAULT",
+    "OVER",
+    "SETS",
+    "TINY",
+    "PromptSet",
+    "frame_time",
+    "load_prompts",
+    "option_letter",
+    "option_line",
+    "resolve_prompts",
+    "returned_text",
+    "save_prompts",
+]
