@@ -336,6 +336,7 @@ def test_the_oracle_answers_every_question_of_the_world(small_world: SmallWorld,
         assert played.reward_terms["evidence"] > 0
 
 
+@pytest.mark.slow
 def test_the_script_beats_chance_on_the_world(small_world: SmallWorld, capsys):
     agents = [script(seed=seed) for seed in range(len(small_world.tasks))]
     episodes = [make_episode(task, small_world.library, CAPTIONS) for task in small_world.tasks]

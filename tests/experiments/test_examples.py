@@ -46,6 +46,7 @@ def test_an_example_trains_and_is_measured_beside_a_random_policy(
     assert f"\n{name}: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("actions", ["discrete", "multi_discrete"])
 def test_the_checker_of_stable_baselines3_has_nothing_to_say(actions: Any):
     checker = pytest.importorskip("stable_baselines3.common.env_checker")

@@ -54,6 +54,7 @@ def test_other_metadata_of_a_field_stays():
     assert next(it for it in dataclasses.fields(Outer) if it.name == "second").metadata["kept"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_flag_of_a_command_has_a_sentence(command):
     config = getattr(importlib.import_module(command.module), command.config)

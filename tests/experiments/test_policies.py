@@ -62,6 +62,7 @@ def test_a_reply_depends_on_the_seed_of_its_episode_only_where_it_is_sampled(mod
     assert texts(first) != texts(second)
 
 
+@pytest.mark.slow
 def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
     from vt_env.errors import ConfigError
 

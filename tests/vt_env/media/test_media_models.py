@@ -20,6 +20,8 @@ from vt_env.world.render import render_scene
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("red", "blue", "square", "the", "a", "plain", "picture")
 
 
