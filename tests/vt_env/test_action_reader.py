@@ -58,6 +58,20 @@ def test_no_thought_changes_which_action_is_read_nor_where(thought: str, action:
     assert alone.is_canonical and after.is_canonical
 
 
+@given(
+    ANYTHING, st.sampled_from(["<search>car</search>", "<retrieve>1, 2</retrieve>", "<video_zoom>nothing</video_zoom>"])
+)
+@example("<answer>B</answer>", "<search>car</search>")
+def test_no_thought_is_played_instead_of_another_agents_call(inside: str, call: str):
+    (alone,) = READER.read(call).actions
+    (after,) = READER.read(f"<think>{inside}</think>{call}").actions
+    if isinstance(alone.action, ToolCall):
+        assert isinstance(after.action, ToolCall)
+        assert (after.action.name, after.action.arguments) == (alone.action.name, alone.action.arguments)
+    else:
+        assert isinstance(after.action, Malformed)
+
+
 @given(ANSWERS | CALLS)
 def test_what_is_written_is_read_back_and_its_span_holds_it(action: Answer | ToolCall):
     text = render_action(action)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from vt_env.actions.parsed_reply import ParsedAction
-from vt_env.actions.thoughts import after_thinking
 from vt_env.types import Answer, Malformed, ToolCall, parse_time
 
 OPENING_TAG = re.compile(r"<(tool_call|answer)>")
@@ -27,15 +26,19 @@ class _Unreadable(Exception):
     """Why a text is malformed; never leaves this module."""
 
 
-def read_canonical(text: str) -> ParsedAction:
+def read_canonical(text: str, start: int = 0) -> ParsedAction:
     """Read one action in canonical form; never raises.
 
     A call whose closing tag is missing is accepted if its JSON is complete, since generation often stops there. An
     answer without its closing tag is malformed, since it may have been cut. Times (arguments whose names end in `_s`)
     are read into seconds; values are not checked any further.
+
+    Args:
+        text: Reply of a model.
+        start: Position from which tags count, see `vt_env.actions.thoughts.after_thinking`.
     """
     try:
-        return _read(text)
+        return _read(text, start)
     except _Unreadable as reason:
         return ParsedAction(Malformed(text, str(reason)), None)
 
@@ -45,10 +48,10 @@ def normalise_name(name: str) -> str:
     return re.sub(r"[ -]", "_", _HUMP.sub("_", name.strip())).lower()
 
 
-def _read(text: str) -> ParsedAction:
+def _read(text: str, start: int) -> ParsedAction:
     if SURROGATE.search(text):
         raise _Unreadable("the text is not valid Unicode")
-    opening = OPENING_TAG.search(text, after_thinking(text, OPENING_TAG))
+    opening = OPENING_TAG.search(text, start)
     if opening is None:
         raise _Unreadable(f"neither a call nor an answer; write {_FORM}")
     thought = text[: opening.start()].strip()

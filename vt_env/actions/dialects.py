@@ -29,7 +29,6 @@ from typing import Any, cast
 
 from vt_env.actions.canonical import OPENING_TAG, SURROGATE
 from vt_env.actions.parsed_reply import CharSpan, ParsedAction
-from vt_env.actions.thoughts import after_thinking
 from vt_env.types import Answer, Malformed, ToolCall, parse_time
 
 FRAME_ZOOM, CAPTION_ZOOM = "frame_zoom", "caption_zoom"
@@ -72,15 +71,15 @@ def break_tags(text: str) -> str:
     return _ANY_TAG.sub("< ", text)
 
 
-def read_tags(text: str, unread: ParsedAction) -> ParsedAction:
+def read_tags(text: str, start: int, unread: ParsedAction) -> ParsedAction:
     """Read the one tag of another agent in a reply; the zoom has a placeholder for a name, see `translate`.
 
     Args:
         text: Reply of a model.
+        start: Position from which tags count, see `vt_env.actions.thoughts.after_thinking`.
         unread: The reply as read in canonical form: malformed. Returned where there is no tag of another agent, or a
             canonical one beside it.
     """
-    start = after_thinking(text, _TAG)
     opening = _TAG.search(text, start)
     if opening is None or OPENING_TAG.search(text, start) or SURROGATE.search(text):
         return unread
@@ -226,4 +225,6 @@ _READERS: Mapping[str, _Reader] = {
     "request_grounding": _Reader("<request_grounding>what to look for</request_grounding>", _read_grounding),
 }
 _TAG = re.compile(rf"<({'|'.join(_READERS)})>")
+ANY_OPENING_TAG = re.compile(rf"<(?:tool_call|answer|{'|'.join(_READERS)})>")
+"""Start of an action, in canonical form or another agent's."""
 _ANY_TAG = re.compile(rf"<(?=/?(?:tool_call|answer|{'|'.join(_READERS)})>)")

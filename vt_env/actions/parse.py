@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from vt_env.actions.canonical import read_canonical
-from vt_env.actions.dialects import FRAME_ZOOM, read_tags, translate, zoom_tool_of
+from vt_env.actions.dialects import ANY_OPENING_TAG, FRAME_ZOOM, read_tags, translate, zoom_tool_of
 from vt_env.actions.parsed_reply import ParsedReply
+from vt_env.actions.thoughts import after_thinking
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Answer, Malformed, ToolCall, format_time, parse_time
 
@@ -56,11 +57,13 @@ class ActionReader:
     def read(self, text: str) -> ParsedReply:
         """Read a reply; never raises.
 
-        The canonical form goes first; a text that it cannot read is searched for the tags of other agents.
+        The canonical form goes first; a text that it cannot read is searched for the tags of other agents. Tags inside
+        a thought do not count where one of either kind follows it.
         """
-        found = read_canonical(text)
+        start = after_thinking(text, ANY_OPENING_TAG)
+        found = read_canonical(text, start)
         if isinstance(found.action, Malformed):
-            found = read_tags(text, found)
+            found = read_tags(text, start, found)
         return ParsedReply(text, (translate(text, found, self.tools, self.zoom_tool),))
 
 
