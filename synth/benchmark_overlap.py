@@ -1,4 +1,4 @@
-"""Which of a data set's videos are those of a benchmark: what is trained on must not be evaluated on.
+"""Overlap of a data set's videos with benchmarks: a video must not be trained on and evaluated on.
 
 Videos are compared by name, since benchmarks name theirs by id, and by content where a benchmark's videos are there.
 A renamed and re-encoded copy is not found.
@@ -21,7 +21,7 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Leakage:
-    """What was compared and what was found."""
+    """Compared benchmarks and shared videos."""
 
     checked: Mapping[str, int]
     """Benchmark to the number of its videos."""

@@ -1,4 +1,4 @@
-"""What a teacher reads where a student will see frames: captions by a model, or captions that lose words."""
+"""Caption perceptions of a teacher: captions written by a model, or captions with dropped words."""
 
 import hashlib
 from collections.abc import Sequence

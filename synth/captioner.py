@@ -60,7 +60,7 @@ class NoCaption(DataError):
 
 @dataclass(frozen=True, slots=True)
 class CaptionCounts:
-    """How many captions were asked for, and what making them has used."""
+    """Number of captions, and token usage of those that were made."""
 
     made: int = 0
     cached: int = 0
@@ -87,7 +87,7 @@ class Captioner:
         self._making: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._files: dict[Path, dict[str, str]] = {}
         self.counts = CaptionCounts()
-        """What this captioner has done in this process."""
+        """Counts of this captioner in this process."""
 
     def caption(self, video: Video, frames: FrameBatch, question: str, box: Box | None = None) -> str:
         """Describe frames of a video.

@@ -37,7 +37,7 @@ CARD_SCHEMA = 2
 
 @dataclass(frozen=True)
 class DataCard:
-    """Where a data set comes from and what was left out on the way."""
+    """Provenance of a data set, with counts of what was left out."""
 
     settings: Mapping[str, Any]
     """The configuration that made it, seeds included."""

@@ -1,4 +1,4 @@
-"""Decides which trajectories are worth learning from, and keeps the reason for each that is not.
+"""Filters that keep trajectories to train on, with a reason for each that is rejected.
 
 Two modes. `paper` is the rule of VideoThinker (arXiv 2601.15724): keep the right ones, and where every attempt at a
 question is wrong keep one at random. `default` is an extension: a question whose attempts are all wrong is dropped, and
@@ -39,7 +39,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Filtered:
-    """What a filter kept and what it did not, each in the order of its input."""
+    """Kept and rejected trajectories, each in the order of the input."""
 
     kept: tuple[Trajectory, ...]
     rejected: tuple[Rejected, ...]

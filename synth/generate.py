@@ -37,11 +37,11 @@ class Attempt:
 
     task: Task
     sample: int
-    """Which attempt at the task it is, from 0."""
+    """Number of the attempt at the task, from 0."""
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells attempts of a run apart."""
+        """Task id and number: unique within a run."""
         return (self.task.item.task_id, self.sample)
 
     def rng(self, seed: int) -> np.random.Generator:

@@ -42,7 +42,7 @@ FATAL: Mapping[FilterMode, Collection[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """Where a replay did not go as its source."""
+    """Difference between a replay and its source."""
 
     turn_idx: int
     kind: str

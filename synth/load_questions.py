@@ -1,6 +1,6 @@
-"""What is asked about before anything is paid: questions that can be used, and why each other one cannot.
+"""Load questions and report the unusable ones, before any paid model call.
 
-Nothing here is fatal but an empty rest: a set of real questions has bad rows.
+Only an empty result is an error: a set of real questions has bad rows.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Problem:
-    """A question that is not asked."""
+    """Defect of a question that cannot be used."""
 
     kind: str
     where: str
@@ -37,15 +37,15 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Intake:
-    """Questions that are asked, and those that are not."""
+class LoadedQuestions:
+    """Usable questions, and the defects of the others."""
 
     tasks: TaskSet
     problems: tuple[Problem, ...] = ()
     missing_videos: tuple[str, ...] = ()
-    """Names of videos that are not there, in the order in which they are first asked about."""
+    """Names of missing videos, in the order of their first questions."""
     videos: int = 0
-    """Videos that are asked about, missing ones included."""
+    """Number of videos with questions, missing ones included."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -53,7 +53,7 @@ class Intake:
         return dict(Counter(it.kind for it in self.problems).most_common())
 
     def report(self) -> str:
-        """Say what was read, what was left out and which videos are missing, one finding a line."""
+        """Summarise usable and unusable questions and missing videos, one finding a line."""
         lines = [f"{len(self.tasks)} questions can be asked, {len(self.problems)} cannot"]
         for kind, count in self.counts.items():
             first = next(it for it in self.problems if it.kind == kind)
@@ -68,8 +68,8 @@ class Intake:
         return "\n".join(lines)
 
 
-def take_in(tasks: str, split: str | None, captions_needed: bool) -> Intake:
-    """Read questions and leave out those that cannot be used.
+def load_questions(tasks: str, split: str | None, captions_needed: bool) -> LoadedQuestions:
+    """Load questions without the unusable ones.
 
     Args:
         tasks: As for `load_tasks`: a name, a folder or a file.
@@ -84,17 +84,17 @@ def take_in(tasks: str, split: str | None, captions_needed: bool) -> Intake:
     if (path / TASKS_FILE).is_file():
         scanned = _from_lines(path, split)
     elif tasks.partition("/")[0] == "world":
-        scanned = Intake(load_tasks(tasks, split))
+        scanned = LoadedQuestions(load_tasks(tasks, split))
     elif (annotations := find_annotations(tasks)) is not None:
         scanned = _from_benchmark(annotations, split)
     elif path.is_file():
         scanned = _from_lines(path, split)
     else:
-        scanned = Intake(load_tasks(tasks, split))
+        scanned = LoadedQuestions(load_tasks(tasks, split))
     return _usable(scanned, captions_needed)
 
 
-def _from_lines(path: Path, split: str | None) -> Intake:
+def _from_lines(path: Path, split: str | None) -> LoadedQuestions:
     found, defects = scan_tasks(path)
     problems = tuple(map(_line_problem, defects))
     wanted = [task for task in found if split in (None, task.item.split)]
@@ -102,7 +102,7 @@ def _from_lines(path: Path, split: str | None) -> Intake:
         raise ConfigError(f"split={split!r}: {path} has no task of it; allowed are {found.splits}")
     missing = dict.fromkeys(it.detail for it in problems if it.kind == _LINE_KINDS["video"])
     videos = len({task.item.video.handle for task in found}) + len(missing)
-    return Intake(TaskSet(tuple(wanted)), problems, tuple(missing), videos)
+    return LoadedQuestions(TaskSet(tuple(wanted)), problems, tuple(missing), videos)
 
 
 def _line_problem(defect: LineDefect) -> Problem:
@@ -112,7 +112,7 @@ def _line_problem(defect: LineDefect) -> Problem:
     return Problem(kind, f"line {defect.number}", defect.detail)
 
 
-def _from_benchmark(annotations: Annotations, split: str | None) -> Intake:
+def _from_benchmark(annotations: Annotations, split: str | None) -> LoadedQuestions:
     problems = [Problem(str(it.kind), it.where, it.detail) for it in annotations.defects]
     rows = [row for row in annotations.rows if split in (None, row.split)] or list(annotations.rows)
     problems += [Problem(str(DefectKind.TOO_FEW_OPTIONS), row.question_id) for row in rows if len(row.options) < 2]
@@ -128,31 +128,31 @@ def _from_benchmark(annotations: Annotations, split: str | None) -> Intake:
     clean = replace(annotations, rows=there, defects=())
     tasks = benchmark_tasks(clean, None, folder) if there else TaskSet(())
     missing = tuple(video_id for video_id, is_there in found.items() if not is_there)
-    return Intake(tasks, tuple(problems), missing, len(found))
+    return LoadedQuestions(tasks, tuple(problems), missing, len(found))
 
 
-def _usable(intake: Intake, captions_needed: bool) -> Intake:
-    unscored = [task for task in intake.tasks if task.gold is None]
+def _usable(loaded: LoadedQuestions, captions_needed: bool) -> LoadedQuestions:
+    unscored = [task for task in loaded.tasks if task.gold is None]
     silent = [
         task
-        for task in intake.tasks
+        for task in loaded.tasks
         if task.gold is not None and captions_needed and task.item.video.captions_path is None
     ]
     left_out = {id(task) for task in (*unscored, *silent)}
     problems = (*_problems(UNSCORED, unscored), *_problems(NO_CAPTIONS, silent))
-    kept = tuple(task for task in intake.tasks if id(task) not in left_out)
-    return replace(intake, tasks=TaskSet(kept), problems=(*intake.problems, *problems))
+    kept = tuple(task for task in loaded.tasks if id(task) not in left_out)
+    return replace(loaded, tasks=TaskSet(kept), problems=(*loaded.problems, *problems))
 
 
 def _problems(kind: str, tasks: Iterable[Task]) -> list[Problem]:
     return [Problem(kind, task.item.task_id) for task in tasks]
 
 
-def refuse_empty(intake: Intake, tasks: str) -> None:
-    """Refuse a source of which nothing can be asked.
+def check_not_empty(loaded: LoadedQuestions, tasks: str) -> None:
+    """Raise if no question is usable.
 
     Raises:
         ConfigError: There is no task left; the message says why.
     """
-    if not intake.tasks:
-        raise ConfigError(f"tasks={tasks!r}: {'; '.join(intake.report().splitlines())}")
+    if not loaded.tasks:
+        raise ConfigError(f"tasks={tasks!r}: {'; '.join(loaded.report().splitlines())}")

@@ -1,4 +1,4 @@
-"""Why a trajectory is not worth learning from: one function a reason, each says what it found or `None`.
+"""Reasons to reject a trajectory: one function each, which returns its finding or `None`.
 
 They read the trajectory as it was written in caption space. Two of them need the evidence, which is part of the answer
 key; they run when all attempts are made, so that nothing of it reaches a teacher.
@@ -13,7 +13,7 @@ from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.types import Answer, Interval, StopReason, ToolCall, parse_time
 
 Evidence = Sequence[Interval]
-"""Where in the video the answer is shown; empty where that is not known."""
+"""Intervals of the video that show the answer; empty where unknown."""
 Reason = Callable[[Trajectory, Evidence], str | None]
 """Returns one line about what is wrong with a trajectory; `None` if nothing is."""
 
@@ -23,7 +23,7 @@ NEAR_S = 5.0
 _TASK_WORDS = ("answer", "call", "caption", "clip", "frame", "option", "question", "subtitle", "tool", "video", "zoom")
 """Words that name nothing in the video, however they are written."""
 _MOMENT_S = 1e-3
-"""How long a frame counts as shown."""
+"""Time that a frame counts as shown, in seconds."""
 _SMALL = 10
 """Numbers below this are counts, which nothing needs to have shown."""
 _TIME = re.compile(r"\b\d+(?::\d\d)+\b")
@@ -102,7 +102,7 @@ def answered_before_evidence(trajectory: Trajectory, evidence: Evidence) -> str 
 def redundant_calls(trajectory: Trajectory, evidence: Evidence) -> str | None:
     """A call repeats an earlier one, or looks with the same tool at what that has shown already.
 
-    Of frames that is told by the frames themselves. Elsewhere a look counts as a repetition inside an earlier one of
+    Where frames were shown, the frames decide. Elsewhere a look counts as a repetition inside an earlier one of
     less than twice its length; narrower ones zoom in.
     """
     done: list[TurnRecord] = []

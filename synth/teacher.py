@@ -1,4 +1,4 @@
-"""Teachers write the demonstrations. A teacher is handed the public half of a task and sees what tools return.
+"""Teachers: policies that write demonstrations from the public half of a task and tool results.
 
 It never sees the answer key: which of its attempts were right is decided afterwards, by `synth.filters`.
 """

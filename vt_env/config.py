@@ -26,7 +26,7 @@ def at_least(config: object, name: str, minimum: float) -> None:
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """What one episode may spend. Enforced by the episode before anything is rendered."""
+    """Budget of one episode in calls and frames. Enforced by the episode before anything is rendered."""
 
     max_calls: int = 8
     """Tool calls allowed, failed and malformed ones included; the answer is free."""
@@ -55,7 +55,7 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Weights of the reward terms; what they pay, when the episode ends, is said in `vt_env.rewards.reward`."""
+    """Weights of the reward terms, paid at the end of the episode; the terms are in `vt_env.rewards.reward`."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 1.0})
     """Term name to weight. Terms with weight 0 or without one are reported and not paid."""
@@ -66,7 +66,7 @@ class RewardConfig:
 
 @dataclass(frozen=True)
 class MediaConfig:
-    """How videos are stored and indexed. Part of every cache key."""
+    """Storage and indexing of videos. Part of every cache key."""
 
     frame_px: int = 112
     """Longer side of stored frames; shorter sides keep the aspect ratio and are padded to a square."""

@@ -16,7 +16,7 @@ class Gold:
     answer_idx: int
     """Position of the right option."""
     evidence: tuple[Interval, ...] = ()
-    """Where in the video the answer can be seen or heard; empty if unknown."""
+    """Intervals of the video in which the answer can be seen or heard; empty if unknown."""
     evidence_boxes: tuple[Box, ...] = ()
-    """Where in the frame, one box for each interval of `evidence`, for questions that need a spatial zoom; empty if
+    """Parts of the frame, one box for each interval of `evidence`, for questions that need a spatial zoom; empty if
     unknown."""

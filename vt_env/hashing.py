@@ -1,4 +1,4 @@
-"""Short names for content: equal fingerprints mean equal content, on every machine and in every process."""
+"""Fingerprints of content: equal ones mean equal content, on every machine and in every process."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What an episode needs of a video: protocols that the media engine satisfies, and so do the fakes for tests."""
+"""Protocols of videos, subtitles and libraries that an episode needs; the media engine and the fakes satisfy them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -31,7 +31,7 @@ class Video(Protocol):
 
     @property
     def ref(self) -> VideoRef:
-        """Where the video lies and the handle that may be shown."""
+        """Path of the video, and the handle that may be shown."""
         ...
 
     @property

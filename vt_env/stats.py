@@ -1,4 +1,4 @@
-"""Means with their uncertainty, where the unit that was drawn is the video and not the question.
+"""Means with confidence intervals, where the sampling unit is the video and not the question.
 
 Several questions share a video, so episodes are not independent. An interval is the percentile cluster bootstrap (Efron
 and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3; clusters as in Field and Welsh, JRSS B 69, 2007):
@@ -27,7 +27,7 @@ _CELLS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What one video adds to a mean: the sum of a value over its episodes, and their number."""
+    """Share of one video in a mean: the sum of a value over its episodes, and their number."""
 
     total: float
     count: float

@@ -1,4 +1,4 @@
-"""Timed lines that are found by their times: what an interval or a moment costs does not grow with the track."""
+"""Timed lines with lookup by time; the cost of a lookup does not grow with the length of the track."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence

@@ -156,10 +156,10 @@ class SubtitleLine:
 
 @dataclass(frozen=True, slots=True)
 class CloseUp:
-    """What a crop shows that the whole frame does not."""
+    """Text that is legible in a crop and not in the whole frame."""
 
     box: Box
-    """Where it is; a crop that does not hold all of it does not show it."""
+    """Part of the frame that it fills; a crop shows it only if it holds all of this."""
     text: str
     largest_side: float
     """Longer side of the largest crop in which it is legible, in fractions of the frame."""
@@ -177,15 +177,15 @@ class CloseUp:
 
 @dataclass(frozen=True, slots=True)
 class Caption(SubtitleLine):
-    """What is to be seen in an interval, in words."""
+    """Description of the picture during an interval."""
 
     close_ups: tuple[CloseUp, ...] = ()
-    """What crops show besides."""
+    """Further text that crops show."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoRef:
-    """Where a video lies. The handle is what may be shown; paths can leak what a task is about and never are."""
+    """Paths of a video and its handle. The handle alone may be shown, since paths can leak the kind of a task."""
 
     handle: str
     """Opaque name, the same for the same video everywhere."""
@@ -240,12 +240,12 @@ class Item:
 
 
 class StopReason(StrEnum):
-    """Why an episode ended."""
+    """Reason for the end of an episode."""
 
     ANSWERED = "answered"
     """The policy gave an answer, right or wrong."""
     OUT_OF_CALLS = "out_of_calls"
-    """The policy went on calling after its last call had been spent and it had been told to answer."""
+    """The policy acted once more without an answer after its last call, although the observation asked for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class ToolCall:
     name: str
     arguments: Mapping[str, object] = field(default_factory=dict)
     thought: str = ""
-    """What the policy wrote before the call."""
+    """Text before the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +271,7 @@ class Malformed:
     """Something that is neither a call nor an answer."""
 
     text: str
-    """What was written, unchanged."""
+    """Raw text, unchanged."""
     reason: str
     """One line for the model: what is wrong and what is allowed."""
 
@@ -308,19 +308,19 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a tool returns: text, and frames where the perception sees pictures."""
+    """Result of a tool: text, and frames where the perception sees pictures."""
 
     text: str
     frames: FrameBatch | None = None
     viewed: tuple[Interval, ...] = ()
-    """What part of the video this shows; the evidence terms of the reward read it."""
+    """Intervals of the video that this shows; the evidence terms of the reward read them."""
     box: Box | None = None
     """The part of the frame shown, for a spatial zoom."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """What the policy is shown after an action, and at the start."""
+    """Text, budget and frames that a policy gets at the start and after each action."""
 
     text: str
     """The rendered text; the only wording a language model sees."""
@@ -330,7 +330,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What an action led to."""
+    """Result of an action: observation, reward, stop reason and error."""
 
     observation: Observation
     reward: float = 0.0
@@ -342,7 +342,7 @@ class Outcome:
 
 
 class Perception(Protocol):
-    """Decides what looking returns: captions or frames. Everything else about an episode is the same for both."""
+    """Way of looking: returns captions or frames. Everything else about an episode is the same for both."""
 
     name: str
     """`"captions"` or `"frames"`."""

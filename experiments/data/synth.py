@@ -28,7 +28,7 @@ from synth.filters import MODES, FilterMode, filter_trajectories
 from synth.frame_files import describe_pictures
 from synth.generate import Opening, generate, may_pass, plan_attempts
 from synth.ground import Grounded, ground, ground_unopened
-from synth.load_questions import Intake, refuse_empty, take_in
+from synth.load_questions import LoadedQuestions, check_not_empty, load_questions
 from synth.teacher import TEACHER_PROMPT
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import EnvConfig, at_least, resolve_budget
@@ -106,15 +106,15 @@ def main(config: SynthRun) -> Path:
         ConfigError: The configuration is impossible, nothing can be asked, or the directory belongs to another run.
         DataError: The tasks or the journal cannot be read.
     """
-    intake = take_in(config.tasks, config.split, captions_needed=config.captions.source == "task")
-    if intake.missing_videos:
-        write_text(config.out / MISSING_FILE, "".join(f"{name}\n" for name in intake.missing_videos))
-    refuse_empty(intake, config.tasks)
+    loaded = load_questions(config.tasks, config.split, captions_needed=config.captions.source == "task")
+    if loaded.missing_videos:
+        write_text(config.out / MISSING_FILE, "".join(f"{name}\n" for name in loaded.missing_videos))
+    check_not_empty(loaded, config.tasks)
     if not config.evaluation_tasks:
-        check_trainable(intake.tasks)
-    if intake.problems:
-        print(intake.report())
-    chosen = intake.tasks if config.limit is None else intake.tasks.head(config.limit)
+        check_trainable(loaded.tasks)
+    if loaded.problems:
+        print(loaded.report())
+    chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
     tasks = {task.item.task_id: task for task in chosen}
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
     identity, also = _identity(config), recorded(prompts)
@@ -122,7 +122,7 @@ def main(config: SynthRun) -> Path:
         models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
         work = _Work(run, config, tasks, config.open_library(), models, prompts)
         outcome = _ground(work, _play(work))
-        card = _write(work, outcome, intake)
+        card = _write(work, outcome, loaded)
     print(card.markdown().partition("\nSettings")[0])
     return config.out
 
@@ -210,7 +210,7 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
     return Outcome(config.mode, attempts, filtered, grounded)
 
 
-def _write(work: _Work, outcome: Outcome, intake: Intake) -> DataCard:
+def _write(work: _Work, outcome: Outcome, loaded: LoadedQuestions) -> DataCard:
     """Write the data set with its card, and the exports."""
     run, config, kept = work.run, work.config, outcome.kept
     refs = {it.video_handle: work.tasks[it.task_id].item.video for it in kept}
@@ -220,7 +220,7 @@ def _write(work: _Work, outcome: Outcome, intake: Intake) -> DataCard:
 
     pictures, videos = describe_pictures(kept, open_video)
     leakage = find_leakage(Path(ref.path) for ref in refs.values())
-    card = make_card(config, intake, outcome, work.models, leakage)
+    card = make_card(config, loaded, outcome, work.models, leakage)
     card = replace(card, settings={**card.settings, **recorded(work.prompts), "teacher_prompt": TEACHER_PROMPT})
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(outcome, pictures, videos))
     for form in config.export:

@@ -13,7 +13,7 @@ from synth.dataset import GROUNDING_FILE, PICTURES_FILE, REJECTED_FILE, VIDEOS_F
 from synth.filters import Filtered, FilterMode
 from synth.frame_files import PictureRecord, VideoRecord
 from synth.ground import Grounded
-from synth.load_questions import Intake
+from synth.load_questions import LoadedQuestions
 from vt_env.episode.trajectory import Trajectory
 
 
@@ -32,7 +32,7 @@ class Outcome:
         return [it.trajectory for it in self.grounded if it.reason(self.mode) is None]
 
 
-def make_card(config: object, intake: Intake, outcome: Outcome, models: Models, leakage: Leakage) -> DataCard:
+def make_card(config: object, loaded: LoadedQuestions, outcome: Outcome, models: Models, leakage: Leakage) -> DataCard:
     """Write the card of a run."""
     kept = outcome.kept
     diverged = Counter(reason for it in outcome.grounded if (reason := it.reason(outcome.mode)) is not None)
@@ -52,7 +52,7 @@ def make_card(config: object, intake: Intake, outcome: Outcome, models: Models, 
             "dropped by the filters": outcome.filtered.dropped_questions,
             "kept": len({it.task_id for it in kept}),
         },
-        left_out=intake.counts,
+        left_out=loaded.counts,
         failures=_failures(outcome.attempts),
         divergences=_counted(it.kind for found in outcome.grounded for it in found.divergences),
         support=_counted(it.verdict for found in outcome.grounded for it in found.support),

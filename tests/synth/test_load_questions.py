@@ -8,7 +8,7 @@ import pytest
 
 from experiments.cli import run
 from synth.benchmark_overlap import find_leakage
-from synth.load_questions import refuse_empty, take_in
+from synth.load_questions import check_not_empty, load_questions
 from vt_env.errors import ConfigError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -41,22 +41,22 @@ BAD_ROWS = {
 @pytest.mark.parametrize("kind", BAD_ROWS)
 def test_rows_that_cannot_be_used_are_counted_by_kind_and_the_others_are_read(tmp_path: Path, kind: str):
     rows = [{**GOOD, "task_id": "one"}, *BAD_ROWS[kind], {**GOOD, "task_id": "two", "question": "When?"}]
-    intake = take_in(str(write_tasks(tmp_path, *rows)), "train", captions_needed=False)
-    assert [task.item.task_id for task in intake.tasks] == ["one", "two"]
-    assert intake.counts == {kind: len(BAD_ROWS[kind])}
-    assert f"{len(BAD_ROWS[kind])} {kind}, first " in intake.report()
+    loaded = load_questions(str(write_tasks(tmp_path, *rows)), "train", captions_needed=False)
+    assert [task.item.task_id for task in loaded.tasks] == ["one", "two"]
+    assert loaded.counts == {kind: len(BAD_ROWS[kind])}
+    assert f"{len(BAD_ROWS[kind])} {kind}, first " in loaded.report()
 
 
 def test_questions_about_videos_without_captions_are_left_out_where_captions_are_needed(tmp_path: Path):
-    intake = take_in(str(write_tasks(tmp_path, GOOD)), "train", captions_needed=True)
-    assert not intake.tasks and intake.counts == {"no captions": 1}
+    loaded = load_questions(str(write_tasks(tmp_path, GOOD)), "train", captions_needed=True)
+    assert not loaded.tasks and loaded.counts == {"no captions": 1}
     with pytest.raises(ConfigError, match="1 no captions"):
-        refuse_empty(intake, "mine")
+        check_not_empty(loaded, "mine")
 
 
 def test_a_file_without_the_split_is_not_read_as_another_one(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"allowed are \['train'\]"):
-        take_in(str(write_tasks(tmp_path, GOOD)), "test", captions_needed=False)
+        load_questions(str(write_tasks(tmp_path, GOOD)), "test", captions_needed=False)
 
 
 def test_real_annotations_are_read_and_the_missing_videos_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -75,10 +75,10 @@ def test_real_annotations_by_name_ask_about_the_videos_that_are_there_and_never_
     shutil.copytree(FIXTURES / "nextgqa", tmp_path / "nextgqa")
     shutil.copy(VIDEO, tmp_path / "nextgqa" / "4882821564.mp4")
     monkeypatch.setenv("VT_ENV_DATA", str(tmp_path))
-    intake = take_in("nextgqa", "train", captions_needed=False)
-    assert {Path(task.item.video.path).name for task in intake.tasks} == {"4882821564.mp4"}
-    assert len(intake.missing_videos) == 566
-    assert len(intake.tasks) + len(intake.problems) == 3358
+    loaded = load_questions("nextgqa", "train", captions_needed=False)
+    assert {Path(task.item.video.path).name for task in loaded.tasks} == {"4882821564.mp4"}
+    assert len(loaded.missing_videos) == 566
+    assert len(loaded.tasks) + len(loaded.problems) == 3358
     captioned = ["--captions.source", "server", "--out", str(tmp_path / "run")]
     assert run(["synth", "--from", "nextgqa", *captioned]) == 2
     assert "evaluation split" in capsys.readouterr().err

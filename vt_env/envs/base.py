@@ -34,7 +34,7 @@ StepT = TypeVar("StepT")
 
 
 def make_episode(task: Task, library: Library, config: EnvConfig, tools: tuple[Tool, ...] | None = None) -> Episode:
-    """Open a task's video and build a fresh episode about it; every door does it this way.
+    """Open a task's video and build a fresh episode about it, as every integration does.
 
     Raises:
         DataError: The video cannot be opened.
@@ -53,7 +53,7 @@ def open_library(media: MediaConfig, cache_dir: str | Path | None = None) -> Lib
 
 
 class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
-    """What all environments of this package share: tasks, seeding, budgets, rewards, information, rendering.
+    """Base of all environments of this package: tasks, seeding, budgets, rewards, information, rendering.
 
     One of them is this class with two spaces, a reading of its actions and a form for its observations.
     """

@@ -17,7 +17,7 @@ from vt_env.tools.check_arguments import show
 from vt_env.types import Action, Answer, Interval, Malformed, Observation, ToolCall
 
 CONTEXT_S = 10.0
-"""How far around the last place `read_around` reads, in seconds."""
+"""Margin around the last place that `read_around` reads, in seconds."""
 _SEARCHES: Mapping[str, tuple[str, str]] = {
     "search_clips": ("clip_retrieval", "clips"),
     "search_subtitles": ("subtitle_retrieval", "subtitles"),
@@ -25,7 +25,7 @@ _SEARCHES: Mapping[str, tuple[str, str]] = {
 }
 """Macro-action to tool and kind of result."""
 _VERBS = (*_SEARCHES, "look_at", "look_before", "look_after", "read_around", "answer")
-"""What the first of two numbers says; the second counts for `look_at` and `answer`."""
+"""Meanings of the first of two numbers; the second counts for `look_at` and `answer`."""
 
 Vector = NDArray[np.float32]
 
@@ -88,7 +88,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
     budget.
 
     ## Episode End
-    As `vt_env/LongVideoQA-v0`: terminated by an answer, and by one more action after the last call was spent.
+    As `vt_env/LongVideoQA-v0`: terminated by an answer, and by one more action after the last call.
 
     ## Information
     As `vt_env/LongVideoQA-v0`, and `action_mask`.
@@ -141,7 +141,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         """Names of the actions, in order; of two numbers, of all that they can mean."""
         self._most_targets = max(counts.values())
         self.feature_slices = feature_slices(self.numeric, self.option_count)
-        """Where in the vector each group of features lies."""
+        """Slice of each group of features in the vector."""
         self._zoom_tool = "caption_zoom" if self.config.perception == "captions" else "frame_zoom"
         needed = {self._zoom_tool, "subtitle_zoom", *(tool for tool, _ in _SEARCHES.values())}
         missing = sorted(needed - {tool.name for tool in self.tools})

@@ -1,7 +1,7 @@
-"""What a policy without language sees of an episode: numbers of a fixed count, from what tools returned and no more.
+"""Feature vector of an episode for policies without language: a fixed number of values from tool results.
 
-They are computed from the question, the options, and the texts and frames of observations, which are what a language
-model is shown. So they cannot tell more than it is told: nothing here sees an episode, a video or an answer key.
+Computed from the question, the options, and the texts and frames of observations, which a language model gets too, so
+they hold no more information: nothing here sees an episode, a video or an answer key.
 Vectors come from encoders; matches are shares of words, which cost microseconds. All of it is our choice: the paper's
 policies are language models.
 """
@@ -24,7 +24,7 @@ from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
 from vt_env.types import Interval, Observation
 
 KINDS = ("start", "clips", "subtitles", "summary", "candidate", "neighbour", "around", "failed")
-"""What the last action was; exactly one is marked."""
+"""Kinds of the last action, one-hot."""
 
 ActionForm = Literal["discrete", "multi_discrete"]
 
@@ -72,7 +72,7 @@ def _hashed(word: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class NumericConfig:
-    """How many macro-actions there are and what encodes what they return."""
+    """Number of macro-actions and encoders of their results."""
 
     candidates: int = 4
     """Results of a search that can be looked at, each by its own action."""
@@ -109,7 +109,7 @@ class Candidate:
 
 
 class Features:
-    """The numbers of one episode; told of every observation in turn.
+    """Feature vector of one episode, updated with every observation.
 
     Args:
         question: As the policy is shown it.

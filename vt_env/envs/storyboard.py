@@ -1,4 +1,4 @@
-"""An episode to look at: a picture of what was asked, done and shown, and the same as plain text."""
+"""Rendering of an episode: a storyboard of question, actions and frames, and a plain-text transcript."""
 
 import textwrap
 from collections.abc import Sequence

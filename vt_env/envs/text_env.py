@@ -94,7 +94,7 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
     budget.
 
     ## Episode End
-    As `vt_env/LongVideoQA-v0`: terminated by an answer, and by one more action after the last call was spent.
+    As `vt_env/LongVideoQA-v0`: terminated by an answer, and by one more action after the last call.
 
     ## Information
     As `vt_env/LongVideoQA-v0`.

@@ -10,7 +10,7 @@ from vt_env.episode.episode import Episode
 from vt_env.types import Action, Answer, Malformed, Observation, ToolCall
 
 Step = tuple[int, Any] | Action | str
-"""What `step` takes: an element of the action space, an action, or text as a language model writes it."""
+"""Argument of `step`: an element of the action space, an action, or text as a language model writes it."""
 
 
 class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
@@ -58,7 +58,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     `reset(seed=...)` draws a task; `reset(options={"task_id": ...})` chooses one.
 
     ## Episode End
-    Terminated when the policy answers, and when it acts once more without answering after its last call was spent: the
+    Terminated when the policy answers, and when it acts once more without answering after its last call: the
     calls left are part of the observation, so it is no truncation. `info["stop_reason"]` tells the two apart. A video
     that cannot be read raises `vt_env.DataError`; such an episode has no score.
 

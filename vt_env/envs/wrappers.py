@@ -98,7 +98,7 @@ class RecordTrajectories(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCo
 
 
 class EpisodeStatistics(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordConstructorArgs):
-    """Adds `info["statistics"]` at the end of an episode: what it spent and how.
+    """Adds `info["statistics"]` at the end of an episode: calls, frames and failures.
 
     | key | meaning |
     |---|---|

@@ -1,1 +1,1 @@
-"""Questions with their keys: the set, and the JSONL rows of a user's own."""
+"""Task sets with answer keys, and JSONL rows of user-supplied tasks."""

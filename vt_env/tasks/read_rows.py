@@ -34,12 +34,12 @@ TASKS_FILE = "tasks.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class LineDefect:
-    """Why a line of a tasks file cannot be used."""
+    """Defect of a line in a tasks file."""
 
     number: int
     """Of the line, counted from 1."""
     field: str
-    """What is wrong: `"row"` (the line as a whole), `"task_id"` (occurs twice), or the field that cannot be read."""
+    """Place of the defect: `"row"` (the line as a whole), `"task_id"` (occurs twice), or the unreadable field."""
     detail: str
 
 
@@ -96,7 +96,7 @@ def load_file(path: Path) -> TaskSet:
 
 
 class _Unusable(ValueError):
-    """Why a row cannot be used; never leaves this module."""
+    """Defect of a row; never leaves this module."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(detail)

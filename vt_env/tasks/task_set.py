@@ -15,7 +15,7 @@ from vt_env.protocols import Library
 from vt_env.types import Item, VideoRef
 
 ROUNDING_S = 1.0
-"""How far evidence may reach past the end of its video: annotations are rounded."""
+"""Tolerance for evidence past the end of its video, in seconds: annotations are rounded."""
 
 
 def nothing_to_prepare(ref: VideoRef) -> None:

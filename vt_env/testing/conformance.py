@@ -1,4 +1,4 @@
-"""What everyone who wraps, subclasses or fills these environments should check: one call, for any test runner.
+"""Conformance checks for wrapped or subclassed environments; one call, for any test runner.
 
     from vt_env.testing import conformance
 
@@ -162,8 +162,8 @@ def _check_episode(env: gym.Env[Any, Any]) -> None:
     observation, info = env.reset(seed=1)
     for _ in range(_UNTIL_THE_END):
         assert env.observation_space.contains(observation), f"outside the observation space: {observation!r:.200}"
-        told = {"correct", "reward_terms", "stop_reason"} & set(info)
-        assert not told, f"info tells {sorted(told)} before the end"
+        leaked = {"correct", "reward_terms", "stop_reason"} & set(info)
+        assert not leaked, f"info holds {sorted(leaked)} before the end"
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
         if terminated or truncated:
             break
