@@ -1,13 +1,15 @@
-"""Stable-Baselines3's PPO on the numeric environment: `python -m experiments.examples.sb3_maskable_ppo` (extra `rl`).
+"""sb3-contrib's MaskablePPO on the numeric environment: `python -m experiments.examples.sb3_maskable_ppo` (extra `rl`).
 
-It knows no masks: an action that makes no sense costs a call, and it learns not to take it.
+The masks are those of `action_masks()`: actions without a meaning have probability 0 in training and in evaluation.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import tyro
-from stable_baselines3 import PPO
+from numpy.typing import NDArray
+from sb3_contrib import MaskablePPO
 from stable_baselines3.common.env_util import make_vec_env
 
 from experiments.examples.held_out import WorldRun, report, training_env
@@ -19,9 +21,9 @@ class SB3Run:
 
     world: WorldRun = field(default_factory=WorldRun)
     steps: int = 500_000
-    """Actions in all."""
+    """Environment steps in total."""
     envs: int = 32
-    """Environments that are stepped together."""
+    """Environments stepped together."""
     seed: int = 0
     out: Path | None = None
     """JSON file for the result."""
@@ -30,13 +32,17 @@ class SB3Run:
 def main(run: SB3Run) -> None:
     """Train and report."""
     model = train(run)
-    report("sb3-ppo", run.world, lambda features, _: int(model.predict(features, deterministic=True)[0]), run.out)
+
+    def choose(features: NDArray[np.float32], mask: NDArray[np.bool_]) -> int:
+        return int(model.predict(features, deterministic=True, action_masks=mask)[0])
+
+    report("sb3-maskable-ppo", run.world, choose, run.out)
 
 
-def train(run: SB3Run) -> PPO:
+def train(run: SB3Run) -> MaskablePPO:
     """Train a policy and return it."""
     envs = make_vec_env(training_env(run.world), n_envs=run.envs, seed=run.seed)
-    model = PPO(
+    model = MaskablePPO(
         "MlpPolicy",
         envs,
         n_steps=64,

@@ -26,14 +26,14 @@ def run_ppo(out: Path) -> None:
 
 
 def run_sb3(out: Path) -> None:
-    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("sb3_contrib")
     from experiments.examples.sb3_maskable_ppo import SB3Run, main
 
     main(SB3Run(TOY, steps=256, envs=8, out=out))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "run"), [("ppo", run_ppo), ("sb3-ppo", run_sb3)])
+@pytest.mark.parametrize(("name", "run"), [("ppo", run_ppo), ("sb3-maskable-ppo", run_sb3)])
 def test_an_example_trains_and_is_measured_beside_a_random_policy(
     name: str, run: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
