@@ -33,7 +33,9 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
-        "experiments.pipelines.quickstart", "QuickstartRun", "the whole story at tiny size, up to a report"
+        "experiments.pipelines.quickstart",
+        "QuickstartRun",
+        "data, training, evaluation and report at tiny size",
     ),
     "reproduce": Command(
         "experiments.pipelines.reproduce", "ReproduceRun", "the README's table of results, from scratch"

@@ -1,1 +1,1 @@
-"""Measurements that are no tests: they report ratios and tables, and nothing fails by them."""
+"""Benchmarks of speed and correctness; they print tables, and no test depends on them."""

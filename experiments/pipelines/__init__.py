@@ -1,1 +1,1 @@
-"""Whole stories in one file each: `quickstart`, `reproduce`."""
+"""Pipelines of commands, one file each: `quickstart`, `reproduce`."""

@@ -1,9 +1,9 @@
-"""The whole story at tiny size: `vt-env quickstart`.
+"""Data, training, evaluation and report at tiny size: `vt-env quickstart`.
 
     world ──► index ──► synth ──► sft ──► grpo ──► eval of every policy ──► report
 
-Each phase after the index is a `vt-env` command in a process of its own, so that it ends with its memory. Interrupted
-and started again, the quickstart goes on where it was (`experiments.runs.pipeline`).
+Each step after the index is a `vt-env` command in its own process, which frees its memory at the end. An interrupted
+quickstart resumes where it was (`experiments.runs.pipeline`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,21 +15,21 @@ from experiments.data.video_paths import run_parallel
 from experiments.data.world import prepare_task
 from experiments.report.report import ReportRun
 from experiments.report.report import main as write_report
-from experiments.runs.pipeline import Phase, StoryRun, command, index_video, tell
+from experiments.runs.pipeline import PipelineRun, Step, command, index_video, run_pipeline
 from experiments.settings.models import BASE_MODEL
 from experiments.settings.policies import MODELS
 from vt_env.task_sources import load_tasks
 
 EVALUATED = ("random", "blind", "uniform", "scripted", "base", "sft", "sft+grpo", "oracle")
-"""The policies of the table, in the order in which they are evaluated."""
+"""Policies of the table, in the order of evaluation."""
 BUDGET = "tiny"
-"""What every episode may spend, in synthesis, training and evaluation alike."""
+"""Budget of every episode, in synthesis, training and evaluation alike."""
 WORDING = ("--prompts", "tiny")
-"""What the shipped base model was trained on; without a model nothing says so."""
+"""Prompt set of the shipped base model, named for policies without a model."""
 SFT_LR = 1e-3
-"""Higher than the default, for a model that small."""
+"""Learning rate of SFT; higher than the default, for a model that small."""
 TEMPERATURE = 0.6
-"""Of rollouts. At 1 a model that small misreads far more, so that going on pays less (measured)."""
+"""Sampling temperature of rollouts; at 1 a model that small misreads far more (measured)."""
 UPDATES = ("--lr", 1.5e-4, "--beta", 0.04, "--temperature", TEMPERATURE)
 """Of GRPO; without divergence (and at 2e-4, on other questions) a model that small forgot how to copy times."""
 TEACHER = ("--teacher.persistence", 0.5, "--mode", "paper", "--samples", 1)
@@ -38,8 +38,8 @@ something that reward can find."""
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How large each phase is."""
+class QuickstartSizes:
+    """Sizes of each step of `vt-env quickstart`."""
 
     train_tasks: int
     """Training tasks that trajectories are written for."""
@@ -55,48 +55,50 @@ class Sizes:
     """Held-out tasks that every policy is evaluated on."""
 
 
-PRESETS: Mapping[str, Sizes] = {
-    "default": Sizes(train_tasks=600, skills_share=0.3, sft_steps=450, grpo_steps=50, grpo_prompts=6, test_tasks=120),
-    "smoke": Sizes(train_tasks=3, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
+PRESETS: Mapping[str, QuickstartSizes] = {
+    "default": QuickstartSizes(
+        train_tasks=600, skills_share=0.3, sft_steps=450, grpo_steps=50, grpo_prompts=6, test_tasks=120
+    ),
+    "smoke": QuickstartSizes(train_tasks=3, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
 }
 """`default` takes 22 minutes on two cores; `smoke` only shows that the parts fit together."""
 
 
 @dataclass(frozen=True)
-class QuickstartRun(StoryRun):
-    """From nothing to a table of results, on the generated world."""
+class QuickstartRun(PipelineRun):
+    """Train and evaluate all policies on the generated world."""
 
     out: Path = Path("runs/quickstart")
-    """Folder of all runs; an interrupted quickstart goes on there."""
+    """Folder of all runs; an interrupted quickstart resumes there."""
     base: str = str(BASE_MODEL)
     """Checkpoint that training starts from."""
     preset: Literal["default", "smoke"] = "default"
-    """Sizes of all phases."""
+    """Preset of the sizes of all steps."""
     seed: int = 0
-    """Seed of every phase."""
+    """Seed of every step."""
 
 
 def main(run: QuickstartRun) -> int:
-    """Do what is left to do, a line a phase, and write the report.
+    """Run the remaining steps, print one line a step, and write the report.
 
     Returns:
-        0, or the exit code of the command that failed; what it said stands above.
+        0, or the exit code of the command that failed.
 
     Raises:
         ConfigError: There is no base model, or the folder belongs to another run.
     """
-    return tell(
+    return run_pipeline(
         "quickstart", run, PRESETS[run.preset], lambda _: plan(run), lambda _: write_report(ReportRun((run.out,)))
     )
 
 
-def plan(run: QuickstartRun) -> Iterator[Phase]:
-    """List the phases in order."""
+def plan(run: QuickstartRun) -> Iterator[Step]:
+    """List the steps in order."""
     sizes = PRESETS[run.preset]
     tasks = [*load_tasks("world", "train").head(sizes.train_tasks), *load_tasks("world", "test").head(sizes.test_tasks)]
     by_video = {task.item.video: task for task in tasks}
-    yield Phase("world", lambda: run_parallel(prepare_task, list(by_video.values()), run.processes, "world"))
-    yield Phase("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
+    yield Step("world", lambda: run_parallel(prepare_task, list(by_video.values()), run.processes, "world"))
+    yield Step("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
     synth, sft, grpo = (run.out / name for name in ("synth", "sft", "grpo"))
     limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
     yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *WORDING, *seed)

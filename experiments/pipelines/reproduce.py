@@ -30,7 +30,7 @@ from experiments.pipelines.reproduce_sizes import PRESETS
 from experiments.pipelines.seed_table import SHARED, make_table, read_evaluations, render_table
 from experiments.report.comparison_plots import plot_budget
 from experiments.report.plots import plot_accuracy, plot_groups
-from experiments.runs.pipeline import Phase, StoryRun, command, index_video, tell
+from experiments.runs.pipeline import PipelineRun, Step, command, index_video, run_pipeline
 from experiments.runs.run_dir import HOW_ONLY, Run, write_json, write_text
 from experiments.settings.models import BASE_MODEL
 from experiments.train.common import MODEL_FOLDER
@@ -56,7 +56,7 @@ SAMPLED = ("sft", "sft+grpo")
 
 
 @dataclass(frozen=True)
-class ReproduceRun(StoryRun):
+class ReproduceRun(PipelineRun):
     """The table of results, from nothing."""
 
     out: Path = Path("runs/reproduce")
@@ -64,7 +64,7 @@ class ReproduceRun(StoryRun):
     base: str = str(BASE_MODEL)
     """Checkpoint that training starts from."""
     preset: Literal["tiny", "smoke"] = "tiny"
-    """Sizes of all phases."""
+    """Preset of the sizes of all steps."""
     training_seeds: int = field(default=3, metadata=HOW_ONLY)
     """Training runs, each of a seed of its own; a finished reproduction goes on with more of them."""
     seed: int = 0
@@ -81,7 +81,7 @@ class ReproduceRun(StoryRun):
 
 
 def main(run: ReproduceRun) -> int:
-    """Do what is left to do, a line a phase, and write the table.
+    """Run the remaining steps, print one line a step, and write the table.
 
     Returns:
         0, or the exit code of the command that failed; what it said stands above.
@@ -89,7 +89,7 @@ def main(run: ReproduceRun) -> int:
     Raises:
         ConfigError: There is no base model, or the folder belongs to another run.
     """
-    code = tell(
+    code = run_pipeline(
         "reproduce",
         run,
         PRESETS[run.preset],
@@ -101,8 +101,8 @@ def main(run: ReproduceRun) -> int:
     return code
 
 
-def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
-    """List the phases in order."""
+def plan(run: ReproduceRun, directory: Run) -> Iterator[Step]:
+    """List the steps in order."""
     yield from _data(run)
     for agent in ("random", "blind", "scripted", "base", "oracle"):
         model = _generation(run, run.base) if agent in ("blind", "base") else ()
@@ -110,11 +110,11 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Phase]:
     # A table at times, so that one is there before everything is.
     for seed in run.seeds:
         yield from _trained(run, seed, _core(run, seed))
-        yield Phase(f"table {seed}", lambda: _write_table(run, directory))
+        yield Step(f"table {seed}", lambda: _write_table(run, directory))
     yield from _trained(run, run.seed, _yardsticks(run, run.seed))
 
 
-def _data(run: ReproduceRun) -> Iterator[Phase]:
+def _data(run: ReproduceRun) -> Iterator[Step]:
     sizes, worlds = PRESETS[run.preset], run.out / "world"
     for split, world in (("train", sizes.train), ("test", sizes.test)):
         knobs = [("--world." + name.replace("_", "-"), value) for name, value in vars(world).items()]
@@ -128,7 +128,7 @@ def _data(run: ReproduceRun) -> Iterator[Phase]:
             *(it for knob in knobs for it in knob),
         )
         yield command(f"world {split}", "world", "--out", worlds / split, *flags)
-        yield Phase(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
+        yield Step(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
     tasks = ("--tasks", worlds / "train")
     demonstrations: Mapping[str, tuple[object, ...]] = {
         # The paper's filter keeps an attempt at every question, right or wrong.
@@ -193,7 +193,7 @@ def _folder(run: ReproduceRun, seed: int) -> Path:
     return run.out / f"seed-{seed}"
 
 
-def _trained(run: ReproduceRun, seed: int, trainings: Mapping[str, tuple[object, ...]]) -> Iterator[Phase]:
+def _trained(run: ReproduceRun, seed: int, trainings: Mapping[str, tuple[object, ...]]) -> Iterator[Step]:
     """Train each and evaluate it."""
     folder = _folder(run, seed)
     for name, words in trainings.items():
@@ -212,7 +212,7 @@ def _trajectories(run: ReproduceRun, name: str, weights: Mapping[str, float]) ->
     return ("--trajectories", run.out / name / DATASET_FOLDER, *(("--weights", *words) if words else ()))
 
 
-def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Phase:
+def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Step:
     tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET, *WORDING)
     label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
     return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)

@@ -1,4 +1,4 @@
-"""How large each phase of `vt-env reproduce` is, by preset."""
+"""Presets of `vt-env reproduce`: sizes of each step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,8 +8,8 @@ from vt_env.world.config import WorldConfig, full_world
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How large each phase is."""
+class ReproduceSizes:
+    """Sizes of each step of `vt-env reproduce`."""
 
     train: WorldConfig
     """Videos and questions to train on."""
@@ -50,8 +50,8 @@ class Sizes:
     minute to start."""
 
 
-PRESETS: Mapping[str, Sizes] = {
-    "tiny": Sizes(
+PRESETS: Mapping[str, ReproduceSizes] = {
+    "tiny": ReproduceSizes(
         train=replace(full_world(), videos=120, tasks_per_video=80),
         test=replace(full_world(), tasks_per_video=8),
         sft_weights={
@@ -72,7 +72,7 @@ PRESETS: Mapping[str, Sizes] = {
             "subtitle": 0.5,
         },
     ),
-    "smoke": Sizes(
+    "smoke": ReproduceSizes(
         train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
         test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
         sft_steps=1,

@@ -66,7 +66,7 @@ class SeedTable:
     ceilings: Mapping[str, float]
     """Accuracy that an errorless reader would reach, by what it sees."""
     seconds: Mapping[str, float]
-    """Wall time by phase."""
+    """Wall time of each step in seconds."""
     calls: Sequence[Curve]
     """Accuracy against calls, of the policies that are trained to call."""
 

@@ -1,7 +1,7 @@
-"""A run of many phases, most of them `vt-env` commands in processes of their own.
+"""Pipelines of steps, most of them `vt-env` commands in their own processes.
 
-A phase counts as done once its command has ended well, which is after its results lie whole on disk; interrupted and
-started again, a story goes on with the phase that was running, and that phase with what it had finished.
+A step is done once its command has exited with 0, after its results are whole on disk. An interrupted pipeline resumes
+at the step that was running, and that step at its own last result.
 """
 
 import ctypes
@@ -27,56 +27,56 @@ QUIET = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
-"""Keeps libraries from talking over the progress bars."""
+"""Environment variables that keep libraries from writing over the progress bars."""
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One step of a story."""
+class Step:
+    """One step of a pipeline."""
 
     name: str
     do: Callable[[], int | None]
-    """Does it; returns the exit code of a command."""
+    """Runs the step and returns the exit code of its command; `None` counts as 0."""
 
 
-class PhaseFailed(Exception):
-    """A command of a story ended badly."""
+class StepFailed(Exception):
+    """The command of a step exited with an error."""
 
     def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"{name} failed, see above; once that is mended, the same command goes on there")
+        super().__init__(f"{name} failed, see above; the same command resumes there")
         self.code = code
         """Exit code of the command."""
 
 
 @dataclass(frozen=True)
-class StoryRun:
-    """What every story is told by."""
+class PipelineRun:
+    """Flags shared by all pipelines."""
 
     out: Path
-    """Folder of all runs; an interrupted story goes on there."""
+    """Folder of all runs; an interrupted pipeline resumes there."""
     base: str
     """Checkpoint that training starts from."""
     processes: int = field(default=2, metadata=HOW_ONLY)
-    """Videos written and indexed at once."""
+    """Videos written and indexed in parallel."""
 
     def __post_init__(self) -> None:
         at_least(self, "processes", 1)
 
 
-def tell(
-    kind: str, run: StoryRun, sizes: object, plan: Callable[[Run], Iterable[Phase]], end: Callable[[Run], None]
+def run_pipeline(
+    kind: str, run: PipelineRun, sizes: object, plan: Callable[[Run], Iterable[Step]], end: Callable[[Run], None]
 ) -> int:
-    """Do what is left to do of a story, a line a phase, and what ends it.
+    """Run the remaining steps of a pipeline, print one line a step, and write its results.
 
     Args:
-        kind: Name of its command.
-        run: What it is told by.
-        sizes: Behind the name of its preset; kept, so that a story does not go on after they were changed.
-        plan: Lists the phases.
-        end: Writes what comes out, every time.
+        kind: Name of the pipeline's command.
+        run: Flags of the pipeline.
+        sizes: Values of the chosen preset; kept in the run directory, so that changed ones refuse to resume it.
+        plan: Lists the steps.
+        end: Writes the results; called on every run.
 
     Returns:
-        0, or the exit code of the command that failed; what it said stands above.
+        0, or the exit code of the command that failed.
 
     Raises:
         ConfigError: There is no base model, or the folder belongs to another run.
@@ -85,30 +85,30 @@ def tell(
         raise ConfigError(f"{run.base}: no base model: run vt-env pretrain or give --base")
     try:
         with open_run(run.out, kind, run, {"sizes": sizes}) as directory:
-            do_all(list(plan(directory)), directory)
+            run_steps(list(plan(directory)), directory)
             end(directory)
-    except PhaseFailed as failure:
+    except StepFailed as failure:
         print(f"vt-env: {failure}", file=sys.stderr)
         return failure.code
     return 0
 
 
-def do_all(phases: Sequence[Phase], directory: Run) -> None:
-    """Do the phases that no earlier process has ended.
+def run_steps(steps: Sequence[Step], directory: Run) -> None:
+    """Run the steps that no earlier process has finished.
 
     Raises:
-        PhaseFailed: A command ended badly.
+        StepFailed: A command exited with an error.
     """
     done = {line["phase"]: line["seconds"] for line in directory.metrics() if line.get("event") == "done"}
-    for number, phase in enumerate(phases, start=1):
-        if phase.name not in done:
+    for number, step in enumerate(steps, start=1):
+        if step.name not in done:
             watch = Stopwatch()
-            code = phase.do()
+            code = step.do()
             if code:
-                raise PhaseFailed(phase.name, code)
-            done[phase.name] = round(watch.elapsed_s, 3)
-            directory.metric({"event": "done", "phase": phase.name, "seconds": done[phase.name]})
-        print(f"[{number:2d}/{len(phases)}] {phase.name:<18}{done[phase.name]:7.1f} s", flush=True)
+                raise StepFailed(step.name, code)
+            done[step.name] = round(watch.elapsed_s, 3)
+            directory.metric({"event": "done", "phase": step.name, "seconds": done[step.name]})
+        print(f"[{number:2d}/{len(steps)}] {step.name:<18}{done[step.name]:7.1f} s", flush=True)
 
 
 def index_video(ref: VideoRef) -> None:
@@ -116,20 +116,20 @@ def index_video(ref: VideoRef) -> None:
     VideoLibrary(MediaConfig()).open(ref)
 
 
-def command(name: str, *arguments: object) -> Phase:
-    """Make a phase of a `vt-env` command."""
+def command(name: str, *arguments: object) -> Step:
+    """Return the step that runs a `vt-env` command."""
     words = [str(argument) for argument in arguments]
-    return Phase(name, lambda: run_command(words))
+    return Step(name, lambda: run_command(words))
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run a `vt-env` command in a process of its own; its bars and errors are shown, its output is not.
+    """Run a `vt-env` command in a child process; its progress bars and errors are shown, its output is not.
 
-    The process has its own group, so that Ctrl-C reaches this one alone, which ends it and says one thing; and it dies
-    with this one, so that nothing goes on in the background.
+    The child has its own process group, so that Ctrl-C reaches the parent alone, which ends it with one message. It
+    dies with the parent, so that nothing stays in the background.
 
     Returns:
-        Its exit code.
+        The exit code.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.cli", *arguments],

@@ -1,1 +1,1 @@
-"""What flags build: a library, a model, a policy, a judge, prices."""
+"""Configurations behind flags, and what they build: library, model, policy, judge, prices."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.pipelines.quickstart import EVALUATED, QuickstartRun, plan
-from experiments.runs.pipeline import Phase, PhaseFailed, do_all
+from experiments.runs.pipeline import Step, StepFailed, run_steps
 from experiments.runs.run_dir import open_run
 from experiments.settings.policies import BASE_MODEL
 from vt_env.episode.trajectory import read_trajectories
@@ -26,26 +26,26 @@ class Toy:
     seed: int = 0
 
 
-def test_a_failed_phase_stops_the_story_and_the_next_start_goes_on_with_it(tmp_path, capsys):
+def test_a_failed_step_stops_the_pipeline_and_the_next_start_resumes_there(tmp_path, capsys):
     did: list[str] = []
     codes = iter([3, 0])
 
-    def phase(name: str) -> Phase:
-        return Phase(name, lambda: did.append(name) or (next(codes) if name == "b" else 0))
+    def step(name: str) -> Step:
+        return Step(name, lambda: did.append(name) or (next(codes) if name == "b" else 0))
 
-    phases = [phase(name) for name in "abc"]
-    with pytest.raises(PhaseFailed, match="b failed") as failure, open_run(tmp_path, "quickstart", Toy()) as run:
-        do_all(phases, run)
+    steps = [step(name) for name in "abc"]
+    with pytest.raises(StepFailed, match="b failed") as failure, open_run(tmp_path, "quickstart", Toy()) as run:
+        run_steps(steps, run)
     assert failure.value.code == 3 and did == ["a", "b"]
     with open_run(tmp_path, "quickstart", Toy()) as run:
-        do_all(phases, run)
+        run_steps(steps, run)
     assert did == ["a", "b", "b", "c"]
     lines = [line.split()[1:3] for line in capsys.readouterr().out.splitlines()]
     assert [line[-1] for line in lines] == ["a", "a", "b", "c"]
 
 
 def test_the_plan_trains_and_evaluates_every_policy_of_the_table(tmp_path):
-    names = [phase.name for phase in plan(QuickstartRun(out=tmp_path, preset="smoke"))]
+    names = [step.name for step in plan(QuickstartRun(out=tmp_path, preset="smoke"))]
     assert names == ["world", "index", "synth", "sft", "grpo", *(f"eval {name}" for name in EVALUATED)]
 
 
@@ -65,7 +65,7 @@ def test_a_command_does_not_outlive_the_quickstart(sent):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not BASE_MODEL.is_dir(), reason="the base model is not there")
-def test_the_whole_story_runs_at_toy_size_and_survives_a_kill(tmp_path):
+def test_the_whole_pipeline_runs_at_toy_size_and_survives_a_kill(tmp_path):
     command = [sys.executable, "-m", "experiments.cli", "quickstart", "--preset", "smoke", "--out", str(tmp_path)]
     environment = {**os.environ, "VT_ENV_CACHE": os.environ.get("VT_ENV_CACHE", str(tmp_path / "cache"))}
     first = subprocess.Popen(command, cwd=HERE, env=environment, stderr=subprocess.DEVNULL)

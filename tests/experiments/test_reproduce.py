@@ -32,7 +32,7 @@ def seed_facts(seed: int, right: str) -> list[EpisodeFacts]:
 def test_every_policy_of_the_table_is_evaluated_and_those_in_question_with_every_seed(tmp_path):
     run = ReproduceRun(out=tmp_path, preset="tiny", training_seeds=2)
     with open_run(tmp_path, "reproduce", run) as directory:
-        names = [phase.name for phase in plan(run, directory)]
+        names = [step.name for step in plan(run, directory)]
     assert len(names) == len(set(names))
     shared = {"random", "blind", "scripted", "base", "oracle"}
     in_question = {"sft", "sft sampled", "sft+rft", "sft+grpo", "sft+grpo sampled"}
