@@ -143,8 +143,7 @@ def measure_grpo(bench: TrainingBench, policy: Path, folder: Path) -> dict[str, 
     peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     lines = [line for line in read_metrics(folder / "grpo") if "reward" in line][2:]
     seconds = {
-        phase: round(sum(values[2:]) / len(lines), 3)
-        for phase, values in read_grpo_log(folder / "grpo").seconds.items()
+        part: round(sum(values[2:]) / len(lines), 3) for part, values in read_grpo_log(folder / "grpo").seconds.items()
     }
     whole = sum(seconds.values())
     return {
@@ -153,7 +152,7 @@ def measure_grpo(bench: TrainingBench, policy: Path, folder: Path) -> dict[str, 
         "calls": round(sum(line["episode"]["calls"] for line in lines) / len(lines), 2),
         "seconds_per_step": round(whole, 3),
         "seconds": seconds,
-        "share": {phase: round(value / whole, 3) for phase, value in seconds.items()},
+        "share": {part: round(value / whole, 3) for part, value in seconds.items()},
         "dropped": round(sum(line["episode"].get("dropped", 0) for line in lines) / len(lines), 3),
         "logp_difference_max": max(line["logp_difference"] for line in lines),
         "peak_gib": round(peak_kib / 2**20, 2),

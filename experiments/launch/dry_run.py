@@ -11,7 +11,7 @@ and return pictures. The report is written to `dry_run.json` in the run director
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,6 @@ from typing import Any, Literal
 from experiments.launch.small_models import CHECKPOINTS, write_small_checkpoint
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.token_budget import check_frame_size
-from experiments.train.callbacks import stop_at_nan
 from experiments.train.common import is_first_process, load_model, lora_config, process_count, save_trained
 from experiments.train.grpo import check_fit, grpo_arguments
 from experiments.train.grpo_config import PRESETS as GRPO_PRESETS
@@ -30,15 +29,8 @@ from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import record_episode
 from vt_env.errors import ConfigError
-from vt_env.integrations.trl import (
-    cut_passes_to_length,
-    drop_rollouts_without_advantage,
-    environment_class,
-    patch_vllm_colocate,
-    reward_functions,
-    run_tools_side_by_side,
-    training_rows,
-)
+from vt_env.integrations.trl import environment_class, reward_functions, training_rows
+from vt_env.prompts import DEFAULT
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 
 BUDGET = BudgetConfig(max_calls=4, max_frames=4, frames_per_zoom=1, global_frames=1)
@@ -83,13 +75,13 @@ def main(run: DryRun) -> dict[str, Any]:
     watch = Stopwatch()
     trainer, config = _sft(run, checkpoint) if run.method == "sft" else _grpo(run, checkpoint)
     trainer.args.logging_steps = 1
-    stop_at_nan(trainer)
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
-    seen = _watch_batches(trainer)
+    batches = BatchCounts(trainer.model.config.image_token_id)
+    trainer.batch_observers.append(batches.observe)
     trainer.train()
     # With sharded weights, each process compares its own shards.
     changed = [name for name, weight in trainer.model.named_parameters() if not before[name].equal(weight.detach())]
-    save_trained(trainer, config, run.out)
+    save_trained(trainer, config, run.out, DEFAULT)
     step = next(line for line in trainer.state.log_history if "loss" in line)
     report = {
         "preset": run.preset,
@@ -98,7 +90,7 @@ def main(run: DryRun) -> dict[str, Any]:
         "class": type(load_model(str(run.out / "model"), freeze_vision=False)[0]).__name__,
         "launched": str(trainer.accelerator.distributed_type).rpartition(".")[2],
         "processes": process_count(),
-        **seen,
+        **batches.seen,
         "loss": step["loss"],
         "grad_norm": step["grad_norm"],
         "changed": len(changed),
@@ -138,7 +130,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
 
 
 def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
-    from trl import GRPOTrainer
+    from experiments.launch.scripted_trainer import ScriptedTrainer
 
     config = replace(
         GRPO_PRESETS[run.preset],
@@ -160,43 +152,35 @@ def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
     check_fit(config, environment, processor)
     arguments = grpo_arguments(config)
     arguments.use_vllm = False
-    trainer = GRPOTrainer(
-        model=model,
-        processing_class=processor,
+    trainer = ScriptedTrainer(
+        model,
+        reward_functions(),
+        arguments,
         environment_factory=environment,
+        processing_class=processor,
         train_dataset=training_rows(environment),
-        reward_funcs=reward_functions(),
-        args=arguments,
         peft_config=lora_config(config),
+        # Every rollout looks once and then answers, every other one rightly.
+        turns=((_LOOK,), (_RIGHT, _WRONG)),
     )
-    patch_vllm_colocate(trainer)
-    run_tools_side_by_side(trainer, config.tool_threads)
-    drop_rollouts_without_advantage(trainer)
-    cut_passes_to_length(trainer)
-    _write_replies(trainer)
     return trainer, config
 
 
-def _write_replies(trainer: Any) -> None:
-    """Script the replies: every rollout looks once and then answers, every other one correctly."""
-    tokenizer = trainer.processing_class.tokenizer
-    turns = iter((True, False))
+class BatchCounts:
+    """Counts of what the updates of this process read, in `seen`.
 
-    def reply(prompt_ids: Sequence[Any], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
-        looks = next(turns)
-        texts = [_LOOK if looks else (_RIGHT, _WRONG)[row % 2] for row in range(len(prompt_ids))]
-        return [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts], None
+    Args:
+        image_token_id: The token that stands for a part of an image.
+    """
 
-    trainer._generate_single_turn = reply
+    def __init__(self, image_token_id: int) -> None:
+        self._image_token_id = image_token_id
+        self.seen = dict.fromkeys(
+            ("rows", "tokens", "images", "image_tokens", "trained_tokens", "trained_image_tokens"), 0
+        )
 
-
-def _watch_batches(trainer: Any) -> dict[str, int]:
-    """Return counters of the rows, tokens and images in the updates of this process, filled during training."""
-    image_token_id = trainer.model.config.image_token_id
-    seen = {"rows": 0, "tokens": 0, "images": 0, "image_tokens": 0, "trained_tokens": 0, "trained_image_tokens": 0}
-    compute_loss = trainer.compute_loss
-
-    def counted(model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def observe(self, inputs: Mapping[str, Any]) -> None:
+        """Count a batch, of SFT or of GRPO."""
         import torch
 
         if "labels" in inputs:
@@ -206,17 +190,13 @@ def _watch_batches(trainer: Any) -> dict[str, int]:
             real = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1).bool()
             own = inputs["completion_mask"] * inputs["tool_mask"]
             trained = torch.cat([torch.zeros_like(inputs["prompt_mask"]), own], dim=1).bool()
-        is_image = (ids == image_token_id) & real
-        seen["rows"] += len(ids)
-        seen["tokens"] += int(real.sum())
-        seen["images"] += len(inputs["image_grid_thw"])
-        seen["image_tokens"] += int(is_image.sum())
-        seen["trained_tokens"] += int(trained.sum())
-        seen["trained_image_tokens"] += int((trained & is_image).sum())
-        return compute_loss(model, inputs, *args, **kwargs)
-
-    trainer.compute_loss = counted
-    return seen
+        is_image = (ids == self._image_token_id) & real
+        self.seen["rows"] += len(ids)
+        self.seen["tokens"] += int(real.sum())
+        self.seen["images"] += len(inputs["image_grid_thw"])
+        self.seen["image_tokens"] += int(is_image.sum())
+        self.seen["trained_tokens"] += int(trained.sum())
+        self.seen["trained_image_tokens"] += int((trained & is_image).sum())
 
 
 def _has_gpu() -> bool:

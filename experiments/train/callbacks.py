@@ -1,4 +1,4 @@
-"""Trainer callbacks: progress bar, `metrics.jsonl`, tracker curves, stop on NaN.
+"""Trainer callbacks: progress bar, `metrics.jsonl`, tracker curves, and a stop without variance in rewards.
 
 For the trainers of transformers and TRL, which are imported on use.
 """
@@ -6,7 +6,6 @@ For the trainers of transformers and TRL, which are imported on use.
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from tqdm import tqdm
 
 from experiments.runs.run_dir import Run
 from experiments.train.common import Tracker, process_count
-from vt_env.errors import ConfigError, VtEnvError
+from vt_env.errors import ConfigError
+from vt_env.integrations.trl.checked_trainer import TrainingStopped
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
 
 SILENT_STEPS = 10
@@ -24,16 +24,12 @@ Record = Callable[[int, Mapping[str, Any]], Mapping[str, object] | None]
 """Converts a step and the trainer's logs to a line of metrics; `None` writes none."""
 
 
-class TrainingStopped(VtEnvError):
-    """Training was stopped: the loss is not finite or there is no learning signal. The message has the remedy."""
-
-
 def add_callbacks(trainer: Any, run: Run | None, record: Record, shown: Mapping[str, str], out: Path) -> None:
-    """Add the callbacks of this module to a trainer, replacing its own progress output.
+    """Add a progress bar and metrics to a trainer, instead of its own bar and prints.
 
     Args:
-        trainer: A trainer of transformers or TRL.
-        run: The open run, for metrics; `None` in all processes but the first, which only check the loss.
+        trainer: A `vt_env.integrations.trl.checked_trainer.CheckedTrainer`.
+        run: The open run, for metrics; `None` in all processes but the first.
         record: Builds the lines of metrics.
         shown: Metrics of the progress bar: label to the trainer's name.
         out: The run directory.
@@ -42,9 +38,10 @@ def add_callbacks(trainer: Any, run: Run | None, record: Record, shown: Mapping[
 
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    stop_at_nan(trainer)
     if run is not None:
-        trainer.add_callback(metrics_callback(run, record, TokenCounter(trainer)))
+        counter = TokenCounter()
+        trainer.batch_observers.append(counter.observe)
+        trainer.add_callback(metrics_callback(run, record, counter))
         trainer.add_callback(progress_callback(shown, str(out)))
 
 
@@ -71,22 +68,15 @@ def trackers_of(trackers: Sequence[Tracker], out: Path) -> list[str]:
 
 
 class TokenCounter:
-    """Counts the tokens in a trainer's updates, without padding: a cost that all training methods share.
+    """Counts the tokens that updates read, without padding: the cost of training, whatever the method."""
 
-    Args:
-        trainer: A trainer of transformers or TRL. Other processes are assumed to have equal counts.
-    """
-
-    def __init__(self, trainer: Any) -> None:
+    def __init__(self) -> None:
         self._tokens = 0
-        compute_loss = trainer.compute_loss
 
-        def counted(model: Any, inputs: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-            masks = [inputs[name] for name in ("attention_mask", "prompt_mask", "completion_mask") if name in inputs]
-            self._tokens += sum(int(mask.sum()) for mask in masks)
-            return compute_loss(model, inputs, *args, **kwargs)
-
-        trainer.compute_loss = counted
+    def observe(self, batch: Mapping[str, Any]) -> None:
+        """Count a batch of an update. Other processes are taken to read as many tokens."""
+        masks = [batch[name] for name in ("attention_mask", "prompt_mask", "completion_mask") if name in batch]
+        self._tokens += sum(int(mask.sum()) for mask in masks)
 
     def pop(self) -> int:
         """Return the number of tokens over all processes and reset the counter."""
@@ -128,29 +118,6 @@ def progress_callback(shown: Mapping[str, str], name: str) -> Any:
     return Progress()
 
 
-def stop_at_nan(trainer: Any) -> None:
-    """Stop before an update with a non-finite loss or gradient; transformers would continue and log the last good loss.
-
-    `trainer.train` then raises `TrainingStopped`. DeepSpeed updates within the backward pass, so there the error comes
-    after the update, and before a checkpoint is saved.
-    """
-    step, norm_of = trainer.training_step, trainer._get_grad_norm
-
-    def training_step(*args: Any, **kwargs: Any) -> Any:
-        loss = step(*args, **kwargs)
-        if not isfinite(float(loss)):
-            raise TrainingStopped(_nan_text(trainer.state.global_step, "loss"))
-        return loss
-
-    def finite_norm(*args: Any, **kwargs: Any) -> Any:
-        norm = norm_of(*args, **kwargs)
-        if norm is not None and not isfinite(float(norm)):
-            raise TrainingStopped(_nan_text(trainer.state.global_step, "gradient"))
-        return norm
-
-    trainer.training_step, trainer._get_grad_norm = training_step, finite_norm
-
-
 def stop_without_variance(trainer: Any) -> None:
     """Stop a GRPO run after `SILENT_STEPS` steps without reward variance in any group: all advantages are zero."""
     from transformers import TrainerCallback
@@ -174,10 +141,3 @@ def stop_without_variance(trainer: Any) -> None:
                 )
 
     trainer.add_callback(Variance())
-
-
-def _nan_text(step: int, what: str) -> str:
-    return (
-        f"step {step}: the {what} is not a finite number, so training has stopped; the last checkpoint is from before: "
-        "check the model that it started from, or lower --lr or --max-grad-norm and give another --out"
-    )

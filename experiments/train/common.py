@@ -4,7 +4,6 @@ All functions work in a single process and in each process of `accelerate launch
 Transformers and torch are imported on use, so that `--help` is fast.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from experiments.settings.models import checkpoint_hash
 from experiments.settings.prompts import BEFORE_SETS, PROMPTS_FILE, EpisodeConfig, recorded
 from vt_env.config import at_least
 from vt_env.errors import ConfigError, first_line
+from vt_env.integrations.trl.checkpoints import newest_checkpoint
 from vt_env.media.cache.build_once import content_hash
 from vt_env.prompts import PromptSet, save_prompts
 from vt_env.tasks.read_rows import TASKS_FILE
@@ -184,39 +184,6 @@ def trained_dtype(config: TrainerConfig) -> str:
     return "auto" if torch.cuda.is_available() and (config.lora is not None or spread) else "float32"
 
 
-def train_from_last_checkpoint(trainer: Any, config: TrainerConfig, out: Path) -> None:
-    """Train, resuming from the newest complete checkpoint of the run if there is one.
-
-    Adapters and sharded weights are saved under their names in memory, which transformers restores itself.
-
-    Args:
-        trainer: A trainer of transformers or TRL.
-        config: Configuration of the run.
-        out: The run directory.
-    """
-    from accelerate import DistributedType
-
-    checkpoint = last_checkpoint(out)
-    spread = (DistributedType.FSDP, DistributedType.DEEPSPEED)
-    if checkpoint is not None and config.lora is None and trainer.accelerator.distributed_type not in spread:
-        restore_weights(trainer.model, checkpoint)
-    trainer.train(resume_from_checkpoint=checkpoint)
-
-
-def restore_weights(model: Any, checkpoint: str) -> None:
-    """Load a trainer's checkpoint into its model before training resumes.
-
-    Transformers (5.19) restores weights by their names in memory and skips missing ones. Qwen2.5-VL's weights have
-    other names on disk, so a resumed run would restart from its initial weights. `from_pretrained` maps the names.
-    """
-    from transformers import AutoModelForImageTextToText
-
-    saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype)
-    own = model.state_dict()
-    # Pretraining replaces the tower by cached features, so its checkpoints have no tower weights.
-    model.load_state_dict({name: value for name, value in saved.state_dict().items() if name in own})
-
-
 def lora_config(config: TrainerConfig) -> Any:
     """Return the `peft.LoraConfig` of a run; `None` if all weights are trained."""
     if config.lora is None:
@@ -258,13 +225,6 @@ def last_checkpoint(out: Path) -> str | None:
     return newest_checkpoint(out / CHECKPOINTS_FOLDER)
 
 
-def newest_checkpoint(folder: Path) -> str | None:
-    """Return the newest complete checkpoint in a folder, or `None`; the trainer's state is written last."""
-    whole = [it.parent for it in folder.glob("checkpoint-*/trainer_state.json") if _is_json(it)]
-    newest = max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]), default=None)
-    return None if newest is None else str(newest)
-
-
 def _vision_tower(model: Any) -> Any:
     tower = getattr(model.base_model, "visual", None)
     if tower is None:
@@ -286,12 +246,3 @@ def _merge_adapters(config: TrainerConfig, folder: Path) -> None:
     merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
     shutil.rmtree(folder)
     merged.save_pretrained(folder)
-
-
-def _is_json(path: Path) -> bool:
-    # A kill during the write leaves a partial file.
-    try:
-        json.loads(path.read_text())
-    except ValueError:
-        return False
-    return True

@@ -1,12 +1,14 @@
 """Train a model on rewards: `vt-env grpo --model runs/sft/model --out runs/grpo`.
 
 TRL's GRPO, sampling with vLLM in the same process or from a server; an extension, since the paper trains without
-reinforcement learning. Interrupted, it goes on from its last checkpoint. Every step writes its rollouts to the run's
-journal, and rewards, reward terms, seconds by phase and the difference between the sampler's and the trainer's
-log-probabilities to its metrics; where that is too large the run stops (`vt_env.integrations.trl.vllm_repairs`).
+reinforcement learning. Interrupted, it resumes from its last checkpoint. Every step writes its rollouts to the run's
+journal, and rewards, reward terms, step times and the difference between the sampler's and the trainer's
+log-probabilities to its metrics; where that is too large the run stops (`vt_env.integrations.trl.EpisodeGRPOTrainer`).
 """
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +20,23 @@ from experiments.train.common import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
     draw_tasks,
+    last_checkpoint,
     load_model,
     lora_config,
     open_training,
     process_count,
     process_index,
     save_trained,
-    train_from_last_checkpoint,
     trained_dtype,
 )
 from experiments.train.grpo_config import PRESETS, GRPORun
-from experiments.train.grpo_metrics import SHOWN, step_record
+from experiments.train.grpo_metrics import PROGRESS_METRICS, step_record
 from experiments.train.grpo_rollout_journal import RolloutJournal
-from experiments.train.grpo_step_times import PhaseClock, time_environment, time_trainer
+from experiments.train.grpo_step_times import StepTimes, timed_environment, update_callback
 from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
 from vt_env.config import resolve_budget
-from vt_env.errors import ConfigError
-from vt_env.integrations.trl import (
-    CPU_ENGINE_SETTINGS,
-    Recorder,
-    count_silent_groups,
-    cut_passes_to_length,
-    drop_rollouts_without_advantage,
-    engine_settings,
-    environment_class,
-    patch_vllm_colocate,
-    reward_functions,
-    run_tools_side_by_side,
-    training_rows,
-)
-from vt_env.integrations.trl.sampler_errors import name_lost_sampler, sampler_needed
+from vt_env.errors import ConfigError, first_line
+from vt_env.integrations.trl import Recorder, environment_class, reward_functions, training_rows
 from vt_env.prompts import PromptSet
 from vt_env.task_sources import load_tasks
 
@@ -71,23 +60,25 @@ def main(config: GRPORun) -> Path:
     with open_training(config.out, "grpo", config, prompts=prompts) as run:
         if (config.out / MODEL_FOLDER).exists():
             return config.out
-        trainer, clock = build_trainer(config, RolloutJournal(run, config.rollouts), prompts)
-        add_callbacks(trainer, run, lambda step, logs: step_record(step, logs, clock, config), SHOWN, config.out)
+        trainer, times = build_trainer(config, RolloutJournal(run, config.rollouts), prompts)
+        add_callbacks(
+            trainer, run, lambda step, logs: step_record(step, logs, times, config), PROGRESS_METRICS, config.out
+        )
         stop_without_variance(trainer)
-        train_from_last_checkpoint(trainer, config, config.out)
+        trainer.train(resume_from_checkpoint=last_checkpoint(config.out))
         save_trained(trainer, config, config.out, prompts)
     return config.out
 
 
 def build_trainer(
     config: GRPORun, record: Recorder | None = None, prompts: PromptSet | None = None
-) -> tuple[Any, PhaseClock]:
-    """Build the trainer, its sampler patched and watched, and the clock of its phases.
+) -> tuple[Any, StepTimes]:
+    """Build the trainer, and the clock of its steps.
 
     Args:
-        config: What is trained, and how.
-        record: Is given the rollouts of each step.
-        prompts: Wording of what the model reads; `None` chooses it as `main` does.
+        config: Settings of the run.
+        record: Takes the rollouts of each step.
+        prompts: The prompt set; `None` chooses it as `main` does.
 
     Raises:
         ConfigError: Something does not fit together; see `main`.
@@ -95,12 +86,13 @@ def build_trainer(
     for name, value in {**CPU_SETTINGS, "TRL_EXPERIMENTAL_SILENCE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}.items():
         os.environ.setdefault(name, value)
     import torch
-    from trl import GRPOTrainer
+
+    from vt_env.integrations.trl import EpisodeGRPOTrainer, EpisodeTrainerConfig
 
     check_trackers(config.report_to)
     config.check_processes(process_count())
     torch.set_num_threads(config.threads)
-    clock = PhaseClock()
+    times = StepTimes()
     tasks = load_tasks(config.tasks, config.split)
     tasks = mixed_outcome_tasks(tasks, config.played) if config.played else tasks
     tasks = draw_tasks(tasks, config.limit, config.seed)
@@ -113,33 +105,43 @@ def build_trainer(
         library=library,
         prompts=prompts or choose_prompts(config.prompts, config.model),
     )
-    time_environment(environment, clock)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_fit(config, environment, processor)
-    images = {"image": resolve_budget(config.budget).max_frames, "video": 0}
-    settings = {} if torch.cuda.is_available() else CPU_ENGINE_SETTINGS
-    sampler = f"vllm_mode={config.vllm_mode}, {config.server_url}" if config.vllm_mode == "server" else "vllm"
-    # Processes that drew alike would write the same replies to the question that they share.
-    seed = config.seed + process_index()
-    with engine_settings(seed=seed, limit_mm_per_prompt=images, **settings), sampler_needed(sampler):
-        trainer = GRPOTrainer(
-            model=model,
+    engine = {
+        # Processes that drew alike would write the same replies to the question that they share.
+        "seed": config.seed + process_index(),
+        "limit_mm_per_prompt": {"image": resolve_budget(config.budget).max_frames, "video": 0},
+    }
+    with _server_needed(config):
+        trainer = EpisodeGRPOTrainer(
+            model,
+            reward_functions(config.rewards, record),
+            grpo_arguments(config),
+            environment_factory=timed_environment(environment, times),
+            config=EpisodeTrainerConfig(
+                drop_zero_advantage=config.drop_groups, tool_threads=config.tool_threads, engine=engine
+            ),
+            measure=times.measure,
             processing_class=processor,
-            environment_factory=environment,
             train_dataset=training_rows(environment, config.prompts_per_step),
-            reward_funcs=reward_functions(config.rewards, record),
-            args=grpo_arguments(config),
             peft_config=lora_config(config),
         )
-    patch_vllm_colocate(trainer)
-    name_lost_sampler(trainer)
-    run_tools_side_by_side(trainer, config.tool_threads)
-    count_silent_groups(trainer)
-    if config.drop_groups:
-        drop_rollouts_without_advantage(trainer)
-    cut_passes_to_length(trainer)
-    time_trainer(trainer, clock)
-    return trainer, clock
+    trainer.add_callback(update_callback(times))
+    return trainer, times
+
+
+@contextmanager
+def _server_needed(config: GRPORun) -> Generator[None]:
+    """While this is open, a sampler that cannot be reached or used is a wrong configuration."""
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (RequestException, ConnectionError, NotImplementedError) as error:
+        sampler = f"vllm_mode={config.vllm_mode}, {config.server_url}" if config.vllm_mode == "server" else "vllm"
+        raise ConfigError(
+            f"{sampler}: {first_line(error)}; start it first, as docs/training.md says, or give --vllm-mode colocate"
+        ) from error
 
 
 def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:

@@ -1,4 +1,4 @@
-"""How a GRPO run is configured, and presets for models of several sizes."""
+"""Configuration of GRPO runs, and presets for models of several sizes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,75 +15,74 @@ Preset = Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b", "qwen3
 
 @dataclass(frozen=True, kw_only=True)
 class GRPORun(TrainerConfig):
-    """How a model is trained on rewards."""
+    """Settings of a GRPO run."""
 
     preset: Preset = "tiny"
-    """Where the other settings come from, unless they are given: `experiments.train.grpo_config.PRESETS`."""
+    """Defaults of the other settings: `experiments.train.grpo_config.PRESETS`."""
     out: Path = Path("runs/grpo")
-    """Run directory; the model lands in its `model` folder, and an interrupted run goes on there."""
+    """Run directory, which an interrupted run resumes; the model is saved to its `model` folder."""
     model: str = "runs/sft/model"
     """Checkpoint folder or hub name to start from; it must call tools already."""
     limit: int | None = None
-    """Take only so many tasks, drawn by the seed."""
+    """Number of tasks, sampled by the seed; all by default."""
     played: Path | None = None
-    """Run directory of `vt-env rft` or `vt-env grpo`: take only questions of which some rollouts were right and some
-    wrong."""
+    """Run directory of `vt-env rft` or `vt-env grpo`: keep only questions with right and wrong rollouts there."""
     budget: str = "default"
-    """Preset of the budget, with changes if need be (`default,max_calls=16`)."""
+    """Preset of the budget, also with changes (`default,max_calls=16`)."""
     rewards: str = "default"
     """Preset of the rewards."""
     steps: int = 60
-    """Optimiser steps; each samples anew, but for `num_iterations`."""
+    """Optimiser steps; each samples new rollouts unless `num_iterations` is above 1."""
     prompts_per_step: int = 6
     """Questions a step."""
     group_size: int = 8
-    """Rollouts a question; their mean reward is the baseline of each."""
+    """Rollouts a question; their mean reward is the baseline of each advantage."""
     micro_batch: int = 16
-    """Rollouts that one forward pass of a process holds; passes of all processes must share out
-    `prompts_per_step * group_size` evenly."""
+    """Rollouts in one forward pass of a process; `prompts_per_step * group_size` must be a multiple of it, times the
+    processes."""
     lr: float = 1e-4
-    """Learning rate at the start."""
+    """Initial learning rate."""
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How it falls until the last step, if it does."""
+    """Learning-rate decay; `constant` disables it."""
     temperature: float = 1.0
     """Sampling temperature."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo"] = "dapo"
-    """How token losses are averaged and clipped; see TRL's GRPO documentation. REINFORCE with the group's mean as
-    baseline is `cispo` with `scale_rewards=none`; Dr. GRPO is `dr_grpo` with `scale_rewards=none`."""
+    """Averaging and clipping of token losses; see TRL's GRPO documentation. REINFORCE with the group's mean as baseline
+    is `cispo` with `scale_rewards=none`; Dr. GRPO is `dr_grpo` with `scale_rewards=none`."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
-    """Over what advantages are divided by the spread of rewards."""
+    """Rewards whose standard deviation scales the advantages; `none` leaves them unscaled."""
     beta: float = 0.0
-    """Weight of the divergence from the model that training starts from; above 0 that model is kept in memory."""
+    """Weight of the KL divergence from the initial model; above 0 that model is kept in memory."""
     epsilon: float = 0.2
-    """How far the ratio of new to old probability may fall below 1 before it is clipped."""
+    """Lower clip: the smallest ratio of new to old probability is 1 - epsilon."""
     epsilon_high: float | None = None
-    """How far it may rise above 1 (DAPO: 0.28), by default as `epsilon`; for `cispo` the largest ratio itself, by
-    default 5 (ScaleRL, arXiv 2510.13786)."""
+    """Upper clip: the largest ratio is 1 + epsilon_high (DAPO: 0.28), by default `epsilon`; for `cispo` the largest
+    ratio itself, by default 5 (ScaleRL, arXiv 2510.13786)."""
     delta: float | None = None
-    """Upper bound of the ratio for negative advantages too (INTELLECT-2); by default none."""
+    """Largest ratio for negative advantages (INTELLECT-2, two-sided clipping); by default none."""
     num_iterations: int = 1
-    """Updates on the same rollouts; with one the ratio is 1 and clips do nothing."""
+    """Updates on the same rollouts; with 1 the ratio is 1 and clipping has no effect."""
     mask_truncated: bool = False
-    """Leave rollouts out of the loss that were cut off in the middle of a turn (DAPO)."""
+    """Mask rollouts that were truncated within a turn (DAPO, overlong filtering)."""
     drop_groups: bool = True
-    """Leave rollouts without advantage out of the update: of groups without variance, and of videos that failed. Where
-    `micro_batch` is above 1 their passes are saved, too."""
+    """Drop zero-advantage rollouts from the update: groups without variance, and videos that failed. With `micro_batch`
+    above 1 this saves their forward passes, too."""
     max_completion_length: int = 768
-    """Tokens after the question, tool results and their images included."""
+    """Largest number of tokens after the question, with tool results and their images."""
     context_tokens: int = 1280
-    """Longest conversation that the sampler holds, the prompt and what follows; a server's `--max-model-len`."""
+    """Largest number of tokens of a conversation, prompt included; a server's `--max-model-len`."""
     vllm_mode: Literal["colocate", "server"] = "colocate"
-    """Where the sampler runs: in the training process, or behind `vllm serve` (GPU only)."""
+    """Place of the sampler: the training process, or a `vllm serve` server (GPU only)."""
     server_url: str = field(default="http://localhost:8000", metadata=HOW_ONLY)
-    """Where the server listens."""
+    """Address of the server."""
     server_timeout_s: float = field(default=240.0, metadata=HOW_ONLY)
-    """How long to wait for the server before the run is given up."""
+    """Seconds to wait for the server before the run is given up."""
     gpu_memory_utilization: float = field(default=0.3, metadata=HOW_ONLY)
-    """Share of a GPU's memory that a colocated sampler takes; without a GPU it takes 1 GiB for its cache."""
+    """Share of a GPU's memory for a colocated sampler; without a GPU it takes 1 GiB for its cache."""
     sleep: bool = field(default=False, metadata=HOW_ONLY)
     """Free the memory of a colocated sampler during updates (GPU only, one process)."""
     tool_threads: int = field(default=4, metadata=HOW_ONLY)
-    """Tool calls of a step that run side by side; 1 for tools that must not."""
+    """Tool calls that run at the same time; 1 for tools that are not safe in threads."""
     save_steps: int = 20
     """Steps between checkpoints."""
 
@@ -111,7 +110,7 @@ class GRPORun(TrainerConfig):
         return 5.0 if self.epsilon_high is None and self.loss_type == "cispo" else self.epsilon_high
 
     def check_processes(self, processes: int) -> None:
-        """Refuse a number of rollouts that cannot be shared out, and samplers that several processes cannot share.
+        """Refuse rollouts that do not divide among processes, and samplers that several processes cannot share.
 
         TRL's tool loop (1.16) takes as many turns in each process as its rollouts need, while a server, and a sampler
         that sleeps, wait for all processes at every turn: they hang or mix up replies (trl pull request 6673). So would

@@ -1,4 +1,4 @@
-"""What a GRPO run writes to its metrics step by step, and reads back for a report."""
+"""Metrics of a GRPO run: a line per step, and reading them back for a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,19 +7,20 @@ from typing import Any, Protocol
 
 from experiments.runs.run_dir import read_metrics
 from experiments.train.grpo_config import GRPORun
+from vt_env.integrations.trl.step_parts import StepPart
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
 
-PHASES = ("generation", "environment", "logprobs", "update", "sync")
-"""What the seconds of a step are spent on, at least."""
-SHOWN = {"reward": "reward", "calls": "episode/calls", "no answer": "episode/no_answer"}
-"""What the progress bar shows, by the trainer's own names."""
+STEP_PARTS: tuple[StepPart, ...] = ("generation", "environment", "logprobs", "update", "sync")
+"""Parts of a step whose seconds every report has."""
+PROGRESS_METRICS = {"reward": "reward", "calls": "episode/calls", "no answer": "episode/no_answer"}
+"""Labels of the progress bar, with the trainer's names of the metrics."""
 
 
 class Clock(Protocol):
-    """Measures the phases of a step."""
+    """Measures the parts of a step."""
 
     def take(self) -> Mapping[str, float]:
-        """Return the seconds since the last time, by phase, and begin anew."""
+        """Return the seconds since the last time, by part of a step, and begin anew."""
         ...
 
 
@@ -32,12 +33,12 @@ class GRPOLog:
     terms: Mapping[str, Sequence[float]]
     """Reward term to its mean over the rollouts of a step."""
     logp_difference_max: float
-    """Largest over all steps of the mean difference between the sampler's and the trainer's log-probabilities: what the
-    alarm watches."""
+    """Largest mean difference between the sampler's and the trainer's log-probabilities over all steps; a run stops at
+    a limit."""
     logp_difference_token_max: float
     """Largest difference of one token, over all steps; unlikely tokens differ by more than the mean."""
     seconds: Mapping[str, Sequence[float]]
-    """Phase to its seconds a step."""
+    """Part of a step to its seconds, one value a step."""
 
     def to_json(self) -> dict[str, Any]:
         """Write the log in the schema of `report.json`."""
@@ -45,7 +46,7 @@ class GRPOLog:
 
 
 def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORun) -> Mapping[str, object] | None:
-    """Make a line of metrics; what the trainer logs at its end is no step, and one that rewarded nothing stops it."""
+    """Return the metrics of a step; `None` for the trainer's last log, and for a step without any reward."""
     if logs.get("reward") is None:
         return None
     sampled = round(logs["completions/mean_length"] * config.rollouts)
@@ -82,12 +83,12 @@ def read_grpo_log(path: Path) -> GRPOLog:
     """
     lines = [line for line in read_metrics(path) if "reward" in line]
     steps = [line for _, line in sorted({line["step"]: line for line in lines}.items())]
-    phases = dict.fromkeys(PHASES) | dict.fromkeys(phase for line in steps for phase in line["seconds"])
+    parts = dict.fromkeys(STEP_PARTS) | dict.fromkeys(part for line in steps for part in line["seconds"])
     terms = sorted({name for line in steps for name in line["terms"]})
     return GRPOLog(
         reward=[line["reward"] for line in steps],
         terms={name: [line["terms"][name] for line in steps] for name in terms},
         logp_difference_max=max((line["logp_difference"] for line in steps), default=0.0),
         logp_difference_token_max=max((line["logp_difference_token"] for line in steps), default=0.0),
-        seconds={phase: [line["seconds"][phase] for line in steps] for phase in phases},
+        seconds={part: [line["seconds"][part] for line in steps] for part in parts},
     )

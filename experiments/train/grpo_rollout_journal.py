@@ -1,4 +1,4 @@
-"""The rollouts that a policy is trained on, one a line of `journal.jsonl`: what it did, and what it was paid for that.
+"""Journal of the training rollouts of GRPO with their rewards, one trajectory a line of `journal.jsonl`.
 
 `vt-env grpo --played RUN` reads it, and so does `vt_env.episode.trajectory.read_trajectories`.
 """

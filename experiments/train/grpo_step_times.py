@@ -1,14 +1,4 @@
-"""Where the seconds of a GRPO step go, measured on the trainer's own methods without changing what they do.
-
-| phase | what |
-|---|---|
-| generation | sampling, from token ids to token ids |
-| environment | resets, tool calls and rewards |
-| tokens | chat templates, image processing and padding between turns |
-| logprobs | the trainer's own log-probabilities of the samples |
-| sync | handing the weights to the sampler |
-| update | forward, backward and optimiser |
-"""
+"""Seconds of a GRPO step by its parts, as `vt_env.integrations.trl.step_parts` names them."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -17,49 +7,41 @@ from functools import wraps
 from typing import Any
 
 from experiments.runs.run_dir import Stopwatch
-from experiments.train.grpo_metrics import PHASES
+from experiments.train.grpo_metrics import STEP_PARTS
+from vt_env.integrations.trl import TrlEnvironment
+from vt_env.integrations.trl.step_parts import StepPart
 
 
-class PhaseClock:
-    """Adds up seconds by phase; while a phase is open inside another, only the inner one counts."""
+class StepTimes:
+    """Adds up seconds by part; while a part is open inside another, only the inner one counts."""
 
     def __init__(self) -> None:
         self._watch = Stopwatch()
-        self._open: list[str] = []
+        self._open: list[StepPart] = []
         self._since_s = 0.0
-        self._seconds = dict.fromkeys((*PHASES, "tokens"), 0.0)
+        self._seconds: dict[StepPart, float] = dict.fromkeys((*STEP_PARTS, "tokens"), 0.0)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time until the end of the block to this phase."""
-        self.enter(name)
+    def measure(self, part: StepPart) -> Iterator[None]:
+        """Count the time until the end of the block to this part."""
+        self.enter(part)
         try:
             yield
         finally:
             self.leave()
 
-    def enter(self, name: str) -> None:
-        """Open a phase."""
+    def enter(self, part: StepPart) -> None:
+        """Open a part."""
         self._count()
-        self._open.append(name)
+        self._open.append(part)
 
     def leave(self) -> None:
-        """Close the innermost phase."""
+        """Close the innermost part."""
         self._count()
         self._open.pop()
 
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, counting its time to this phase."""
-
-        @wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            with self.phase(name):
-                return function(*args, **kwargs)
-
-        return call
-
     def take(self) -> Mapping[str, float]:
-        """Return the seconds since the last time, by phase, and begin anew."""
+        """Return the seconds since the last time, by part, and begin anew."""
         self._count()
         taken = {name: round(seconds, 3) for name, seconds in self._seconds.items()}
         self._seconds = dict.fromkeys(self._seconds, 0.0)
@@ -72,38 +54,34 @@ class PhaseClock:
         self._since_s = now_s
 
 
-def time_environment(environment: type, clock: PhaseClock) -> None:
-    """Count the environment's methods, which are its tools and `reset`, to `environment`."""
-    for name, method in inspect.getmembers(environment, inspect.isfunction):
-        if not name.startswith("_"):
-            setattr(environment, name, clock.timed("environment", method))
+def timed_environment(environment: type[TrlEnvironment], times: StepTimes) -> type[TrlEnvironment]:
+    """Return a subclass whose public methods, its tools and `reset`, count to `environment`."""
+
+    def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with times.measure("environment"):
+                return method(*args, **kwargs)
+
+        return call
+
+    methods = inspect.getmembers(environment, inspect.isfunction)
+    return type(
+        environment.__name__,
+        (environment,),
+        {name: timed(method) for name, method in methods if not name.startswith("_")},
+    )
 
 
-def time_trainer(trainer: Any, clock: PhaseClock) -> None:
-    """Count the phases of a `trl.GRPOTrainer` that samples with vLLM; to be called after it was patched."""
-    import torch
+def update_callback(times: StepTimes) -> Any:
+    """Return a `TrainerCallback` that counts whatever of a step lies in no other part to `update`."""
     from transformers import TrainerCallback
 
-    score = trainer._get_per_token_logps_and_entropies
-
-    @wraps(score)
-    def logprobs(*args: Any, **kwargs: Any) -> Any:
-        # The same method scores the samples, without gradients, and computes the loss, with them.
-        with clock.phase("update" if torch.is_grad_enabled() else "logprobs"):
-            return score(*args, **kwargs)
-
-    class Steps(TrainerCallback):
+    class Update(TrainerCallback):
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            clock.enter("update")
+            times.enter("update")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            clock.leave()
+            times.leave()
 
-    trainer._get_per_token_logps_and_entropies = logprobs
-    trainer._prepare_inputs = clock.timed("tokens", trainer._prepare_inputs)
-    if hasattr(trainer, "open_videos"):
-        trainer.open_videos = clock.timed("environment", trainer.open_videos)
-    trainer._calculate_rewards = clock.timed("environment", trainer._calculate_rewards)
-    trainer.vllm_generation.generate = clock.timed("generation", trainer.vllm_generation.generate)
-    trainer.vllm_generation.sync_weights = clock.timed("sync", trainer.vllm_generation.sync_weights)
-    trainer.add_callback(Steps())
+    return Update()

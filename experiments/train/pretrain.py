@@ -28,7 +28,8 @@ from experiments.tiny_model.muon_adamw import MuonAdamW
 from experiments.tiny_model.processor import build_processor
 from experiments.tiny_model.stage_mixtures import GROUPS, MARKING, MATCHING, READING, SEEKING, SIGHT, TEXTS, Group
 from experiments.tiny_model.vision_pretraining import PictureCollator, Pictures, VisionClassifier
-from experiments.train.common import newest_checkpoint, restore_weights
+from vt_env.integrations.trl.checked_trainer import CheckedTrainer
+from vt_env.integrations.trl.checkpoints import newest_checkpoint
 from vt_env.jsonl import replace_file
 from vt_env.prompts import TINY, save_prompts
 
@@ -197,7 +198,7 @@ def _train_sight(
     return model
 
 
-class InOrderTrainer(Trainer):
+class InOrderTrainer(CheckedTrainer, Trainer):
     """Trainer with a sequential sampler: examples are random already, and batches must stay together."""
 
     def _get_train_sampler(self, train_dataset: Dataset[object] | None = None) -> SequentialSampler:
@@ -235,7 +236,4 @@ def _train(
     trainer = InOrderTrainer(
         model=model, args=arguments, train_dataset=dataset, data_collator=collate, optimizers=(optimizer, None)
     )
-    checkpoint = newest_checkpoint(folder)
-    if checkpoint is not None and is_language:
-        restore_weights(model, checkpoint)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=newest_checkpoint(folder))

@@ -23,19 +23,19 @@ from experiments.train.common import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
     TrainerConfig,
+    last_checkpoint,
     load_model,
     lora_config,
     open_training,
     process_count,
     save_trained,
-    train_from_last_checkpoint,
     trained_dtype,
 )
 from experiments.train.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
 from experiments.train.sft_rows import ConversationCollator, TrajectoryRows, load_trajectories
 from vt_env.config import MediaConfig, at_least
 from vt_env.errors import ConfigError, DataError
-from vt_env.integrations.trl import keep_tower_in_step
+from vt_env.integrations.trl.sharded_vision import keep_tower_in_step
 from vt_env.task_sources import load_tasks
 
 PROGRESS_METRICS = {"loss": "loss", "accuracy": "mean_token_accuracy"}
@@ -152,7 +152,7 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
         run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
     trainer = build_trainer(config, model, processor, learned, out)
     add_callbacks(trainer, run, lambda step, logs: {"step": step, **logs}, PROGRESS_METRICS, out)
-    train_from_last_checkpoint(trainer, config, out)
+    trainer.train(resume_from_checkpoint=last_checkpoint(out))
     save_trained(trainer, config, out, learned.prompts)
 
 
@@ -201,7 +201,8 @@ def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Traj
         DataError: `config.weights` names an unknown family, or leaves no row.
     """
     from datasets import Dataset
-    from trl import SFTTrainer
+
+    from experiments.train.sft_trainer import CheckedSFTTrainer
 
     if process_count() > 1:
         keep_tower_in_step(model)
@@ -220,7 +221,7 @@ def build_trainer(config: SFTSettings, model: Any, processor: Any, learned: Traj
     order = order_of_rows(rows.lengths(), config.batch_size, rng)
     # The table holds only row indexes: rows are built when a batch needs them.
     table = Dataset.from_dict({"number": order})
-    return SFTTrainer(
+    return CheckedSFTTrainer(
         model=model,
         args=_arguments(config, out, passes / ceil(passes)),
         train_dataset=table,

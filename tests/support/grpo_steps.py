@@ -12,14 +12,13 @@ from typing import Any
 import torch
 
 from experiments.train.grpo import GRPORun, build_trainer
-from vt_env.integrations.trl import vllm_repairs
-from vt_env.integrations.trl.vllm_repairs import SamplingMismatch, patch_vllm_colocate
+from vt_env.integrations.trl.sampler_errors import SamplingMismatch
 
 STEPS = 4
 
 
 def main(folder: Path) -> None:
-    """Train without the patch of image tokens, which must be stopped, and then with it."""
+    """Train without the repair of image tokens, which must be stopped, and then with it."""
     config = GRPORun(
         out=folder / "grpo",
         model=str(folder / "model"),
@@ -36,10 +35,9 @@ def main(folder: Path) -> None:
         context_tokens=640,
         threads=1,
     )
-    patch = vllm_repairs._collapse_before_sampling
-    vllm_repairs._collapse_before_sampling = lambda generation, image_token_id: None
     trainer, _ = build_trainer(config)
-    vllm_repairs._collapse_before_sampling = patch
+    sampler = trainer.vllm_generation
+    collapses, sampler.collapses_images = sampler.collapses_images, False
     start = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     try:
         trainer.train()
@@ -48,8 +46,8 @@ def main(folder: Path) -> None:
         alarm = str(error)
     untouched = all(torch.equal(weight, start[name]) for name, weight in trainer.model.named_parameters())
 
-    patch_vllm_colocate(trainer)
-    # What was wrong before the patch is still in the trainer's metrics.
+    sampler.collapses_images = collapses
+    # What was wrong before the repair is still in the trainer's metrics.
     trainer._metrics["train"].clear()
     batches: list[dict[str, Any]] = []
     watch(trainer, batches)
@@ -94,7 +92,7 @@ def watch(trainer: Any, batches: list[dict[str, Any]]) -> None:
 
 
 def suppressed(trainer: Any) -> dict[str, int]:
-    """Count image and video tokens that a model samples for which all tokens are equal, with and without the patch."""
+    """Count image and video tokens that a model samples for which all tokens are equal, with and without their bias."""
     generation, config = trainer.vllm_generation, trainer.model.config
     with torch.no_grad():
         trainer.model.lm_head.weight.zero_()

@@ -90,8 +90,8 @@ def test_sampler_and_trainer_agree_on_what_was_written_after_pictures_through_up
         assert batch["difference_after_images"] < 1e-4
 
 
-def test_without_the_patch_the_run_is_stopped_before_its_first_update(seen):
-    assert seen["alarm"].startswith("step 0: sampler and trainer differ by") and "patch_vllm_colocate" in seen["alarm"]
+def test_without_the_repair_of_images_the_run_is_stopped_before_its_first_update(seen):
+    assert seen["alarm"].startswith("step 0: sampler and trainer differ by")
     assert seen["untouched"]
 
 
@@ -100,6 +100,18 @@ def test_rewards_and_what_episodes_did_are_logged(seen):
     assert len(steps) == 4
     assert all(line["terms/accuracy"] == pytest.approx(line["reward"], abs=1e-6) for line in steps)
     assert all(line["episode/calls"] > 0.5 and line["episode/invalid"] == 0 for line in steps)
+
+
+def test_a_run_resumed_in_trls_own_way_ends_with_the_weights_of_an_unbroken_one_and_so_does_its_sampler(folder, taught):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    script = [sys.executable, str(ROOT / "tests" / "support" / "grpo_resume.py"), str(taught.out / "model")]
+    for mode in ("unbroken", "resumed"):
+        subprocess.run([*script, str(folder), mode], env=environment, cwd=ROOT, check=True)
+    unbroken, resumed = (json.loads((folder / f"{mode}.json").read_text()) for mode in ("unbroken", "resumed"))
+    assert resumed["restored"] == unbroken["saved"] != unbroken["start"]
+    assert resumed["trained"] == unbroken["trained"] != unbroken["saved"]
+    assert resumed["sampler"] == unbroken["sampler"]
+    assert resumed["logp_difference"] < 1e-4
 
 
 def test_the_script_of_the_docs_trains(folder, taught, tmp_path):

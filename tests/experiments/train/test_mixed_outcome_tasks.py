@@ -51,16 +51,16 @@ def test_only_questions_with_right_and_wrong_rollouts_are_kept_in_their_order(tm
 
 def test_a_rollout_whose_data_failed_is_not_taken_for_a_wrong_one(tmp_path):
     tasks = fake_tasks()
-    decided, undecided = (task.item.task_id for task in tasks[:2])
-    write_rollouts(tmp_path, {decided: "rr", undecided: "rw"})
-    failed = replace(rollout(decided, 2, correct=False), correct=None, stop=None, invalid="no such file")
+    settled, mixed = (task.item.task_id for task in tasks[:2])
+    write_rollouts(tmp_path, {settled: "rr", mixed: "rw"})
+    failed = replace(rollout(settled, 2, correct=False), correct=None, stop=None, invalid="no such file")
     with (tmp_path / JOURNAL).open("a") as file:
         file.write(f"{failed.to_json()}\n")
-    assert [task.item.task_id for task in mixed_outcome_tasks(tasks, tmp_path)] == [undecided]
+    assert [task.item.task_id for task in mixed_outcome_tasks(tasks, tmp_path)] == [mixed]
 
 
 @pytest.mark.parametrize("outcomes", [{}, {"a": "rrr", "b": "ww"}])
-def test_nothing_undecided_is_refused_with_a_remedy(tmp_path, outcomes):
+def test_no_mixed_outcome_is_refused_with_a_remedy(tmp_path, outcomes):
     write_rollouts(tmp_path, outcomes)
     with pytest.raises(ConfigError, match="vt-env rft" if not outcomes else "--samples") as error:
         mixed_outcome_tasks(fake_tasks(), tmp_path)

@@ -18,21 +18,20 @@ from experiments.settings.token_budget import check_frame_size, check_token_budg
 from experiments.tiny_model.processor import build_processor
 from experiments.train.callbacks import (
     SILENT_STEPS,
-    TrainingStopped,
     check_trackers,
     progress_callback,
-    stop_at_nan,
     stop_without_variance,
 )
 from experiments.train.common import TrainerConfig, load_model, trained_dtype
 from experiments.train.grpo import GRPORun, build_trainer, grpo_arguments
 from experiments.train.grpo_metrics import step_record
-from experiments.train.grpo_step_times import PhaseClock
+from experiments.train.grpo_step_times import StepTimes
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
 from vt_env.config import BudgetConfig, MediaConfig, tiny_budget
 from vt_env.errors import ConfigError, DataError
-from vt_env.integrations.trl.sampler_errors import SamplerLost, name_lost_sampler
+from vt_env.integrations.trl.checked_trainer import CheckedTrainer, TrainingStopped
+from vt_env.integrations.trl.sampler_errors import SamplerLost, lost_sampler_named
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
 from vt_env.testing import fake_tasks
 
@@ -159,10 +158,18 @@ def test_a_loss_that_is_no_number_stops_before_the_update(folder, tmp_path):
 
 @pytest.mark.parametrize("norm", [float("inf"), torch.tensor(float("nan"))])
 def test_a_gradient_that_is_no_number_stops_before_the_update(norm):
-    trainer = SimpleNamespace(
-        training_step=lambda: 0.5, _get_grad_norm=lambda model: norm, state=SimpleNamespace(global_step=3)
-    )
-    stop_at_nan(trainer)
+    class Trained:
+        state = SimpleNamespace(global_step=3)
+
+        def training_step(self) -> float:
+            return 0.5
+
+        def _get_grad_norm(self, model):
+            return norm
+
+    class Checked(CheckedTrainer, Trained): ...
+
+    trainer = Checked()
     assert trainer.training_step() == 0.5
     with pytest.raises(TrainingStopped, match="step 3: the gradient is not a finite number"):
         trainer._get_grad_norm(None)
@@ -174,7 +181,7 @@ def test_a_step_whose_videos_all_failed_is_told_and_not_a_crash_of_the_bar():
     bar.on_train_begin(None, state, None)
     bar.on_log(None, state, None, logs={"reward": None, "episode/invalid": 1.0})
     bar.on_train_end(None, state, None)
-    assert step_record(1, {"reward": None, "episode/invalid": 1.0}, PhaseClock(), GRPORun()) is None
+    assert step_record(1, {"reward": None, "episode/invalid": 1.0}, StepTimes(), GRPORun()) is None
 
 
 class Callbacks(SimpleNamespace):
@@ -226,37 +233,23 @@ def test_a_sampler_that_dies_is_told_from_a_bug():
     pytest.importorskip("vllm")
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    def dead() -> None:
+    with pytest.raises(SamplerLost) as error, lost_sampler_named("colocate", 3):
         raise EngineDeadError()
-
-    def buggy() -> None:
-        raise KeyError("a bug")
-
-    generation = SimpleNamespace(generate=dead, sync_weights=buggy)
-    state = SimpleNamespace(global_step=3)
-    name_lost_sampler(SimpleNamespace(vllm_generation=generation, vllm_mode="colocate", state=state))
-    with pytest.raises(SamplerLost) as error:
-        generation.generate()
     assert one_line(error).startswith("step 3: vLLM (colocate) no longer answers")
     assert "another --gpu-memory-utilization" in str(error.value)
-    with pytest.raises(KeyError):
-        generation.sync_weights()
+    with pytest.raises(KeyError), lost_sampler_named("colocate", 3):
+        raise KeyError("a bug")
 
 
 def test_a_server_that_refuses_a_request_is_not_taken_for_a_dead_one():
     pytest.importorskip("vllm")
-    answers = iter(["Request failed: 503, overloaded", "Request failed: 400, too long"])
-
-    def answered() -> None:
-        raise Exception(next(answers))
-
-    generation = SimpleNamespace(generate=answered, sync_weights=answered)
-    state = SimpleNamespace(global_step=3)
-    name_lost_sampler(SimpleNamespace(vllm_generation=generation, vllm_mode="server", state=state))
-    with pytest.raises(SamplerLost, match="another --server-url if it has moved"):
-        generation.generate()
-    with pytest.raises(Exception, match=r"^Request failed: 400"):
-        generation.generate()
+    with (
+        pytest.raises(SamplerLost, match="another --server-url if it has moved"),
+        lost_sampler_named("server", 3),
+    ):
+        raise Exception("Request failed: 503, overloaded")
+    with pytest.raises(Exception, match=r"^Request failed: 400"), lost_sampler_named("server", 3):
+        raise Exception("Request failed: 400, too long")
 
 
 def test_rollouts_that_a_server_would_refuse_are_refused_before(folder):

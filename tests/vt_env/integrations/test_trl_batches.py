@@ -1,21 +1,11 @@
 """Rollouts without advantage are left out of an update, with their pixels, and so is padding; nothing else is."""
 
-from collections import defaultdict
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vt_env.integrations.trl.zero_advantage import (
-    SILENT_GROUPS,
-    by_length,
-    count_silent_groups,
-    cut_passes_to_length,
-    drop_rollouts_without_advantage,
-    rows_to_keep,
-    select_rows,
-)
+from vt_env.integrations.trl.length_batches import by_length, score_by_length, select_rows, shorten
+from vt_env.integrations.trl.zero_advantage import drop_zero_advantage, rows_to_keep, share_of_silent_groups
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(1, 6))
@@ -101,24 +91,16 @@ def test_passes_hold_rollouts_of_like_length_and_nothing_but_padding_is_cut(leng
     assert rows == {row: [10 * row + at for at in range(1, length + 1)] for row, length in enumerate(lengths)}
 
 
-def trainer_of(advantages, passes):
-    """What a trainer is to the functions that change its batches; its rollouts have two tokens, one its own."""
+def advantages_of(values):
+    """A batch of rollouts with two tokens, one of them the model's."""
     torch = pytest.importorskip("torch")
-    batch = {
-        "completion_ids": torch.ones(len(advantages), 2, dtype=torch.long),
-        "completion_mask": torch.ones(len(advantages), 2, dtype=torch.long),
-        "tool_mask": torch.tensor([[1, 0]] * len(advantages)),
-        "advantages": torch.tensor(advantages),
-        "num_items_in_batch": torch.tensor(len(advantages)),
+    return {
+        "completion_ids": torch.ones(len(values), 2, dtype=torch.long),
+        "completion_mask": torch.ones(len(values), 2, dtype=torch.long),
+        "tool_mask": torch.tensor([[1, 0]] * len(values)),
+        "advantages": torch.tensor(values),
+        "num_items_in_batch": torch.tensor(len(values)),
     }
-    return SimpleNamespace(
-        _generate_and_score_completions=lambda rows: batch,
-        _metrics={"train": defaultdict(list)},
-        model=SimpleNamespace(training=True),
-        args=SimpleNamespace(steps_per_generation=passes),
-        accelerator=SimpleNamespace(gather=lambda values: values),
-        num_generations=2,
-    )
 
 
 @pytest.mark.parametrize(
@@ -126,26 +108,20 @@ def trainer_of(advantages, passes):
 )
 def test_what_stays_to_fill_a_pass_is_no_part_of_the_loss(advantages, own_tokens):
     pytest.importorskip("trl")
-    trainer = trainer_of(advantages, passes=2)
-    drop_rollouts_without_advantage(trainer)
-    batch = trainer._generate_and_score_completions([])
+    batch = drop_zero_advantage(advantages_of(advantages), 2, lambda values: values)
     assert batch["tool_mask"].sum(1).tolist() == own_tokens and batch["num_items_in_batch"] == sum(own_tokens)
     assert batch["completion_mask"].all(), "the model still attends to all of it"
 
 
 def test_of_rollouts_without_any_advantage_nothing_is_learned():
     pytest.importorskip("trl")
-    trainer = trainer_of([0.0] * 4, passes=2)
-    drop_rollouts_without_advantage(trainer)
-    batch = trainer._generate_and_score_completions([])
+    batch = drop_zero_advantage(advantages_of([0.0] * 4), 2, lambda values: values)
     assert len(batch["advantages"]) == 2 and not batch["tool_mask"].any()
 
 
 def test_groups_are_silent_where_no_rollout_has_an_advantage():
-    trainer = trainer_of([0.0, 0.0, 0.3, -0.3, 0.0, 0.0, 0.1, 0.0], passes=2)
-    count_silent_groups(trainer)
-    trainer._generate_and_score_completions([])
-    assert trainer._metrics["train"] == {SILENT_GROUPS: [0.5]}
+    torch = pytest.importorskip("torch")
+    assert share_of_silent_groups(torch.tensor([0.0, 0.0, 0.3, -0.3, 0.0, 0.0, 0.1, 0.0]), 2) == 0.5
 
 
 def test_a_masked_rollout_keeps_the_places_of_its_images():
@@ -156,26 +132,13 @@ def test_a_masked_rollout_keeps_the_places_of_its_images():
     assert part["completion_ids"].size(1) == 1
 
 
-@pytest.mark.parametrize(("loss_type", "order"), [("dapo", [1, 3, 0, 2]), ("bnpo", [0, 1, 2, 3])])
-def test_rollouts_stay_in_their_pass_where_the_loss_is_a_mean_over_it(loss_type, order):
+@pytest.mark.parametrize(("regroup", "order"), [(True, [1, 3, 0, 2]), (False, [0, 1, 2, 3])])
+def test_rollouts_stay_in_their_pass_where_they_are_not_regrouped(regroup, order):
     pytest.importorskip("trl")
     batch = rollouts([4, 1, 5, 2])
-    trainer = SimpleNamespace(
-        _buffered_inputs=None, _step=0, args=SimpleNamespace(loss_type=loss_type, steps_per_generation=2)
-    )
-
-    def prepare(rows):
-        if trainer._buffered_inputs is None:
-            trainer._buffered_inputs = [select_rows(batch, at) for at in ([0, 1], [2, 3])]
-        return trainer._buffered_inputs[trainer._step]
-
-    trainer._prepare_inputs, trainer._get_per_token_logps_and_entropies = prepare, None
-    cut_passes_to_length(trainer)
-    made = []
-    for trainer._step in range(2):
-        made.append(trainer._prepare_inputs([]))
+    made = shorten([select_rows(batch, at) for at in ([0, 1], [2, 3])], regroup=regroup)
     assert [int(row) for part in made for row in part["advantages"]] == order
-    assert [part["completion_ids"].size(1) for part in made] == ([2, 5] if loss_type == "dapo" else [4, 5])
+    assert [part["completion_ids"].size(1) for part in made] == ([2, 5] if regroup else [4, 5])
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=7), st.integers(1, 3))
@@ -184,7 +147,7 @@ def test_samples_are_scored_in_passes_of_like_length_each_with_its_pixels(length
     pytest.importorskip("trl")
     batch, widths = rollouts(lengths), []
 
-    def score(model, ids, mask, width, batch_size=None, num_images=None, pixel_values=None, image_grid_thw=None, **_):
+    def score(ids, mask, width, num_images=None, pixel_values=None, image_grid_thw=None, **_):
         widths.append(width)
         assert (mask[:, -width:] == (ids[:, -width:] != 0)).all() and len(ids) <= size
         shown = iter(pixel_values.flatten().tolist())
@@ -192,27 +155,11 @@ def test_samples_are_scored_in_passes_of_like_length_each_with_its_pixels(length
         assert len(image_grid_thw) == sum(num_images) and next(shown, None) is None
         return -(ids[:, -width:] + 100 * marks[:, None]) * mask[:, -width:], None, None
 
-    trainer = SimpleNamespace(_prepare_inputs=None, _get_per_token_logps_and_entropies=score)
-    cut_passes_to_length(trainer)
     names = ("mm_token_type_ids", "num_images", "image_grid_thw", "pixel_values")
     ids, mask = (torch.cat([batch[f"prompt_{it}"], batch[f"completion_{it}"]], dim=1) for it in ("ids", "mask"))
-    with torch.no_grad():
-        scores, *rest = trainer._get_per_token_logps_and_entropies(
-            None, ids, mask, max(lengths), batch_size=size, num_tiles=None, **{name: batch[name] for name in names}
-        )
+    inputs = {"num_tiles": None, **{name: batch[name] for name in names}}
+    scores = score_by_length(score, ids, mask, max(lengths), size, inputs)
     rows = torch.tensor([float(row) if length > 2 else 0.0 for row, length in enumerate(lengths)])
     wanted = -(batch["completion_ids"] + 100 * rows[:, None]) * batch["completion_mask"]
-    assert scores.tolist() == wanted.tolist() and rest == [None, None]
+    assert scores.tolist() == wanted.tolist()
     assert widths == [max(sorted(lengths)[at : at + size]) for at in range(0, len(lengths), size)]
-
-
-def test_passes_with_a_gradient_are_scored_as_they_come():
-    torch = pytest.importorskip("torch")
-    called = []
-    trainer = SimpleNamespace(
-        _prepare_inputs=None, _get_per_token_logps_and_entropies=lambda *it, **_: called.append(it)
-    )
-    cut_passes_to_length(trainer)
-    rows = torch.ones(2, 5)
-    trainer._get_per_token_logps_and_entropies("model", rows, rows, 3, compute_entropy=True)
-    assert called == [("model", rows, rows, 3, None)]

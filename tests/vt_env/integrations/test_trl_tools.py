@@ -7,7 +7,7 @@ import pytest
 
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl import environment_class, reward_functions
-from vt_env.integrations.trl.parallel_tools import CallBatch, run_tools_side_by_side
+from vt_env.integrations.trl.parallel_tools import CallBatch, ParallelTools
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 
 LIBRARY = FakeLibrary((FakeVideo(frame_px=112),))
@@ -98,6 +98,23 @@ def test_a_bug_in_a_call_comes_out_where_trl_asks_for_its_result_and_again_in_th
         )
 
 
+def test_videos_of_a_batch_are_opened_once_each_and_those_that_cannot_be_read_say_so_later():
+    opened: list[str] = []
+
+    class Counting(FakeLibrary):
+        def open(self, ref):
+            opened.append(ref.handle)
+            return super().open(ref)
+
+    factory = environment_class(fake_tasks(), library=Counting((FakeVideo(frame_px=112),)))
+    rows = [{"task_id": "fake/0"}, {"task_id": "fake/1"}, {"task_id": "fake/0"}]
+    ParallelTools(1).open_videos({None: factory}, rows)
+    assert not opened
+    ParallelTools(2).open_videos({None: factory}, rows)
+    ParallelTools(2).open_videos({"a": factory, "b": factory}, [{**row, "environment": "b"} for row in rows])
+    assert len(opened) == 4
+
+
 def test_no_thread_is_refused():
-    with pytest.raises(ConfigError, match="threads=0"):
-        run_tools_side_by_side(object(), 0)
+    with pytest.raises(ConfigError, match="tool_threads=0"):
+        ParallelTools(0)

@@ -1,16 +1,9 @@
 """What TRL and its vLLM are mended in: processors that cannot call tools, and batches without pictures."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from vt_env.errors import ConfigError
-from vt_env.integrations.trl.vllm_repairs import (
-    allow_batches_without_images,
-    collapse_runs,
-    patch_vllm_colocate,
-    without_empty_lists,
-)
+from vt_env.integrations.trl.vllm_repairs import allow_batches_without_images, collapse_runs
 
 
 def test_runs_are_shortened_to_one_token_and_other_repetitions_stay():
@@ -75,20 +68,6 @@ def test_a_tokenizer_without_an_image_token_is_refused(processor):
         prepare_processor(processor.tokenizer)
 
 
-def test_a_prompt_without_an_image_is_handed_over_as_one_without():
-    handed: list[object] = []
-
-    def generate(prompts, images, num_generations, profiler=None):
-        handed.append(images)
-        return (prompts,)
-
-    generation = SimpleNamespace(generate=generate)
-    without_empty_lists(generation)
-    generation.generate(prompts=[[1], [2]], images=[[], ["picture"]], num_generations=1)
-    generation.generate(prompts=[[1]], images=None, num_generations=1)
-    assert handed == [[None, ["picture"]], None]
-
-
 def test_a_batch_without_pictures_is_scored_like_one_that_never_had_any():
     torch = pytest.importorskip("torch")
     pytest.importorskip("trl")
@@ -104,22 +83,3 @@ def test_a_batch_without_pictures_is_scored_like_one_that_never_had_any():
             model(input_ids=ids, **empty)
         allow_batches_without_images(model)
         assert torch.equal(model(input_ids=ids, **empty).logits, plain)
-
-
-def test_the_reference_model_of_a_divergence_takes_a_batch_without_pictures_too():
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("trl")
-    from experiments.tiny_model.model import build_model
-    from experiments.tiny_model.processor import build_processor
-
-    tokenizer = build_processor().tokenizer
-    trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(num_processes=1),
-        model=build_model(tokenizer, seed=0),
-        ref_model=build_model(tokenizer, seed=0),
-    )
-    patch_vllm_colocate(trainer)
-    empty = {"pixel_values": torch.zeros(0, 1176), "image_grid_thw": torch.zeros(0, 3, dtype=torch.long)}
-    with torch.inference_mode():
-        for model in (trainer.model, trainer.ref_model):
-            model(input_ids=torch.arange(20, 30)[None], **empty)

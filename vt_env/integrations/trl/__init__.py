@@ -1,4 +1,9 @@
-"""TRL: train on episodes with `GRPOTrainer`. Imports no deep learning library before one is used."""
+"""TRL: train on episodes with `EpisodeGRPOTrainer`.
+
+Importing this package loads neither TRL nor torch; `EpisodeGRPOTrainer` is imported when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from vt_env.integrations.trl.environment import (
     Recorder,
@@ -7,35 +12,26 @@ from vt_env.integrations.trl.environment import (
     reward_functions,
     training_rows,
 )
-from vt_env.integrations.trl.parallel_tools import run_tools_side_by_side
 from vt_env.integrations.trl.processor import prepare_processor
-from vt_env.integrations.trl.sharded_vision import keep_tower_in_step
-from vt_env.integrations.trl.vllm_repairs import (
-    CPU_ENGINE_SETTINGS,
-    engine_settings,
-    patch_vllm_colocate,
-    watch_logp_difference,
-)
-from vt_env.integrations.trl.zero_advantage import (
-    count_silent_groups,
-    cut_passes_to_length,
-    drop_rollouts_without_advantage,
-)
+
+if TYPE_CHECKING:
+    from vt_env.integrations.trl.trainer import EpisodeGRPOTrainer, EpisodeTrainerConfig
 
 __all__ = [
-    "CPU_ENGINE_SETTINGS",
+    "EpisodeGRPOTrainer",
+    "EpisodeTrainerConfig",
     "Recorder",
     "TrlEnvironment",
-    "count_silent_groups",
-    "cut_passes_to_length",
-    "drop_rollouts_without_advantage",
-    "engine_settings",
     "environment_class",
-    "keep_tower_in_step",
-    "patch_vllm_colocate",
     "prepare_processor",
     "reward_functions",
-    "run_tools_side_by_side",
     "training_rows",
-    "watch_logp_difference",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("EpisodeGRPOTrainer", "EpisodeTrainerConfig"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vt_env.integrations.trl import trainer
+
+    return getattr(trainer, name)

@@ -1,9 +1,4 @@
-"""The door to TRL: everything that `trl.GRPOTrainer` needs to train on episodes.
-
-    Env = environment_class(tasks="world", split="train")
-    trainer = GRPOTrainer(environment_factory=Env, train_dataset=training_rows(Env),
-                          reward_funcs=reward_functions("default"), processing_class=prepare_processor(...), ...)
-    patch_vllm_colocate(trainer)
+"""Environment class, training rows and reward functions for `EpisodeGRPOTrainer`.
 
 TRL (1.16) makes a tool of every public method, so the class has nothing public but its tools and `reset`. Two limits of
 its tool loop stay: a call of a tool that does not exist is answered by TRL in its own words and costs nothing, and a
@@ -36,11 +31,11 @@ from vt_env.types import StopReason
 
 RewardFunction = Callable[..., list[float | None]]
 Recorder = Callable[[int, Sequence[Trajectory]], None]
-"""Takes the optimiser steps done so far and the rollouts that this process has just finished."""
+"""Called with the number of optimiser steps done and the rollouts that this process has finished since."""
 
 
 class TrlEnvironment:
-    """Base of the generated classes. Public members are tools for TRL, so there is none but `reset`."""
+    """Base class of generated environments; `reset` is its only public member, since TRL makes tools of the others."""
 
     _tasks: ClassVar[TaskSet]
     _tool_names: ClassVar[frozenset[str]]
@@ -48,7 +43,7 @@ class TrlEnvironment:
     _rollout: Rollout
 
     def reset(self, task_id: str, **row: object) -> Content:
-        """Start the task of a row and return its question; a pure function of the row."""
+        """Start the task of a row and return its question, as text or as blocks with images."""
         self._rollout = Rollout(self._tasks.by_id(task_id), self._open_episode)
         return self._rollout.start()
 
@@ -68,20 +63,19 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     *,
     prompts: str | Path | PromptSet = "default",
 ) -> type[TrlEnvironment]:
-    """Make the class that `GRPOTrainer(environment_factory=...)` takes: its methods are the tools and `reset`.
+    """Return an environment class for `EpisodeGRPOTrainer(environment_factory=...)`; its methods are the tools.
 
     Rewards are chosen by `reward_functions`.
 
     Args:
         tasks: As `vt_env.load_tasks`, or a task set.
         split: As `vt_env.load_tasks`; not used for a task set.
-        perception: `"frames"` or `"captions"`: what looking returns.
+        perception: `"frames"` or `"captions"`: what zooming returns.
         budget: A preset (`"default"`, `"paper"`), also with changes (`"default,max_calls=4"`), or a config.
-        tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
-        media: How videos are stored; `None` takes the defaults.
-        library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
-        prompts: Wording of every text: the set that the model is to learn (`"default"`, `"tiny"`), a JSON or TOML
-            file, or a `PromptSet`.
+        tools: A preset (`"default"`, `"paper"`), or names of tools and functions.
+        media: Settings of the video store; `None` takes the defaults.
+        library: Opens videos; `None` makes a `vt_env.media.library.VideoLibrary`.
+        prompts: The prompt set of every text (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
 
     Raises:
         ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
@@ -119,14 +113,14 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
 
 
 def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
-    """Return a `datasets.Dataset` with a row a task: `prompt`, `task_id`, `seed`; no answer in any of them.
+    """Return a `datasets.Dataset` with one row per task: `prompt`, `task_id`, `seed`, and no answer.
 
     The prompt is the system turn and an empty user turn, which `reset` fills. Nothing in an episode is random; `seed`
     numbers the rows.
 
     Args:
-        environment: Class with the tasks.
-        least: All tasks come again until there are so many rows: with fewer than a step takes, TRL makes no step.
+        environment: A class from `environment_class`.
+        least: Smallest number of rows; tasks are repeated up to it. TRL makes no step of fewer rows than a step takes.
     """
     from datasets import Dataset
 
@@ -141,15 +135,15 @@ def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
 
 
 def reward_functions(rewards: str | RewardConfig = "default", record: Recorder | None = None) -> list[RewardFunction]:
-    """Return the reward functions for `GRPOTrainer(reward_funcs=...)`: one, which pays as `vt_env.rewards.reward` says.
+    """Return the reward functions for `EpisodeGRPOTrainer(reward_funcs=...)`: one, the reward of `vt_env.rewards`.
 
-    Each term, and what rollouts did and spent, is logged by itself under `terms/` and `episode/`, and what was paid for
-    questions of each family under `families/`. A rollout whose video cannot be read gets `None`, which TRL masks, and
-    is counted under `episode/invalid`.
+    Reward terms are logged under `terms/`, counts of calls, frames and answers under `episode/`, and mean rewards of
+    question families under `families/`. A rollout whose video cannot be read gets `None`, which TRL masks, and is
+    counted under `episode/invalid`.
 
     Args:
         rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
-        record: Is given each step's rollouts, without those whose video cannot be read.
+        record: Called with the rollouts of each step, without those whose video cannot be read.
 
     Raises:
         ConfigError: There is no such preset or term.
@@ -179,7 +173,7 @@ def reward_functions(rewards: str | RewardConfig = "default", record: Recorder |
 
 
 def _rewarded(rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]) -> list[Trajectory]:
-    """Return the records of the valid rollouts with what was paid for them."""
+    """Return the trajectories of the valid rollouts with their rewards."""
     return [
         replace(rollout.trajectory, reward=result.total, reward_terms=result.terms)
         for rollout, result in zip(rollouts, results, strict=True)
@@ -188,7 +182,7 @@ def _rewarded(rollouts: Sequence[FinishedRollout | None], results: Sequence[Rewa
 
 
 def _metrics(rollouts: Sequence[FinishedRollout | None], results: Sequence[RewardResult | None]) -> dict[str, float]:
-    """Average what is worth watching over the valid rollouts; `episode/invalid` is the share of the others."""
+    """Average metrics over the valid rollouts; `episode/invalid` is the share of the others."""
     valid = [
         {**{f"terms/{name}": value for name, value in result.terms.items()}, **_counts(rollout)}
         for rollout, result in zip(rollouts, results, strict=True)

@@ -1,51 +1,59 @@
-"""Hides the time of tools from TRL, whose loop calls them one after the other over a whole batch (1.16).
+"""Run the tool calls of a batch in threads; TRL's loop (1.16) makes them one after the other.
 
-Calls that a batch has made at once are begun side by side, each episode's own in their order, and TRL is handed the
-results as it asks for them: what it sees is the same. Videos of a batch are opened side by side as well, which takes
-long where they are not stored yet.
+Calls that a batch has made at once are begun together, each episode's own in their order, and TRL is handed the results
+as it asks for them: what it sees is the same. Videos of a batch are opened in threads as well, which takes long where
+they are not stored yet.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl.rollout import Message
 
 
-def run_tools_side_by_side(trainer: Any, threads: int) -> None:
-    """Run the tool calls of a batch in threads; to be called before `trainer.train`.
+class ParallelTools:
+    """Threads for the tools and videos of a trainer.
 
     Args:
-        trainer: A `trl.GRPOTrainer` whose environments come from `vt_env.integrations.trl.environment_class`.
-        threads: Calls that run at once; 1 leaves everything as it is, for tools that must not.
+        threads: Calls that run at the same time; with 1 TRL calls as it always does.
 
     Raises:
         ConfigError: `threads` is below 1.
     """
-    if threads < 1:
-        raise ConfigError(f"threads={threads}: need 1 or more")
-    if threads == 1:
-        return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="tools")
-    play: Callable[..., Any] = trainer._tool_call_loop
-    generate: Callable[[Sequence[Mapping[str, Any]]], Any] = trainer._generate_and_score_completions
 
-    def tool_call_loop(prompts: Any, prompt_ids: Any, completion_ids: Any, completions: Any, *rest: Any) -> Any:
-        batch = CallBatch(trainer.environments, completions, pool)
-        for environment in trainer.environments:
+    def __init__(self, threads: int) -> None:
+        if threads < 1:
+            raise ConfigError(f"tool_threads={threads}: need 1 or more")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tools") if threads > 1 else None
+
+    def watch(self, environments: Sequence[Any], completions: Sequence[Sequence[Message]]) -> None:
+        """Begin the calls of these conversations in threads from now on; to be called before TRL's tool loop."""
+        if self._pool is None:
+            return
+        batch = CallBatch(environments, completions, self._pool)
+        for environment in environments:
             environment._rollout.before_call = batch.begin
-        return play(prompts, prompt_ids, completion_ids, completions, *rest)
 
-    def generate_and_score(rows: Sequence[Mapping[str, Any]]) -> Any:
-        trainer.open_videos(rows)
-        return generate(rows)
+    def open_videos(self, factories: Mapping[Any, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Open the videos of a batch; one that cannot be read says so again when its episode starts.
 
-    trainer.open_videos = partial(_open_videos, trainer, pool)
-    trainer._tool_call_loop = tool_call_loop
-    trainer._generate_and_score_completions = generate_and_score
+        Args:
+            factories: Environment classes by the name in a row's `environment`; a single one by `None`.
+            rows: Rows of the training set.
+        """
+        if self._pool is None:
+            return
+
+        def open_video(key: tuple[Any, str]) -> None:
+            name, task_id = key
+            with suppress(DataError):
+                factories[name]._open_episode(factories[name]._tasks.by_id(task_id))
+
+        names = [row.get("environment") if None not in factories else None for row in rows]
+        list(self._pool.map(open_video, dict.fromkeys(zip(names, (row["task_id"] for row in rows), strict=True))))
 
 
 class CallBatch:
@@ -79,14 +87,3 @@ class CallBatch:
                     if it["name"] in environment._tool_names and isinstance(it["arguments"], Mapping)
                 ]
                 environment._rollout.begin(own, self._pool)
-
-
-def _open_videos(trainer: Any, pool: ThreadPoolExecutor, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Open the videos of a batch; one that cannot be read says so again when its episode starts."""
-    (factory,) = trainer.environment_factories.values()
-
-    def open_video(task_id: str) -> None:
-        with suppress(DataError):
-            factory._open_episode(factory._tasks.by_id(task_id))
-
-    list(pool.map(open_video, dict.fromkeys(row["task_id"] for row in rows)))

@@ -1,6 +1,6 @@
-"""Gives a processor what tool calling in TRL needs: a chat template that can call tools, and a way to read calls back.
+"""Prepare a processor for tool calling in TRL: a chat template with tool calls, and a parser for them.
 
-Everything is asked of the processor's behaviour: it renders a call and a picture in a result, and reads the call back.
+The processor is tested by behaviour: it must render a call and an image in a result, and read the call back.
 """
 
 from itertools import takewhile
@@ -22,7 +22,7 @@ _QWEN_TOKENS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|image_pad|>
 
 
 def prepare_processor(processor: Any) -> Any:
-    """Return the processor, ready for tools with pictures in their results; one that is ready is left as it is.
+    """Return the processor, ready for tools whose results hold images; one that is ready is left unchanged.
 
     A Qwen2.5-VL processor, whose own template drops calls, gets Qwen3-VL's template as TRL ships it. Where the
     tokenizer cannot read calls yet, TRL's response template is added; both are saved with the processor.

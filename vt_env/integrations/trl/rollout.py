@@ -1,8 +1,8 @@
-"""One episode as TRL plays it: what the model is shown for its calls, and what its conversation was worth.
+"""One episode as TRL plays it: results of tool calls, and the finished episode of a conversation.
 
-TRL turns exceptions into text for the model, cannot be told that a rollout is over, takes results back that do not fit,
-and never shows an environment the last message. So failures are kept and come out in the end, calls after the end are
-answered, and the end is read from the conversation alone. Knows no trainer.
+TRL turns exceptions into text for the model, has no signal for the end of a rollout, takes results back that do not
+fit, and never shows an environment the last message. So failures are kept and raised at the end, calls after the end
+are answered, and the end is read from the conversation alone. Knows no trainer.
 """
 
 import json
@@ -30,7 +30,7 @@ Message = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class FinishedRollout:
-    """What the reward functions see of a rollout."""
+    """A rollout as the reward functions see it."""
 
     episode: FinishedEpisode
     """With those turns alone whose results the conversation holds, and the last one."""
@@ -44,7 +44,7 @@ class Rollout:
     """One episode as TRL plays it; single-use, like the episode.
 
     Args:
-        task: What is asked; it has an answer key.
+        task: The task; it has an answer key.
         open_episode: Builds a fresh episode of a task.
     """
 
@@ -59,7 +59,7 @@ class Rollout:
         """Called before each call; begins those of the whole batch, see `vt_env.integrations.trl.parallel_tools`."""
 
     def start(self) -> Content:
-        """Return the question; of a video that cannot be read, that the episode is over."""
+        """Return the question, or `prompts.OVER` if the video cannot be read."""
         try:
             self._episode = self._open_episode(self._task)
             return _content(self._episode.start())
@@ -68,7 +68,7 @@ class Rollout:
             return OVER
 
     def call(self, name: str, arguments: Mapping[str, object]) -> Content:
-        """Call a tool and return what the model is shown; after the end, that the episode is over.
+        """Call a tool and return its result for the model; after the end, `prompts.OVER`.
 
         Raises:
             Exception: A bug. TRL shows it to the model as text, so `finish` raises it again.
@@ -78,7 +78,7 @@ class Rollout:
         return self._begun.popleft().result() if self._begun else self._call(name, arguments)
 
     def begin(self, calls: Sequence[tuple[str, Mapping[str, object]]], pool: Executor) -> None:
-        """Begin the calls that are about to be made, one after the other; `call` hands their results over in order."""
+        """Begin the next calls in a pool, one after the other; `call` returns their results in order."""
         for name, arguments in calls:
             before = list(self._begun)
             self._begun.append(pool.submit(self._call_after, before, name, arguments))

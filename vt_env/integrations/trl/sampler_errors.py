@@ -1,70 +1,86 @@
-"""Says in one line that the sampler of a run is gone: a vLLM server that stopped, or an engine that died.
+"""Errors of a sampler: it samples from other prompts or weights than are trained, or it no longer answers."""
 
-A run whose sampler is gone cannot go on, but nothing is lost: started again it goes on from its last checkpoint.
-"""
-
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from typing import Any
 
-from vt_env.errors import ConfigError, VtEnvError, first_line
+from vt_env.errors import VtEnvError, first_line
 
+LOGP_DIFFERENCE = "sampling/sampling_logp_difference/mean"
+"""TRL's metric: mean absolute difference between the log-probabilities of the sampler and of the trainer."""
+FP32_LIMIT = 1e-4
+"""Difference allowed where both compute in fp32; about 1e-6 is usual, and above 1e-2 what a broken sampler causes."""
+BF16_LIMIT = 5e-2
+"""Difference allowed elsewhere: rounding alone makes about 3e-2."""
 _REMEDIES = {
     "colocate": "start the same command again, with another --gpu-memory-utilization if memory ran out",
     "server": "start the server again, then the same command, with another --server-url if it has moved",
 }
 
 
+class SamplingMismatch(VtEnvError):
+    """The sampler and the trainer do not see the same prompts or weights, so training on its samples would be wrong."""
+
+
 class SamplerLost(VtEnvError):
-    """vLLM no longer answers. The message says what to start."""
+    """vLLM no longer answers. The message says what to start; training resumes from its last checkpoint."""
 
 
-@contextmanager
-def sampler_needed(where: str) -> Generator[None]:
-    """While this is open, a sampler that cannot be reached or used is a wrong configuration.
+def check_logp_difference(step: int, differences: Sequence[float], limit: float) -> None:
+    """Refuse samples that the sampler and the trainer scored differently.
 
     Args:
-        where: The sampler, as the message names it.
+        step: Updates done so far.
+        differences: Mean absolute differences of log-probabilities, one a batch.
+        limit: Largest difference allowed.
 
     Raises:
-        ConfigError: It cannot.
+        SamplingMismatch: A difference is above the limit or NaN.
     """
-    from requests.exceptions import RequestException
+    for difference in differences:
+        # NaN is above every limit.
+        if not difference <= limit:
+            raise SamplingMismatch(
+                f"step {step}: sampler and trainer differ by {difference:.1e} in mean log-probability, allowed "
+                f"{limit:.0e}: the sampler reads other prompts or weights than are trained; compare the dtypes, and "
+                "check that the policy gives no probability to image tokens, which are never sampled"
+            )
 
-    try:
-        yield
-    except (RequestException, ConnectionError, NotImplementedError) as error:
-        raise ConfigError(
-            f"{where}: {first_line(error)}; start it first, as docs/training.md says, or give --vllm-mode colocate"
-        ) from error
 
-
-def name_lost_sampler(trainer: Any) -> None:
-    """Make the trainer raise `SamplerLost` where its vLLM dies; to be called before `trainer.train`.
+def logp_difference_limit(trainer: Any) -> float:
+    """Return `FP32_LIMIT` where sampler and trainer both compute in fp32, else `BF16_LIMIT`.
 
     Args:
         trainer: A `trl.GRPOTrainer` that samples with vLLM.
     """
-    generation = trainer.vllm_generation
+    import torch
 
-    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return function(*args, **kwargs)
-            except Exception as error:
-                if not _is_loss(error):
-                    raise
-                raise SamplerLost(
-                    f"step {trainer.state.global_step}: vLLM ({trainer.vllm_mode}) no longer answers "
-                    f"({first_line(error)}); {_REMEDIES[trainer.vllm_mode]}; the run goes on from its last checkpoint"
-                ) from error
+    # The type that a server computes in is not known here.
+    engine = trainer.vllm_generation.llm.model_config.dtype if trainer.vllm_mode == "colocate" else None
+    full = {engine, trainer.model.dtype} == {torch.float32} and not (trainer.args.bf16 or trainer.args.fp16)
+    return FP32_LIMIT if full else BF16_LIMIT
 
-        return call
 
-    generation.generate = watched(generation.generate)
-    generation.sync_weights = watched(generation.sync_weights)
+@contextmanager
+def lost_sampler_named(mode: str, step: int) -> Generator[None]:
+    """While this is open, an error of a sampler that is gone is raised as `SamplerLost`.
+
+    Args:
+        mode: `"colocate"` or `"server"`.
+        step: Updates done so far.
+
+    Raises:
+        SamplerLost: The engine died, or the server does not answer.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_loss(error):
+            raise
+        raise SamplerLost(
+            f"step {step}: vLLM ({mode}) no longer answers ({first_line(error)}); {_REMEDIES[mode]}; the run goes on "
+            "from its last checkpoint"
+        ) from error
 
 
 def _is_loss(error: Exception) -> bool:

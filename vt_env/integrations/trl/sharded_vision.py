@@ -1,18 +1,18 @@
-"""Keeps processes in step that share the weights of a model, where one of them has no picture to read.
+"""Run the vision tower in every forward pass, so that processes that share a model make the same collective calls.
 
-Every process gathers the weights of the vision tower (FSDP2, ZeRO-3) or the gradients of it (data parallelism with a
-tower that is trained) as often as it runs it. A batch without pictures, such as of one rollout that has looked at
-nothing, would leave it out, and the others would wait for ever or read the weights of another layer.
+Every process gathers the weights of the vision tower (FSDP2, ZeRO-3) or its gradients (data parallelism with a tower
+that is trained) as often as it runs it. A batch without images would leave the tower out, and the other processes would
+wait for ever or read the weights of another layer.
 """
 
 from typing import Any
 
 
 def keep_tower_in_step(model: Any) -> None:
-    """Make every forward pass of a model run its vision tower once; to be called before training.
+    """Make every forward pass of a model run its vision tower once; call it before training.
 
-    Where there is no picture it reads a blank one of the smallest size, between the embedding and the first layer as
-    any other, and adds nothing.
+    A batch without images runs it on a blank image of the smallest size, between the embedding and the first layer, and
+    adds 0 times its features.
 
     Args:
         model: A `torch.nn.Module` of the Qwen2.5-VL or Qwen3-VL class, also inside adapters; others stay as they are.
@@ -38,7 +38,7 @@ def keep_tower_in_step(model: Any) -> None:
 
 
 def _blank_features(tower: Any, device: Any) -> Any:
-    """Run the tower on one blank picture of the smallest size."""
+    """Run the tower on one blank image of the smallest size."""
     import torch
 
     config, side = tower.config, tower.config.spatial_merge_size
