@@ -34,7 +34,7 @@ def load_class(name: str) -> type[Any]:
     """
     where, _, class_name = name.rpartition(":")
     module = _load_file(Path(where), name) if where.endswith(".py") else _load_module(where, name)
-    found = getattr(module, class_name, None)
+    found: Any = getattr(module, class_name, None)
     if not inspect.isclass(found):
         raise ConfigError(f"agent={name!r}: {where} has no class {class_name!r}")
     missing = [method for method in ("reset", "act") if not callable(getattr(found, method, None))]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -177,13 +178,14 @@ def _train_language(
     if before is not None:
         model.load_state_dict(load_file(before))
     VisionClassifier(model).load_state_dict(load_file(close))
-    tower, pool = model.model.visual, ScenePool(run.seed, run.scenes)
-    model.model.visual = PooledTower(pool_features(tower, pool, processor, run.out / "pool.safetensors"))
+    inner: Any = model.model
+    tower, pool = inner.visual, ScenePool(run.seed, run.scenes)
+    inner.visual = PooledTower(pool_features(tower, pool, processor, run.out / "pool.safetensors"))
     # A different seed per stage, so that no exchange repeats.
     seed = run.seed + 1 + list(LANGUAGE_STAGES).index(name)
     exchanges = Exchanges(seed, stage.steps, stage.batch_size, LANGUAGE_STAGES[name], pool)
     _train(run, name, stage, model, exchanges, PooledCollator(processor, pool))
-    model.model.visual = tower
+    inner.visual = tower
     return model
 
 
@@ -202,7 +204,8 @@ class InOrderTrainer(CheckedTrainer, Trainer):
     """Trainer with a sequential sampler: examples are random already, and batches must stay together."""
 
     def _get_train_sampler(self, train_dataset: Dataset[object] | None = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(dataset)
 
 
 def _train(

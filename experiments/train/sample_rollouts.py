@@ -25,15 +25,50 @@ POLICY = "self-play"
 class SamplingConfig(Protocol):
     """Sampling settings."""
 
-    model: str
-    backend: Backend
-    temperature: float
-    max_new_tokens: int
-    perception: str
-    budget: str
-    tools: ToolChoice
-    media: MediaConfig
-    seed: int
+    @property
+    def model(self) -> str:
+        """Checkpoint folder or name."""
+        ...
+
+    @property
+    def backend(self) -> Backend:
+        """Generation backend."""
+        ...
+
+    @property
+    def temperature(self) -> float:
+        """Sampling temperature."""
+        ...
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Longest reply in tokens."""
+        ...
+
+    @property
+    def perception(self) -> str:
+        """Frames or captions."""
+        ...
+
+    @property
+    def budget(self) -> str:
+        """Budget preset, with changes."""
+        ...
+
+    @property
+    def tools(self) -> ToolChoice:
+        """Tools on offer."""
+        ...
+
+    @property
+    def media(self) -> MediaConfig:
+        """Picture settings."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of the attempts."""
+        ...
 
 
 class RolloutSampler:
