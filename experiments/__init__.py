@@ -1,1 +1,1 @@
-"""Mains: what the command line runs."""
+"""Commands of the command line, one room for each kind; `experiments.cli` lists them."""

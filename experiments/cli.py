@@ -1,8 +1,8 @@
-"""`vt-env`: one command for each main. Every command reads its configuration with tyro; `vt-env CMD --help` lists it.
+"""Command line `vt-env`: a table of commands, each with a configuration that tyro turns into flags.
 
-Commands are imported when they are called, so that help does not wait for libraries it does not need. Exit codes: 0
-for success, 1 for a failure of ours or of the machine, 2 for what the caller can mend (one line on stderr says how),
-130 after Ctrl-C.
+A command's module is imported when the command is called, so that `--help` waits for no heavy library. Exit codes: 0
+for success, 1 for a failure of the program or the machine, 2 for wrong input (one line on stderr names the remedy), 130
+after Ctrl-C.
 """
 
 import importlib
@@ -22,52 +22,58 @@ from vt_env.errors import ConfigError, VtEnvError, suggest
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command lies: a module with a configuration and a `main` that takes it and may return an exit code."""
+    """Module of a command; its `main` takes the configuration and may return an exit code."""
 
     module: str
     config: str
+    """Class of the configuration, by its name in the module."""
     summary: str
+    """Imperative for the list of commands, without a full stop."""
     presets: str | None = None
-    """Name of the module's mapping of presets, whole configurations that other flags change; chosen by `--preset`."""
+    """Mapping of preset names to configurations, by its name in the module; `--preset` picks, other flags override."""
 
 
 COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
         "experiments.pipelines.quickstart",
         "QuickstartRun",
-        "data, training, evaluation and report at tiny size",
+        "run the whole pipeline at tiny size: data, training, evaluation, report",
     ),
     "reproduce": Command(
-        "experiments.pipelines.reproduce", "ReproduceRun", "the README's table of results, from scratch"
+        "experiments.pipelines.reproduce", "ReproduceRun", "reproduce the table of results over training seeds"
     ),
-    "doctor": Command("experiments.doctor", "DoctorRun", "what works on this machine, and what to install"),
+    "doctor": Command("experiments.doctor", "DoctorRun", "check this machine and name what to install"),
     "world": Command("experiments.data.world", "WorldRun", "write generated videos, subtitles and tasks to disk"),
-    "index": Command("experiments.data.index", "IndexRun", "build frame stores and clip indices of videos"),
+    "index": Command("experiments.data.index", "IndexRun", "store frames of videos and build search indices"),
     "search": Command(
-        "experiments.data.search", "SearchRun", "the best moments of many videos for a query, with pictures"
+        "experiments.data.search", "SearchRun", "find the best moments of many videos for a query, with pictures"
     ),
     "audit": Command("experiments.data.audit", "AuditRun", "check a copy of a benchmark against official counts"),
-    "play": Command("experiments.evaluate.play", "PlayRun", "one episode by hand or by an agent, with pictures"),
-    "synth": Command("experiments.data.synth", "SynthRun", "captions to grounded, filtered trajectories"),
-    "key": Command("experiments.data.key", "KeyRun", "training data for policies without tools: answers at once"),
+    "play": Command("experiments.evaluate.play", "PlayRun", "play one episode by hand or with an agent, with pictures"),
+    "synth": Command("experiments.data.synth", "SynthRun", "write demonstrations: grounded, filtered trajectories"),
+    "key": Command(
+        "experiments.data.key", "KeyRun", "write demonstrations without tools: the right answer in one turn"
+    ),
     "pretrain": Command("experiments.train.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
     "probe": Command("experiments.tiny_model.probe", "ProbeRun", "measure the skills of the tiny base model"),
-    "sft": Command("experiments.train.sft", "SFTRun", "train a model on trajectories", "PRESETS"),
-    "grpo": Command("experiments.train.grpo", "GRPORun", "train a model on rewards, with TRL", "PRESETS"),
-    "rft": Command("experiments.train.rft", "RFTRun", "train a model on its own right answers", "PRESETS"),
-    "eval": Command("experiments.evaluate.eval", "EvalRun", "journalled evaluation of one policy"),
+    "sft": Command("experiments.train.sft", "SFTRun", "train a model on demonstrations", "PRESETS"),
+    "grpo": Command("experiments.train.grpo", "GRPORun", "train a model on rewards with GRPO", "PRESETS"),
+    "rft": Command("experiments.train.rft", "RFTRun", "train a model on its own right rollouts", "PRESETS"),
+    "eval": Command("experiments.evaluate.eval", "EvalRun", "evaluate one policy and journal its episodes"),
     "replay": Command(
-        "experiments.evaluate.replay", "ReplayRun", "play a finished run again and name the first difference"
+        "experiments.evaluate.replay", "ReplayRun", "replay a run without its model and name the first difference"
     ),
     "sweep": Command(
-        "experiments.report.sweep", "SweepRun", "thresholds of the confidence gate and calibration, of a run"
+        "experiments.report.sweep", "SweepRun", "sweep the confidence gate's threshold over a run, with calibration"
     ),
     "rescore": Command(
-        "experiments.report.rescore", "RescoreRun", "official and strict numbers of a run on a benchmark"
+        "experiments.report.rescore", "RescoreRun", "score a run on a benchmark by its official rule and a strict one"
     ),
-    "compare": Command("experiments.report.compare", "CompareRun", "two runs on the same tasks, question by question"),
-    "budget": Command("experiments.report.budget", "BudgetRun", "accuracy against frames, calls and tokens"),
-    "report": Command("experiments.report.report", "ReportRun", "tables and plots from run directories"),
+    "compare": Command(
+        "experiments.report.compare", "CompareRun", "compare two runs on the same tasks, question by question"
+    ),
+    "budget": Command("experiments.report.budget", "BudgetRun", "plot accuracy against frames, calls and tokens"),
+    "report": Command("experiments.report.report", "ReportRun", "write tables and plots of run directories"),
 }
 
 EXTRAS: Mapping[str, str] = {
@@ -81,7 +87,7 @@ EXTRAS: Mapping[str, str] = {
     "faster_whisper": "asr",
     "httpx": "api",
 }
-"""Top-level modules that an extra installs."""
+"""Top-level module to the extra that installs it."""
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -94,12 +100,13 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        if not _has_lost_its_reader():
+        if not _is_output_closed():
             raise
         code = EXIT_FAILED
     if code == EXIT_INTERRUPTED:
-        # `uv run` passes on a Ctrl-C that this process has had already; only one more ends it while it cleans up.
-        signal.signal(signal.SIGINT, _overlook_one)
+        # `uv run` forwards the Ctrl-C that this process has already received; only a further one may end it while it
+        # cleans up.
+        signal.signal(signal.SIGINT, _ignore_one)
     sys.exit(code)
 
 
@@ -107,51 +114,51 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code.
 
     Raises:
-        SystemExit: tyro printed help or refused a flag.
+        SystemExit: tyro printed help or rejected a flag.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else EXIT_USAGE
     name, rest = arguments[0], list(arguments[1:])
     if name not in COMMANDS:
-        return _complain(f"no command {name!r}: allowed are {', '.join(COMMANDS)}{suggest(name, COMMANDS)}")
+        return _usage_error(f"no command {name!r}: allowed are {', '.join(COMMANDS)}{suggest(name, COMMANDS)}")
     try:
         return _call(name, rest)
     except VtEnvError as error:
-        return _complain(str(error))
+        return _usage_error(str(error))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXTRAS:
             raise
         extra = EXTRAS[error.name.split(".")[0]]
-        return _complain(f"vt-env {name} needs {error.name}, which is not installed: add the extra {extra}")
+        return _usage_error(f"vt-env {name} needs {error.name}, which is not installed: add the extra {extra}")
     except OSError as error:
         if error.filename is None:
             raise
-        return _complain(f"{error.filename}: {error.strerror}")
+        return _usage_error(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         command = " ".join(["vt-env", *map(quote, arguments)])
-        print(f"\nvt-env: interrupted; what is finished is kept; run again: {command}", file=sys.stderr)
+        print(f"\nvt-env: interrupted; finished work is kept; to resume, run again: {command}", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
-def _overlook_one(number: int, frame: FrameType | None) -> None:
+def _ignore_one(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _has_lost_its_reader() -> bool:
-    """Tell whether nobody reads standard output any more, as after `| head`; if so, let the rest of it go nowhere."""
+def _is_output_closed() -> bool:
+    """Return whether the reader of standard output is gone, as after `| head`; if so, discard further output."""
     output = sys.stdout.fileno()
     watched = select.poll()
     watched.register(output, 0)
     if not any(event & select.POLLERR for _, event in watched.poll(0)):
         return False
-    # Python flushes once more at exit, and would complain.
+    # Python flushes once more at exit, and would print a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return True
 
 
 def usage() -> str:
-    """Write the list of commands."""
+    """Return the list of commands as text."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(["usage: vt-env COMMAND [flags]", "", *lines, "", "vt-env COMMAND --help lists its flags."])
@@ -164,7 +171,7 @@ def _call(name: str, arguments: Sequence[str]) -> int:
     module: Any = importlib.import_module(command.module)
     options: dict[str, Any] = {}
     if command.presets is not None:
-        # How a model is trained may be told apart from what it is trained on: --train.lr is --lr.
+        # The prefix separates flags of training from those of its data; it is optional: --train.lr is --lr.
         arguments = [f"--{it.removeprefix('--train.')}" if it.startswith("--train.") else it for it in arguments]
         options["default"] = _preset(getattr(module, command.presets), arguments)
     options["description"] = f"{command.summary[0].upper()}{command.summary[1:]}."
@@ -175,7 +182,7 @@ def _call(name: str, arguments: Sequence[str]) -> int:
 
 
 def _preset(presets: Mapping[str, Any], arguments: Sequence[str]) -> Any:
-    """Return the preset that the flags choose, which tyro then changes; the first one by default.
+    """Return the configuration of `--preset`, by default the first one; tyro applies the other flags to it.
 
     Raises:
         ConfigError: There is no such preset.
@@ -187,7 +194,7 @@ def _preset(presets: Mapping[str, Any], arguments: Sequence[str]) -> Any:
     return presets[chosen]
 
 
-def _complain(message: str) -> int:
+def _usage_error(message: str) -> int:
     print(f"vt-env: {' '.join(message.split())}", file=sys.stderr)
     return EXIT_USAGE
 

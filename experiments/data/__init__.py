@@ -1,1 +1,1 @@
-"""Commands that make data: `world`, `index`, `audit`, `synth`, `key`."""
+"""Commands that make or search data: `world`, `index`, `search`, `audit`, `synth`, `key`."""

@@ -1,1 +1,1 @@
-"""Commands that play: `eval`, `replay`, `play`."""
+"""Commands that play episodes: `eval`, `replay`, `play`."""

@@ -1,1 +1,1 @@
-"""Programs to copy: how policies that are not language models learn on these environments."""
+"""Example programs: PPO policies that learn on the numeric environment, without a language model."""

@@ -1,1 +1,1 @@
-"""Configurations behind flags, and what they build: library, model, policy, judge, prices."""
+"""Configurations shared by commands, and their builders: library, model, policy, prompts, judge, prices."""

@@ -1,1 +1,1 @@
-"""Commands that train: `pretrain`, `sft`, `grpo`, `rft`, and what they share."""
+"""Commands that train, `pretrain`, `sft`, `grpo` and `rft`, and their shared code."""

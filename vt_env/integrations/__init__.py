@@ -1,1 +1,1 @@
-"""Other frameworks play episodes: one room each, imported only by who names the framework."""
+"""Adapters for other frameworks, one package each; none is imported by the core."""

@@ -1,4 +1,4 @@
-"""All wording that a model reads: prompt sets with a name and a version. Two ship, files add others."""
+"""Prompt sets: all text that a model reads, under a name and a version. Two ship; files add others."""
 
 from vt_env.prompts.default import DEFAULT
 from vt_env.prompts.load import SETS, load_prompts, resolve_prompts, save_prompts

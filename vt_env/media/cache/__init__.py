@@ -1,1 +1,1 @@
-"""What is computed once and kept: keys, locks, checksums, limits, garbage collection."""
+"""Disk cache: keys, locks, checksums, size limits, garbage collection."""

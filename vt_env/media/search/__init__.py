@@ -1,1 +1,1 @@
-"""Clip search by image embeddings. Learned encoders import torch lazily, and only here."""
+"""Clip search by image embeddings. Learned encoders import torch lazily, in this package alone."""
