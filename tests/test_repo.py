@@ -24,6 +24,7 @@ SCRIPTS = Path(sys.executable).parent
         ["ruff", "format", "--no-cache", "--check", "."],
         ["lint-imports", "--no-cache"],
         pytest.param(["pyright"], marks=pytest.mark.slow),
+        pytest.param(["pyright", "-p", "experiments"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )

@@ -33,7 +33,7 @@ def main(run: SB3Run) -> None:
     """Train and report."""
     model = train(run)
 
-    def choose(features: NDArray[np.float32], mask: NDArray[np.bool_]) -> int:
+    def choose(features: NDArray[np.float32], mask: NDArray[np.int8]) -> int:
         return int(model.predict(features, deterministic=True, action_masks=mask)[0])
 
     report("sb3-maskable-ppo", run.world, choose, run.out)

@@ -21,7 +21,8 @@ class ScriptedTrainer(EpisodeGRPOTrainer):
         self._turn = 0
 
     def _generate_single_turn(self, prompt_ids: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
-        tokenizer: Any = self.processing_class.tokenizer
+        processor: Any = self.processing_class
+        tokenizer = processor.tokenizer
         texts = self._turns[self._turn % len(self._turns)]
         self._turn += 1
         replies = [texts[row % len(texts)] for row in range(len(prompt_ids))]

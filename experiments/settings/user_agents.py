@@ -35,7 +35,8 @@ def load_class(name: str) -> type[Any]:
     where, _, class_name = name.rpartition(":")
     module = _load_file(Path(where), name) if where.endswith(".py") else _load_module(where, name)
     found: Any = getattr(module, class_name, None)
-    if not inspect.isclass(found):
+    is_class: bool = isinstance(found, type)
+    if not is_class:
         raise ConfigError(f"agent={name!r}: {where} has no class {class_name!r}")
     missing = [method for method in ("reset", "act") if not callable(getattr(found, method, None))]
     if missing:

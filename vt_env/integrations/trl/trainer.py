@@ -122,7 +122,8 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
         self._last_loaded_step, self._step, self._buffered_inputs = -1, 0, None
         return super().train(*args, **kwargs)
 
-    def _get_train_sampler(self, dataset: Any = None) -> Any:
+    # TRL renames the parameter of transformers' method.
+    def _get_train_sampler(self, dataset: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         sampler = super()._get_train_sampler(dataset)
         # TRL's sampler draws the orders of all epochs from one generator and restarts with the first when resumed.
         for _ in range(self.epochs_done):
