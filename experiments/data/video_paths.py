@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import decode_object, read_jsonl
 from vt_env.media.cache.build_once import content_hash
 from vt_env.media.decode.picture_folder import list_pictures
@@ -50,9 +50,12 @@ def _named(rows: Path) -> list[Path]:
     """The videos of a task file, relative to its folder."""
 
     def decode(line: bytes) -> Path:
-        return _inside_of(rows.parent, decode_object(line)["video"])
+        video = decode_object(line).get("video")
+        if not isinstance(video, str):
+            raise DataError(f'video={video!r}: need an object with "video", a path')
+        return _inside_of(rows.parent, video)
 
-    return list(read_jsonl(rows, decode, remedy='need an object with "video"'))
+    return list(read_jsonl(rows, decode))
 
 
 def _inside_of(folder: Path, name: str) -> Path:

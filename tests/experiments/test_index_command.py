@@ -62,7 +62,7 @@ def test_a_task_file_cannot_name_videos_outside_of_its_folder(folder: Path, caps
     (folder / "deep" / "tasks.jsonl").write_text('{"video": "../a.mp4"}\n')
     assert run(["index", str(folder / "deep" / "tasks.jsonl")]) == 2
     error = capsys.readouterr().err
-    assert "tasks.jsonl, line 1" in error and "leads out of the folder of this file" in error
+    assert "tasks.jsonl:1: " in error and "leads out of the folder of this file" in error
 
 
 @pytest.mark.slow
