@@ -8,7 +8,7 @@ import numpy as np
 from synth.captioner import Captioner
 from vt_env.config import BudgetConfig
 from vt_env.episode.perception import FramePerception
-from vt_env.prompts import DEFAULT, PromptSet
+from vt_env.prompts import DEFAULT, PromptSet, spoken_lines
 from vt_env.protocols import Video
 from vt_env.types import Box, Interval, SubtitleLine, View
 
@@ -71,7 +71,8 @@ class CaptionerPerception:
             raise TypeError("a look without frames")
         text = self._captioner.caption(self._video, view.frames, self._question, view.box)
         (interval,) = view.viewed
-        return View(self._prompts.captions_text([SubtitleLine(interval, text)]), viewed=view.viewed, box=view.box)
+        lines = spoken_lines([SubtitleLine(interval, text)])
+        return View(self._prompts.captions_text(lines), viewed=view.viewed, box=view.box, lines=lines)
 
 
 def lossy(captions: Sequence[SubtitleLine], loss: float, video: str, seed: int) -> tuple[SubtitleLine, ...]:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from vt_env.actions.parse import ActionReader
-from vt_env.episode.parse_observation import read_lines
 from vt_env.episode.trajectory import Trajectory, TurnRecord
+from vt_env.prompts import read_lines
 from vt_env.types import Answer, Interval, StopReason, ToolCall, parse_time
 
 Evidence = Sequence[Interval]

@@ -155,6 +155,20 @@ class SubtitleLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TimedLine:
+    """A line of an observation that names an interval: a clip, a subtitle or a caption. Made by `vt_env.prompts`."""
+
+    interval: Interval
+    """In whole seconds, as the line names it: bounds rounded down, one second long at least."""
+    text: str
+    """Text behind the interval; empty for a clip."""
+    line: str
+    """The line as shown, a clip's without its score."""
+    score: float | None = None
+    """Score of a clip, in hundredths."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseUp:
     """Text that is legible in a crop and not in the whole frame."""
 
@@ -316,6 +330,8 @@ class View:
     """Intervals of the video that this shows; the evidence terms of the reward read them."""
     box: Box | None = None
     """The part of the frame shown, for a spatial zoom."""
+    lines: tuple[TimedLine, ...] = ()
+    """Timed lines that the text holds, for agents that read no wording."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -326,6 +342,8 @@ class Observation:
     """The rendered text; the only wording a language model sees."""
     remaining: Remaining
     frames: FrameBatch | None = None
+    lines: tuple[TimedLine, ...] = ()
+    """As in `View.lines`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,9 +8,8 @@ them, and answers. It understands nothing: an answer that is said in other words
 from collections.abc import Generator, Sequence
 
 from vt_env.actions.parse import render_action
-from vt_env.episode.parse_observation import TimedText, read_lines
 from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
-from vt_env.types import Answer, Interval, Item, Observation, ToolCall
+from vt_env.types import Answer, Interval, Item, Observation, TimedLine, ToolCall
 
 CONTEXT_S = 10.0
 """How far around the best line it reads."""
@@ -31,14 +30,14 @@ class SubtitleAgent:
     def reset(self, task: Item, observation: Observation) -> None:
         """Start to read."""
         self._task = task
-        self._heard: list[TimedText] = []
+        self._lines: list[TimedLine] = []
         self._reading = self._read()
         next(self._reading)
 
     def act(self, observation: Observation) -> str:
         """Write the next call, or the answer once all is read or no call is left."""
         call = self._reading.send(observation) if observation.remaining.calls else None
-        return render_action(call or Answer(best_option(self._task.options, self._heard)))
+        return render_action(call or Answer(best_option(self._task.options, self._lines)))
 
     def _read(self) -> Generator[ToolCall | None, Observation, None]:
         yield None
@@ -46,12 +45,12 @@ class SubtitleAgent:
             # Retrieval compares whole words, so both numbers of a noun are asked for.
             query = " ".join(f"{word} {word}s" for word in content_words(text))
             found = yield ToolCall("subtitle_retrieval", {"query": query})
-            self._heard = read_lines(found.text)
-            if self._heard:
-                around = yield ToolCall("subtitle_zoom", self._times(self._heard[0].interval, CONTEXT_S))
-                self._heard += read_lines(around.text)
-                answer = best_option(self._task.options, self._heard)
-                said = max(self._heard, key=lambda line: share_said(answer, [line]))
+            self._lines = list(found.lines)
+            if self._lines:
+                around = yield ToolCall("subtitle_zoom", self._times(self._lines[0].interval, CONTEXT_S))
+                self._lines += around.lines
+                answer = best_option(self._task.options, self._lines)
+                said = max(self._lines, key=lambda line: share_said(answer, [line]))
                 yield ToolCall(self._zoom_tool, self._times(said.interval, 0.0), said.line)
                 break
         yield None
@@ -62,14 +61,14 @@ class SubtitleAgent:
         return {"start_s": max(0.0, min(interval.start_s - margin_s, end_s - 1)), "end_s": end_s}
 
 
-def best_option(options: Sequence[str], heard: Sequence[TimedText]) -> str:
+def best_option(options: Sequence[str], lines: Sequence[TimedLine]) -> str:
     """Return the option with the largest share of its words in the lines; the first of equals."""
-    return max(options, key=lambda option: share_said(option, heard))
+    return max(options, key=lambda option: share_said(option, lines))
 
 
-def share_said(option: str, heard: Sequence[TimedText]) -> float:
+def share_said(option: str, lines: Sequence[TimedLine]) -> float:
     """Compute the share of an option's content words that the lines contain; 0 for an option without any."""
-    said = {word for line in heard for word in content_words(line.text)}
+    said = {word for line in lines for word in content_words(line.text)}
     wanted = content_words(option)
     return sum(word in said for word in wanted) / max(1, len(wanted))
 

@@ -24,9 +24,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vt_env.episode.parse_observation import read_lines
 from vt_env.prompts import option_letter, option_line
-from vt_env.types import Answer, Interval, Observation, ToolCall, format_time
+from vt_env.types import Answer, Interval, Observation, ToolCall, format_time, parse_time
 from vt_env.world.render import place_box
 
 Play = Generator[ToolCall | Answer, Observation, None]
@@ -138,7 +137,7 @@ class Scripts:
     def _subtitle(self, name: str) -> Play:
         """Find the line that speaks the code."""
         found = yield ToolCall("subtitle_retrieval", {"query": f"code {name}", "top_k": SUBTITLES_TOP_K})
-        for line in read_lines(found.text):
+        for line in found.lines:
             spoken = re.search(rf"\bthe code of {name} is (\d+)", line.text)
             if spoken:
                 yield Answer(spoken[1], line.line)
@@ -146,7 +145,7 @@ class Scripts:
     def _reference(self, name: str) -> Play:
         """Find the line that speaks the name and look at the screen at that time."""
         found = yield ToolCall("subtitle_retrieval", {"query": name, "top_k": SUBTITLES_TOP_K})
-        for line in read_lines(found.text):
+        for line in found.lines:
             if name in line.text.split():
                 sight = yield from self._look(line.interval, line.line)
                 if sight:
@@ -157,7 +156,7 @@ class Scripts:
         """Look at the candidates until one has another colour."""
         count, asked = 0, (colour, shape)
         found = yield self._retrieval(asked)
-        candidates = read_lines(found.text)
+        candidates = found.lines
         for line in candidates:
             sight = yield from self._look(line.interval, line.line, asked)
             if not sight:
@@ -194,8 +193,7 @@ class Scripts:
         """Look at the times that the options name, the last included: an answer that was seen is one to learn from."""
         for idx, option in enumerate(self.options):
             self.possible = self.options[idx:]
-            (time,) = read_lines(f"{option} {option}")
-            sight = yield from self._look(time.interval, option_line(idx, option), (colour, shape))
+            sight = yield from self._look(_interval(option), option_line(idx, option), (colour, shape))
             if sight:
                 step = self._step(GROUNDING, sight, (colour, shape), is_last=idx == len(self.options) - 1)
                 self.note = f"{_marked(sight, (colour, shape))} {step}"
@@ -214,7 +212,7 @@ class Scripts:
         # The time that stands under the frame: where it was not written first, a tiny model looked at other times.
         self.note += f" {format_time(time_s)}"
         shown = yield ToolCall("spatial_zoom", {"time_s": time_s, "box": place_sides(*sight.words[3:5])}, self.note)
-        small = re.search(r"\bsmall (\d+)", shown.text)
+        small = next(filter(None, (re.search(r"\bsmall (\d+)", line.text) for line in shown.lines)), None)
         if small:
             self.note = small[0]
             yield Answer(small[1], self.note)
@@ -238,7 +236,7 @@ class Scripts:
     ) -> Generator[ToolCall, Observation, Sight | None]:
         """Look at what retrieval offers, best first, until it is what is sought."""
         found = yield self._retrieval(asked)
-        candidates = read_lines(found.text)
+        candidates = found.lines
         for line in candidates:
             sight = yield from self._look(line.interval, line.line, asked)
             if not sight:
@@ -278,7 +276,7 @@ class Scripts:
         thought, self.note = self.note, ""
         shown = yield ToolCall("caption_zoom", {"start_s": interval.start_s, "end_s": interval.end_s}, thought)
         self._calls_left = shown.remaining.calls
-        captions = [tuple(line.text.split()) for line in read_lines(shown.text)]
+        captions = [tuple(line.text.split()) for line in shown.lines]
         told = [words for words in captions if len(words) >= 3]
         return Sight(interval, max(told, key=lambda words: _matches(words, asked))) if told else None
 
@@ -307,6 +305,18 @@ def mark(seen: Kind, asked: Kind) -> Literal["yes", "near", "no"]:
 def _marked(sight: Sight, asked: Kind, *, with_place: bool = False) -> str:
     """Write what was seen with its mark and its number, and where it is if that matters: `red circle near 12`."""
     return " ".join([*sight.kind, mark(sight.kind, asked), *sight.words[2 : 5 if with_place else 3]])
+
+
+def _interval(option: str) -> Interval:
+    """Read an option of the form `mm:ss-mm:ss`.
+
+    Raises:
+        ValueError: It has another form.
+    """
+    start_s, end_s = map(parse_time, option.split("-"))
+    if start_s is None or end_s is None:
+        raise ValueError(f"option {option!r}: need mm:ss-mm:ss")
+    return Interval(start_s, max(end_s, start_s + 1))
 
 
 def _matches(words: Sequence[str], asked: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from vt_env.actions.parse import ActionReader, render_action
-from vt_env.episode.parse_observation import read_lines
 from vt_env.types import Answer, ToolCall
 
 
@@ -45,7 +44,7 @@ class AlwaysTools:
     def _look(self, conversation: Conversation) -> ToolCall:
         if not conversation.replies:
             return ToolCall("clip_retrieval", {"query": conversation.task.question})
-        clips = read_lines(conversation.observations[-1].text)
+        clips = conversation.observations[-1].lines
         if clips:
             interval = clips[0].interval
             return ToolCall(self._zoom_tool, {"start_s": interval.start_s, "end_s": interval.end_s})

@@ -13,7 +13,6 @@ import numpy as np
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig
-from vt_env.episode.parse_observation import read_lines
 from vt_env.prompts import PromptSet
 from vt_env.types import FrameBatch, Item, Observation, Remaining, ToolCall
 
@@ -81,7 +80,7 @@ class RetrievedClips:
         if number == 0:
             query = {"query": conversation.task.question, "top_k": self.top_k}
             return render_action(ToolCall("clip_retrieval", query))
-        clips = read_lines(results[0].text)[: self.top_k]
+        clips = results[0].lines[: self.top_k]
         if number > len(clips) or not latest.calls or not latest.frames:
             return None
         clip = clips[number - 1].interval

@@ -23,8 +23,19 @@ from experiments.tiny_model.exercise import (
 from experiments.tiny_model.marking import scene_kind
 from experiments.tiny_model.scene_pictures import Picture, SceneSource
 from vt_env.actions.parse import parse_action
-from vt_env.prompts import TINY, frame_time
-from vt_env.types import Answer, Interval, Item, Observation, Remaining, ScoredInterval, ToolCall, VideoRef
+from vt_env.prompts import TINY, clip_lines, frame_time, spoken_lines
+from vt_env.types import (
+    Answer,
+    Interval,
+    Item,
+    Observation,
+    Remaining,
+    ScoredInterval,
+    SubtitleLine,
+    TimedLine,
+    ToolCall,
+    VideoRef,
+)
 from vt_env.world.captions import small_print_text
 from vt_env.world.script import Scene
 from vt_env.world.single_scene_questions import OPTIONS, needle_text
@@ -64,8 +75,10 @@ def seek(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
             rounds.append(Round(request, action.thought, pictures))
             request = ""
         left = Remaining(left.calls - 1, left.frames - 1)
-        captioned, shown, pictures = search.follow(action)
-        observation = Observation(TINY.result_text(captioned, item, left, perception), left)
+        lines, shown, pictures = search.follow(action)
+        is_search = action.name == "clip_retrieval"
+        captioned = shown if is_search else TINY.captions_text(lines)
+        observation = Observation(TINY.result_text(captioned, item, left, perception), left, lines=lines)
         result = TINY.result_text(captioned if perception == "captions" else shown, item, left, perception)
         request = f"{request}\n{result}" if request else result
         pictures = () if perception == "captions" else pictures
@@ -100,23 +113,24 @@ class _Search:
         self.question, options = self._ask(family)
         self.options = options if family in ("needle", "detail", "absence") else self._mixed(options)
 
-    def follow(self, call: ToolCall) -> tuple[str, str, tuple[Picture, ...]]:
-        """Return the result of a call: in captions, and as text with pictures."""
+    def follow(self, call: ToolCall) -> tuple[tuple[TimedLine, ...], str, tuple[Picture, ...]]:
+        """Return the result of a call: its lines (with captions for pictures), and its text with pictures."""
         if call.name == "clip_retrieval":
             colour, shape = str(call.arguments["query"]).split()
-            clips = TINY.clips_text(self._candidates((colour, shape)))
-            return clips, clips, ()
+            clips = clip_lines(self._candidates((colour, shape)))
+            return clips, TINY.clips_text(clips), ()
         if call.name == "spatial_zoom":
             scene, time_s = self._last, float(str(call.arguments["time_s"]))
-            captioned = f"{self._caption}\n{self._when} {small_print_text(scene.detail or 0)}"
+            small_print = SubtitleLine(self._caption.interval, small_print_text(scene.detail or 0))
+            captioned = spoken_lines([self._caption, small_print])
             return captioned, f"Crop at {frame_time(time_s)}.", (Picture(scene, True),)
         start_s, end_s = (float(str(call.arguments[name])) for name in ("start_s", "end_s"))
-        self._when = when = Interval(start_s, end_s)
+        when = Interval(start_s, end_s)
         self._last = scene = self._found[when]
         picture = Picture(scene)
         place = () if scene.detail is None else picture.place
-        self._caption = f"{when} {' '.join([scene.caption, *place])}"
-        return self._caption, f"Frames at {frame_time(int(when.middle_s))}.", (picture,)
+        self._caption = SubtitleLine(when, " ".join([scene.caption, *place]))
+        return spoken_lines([self._caption]), f"Frames at {frame_time(int(when.middle_s))}.", (picture,)
 
     def _ask(self, family: str) -> tuple[str, tuple[str, ...]]:
         """Return the question text and its options."""

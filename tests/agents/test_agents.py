@@ -17,7 +17,7 @@ from experiments.analysis.metrics import policy_row
 from vt_env.config import EnvConfig, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
-from vt_env.episode.parse_observation import read_lines
+from vt_env.prompts import spoken_lines
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.types import (
     Box,
@@ -291,7 +291,7 @@ def test_what_the_last_call_shows_is_marked_before_the_guess_and_what_it_rules_o
 
 
 def test_a_subtitle_shorter_than_a_second_is_read_as_that_second():
-    (line,) = read_lines("00:03-00:03 yes\nLeft: 7 calls.")
+    (line,) = spoken_lines([SubtitleLine(Interval(3.2, 3.9), "yes")])
     assert (line.interval, line.text, line.line) == (Interval(3, 4), "yes", "00:03-00:03 yes")
 
 

@@ -17,6 +17,7 @@ from experiments.data.index import main as index
 from vt_env.config import EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import read_trajectories
+from vt_env.prompts import spoken_lines
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Interval, SubtitleLine
@@ -140,11 +141,10 @@ def test_the_subtitle_agent_without_subtitles_answers_the_first_option_and_looks
 
 
 def test_an_option_is_chosen_by_the_share_of_its_words_and_the_first_of_equals_wins():
-    from vt_env.episode.parse_observation import read_lines
-
-    heard = read_lines("00:01-00:04 the mirrors of gold\n00:05-00:07 and of silver")
-    assert best_option(("a golden mirror", "gold mirror", "silver"), heard) == "gold mirror"
-    assert best_option(("x", "y"), heard) == "x"
+    subtitles = [SubtitleLine(Interval(1, 4), "the mirrors of gold"), SubtitleLine(Interval(5, 7), "and of silver")]
+    lines = spoken_lines(subtitles)
+    assert best_option(("a golden mirror", "gold mirror", "silver"), lines) == "gold mirror"
+    assert best_option(("x", "y"), lines) == "x"
     assert content_words("Where are the Mirrors, that the narrator says?") == ["mirror"]
 
 

@@ -17,7 +17,6 @@ from synth.ground import ground
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
-from vt_env.episode.parse_observation import read_lines
 from vt_env.episode.trajectory import record_episode
 from vt_env.errors import DataError
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, read_second
@@ -64,7 +63,7 @@ def test_a_caption_is_of_the_very_frames_that_a_look_would_show(tmp_path: Path):
     frames = make_episode(fake_task(), FakeLibrary(), EnvConfig("frames", BUDGET))
     frames.start()
     shown = frames.apply(replace(look(), name="frame_zoom")).observation.frames
-    (line,) = read_lines(outcome.observation.text)
+    (line,) = outcome.observation.lines
     assert line.line == f"05:20-05:40 seconds {[int(it) for it in shown.pts_s]}"
     assert playing.remaining.frames == BUDGET.max_frames
 
@@ -147,7 +146,7 @@ def test_a_closer_look_is_described_too(tmp_path: Path):
     playing = episode(captioner(model, tmp_path))
     playing.start()
     outcome = playing.apply(ToolCall("spatial_zoom", {"time_s": 322.0, "box": [0, 0, 0.5, 0.5]}))
-    assert [it.line for it in read_lines(outcome.observation.text)] == ["05:22-05:23 small print"]
+    assert [it.line for it in outcome.observation.lines] == ["05:22-05:23 small print"]
 
 
 def play(model: Captioner, thought: str) -> Episode:

@@ -15,7 +15,7 @@ from vt_env.gold import Gold
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import DEFAULT_TOOLS
-from vt_env.types import Action, Answer, Box, Interval, Malformed, Observation, ToolCall
+from vt_env.types import Action, Answer, Box, Interval, Malformed, Observation, TimedLine, ToolCall
 
 TIMES = st.floats(-5, 610) | st.sampled_from(["05:20", "05:40", "10:01", "now"])
 ARGUMENTS = st.fixed_dictionaries(
@@ -63,12 +63,13 @@ class Shown:
     pixels: bytes
     times: bytes
     error: str | None
+    lines: tuple[TimedLine, ...] = ()
 
     @staticmethod
     def of(observation: Observation, error: str | None = None) -> "Shown":
         frames, left = observation.frames, observation.remaining
         pixels, times = (b"", b"") if frames is None else (frames.data.tobytes(), frames.pts_s.tobytes())
-        return Shown(observation.text, (left.calls, left.frames), pixels, times, error)
+        return Shown(observation.text, (left.calls, left.frames), pixels, times, error, observation.lines)
 
 
 def shown_before_the_end(gold: Gold | None, actions: list[Action], config: EnvConfig) -> list[Shown]:

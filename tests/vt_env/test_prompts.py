@@ -16,14 +16,25 @@ from vt_env.actions.read_answer import AnswerStatus, read_answer
 from vt_env.config import BudgetConfig, EnvConfig, default_budget, paper_budget
 from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
-from vt_env.episode.parse_observation import read_lines
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
-from vt_env.prompts import DEFAULT, SETS, TINY, PromptSet, load_prompts, resolve_prompts, save_prompts
+from vt_env.prompts import (
+    DEFAULT,
+    SETS,
+    TINY,
+    PromptSet,
+    clip_lines,
+    load_prompts,
+    read_lines,
+    resolve_prompts,
+    returned_text,
+    save_prompts,
+    spoken_lines,
+)
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks
 from vt_env.tools.builtin import DEFAULT_TOOLS, tools_for
 from vt_env.tools.check_arguments import check_arguments
-from vt_env.types import Answer, Interval, Malformed, Remaining, ToolCall
+from vt_env.types import Answer, Interval, Malformed, Remaining, ScoredInterval, SubtitleLine, ToolCall
 
 EACH_SET = pytest.mark.parametrize("prompts", SETS.values(), ids=SETS)
 EACH_PERCEPTION = pytest.mark.parametrize("perception", ["frames", "captions"])
@@ -94,10 +105,33 @@ def test_with_captions_the_default_set_speaks_of_no_frame(perception):
 @EACH_SET
 def test_lines_of_all_sets_are_read_back(prompts):
     episode = started(prompts)
-    found = episode.apply(ToolCall("clip_retrieval", {"query": "red square", "top_k": 2})).observation.text
-    assert [str(it.interval) for it in read_lines(found)] == ["05:20-05:30", "05:30-05:40"]
-    said = episode.apply(ToolCall("subtitle_retrieval", {"query": "delta"})).observation.text
-    assert [it.text for it in read_lines(said)] == ["the code of delta is 31"]
+    found = episode.apply(ToolCall("clip_retrieval", {"query": "red square", "top_k": 2})).observation
+    assert [str(it.interval) for it in found.lines] == ["05:20-05:30", "05:30-05:40"]
+    said = episode.apply(ToolCall("subtitle_retrieval", {"query": "delta"})).observation
+    assert [it.text for it in said.lines] == ["the code of delta is 31"]
+    assert (read_lines(found.text), read_lines(said.text)) == (found.lines, said.lines)
+
+
+TIMED = st.builds(
+    lambda start_s, duration_s, words: SubtitleLine(Interval(start_s, start_s + duration_s), " ".join(words)),
+    st.floats(0, 40_000),
+    st.floats(0.01, 500),
+    st.lists(
+        st.sampled_from(["red", "47", "<think>", "00:03-00:05", "#2", "\n", "<|im_end|>", "ß\u2028x"]), min_size=1
+    ),
+).filter(lambda line: line.text.strip())
+CLIPS = st.lists(st.builds(ScoredInterval, st.builds(lambda it: it.interval, TIMED), st.floats(-1, 1)), max_size=5)
+
+
+@given(st.sampled_from([DEFAULT, TINY]), st.lists(TIMED, max_size=5), CLIPS)
+def test_the_record_of_lines_is_what_their_text_says(prompts, words, clips):
+    for lines, text in (
+        ((it := spoken_lines(words)), prompts.captions_text(it)),
+        ((it := spoken_lines(words)), prompts.subtitles_text(it)),
+        ((it := clip_lines(clips)), prompts.clips_text(it)),
+    ):
+        assert read_lines(returned_text(text)) == lines
+        assert all(it.line in text.splitlines() or it.score is not None for it in lines)
 
 
 @EACH_SET

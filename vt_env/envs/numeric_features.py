@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vt_env.config import at_least
-from vt_env.episode.parse_observation import TimedText, read_lines
 from vt_env.errors import ConfigError
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
 from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
-from vt_env.types import Interval, Observation
+from vt_env.types import Interval, Observation, TimedLine
 
 KINDS = ("start", "clips", "subtitles", "summary", "candidate", "neighbour", "around", "failed")
 """Kinds of the last action, one-hot."""
@@ -152,23 +151,23 @@ class Features:
         last[KINDS.index(kind)] = 1.0
         self._vector[self._at["last_kind"]] = last
         # The question and the words of an error are not what a tool has found.
-        lines = [] if kind in ("start", "failed") else read_lines(observation.text)
+        lines = () if kind in ("start", "failed") else observation.lines
         is_search = kind in ("clips", "subtitles", "summary")
         if is_search:
             self.candidates = self._found(lines, kind == "clips")
-        # A clip's line holds its score, no word of the video.
-        self._read([] if kind == "clips" else lines, looked_at)
+        # A clip's line holds no word of the video.
+        self._read(() if kind == "clips" else lines, looked_at)
         self._look(observation)
         self._write_candidates()
 
-    def _found(self, lines: Sequence[TimedText], are_clips: bool) -> tuple[Candidate, ...]:
+    def _found(self, lines: Sequence[TimedLine], are_clips: bool) -> tuple[Candidate, ...]:
         found: list[Candidate] = []
         for rank, line in enumerate(lines[: self._config.candidates], start=1):
-            score = _number(line.text) if are_clips else 1 / rank
+            score = (line.score or 0.0) if are_clips else 1 / rank
             found.append(Candidate(line.interval, not are_clips, score, 0.0 if are_clips else self._match(line.text)))
         return tuple(found)
 
-    def _read(self, lines: Sequence[TimedText], looked_at: int | None) -> None:
+    def _read(self, lines: Sequence[TimedLine], looked_at: int | None) -> None:
         """Compare each line with the question and the options."""
         place = None if looked_at is None else self.candidates[looked_at]
         options = self._table("options")
@@ -264,11 +263,3 @@ def _encoded(encoder: TextEncoder, text: str) -> Vectors:
 
 def _share(wanted: Sequence[str], said: set[str]) -> float:
     return sum(word in said for word in wanted) / max(1, len(wanted))
-
-
-def _number(text: str) -> float:
-    """Read a clip's score; 0 where a tool of that name writes something else."""
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0

@@ -148,7 +148,7 @@ class Episode:
         # Frames are shown as pictures; what there is to read of the whole video stands before the question.
         is_read = view.frames is None and view.text
         self.prompt_text = f"{returned_text(view.text)}\n{text}" if is_read else text
-        return Observation(self.prompt_text, self.remaining, view.frames)
+        return Observation(self.prompt_text, self.remaining, view.frames, view.lines)
 
     def apply(self, action: Action) -> Outcome:
         """Apply one action. Every action except an answer costs one call, failed and malformed ones included.
@@ -233,7 +233,7 @@ class Episode:
         self._frames -= _frame_count(view)
         text = self.config.prompts.result_text(view.text, self.item, self.remaining, self.perception.name)
         self.turns.append(Turn(action, text, self._refs(view), view.viewed, error, view.box))
-        return Outcome(Observation(text, self.remaining, view.frames), error=error)
+        return Outcome(Observation(text, self.remaining, view.frames, view.lines), error=error)
 
     def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:
         if isinstance(action, Malformed):

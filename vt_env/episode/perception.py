@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.intervals import union
-from vt_env.prompts import DEFAULT, PromptSet
+from vt_env.prompts import DEFAULT, PromptSet, spoken_lines
 from vt_env.protocols import Video
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Caption, FrameBatch, Interval, Perception, SubtitleLine, View
@@ -117,19 +117,20 @@ class CaptionPerception:
 
     def look(self, interval: Interval, max_frames: int) -> View:
         """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
-        lines = self._captions.on_screen(moments(interval, self._moments))
+        lines = spoken_lines(self._captions.on_screen(moments(interval, self._moments)))
         # Where nothing is described, nothing was viewed.
-        return View(self._prompts.captions_text(lines), viewed=(interval,) if lines else ())
+        return View(self._prompts.captions_text(lines), viewed=(interval,) if lines else (), lines=lines)
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the captions on screen at that time, and what their close-ups say of things legible in the box."""
-        lines: list[SubtitleLine] = []
+        described: list[SubtitleLine] = []
         for line in self._captions.on_screen([time_s]):
             close_ups = line.close_ups if isinstance(line, Caption) else ()
             shown = [SubtitleLine(line.interval, it.text) for it in close_ups if it.is_legible(box)]
-            lines += [line, *shown]
-        viewed = (Interval(time_s, time_s + MOMENT_S),) if lines else ()
-        return View(self._prompts.captions_text(lines), viewed=viewed, box=box)
+            described += [line, *shown]
+        viewed = (Interval(time_s, time_s + MOMENT_S),) if described else ()
+        lines = spoken_lines(described)
+        return View(self._prompts.captions_text(lines), viewed=viewed, box=box, lines=lines)
 
 
 def moments(interval: Interval, count: int) -> list[float]:

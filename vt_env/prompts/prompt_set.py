@@ -1,7 +1,7 @@
 """A prompt set: every text that a model reads in an episode, as templates with a name and a version.
 
 Tool descriptions are the one exception; they are the docstrings in `vt_env.tools.builtin`. Lines that name an interval
-(clips, subtitles, captions) have one form in all sets, so `vt_env.episode.parse_observation` reads any of them back.
+(clips, subtitles, captions) have one form in all sets, that of `vt_env.prompts.lines`.
 
 Question, options, results and errors come from data or from a model, so their control tokens are broken here
 (`vt_env.control_tokens`). The templates are our own wording and keep their tags.
@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from vt_env.control_tokens import as_plain_text
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
-from vt_env.types import FrameBatch, Item, Remaining, ScoredInterval, SubtitleLine, format_time
+from vt_env.prompts.lines import full_line
+from vt_env.types import FrameBatch, Item, Remaining, TimedLine, format_time
 
 OVER = "The episode is over."
 """Last observation of every episode, in all sets. It does not tell whether the answer was right."""
@@ -156,18 +157,17 @@ class PromptSet:
         problem = reason.partition("; ")[0]
         return template.format(reason=reason, problem=problem, calls=calls, example=example)
 
-    def clips_text(self, clips: Sequence[ScoredInterval]) -> str:
-        """Render retrieved clips, the best first: rank, interval, score."""
-        lines = [f"#{rank} {clip.interval} {clip.score:.2f}" for rank, clip in enumerate(clips, start=1)]
-        return self.clips.format(lines="\n".join(lines)) if lines else self.no_clips
+    def clips_text(self, lines: Sequence[TimedLine]) -> str:
+        """Render `clip_lines`, the best first: rank, interval, score."""
+        return self.clips.format(lines=_joined(lines)) if lines else self.no_clips
 
-    def subtitles_text(self, lines: Iterable[SubtitleLine]) -> str:
-        """Render subtitles, one a line."""
-        return self.subtitles.format(lines=text) if (text := _timed(lines)) else self.no_subtitles
+    def subtitles_text(self, lines: Sequence[TimedLine]) -> str:
+        """Render `spoken_lines` of subtitles."""
+        return self.subtitles.format(lines=_joined(lines)) if lines else self.no_subtitles
 
-    def captions_text(self, lines: Iterable[SubtitleLine]) -> str:
-        """Render captions, one a line."""
-        return self.captions.format(lines=text) if (text := _timed(lines)) else self.no_captions
+    def captions_text(self, lines: Sequence[TimedLine]) -> str:
+        """Render `spoken_lines` of captions."""
+        return self.captions.format(lines=_joined(lines)) if lines else self.no_captions
 
     def frames_text(self, frames: FrameBatch) -> str:
         """Name the times of frames that are shown."""
@@ -211,8 +211,8 @@ def _marks(times_s: Iterable[float]) -> str:
     return " ".join(frame_time(time_s) for time_s in times_s)
 
 
-def _timed(lines: Iterable[SubtitleLine]) -> str:
-    return "\n".join(f"{line.interval} {' '.join(line.text.split())}" for line in lines)
+def _joined(lines: Iterable[TimedLine]) -> str:
+    return "\n".join(map(full_line, lines))
 
 
 def _check_template(owner: str, name: str, template: object, rules: Mapping[str, Sequence[str]]) -> None:

@@ -13,9 +13,10 @@ from typing import Protocol
 
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError, suggest
+from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
 from vt_env.protocols import Video
 from vt_env.tools.tool import Tool, ToolFunction
-from vt_env.types import Box, Interval, Item, Remaining, View
+from vt_env.types import Box, Interval, Item, Remaining, SubtitleLine, View
 
 SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
@@ -53,7 +54,8 @@ def clip_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
         query: What to look for.
         top_k: Number of clips to return.
     """
-    return View(episode.config.prompts.clips_text(episode.video.search_clips(query, top_k)))
+    lines = clip_lines(episode.video.search_clips(query, top_k))
+    return View(episode.config.prompts.clips_text(lines), lines=lines)
 
 
 def subtitle_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
@@ -63,8 +65,8 @@ def subtitle_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
         query: What to look for.
         top_k: Number of subtitles to return.
     """
-    lines = [line for line, _ in episode.video.subtitles.search(query, top_k)]
-    return View(episode.config.prompts.subtitles_text(lines), viewed=tuple(line.interval for line in lines))
+    found = [line for line, _ in episode.video.subtitles.search(query, top_k)]
+    return _subtitles(episode, found, [line.interval for line in found])
 
 
 def subtitle_summary(episode: Playing, query: str) -> View:
@@ -74,10 +76,13 @@ def subtitle_summary(episode: Playing, query: str) -> View:
         query: What to sum up.
     """
     track = episode.video.subtitles
-    lines = track.summary(query, SUMMARY_LINES)
+    found = track.summary(query, SUMMARY_LINES)
     # What counts as viewed is the same whoever writes: a model reads the whole track, which would be evidence for all.
-    viewed = tuple(line.interval for line in lines)
-    return View(track.written_summary(query) or episode.config.prompts.subtitles_text(lines), viewed=viewed)
+    viewed = [line.interval for line in found]
+    written = track.written_summary(query)
+    if written:
+        return View(written, viewed=tuple(viewed), lines=read_lines(returned_text(written)))
+    return _subtitles(episode, found, viewed)
 
 
 def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:
@@ -88,11 +93,9 @@ def subtitle_zoom(episode: Playing, start_s: float, end_s: float) -> View:
         end_s: End of the interval, mm:ss.
     """
     interval = Interval(start_s, end_s)
-    lines = episode.video.subtitles.within(interval)
+    found = episode.video.subtitles.within(interval)
     # Silence is no evidence: of the interval, only what was spoken about counts as viewed.
-    return View(
-        episode.config.prompts.subtitles_text(lines), viewed=tuple(line.interval.clipped(interval) for line in lines)
-    )
+    return _subtitles(episode, found, [line.interval.clipped(interval) for line in found])
 
 
 def frame_zoom(episode: Playing, start_s: float, end_s: float) -> View:
@@ -123,6 +126,11 @@ def spatial_zoom(episode: Playing, time_s: float, box: list[float]) -> View:
         box: Left, top, right and bottom of the part, as fractions of the frame.
     """
     return episode.look_closer(time_s, Box(*box))
+
+
+def _subtitles(episode: Playing, found: Sequence[SubtitleLine], viewed: Sequence[Interval]) -> View:
+    lines = spoken_lines(found)
+    return View(episode.config.prompts.subtitles_text(lines), viewed=tuple(viewed), lines=lines)
 
 
 _FRAMES, _CAPTIONS = ("frames",), ("captions",)
