@@ -29,7 +29,7 @@ from agents.backends.fake_server import Body, FakeChatServer, Wire, completion
 from agents.backends.server_limits import ServerConfig
 from agents.baselines.world_script import ScriptedAgent
 from agents.rollout import AgentBatch
-from experiments.evaluate.eval import EvalRun, play, write_down
+from experiments.evaluate.eval import EvalRun, journal_episodes, play
 from experiments.runs.provenance import machine
 from experiments.runs.run_dir import open_run, write_json
 from experiments.settings.models import ModelConfig, ServedModel, ServerFlags
@@ -182,7 +182,7 @@ def _through_runner(policy: Policy, tasks: Sequence[Task], batch: int) -> float:
     attempts = [SeededAttempt(task, number) for number, task in enumerate(tasks)]
     with tempfile.TemporaryDirectory() as folder, open_run(Path(folder) / "run", "eval", run) as directory:
         start_s = time.perf_counter()
-        write_down(play(policy, attempts, LIBRARY, run), directory, run, len(attempts), 0)
+        journal_episodes(play(policy, attempts, LIBRARY, run), directory, run, len(attempts), 0)
         return time.perf_counter() - start_s
 
 

@@ -20,7 +20,13 @@ from agents.language.confidence_gate import gate_looks, looks_budget
 from agents.language.one_turn import OneTurnPolicy, RetrievedClips, spread_frames
 from agents.rollout import AgentBatch, run_many
 from experiments.runs.run_dir import open_run
-from experiments.settings.prompts import BEFORE_SETS, EpisodeConfig, choose_prompts, recorded, student_prompts
+from experiments.settings.prompts import (
+    PROMPTS_IF_MISSING,
+    EpisodeConfig,
+    choose_prompts,
+    prompts_record,
+    student_prompts,
+)
 from vt_env.actions.parse import render_action
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
@@ -77,7 +83,7 @@ def main(config: KeyRun) -> Path:
     check_trainable(tasks)
     chosen = list(tasks if config.limit is None else tasks.head(config.limit))
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks))
-    with open_run(config.out, "key", config, recorded(prompts), BEFORE_SETS) as run:
+    with open_run(config.out, "key", config, prompts_record(prompts), PROMPTS_IF_MISSING) as run:
         budget, looks = budget_and_looks(config)
         answered = list(answer_all(chosen, config.open_library(), budget, looks, prompts))
         write_trajectories(config.out / TRAJECTORIES_FILE, answered)

@@ -19,7 +19,13 @@ from agents.backends.server_limits import ServerConfig
 from experiments.data.synth_card import Outcome, make_card, tables
 from experiments.data.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
 from experiments.runs.run_dir import JOURNAL, Run, open_run, write_text
-from experiments.settings.prompts import BEFORE_SETS, EpisodeConfig, choose_prompts, recorded, student_prompts
+from experiments.settings.prompts import (
+    PROMPTS_IF_MISSING,
+    EpisodeConfig,
+    choose_prompts,
+    prompts_record,
+    student_prompts,
+)
 from synth.benchmark_overlap import find_leakage
 from synth.caption_perception import CaptionerPerception, lossy
 from synth.dataset import DataCard, write_dataset
@@ -117,8 +123,8 @@ def main(config: SynthRun) -> Path:
     chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
     tasks = {task.item.task_id: task for task in chosen}
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
-    identity, also = _identity(config), recorded(prompts)
-    with open_run(config.out, "synth", identity, also, BEFORE_SETS) as run, ExitStack() as stack:
+    identity, also = _identity(config), prompts_record(prompts)
+    with open_run(config.out, "synth", identity, also, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
         models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
         work = _Work(run, config, tasks, config.open_library(), models, prompts)
         outcome = _ground(work, _play(work))
@@ -221,7 +227,7 @@ def _write(work: _Work, outcome: Outcome, loaded: LoadedQuestions) -> DataCard:
     pictures, videos = describe_pictures(kept, open_video)
     leakage = find_leakage(Path(ref.path) for ref in refs.values())
     card = make_card(config, loaded, outcome, work.models, leakage)
-    card = replace(card, settings={**card.settings, **recorded(work.prompts), "teacher_prompt": TEACHER_PROMPT})
+    card = replace(card, settings={**card.settings, **prompts_record(work.prompts), "teacher_prompt": TEACHER_PROMPT})
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(outcome, pictures, videos))
     for form in config.export:
         rows = export(

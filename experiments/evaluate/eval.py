@@ -1,9 +1,9 @@
 """Evaluate one policy: `vt-env eval --agent sft --model.path runs/sft/model --out runs/eval-sft`.
 
-Every episode is one line of the journal, written when it ends. Killed and started again, a run plays the attempts that
-the journal lacks, with the same seeds; a torn last line does not count. Episodes whose data failed, or whose request a
-server did not answer, are journalled with the reason and never scored; the same command plays them again. A server that
-dies ends the run and no episode.
+Every finished episode is one line of the journal. A killed run resumes with the missing attempts and the same seeds; a
+torn last line counts as missing. An episode whose data failed, or whose request a server did not answer, is journalled
+as invalid with the reason and never scored; the same command plays it again. A server that dies ends the run, without
+an invalid episode.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +18,12 @@ from agents.language.confidence_gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from agents.seeds import attempt_seed
 from experiments.analysis.metrics import PolicyRow, policy_row
-from experiments.evaluate.episode_origin import evaluation_origin, refuse_changed, search_origin
+from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
 from experiments.runs.journal import read_journal, without_failed
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_of
-from experiments.settings.prompts import BEFORE_SETS, EpisodeConfig, choose_prompts, recorded
+from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
+from experiments.settings.prompts import PROMPTS_IF_MISSING, EpisodeConfig, choose_prompts, prompts_record
 from vt_env.config import at_least
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -36,35 +36,35 @@ from vt_env.tasks.task_set import Task
 
 @dataclass(frozen=True)
 class EvalRun(EpisodeConfig):
-    """One policy on the first tasks of a split."""
+    """Evaluate one policy on the first tasks of a split."""
 
     agent: str = "random"
-    """A policy as reports name it (a wrong name lists them), or `module:Class` or `file.py:Class` of your own."""
+    """Policy by name (a wrong name lists all), or your class as `module:Class` or `file.py:Class`."""
     out: Path = Path("runs/eval")
-    """Run directory; an interrupted run goes on there."""
+    """Run directory; an interrupted run resumes there."""
     tasks: str = "world"
-    """A name such as `world` or `world/needle`, a folder, or a JSONL file; `cgbench/clues` shows the clues alone."""
+    """Task set: a name such as `world` or `world/needle`, a folder, or a JSONL file; `cgbench/clues` shows the clue
+    intervals only."""
     split: str = "test"
-    """Which of the tasks."""
+    """Split of the tasks."""
     n: int = 100
-    """Tasks to play; all if there are fewer."""
+    """Number of tasks, the first of the split; all if there are fewer."""
     samples: int = 1
-    """Attempts at each task, each with its own seed; with more than one, pass@k is reported. Models need a temperature
-    above 0 then."""
+    """Attempts per task, each with its own seed; above 1, pass@k is reported and models need a temperature above 0."""
     seed: int = 0
-    """Seed of the policy. Tasks are always the first of the split, so that policies can be compared."""
+    """Seed of the policy. It does not change the tasks, so that policies can be compared."""
     budget: str = "default"
-    """What an episode may spend: a preset, with changes if need be (`paper,max_calls=16,max_frames=128`)."""
+    """Budget of an episode: a preset, optionally with changes (`paper,max_calls=16,max_frames=128`)."""
     tools: Literal["default", "paper"] = "default"
-    """The tools offered, to policies that have any."""
+    """Tool set, for policies with tools."""
     batch: int = field(default=32, metadata=HOW_ONLY)
-    """Episodes played at once, and requests under way at once where a server plays."""
+    """Concurrent episodes; for a server, also concurrent requests."""
     limits: EpisodeLimits = field(default_factory=EpisodeLimits)
-    """What an episode may take besides its budget."""
+    """Limits of an episode besides its budget."""
     gate: GateConfig = field(default_factory=GateConfig)
-    """The confidence gate, for the agent `gated`."""
+    """Confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
-    """The language model, for policies that are one."""
+    """Language model, for policies with one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,11 +72,11 @@ class EvalRun(EpisodeConfig):
             at_least(self, name, 1)
         if self.samples > 1 and self.agent in MODELS and not self.model.temperature:
             got = f"samples={self.samples}, model.temperature=0"
-            raise ConfigError(f"{got}: all attempts would be the same; give --model.temperature, such as 1")
+            raise ConfigError(f"{got}: all attempts would be the same; give --model.temperature above 0, such as 1")
 
 
 def main(run: EvalRun) -> None:
-    """Evaluate, and write the report of this run."""
+    """Evaluate the policy and write the report of the run."""
     from experiments.report.report import ReportRun
     from experiments.report.report import main as write_report
 
@@ -85,15 +85,15 @@ def main(run: EvalRun) -> None:
 
 
 def evaluate(run: EvalRun) -> PolicyRow:
-    """Play what the journal lacks and summarise all of it.
+    """Play the attempts missing from the journal and summarise all episodes.
 
     Raises:
-        ConfigError: The directory belongs to another run or to other annotations, wording or weights, there is no such
-            policy, model or task, or a server does not answer any more.
+        ConfigError: The directory belongs to another run or to other annotations, prompts or weights; the policy, model
+            or task set does not exist; or the server stopped answering.
         DataError: The journal or the task file is damaged.
     """
-    prompts = choose_prompts(run.prompts, model_of(run.agent, run.model, run.gate), run.out)
-    with open_run(run.out, "eval", run, recorded(prompts), BEFORE_SETS) as directory:
+    prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate), run.out)
+    with open_run(run.out, "eval", run, prompts_record(prompts), PROMPTS_IF_MISSING) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
         journal = without_failed(directory)
         done = {(episode.task_id, episode.sample) for episode in journal}
@@ -108,52 +108,55 @@ def evaluate(run: EvalRun) -> PolicyRow:
             setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt, prompts)
             policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
-                entry = {**evaluation_origin(policy, tasks, run.seed), **search_origin(library)}
-                refuse_changed(directory.path, {episode.provenance for episode in journal}, entry)
-                origin = directory.origin(entry)
-                episodes = play(policy, left, library, run, origin)
-                write_down(episodes, directory, run, len(attempts), len(done))
+                entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library)}
+                check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
+                key = directory.origin(entry)
+                episodes = play(policy, left, library, run, key)
+                journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
         failed = sum(it.invalid is not None for it in episodes)
         if failed:
-            print(f"{failed} episodes could not be played and are not scored; the same command tries them again")
+            print(f"{failed} invalid episodes are not scored; run the same command again to retry them")
         return policy_row(run.agent, episodes)
 
 
 def play(
-    policy: Policy, attempts: Sequence[SeededAttempt], library: Library, run: EvalRun, origin: str = ""
+    policy: Policy, attempts: Sequence[SeededAttempt], library: Library, run: EvalRun, provenance: str = ""
 ) -> Iterator[Trajectory]:
-    """Play one episode an attempt, many at once; one whose video cannot be opened is recorded as invalid.
+    """Play one episode per attempt, concurrently; an episode whose video cannot be opened is recorded as invalid.
 
     Args:
-        policy: Who plays.
-        attempts: What is played.
+        policy: The policy.
+        attempts: Tasks with the seeds of their episodes.
         library: Opens the videos.
         run: Seed, batch and limits.
-        origin: Kept in the trajectories.
+        provenance: Provenance key, stored in each trajectory.
 
     Yields:
-        Trajectories, as episodes end.
+        Trajectories in the order in which episodes end.
     """
     layout = policy.layout
     starts = [
         Start(it.task.item, layout.config, episode_builder(it.task, layout, library), run.seed, it.sample)
         for it in attempts
     ]
-    players = policy.players(attempts)
+    batch = policy.batch_policy(attempts)
     if policy.schedule == "threads":
-        played = play_in_threads(players, starts, run.batch, policy_name=run.agent, limits=run.limits)
+        played = play_in_threads(batch, starts, run.batch, policy_name=run.agent, limits=run.limits)
     else:
         refill = policy.schedule == "rounds"
-        played = play_in_rounds(players, starts, run.batch, policy_name=run.agent, limits=run.limits, refill=refill)
+        played = play_in_rounds(batch, starts, run.batch, policy_name=run.agent, limits=run.limits, refill=refill)
     for idx, episode in played:
-        # The runner broke it off, so the episode itself has no verdict.
+        # An episode that a limit of the runner ends has no answer and so no score of its own; it counts as wrong.
         is_wrong = episode.limit is not None and attempts[idx].task.gold is not None
-        yield replace(episode, provenance=origin, correct=False if is_wrong else episode.correct)
+        yield replace(episode, provenance=provenance, correct=False if is_wrong else episode.correct)
 
 
 def episode_builder(task: Task, layout: Layout, library: Library) -> Callable[[], Episode]:
-    """Make what builds a fresh episode of a task, as the policy's layout has it for a video of its length."""
+    """Return a function that builds a fresh episode of a task with the policy's layout.
+
+    The budget of a gated policy depends on the duration of the video.
+    """
 
     def build() -> Episode:
         config = layout.config
@@ -165,8 +168,16 @@ def episode_builder(task: Task, layout: Layout, library: Library) -> Callable[[]
     return build
 
 
-def write_down(episodes: Iterator[Trajectory], directory: Run, run: EvalRun, total: int, done: int) -> None:
-    """Journal episodes as they end, with progress and one line of metrics a batch."""
+def journal_episodes(episodes: Iterator[Trajectory], directory: Run, run: EvalRun, total: int, done: int) -> None:
+    """Append each finished episode to the journal; show progress and write one line of metrics per batch.
+
+    Args:
+        episodes: Trajectories as they end.
+        directory: The open run directory.
+        run: Name of the policy and batch size.
+        total: Attempts of the whole run.
+        done: Attempts that the journal held before.
+    """
     with tqdm(desc=run.agent, total=total, initial=done, unit="episode") as progress:
         for episode in episodes:
             directory.journal(episode)

@@ -1,4 +1,4 @@
-"""Pictures of the frames that an action returned, decoded again at the video's own size for a person to read."""
+"""Pictures of the frames returned by an action, decoded again at native resolution for a human reader."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from vt_env.types import FrameRef, format_time
 
 
 def draw_look(video: VideoFile, frames: Sequence[FrameRef]) -> Image.Image:
-    """Draw the frames of one action side by side, each at most 480 pixels wide, with its time below.
+    """Draw the frames of one action side by side, each at most 480 pixels wide, with the timestamp below.
 
     Raises:
         DataError: A frame cannot be decoded.

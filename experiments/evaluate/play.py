@@ -1,9 +1,9 @@
-"""Play one episode: by hand in the terminal, or by an agent.
+"""Play one episode: by hand in the terminal, or with an agent.
 
     vt-env play talk.mp4 --question "Which city is named first?" --option Oslo --option Lima --agent subtitles
     vt-env play world/needle
 
-Beside the transcript it writes pictures: each look at its native size, and a storyboard of the whole episode.
+Writes the transcript, the trajectory, a picture of each look at native resolution, and a storyboard of the episode.
 """
 
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from experiments.data.video_paths import VIDEO_SUFFIXES, video_ref
 from experiments.evaluate.look_pictures import draw_look
 from experiments.runs.run_dir import write_text
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy, model_of
+from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy, model_path
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
@@ -38,36 +38,36 @@ from vt_env.types import Item
 
 @dataclass(frozen=True)
 class PlayRun(EpisodeConfig):
-    """One episode, with pictures written beside it."""
+    """Play one episode and write its pictures."""
 
     target: Annotated[str, tyro.conf.Positional]
-    """A video file, with a question and options; or tasks (`world`, `world/needle`, a folder, a JSONL file)."""
+    """A video file (with --question and --option), or a task set (`world`, `world/needle`, a folder, a JSONL file)."""
     question: str = ""
-    """What to ask about a video file."""
+    """Question about a video file."""
     option: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """An answer to choose from; give it twice or more."""
+    """One option of the question; repeat the flag, at least twice."""
     agent: str = "hand"
-    """Who plays: you (`hand`), a policy, or `module:Class` or `file.py:Class` of your own."""
+    """Policy: `hand` (you, in the terminal), a policy by name, or your class as `module:Class` or `file.py:Class`."""
     task_id: str = ""
-    """Which of the tasks; by default the seed chooses."""
+    """Id of the task; by default the seed chooses one."""
     split: str = "test"
-    """Which split of the tasks."""
+    """Split of the tasks."""
     seed: int = 0
-    """Chooses the task, and is the seed of the policy."""
+    """Seed of the policy and of the choice of a task."""
     budget: str = "default"
-    """What the episode may spend: a preset, with changes if need be (`default,max_calls=16`)."""
+    """Budget of the episode: a preset, optionally with changes (`default,max_calls=16`)."""
     tools: Literal["default", "paper"] = "default"
-    """The tools offered."""
+    """Tool set."""
     out: Path = Path("runs/play")
-    """Folder for pictures, transcript and trajectory; what an earlier episode wrote there is replaced."""
+    """Folder for pictures, transcript and trajectory; files of an earlier episode are replaced."""
     gate: GateConfig = field(default_factory=GateConfig)
-    """The confidence gate, for the agent `gated`."""
+    """Confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
-    """The language model, for policies that are one."""
+    """Language model, for policies with one."""
 
 
 def main(run: PlayRun) -> None:
-    """Play, print what happens, and write the pictures.
+    """Play the episode, print the transcript, and write the files.
 
     Raises:
         ConfigError: The target cannot be played.
@@ -80,7 +80,7 @@ def main(run: PlayRun) -> None:
     video = library.open(task.item.video)
     episode = make_episode(task, library, layout.config_for(video.duration_s), layout.tools)
     run.out.mkdir(parents=True, exist_ok=True)
-    replies = _play(run, episode, policy.players([SeededAttempt(task, run.seed)]), video.store.video)
+    replies = _play(run, episode, policy.batch_policy([SeededAttempt(task, run.seed)]), video.store.video)
     draw_storyboard(episode).save(run.out / "storyboard.png")
     write_text(run.out / "transcript.txt", transcript(episode) + "\n")
     write_trajectories(
@@ -90,17 +90,19 @@ def main(run: PlayRun) -> None:
 
 
 def choose_task(run: PlayRun) -> Task:
-    """Make the task that a video file and a question are, or choose one of a task set.
+    """Build a task from a video file, a question and options, or choose one of a task set.
 
     Raises:
-        ConfigError: There is no such target, or it lacks a question or options.
+        ConfigError: The target does not exist, or a video file lacks a question or options.
     """
     path = Path(run.target)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         if not path.is_file():
             raise ConfigError(f"{path}: no such file")
         if not run.question or len(run.option) < 2:
-            raise ConfigError(f"{path}: a video needs --question and two --option or more")
+            raise ConfigError(
+                f"{path}: a video needs --question and two --option or more, got {len(run.option)} --option"
+            )
         try:
             return Task(Item(path.stem, run.question, run.option, video_ref(path)), None)
         except ValueError as reason:
@@ -112,7 +114,7 @@ def choose_task(run: PlayRun) -> Task:
 
 
 def _policy(run: PlayRun) -> Policy:
-    prompts = choose_prompts(run.prompts, model_of(run.agent, run.model, run.gate))
+    prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate))
     if run.agent != "hand":
         setting = Setting(run.budget, run.tools, run.media, prompts=prompts)
         return build_policy(run.agent, run.model, setting, run.gate)
@@ -122,7 +124,7 @@ def _policy(run: PlayRun) -> Policy:
 
 
 def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile) -> list[str]:
-    """Play to the end, or to the end of the person's input; return what was written."""
+    """Play to the end of the episode or of standard input; return the policy's replies."""
     for old in run.out.glob("look-*.png"):
         old.unlink()
     observation = episode.start()
@@ -148,8 +150,8 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
 
 def _verdict(episode: Episode) -> str:
     if episode.stop is None:
-        return "broken off"
+        return "not finished"
     idx = episode.reading.option_idx
     answer = "no answer" if idx is None else f"answer: {episode.item.options[idx]}"
-    verdict = {True: ", which is right", False: ", which is wrong", None: ""}[episode.correct]
+    verdict = {True: " (right)", False: " (wrong)", None: ""}[episode.correct]
     return f"{answer}{verdict}"

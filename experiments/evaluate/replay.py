@@ -1,9 +1,9 @@
-"""Play a finished run again and compare: `vt-env replay runs/eval`.
+"""Replay the actions of a finished run and compare the observations: `vt-env replay runs/eval`.
 
-Every action of the journal is applied once more, on fresh episodes of the same tasks. No model is asked, so what is
-tested is everything but the model: tasks, decoding, retrieval, sampling of frames, wording, scoring. Each observation
-must come out byte for byte, frames included; the first thing that does not is named. What a clock measured is not
-compared. `--boards FOLDER` draws the episodes as they are played, one picture each.
+Every action of the journal is applied to a fresh episode of the same task. No model runs, so the comparison tests
+everything else: tasks, decoding, retrieval, frame sampling, prompts, scoring. Each observation must be equal byte for
+byte, frames included; the first difference is printed. Measured times are not compared. `--boards FOLDER` draws one
+storyboard per episode.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,14 +18,14 @@ from tqdm import tqdm
 from agents.base import Reply
 from agents.language.confidence_gate import GateConfig
 from agents.running_episode import RunningEpisode, Start, open_episode
-from experiments.evaluate.episode_origin import annotation_hash, prompt_id, sampler
+from experiments.evaluate.episode_provenance import annotation_hash, prompt_id, sampler
 from experiments.evaluate.eval import episode_builder
 from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import CONFIG, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Setting, layout_of
-from experiments.settings.prompts import read_recorded
+from experiments.settings.prompts import read_prompts_record
 from experiments.settings.text_models import TextConfig
 from vt_env.config import MediaConfig
 from vt_env.envs.storyboard import draw_storyboard
@@ -39,68 +39,68 @@ from vt_env.tasks.task_set import Task, TaskSet
 _TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash")
 _OPENING_FIELDS = ("prompt_text", "prompt_frames", "prompt_frames_hash")
 _END_FIELDS = ("remaining", "stop", "answer", "correct", "reward", "reward_terms", "invalid")
-_SHOWN_CHARACTERS = 60
+_EXCERPT_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """Play the episodes of an evaluation again and name the first difference."""
+    """Replay the episodes of an evaluation and name the first difference."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory of an evaluation."""
     tasks: str | None = None
-    """Where the tasks are now, if not where they were."""
+    """Task set, if it has moved since the evaluation."""
     limit: int | None = None
-    """Replay only so many episodes."""
+    """Number of episodes, the first of the journal; by default all."""
     task_ids: tuple[str, ...] = ()
-    """Replay only the episodes of these tasks."""
+    """Ids of the tasks whose episodes are replayed; by default all."""
     boards: Path | None = None
-    """Draw each episode as a picture into this folder: the question, and what was thought, done and seen."""
+    """Folder for one storyboard per episode: question, replies, actions, frames."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a replay came out otherwise."""
+    """First difference between a recorded episode and its replay."""
 
     task_id: str
     sample: int
     where: str
-    """Such as `turn 2, observation_text`."""
+    """Turn and field, such as `turn 2, observation_text`."""
     recorded: str
     replayed: str
 
     def __str__(self) -> str:
-        """One line."""
+        """Return one line."""
         return (
             f"{self.task_id} (sample {self.sample}), {self.where}: recorded {self.recorded}, replayed {self.replayed}"
         )
 
 
 def main(run: ReplayRun) -> int:
-    """Replay, and print what came of it.
+    """Replay the run; print changed provenance, the first difference and a summary.
 
     Returns:
-        0 if every observation came out the same, else 1.
+        0 if all observations are equal, else 1.
 
     Raises:
-        ConfigError: The directory holds no evaluation, or its tasks are gone.
+        ConfigError: The directory holds no evaluation, or its tasks are missing.
         DataError: The journal cannot be read.
     """
     config = read_json(run.run / CONFIG)
     if config.get("run") != "eval":
         raise ConfigError(f"{run.run} is a run of {config.get('run')!r}: only evaluations ('eval') are replayed")
     tasks = load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"])
-    played = library_of(config)
-    prompts = read_recorded(config.get("prompts"))
+    played = library_config(config)
+    prompts = read_prompts_record(config.get("prompts"))
     setting = Setting(config["budget"], config.get("tools", "default"), played.media, tasks.is_excerpt, prompts)
     model = ModelConfig(uniform_frames=config["model"]["uniform_frames"])
     layout = layout_of(config["agent"], model, setting, GateConfig(**config["gate"]))
-    episodes = _chosen(run)
-    for line in changed_origins(read_json(run.run / PROVENANCE), tasks, layout):
+    episodes = _select(run)
+    for line in changed_provenance(read_json(run.run / PROVENANCE), tasks, layout):
         print(line)
     found = 0
     with tqdm(desc="replay", total=len(episodes), unit="episode") as progress:
-        # Summaries come from the cache; one that is not there any more is asked for again.
+        # Summaries come from the cache; only one that was evicted needs the server again.
         for difference in differences(episodes, tasks, layout, played.open_library(), run.boards):
             progress.update()
             if difference is not None:
@@ -108,22 +108,22 @@ def main(run: ReplayRun) -> int:
                 progress.write(str(difference)) if found == 1 else None
     observations = sum(1 + len(episode.turns) for episode in episodes)
     if found:
-        print(f"{found} of {len(episodes)} episodes came out otherwise; the first difference is above")
+        print(f"{found} of {len(episodes)} episodes differ; the first difference is above")
         return 1
     what = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}, {observations} observations"
-    print(f"{what}: every one came out the same, byte for byte")
+    print(f"{what}: all equal, byte for byte")
     return 0
 
 
-def library_of(config: Mapping[str, Any]) -> LibraryConfig:
-    """Read from the configuration of an evaluation what its videos were opened with."""
+def library_config(config: Mapping[str, Any]) -> LibraryConfig:
+    """Return the library configuration of an evaluation, from its `config.json`."""
     kinds = {"media": MediaConfig, "text": TextConfig}
     given = {it.name: config[it.name] for it in fields(LibraryConfig) if it.name in config}
     return LibraryConfig(**{name: kinds[name](**value) if name in kinds else value for name, value in given.items()})
 
 
-def _chosen(run: ReplayRun) -> list[Trajectory]:
-    """Read the episodes that are to be replayed."""
+def _select(run: ReplayRun) -> list[Trajectory]:
+    """Read the episodes selected by `task_ids` and `limit`."""
     episodes = read_journal(run.run)
     known = {episode.task_id for episode in episodes}
     for task_id in run.task_ids:
@@ -142,38 +142,38 @@ def differences(
     library: Library | None = None,
     boards: Path | None = None,
 ) -> Iterator[Difference | None]:
-    """Replay episodes one by one; `None` stands for one that came out the same.
+    """Replay episodes one by one and yield the first difference of each, or `None` if it is equal.
 
     Args:
-        episodes: As they were recorded.
-        tasks: What they were played on.
-        layout: What their policy was given.
-        library: Opens their videos.
-        boards: Folder that a picture of each is drawn into.
+        episodes: Recorded episodes.
+        tasks: Task set of the evaluation.
+        layout: Layout of the evaluated policy.
+        library: Opens the videos; by default one with the layout's media configuration.
+        boards: Folder for one storyboard per episode.
     """
     opened = library or VideoLibrary(layout.config.media)
     known = {task.item.task_id: task for task in tasks}
     for episode in episodes:
         task = known.get(episode.task_id)
         if task is None:
-            yield Difference(episode.task_id, episode.sample, "task", "there", "gone from the task set")
+            yield Difference(episode.task_id, episode.sample, "task", "present", "missing from the task set")
             continue
-        played = _played_again(episode, task, layout, opened)
+        played = _replay(episode, task, layout, opened)
         if boards is not None and isinstance(played, RunningEpisode):
             boards.mkdir(parents=True, exist_ok=True)
-            # An id of somebody's own may hold what no file name can.
+            # A user's task id may hold characters that a file name cannot.
             draw_storyboard(played.episode).save(boards / f"{quote(episode.task_id, safe='')}-{episode.sample}.png")
         yield first_difference(episode, played.record() if isinstance(played, RunningEpisode) else played)
 
 
 def replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> Trajectory:
-    """Apply the actions of a record to a fresh episode of its task."""
-    played = _played_again(recorded, task, layout, library)
+    """Apply the actions of a recorded episode to a fresh episode of its task; return the new record."""
+    played = _replay(recorded, task, layout, library)
     return played.record() if isinstance(played, RunningEpisode) else played
 
 
-def _played_again(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> RunningEpisode | Trajectory:
-    """Apply the actions of a record; returns the record alone where the video cannot be opened."""
+def _replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) -> RunningEpisode | Trajectory:
+    """Apply the actions of a recorded episode; return an invalid record if the video cannot be opened."""
     build = episode_builder(task, layout, library)
     played = open_episode(
         0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None
@@ -186,14 +186,14 @@ def _played_again(recorded: Trajectory, task: Task, layout: Layout, library: Lib
 
 
 def first_difference(recorded: Trajectory, replayed: Trajectory) -> Difference | None:
-    """Compare two records of one episode in the order of time; `None` if a policy could not tell them apart.
+    """Compare two records of one episode turn by turn; return `None` if all that a policy observes is equal.
 
-    Where the journal has no hash of frames, their times stand for them. An episode that its data, its policy or a limit
-    of the runner broke off is compared up to there.
+    Without a hash of frames in the journal, only their times are compared. An invalid episode, or one that a limit of
+    the runner ended, is compared up to its last turn.
     """
 
     def difference(where: str, one: object, other: object) -> Difference:
-        return Difference(recorded.task_id, recorded.sample, where, *_shown(one, other))
+        return Difference(recorded.task_id, recorded.sample, where, *_excerpts(one, other))
 
     for name in _OPENING_FIELDS:
         one, other = getattr(recorded, name), getattr(replayed, name)
@@ -213,16 +213,16 @@ def first_difference(recorded: Trajectory, replayed: Trajectory) -> Difference |
     return None
 
 
-def changed_origins(provenance: Mapping[str, Any], tasks: TaskSet, layout: Layout) -> list[str]:
-    """Say which of the things that decide observations are others now than when the run was made."""
+def changed_provenance(provenance: Mapping[str, Any], tasks: TaskSet, layout: Layout) -> list[str]:
+    """Return one note for each input of the observations (annotations, prompts, sampler) that has changed since."""
     now = {
         "annotation_hash": annotation_hash(tasks),
         "prompt_id": prompt_id(layout.prompts, layout.tools),
         "sampler": sampler(layout.config)["hash"],
     }
     lines: list[str] = []
-    for origin in provenance.get("origins", {}).values():
-        before = {**origin, "sampler": origin["sampler"]["hash"]}
+    for entry in provenance.get("origins", {}).values():
+        before = {**entry, "sampler": entry["sampler"]["hash"]}
         lines += [f"note: {name} was {before[name]}, is {now[name]}" for name in now if before[name] != now[name]]
     return list(dict.fromkeys(lines))
 
@@ -239,11 +239,11 @@ def _is_unknown_hash(name: str, recorded: object) -> bool:
     return name.endswith("_hash") and recorded == ""
 
 
-def _shown(one: object, other: object) -> tuple[str, str]:
-    """Show two values from a little before where they part."""
+def _excerpts(one: object, other: object) -> tuple[str, str]:
+    """Return both values as text, from 10 characters before the first difference."""
     a, b = (it if isinstance(it, str) else repr(it) for it in (one, other))
-    parts = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    start = max(0, parts - 10)
+    differs = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    start = max(0, differs - 10)
     head = f"(from character {start}) " if start else ""
-    first, second = (f"{head}{text[start : start + _SHOWN_CHARACTERS]!r}" for text in (a, b))
+    first, second = (f"{head}{text[start : start + _EXCERPT_CHARACTERS]!r}" for text in (a, b))
     return first, second

@@ -1,4 +1,4 @@
-"""A judge behind an OpenAI-compatible server."""
+"""Judge of open answers behind an OpenAI-compatible server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,24 +10,24 @@ from vt_env.benchmarks.scoring.judge import GradeCache, Judge, JudgeFailed, Prom
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """Who grades open answers."""
+    """Judge model, server and cache of grades for open answers."""
 
     model: str = ""
-    """Name under which the server serves the judge; empty means that nobody grades."""
+    """Name under which the server serves the judge; empty leaves open answers ungraded."""
     url: str = "http://127.0.0.1:8000/v1"
     """Address of the server, up to and including `/v1`."""
     at_once: int = 8
-    """Answers that are graded at the same time."""
+    """Number of concurrent requests."""
     file: Path | None = None
-    """Keeps grades as JSON lines, so that nobody is asked twice and a run that was cut off goes on."""
+    """JSON Lines cache of grades: an interrupted run resumes, and no answer is graded twice."""
 
 
 @contextmanager
 def served_judge(config: JudgeConfig) -> Iterator[Judge]:
-    """Open the connection to a judge.
+    """Open the connection to a judge, cached in `config.file` if given.
 
     Raises:
-        ConfigError: The server refuses the key or does not know the model.
+        ConfigError: The server rejects the key or does not know the model.
     """
     # Imported here since only judging needs a connection.
     from agents.backends.ask_once import ask_once

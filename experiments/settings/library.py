@@ -1,4 +1,4 @@
-"""How a command opens videos: what is stored of them, and what they are searched with."""
+"""Video library of a command: frame storage, clip encoder, subtitle models, speech recognition."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,32 +10,31 @@ from vt_env.media.library import VideoLibrary
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder
 
 COLOURS = "colours"
-"""Names the default encoder, which needs no model."""
+"""Name of the default encoder, which needs no model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryConfig:
-    """What every command that opens videos is told. Videos that were indexed with the same are not indexed again."""
+    """Settings of every command that opens videos; a video indexed with the same settings is not indexed again."""
 
     media: MediaConfig = field(default_factory=MediaConfig)
-    """How frames are stored and clips are cut; a model must see frames of the size that it was trained with."""
+    """Stored frames and clips; a model must see frames of the size that it was trained on."""
     encoder: str = COLOURS
-    """What clips are searched with: colours, or a CLIP or SigLIP checkpoint by name or folder (extra train); world is
-    the small one of the generated world, which ships with the code."""
+    """Encoder for clip search: `colours`, `world` (ships with the code, for the generated world), or a CLIP or SigLIP
+    checkpoint by name or folder (extra train)."""
     text: TextConfig = field(default_factory=TextConfig)
-    """What subtitles are searched and summed up with."""
+    """Models that search and summarise subtitles."""
     asr: bool = False
-    """Transcribe the audio of videos without subtitles, once a video (extra asr)."""
+    """Transcribe the audio of videos without subtitles, once per video (extra asr)."""
     asr_model: str | None = None
-    """With --asr: a folder with a faster-whisper model, or a name that faster-whisper knows; by default the shipped
-    one."""
+    """With --asr: faster-whisper model by folder or name; by default the shipped one."""
 
     def __post_init__(self) -> None:
         if self.asr_model is not None and not self.asr:
-            raise ConfigError("--asr-model names the model of --asr: add --asr")
+            raise ConfigError(f"--asr-model {self.asr_model} needs --asr: add --asr")
 
     def open_library(self) -> VideoLibrary:
-        """Open the library that a run asks for.
+        """Open the library.
 
         Raises:
             ConfigError: The encoder cannot be loaded, or an extra is not installed.
@@ -46,10 +45,10 @@ class LibraryConfig:
 
 
 def make_encoder(name: str) -> ClipEncoder:
-    """Make a clip encoder by its name on the command line.
+    """Load a clip encoder by name or folder.
 
     Raises:
-        ConfigError: There is no such encoder, or the checkpoint cannot be loaded.
+        ConfigError: The name is unknown, or the checkpoint cannot be loaded.
     """
     if name == COLOURS:
         return ColourNameEncoder()

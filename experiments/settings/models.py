@@ -1,4 +1,4 @@
-"""Language models for policies: which checkpoint or server, which backend, and what provenance says of them."""
+"""Language models of policies: checkpoint or server, backend, sampling, provenance."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ BASE_MODEL = Path(__file__).parents[1] / "tiny_model" / "base"
 
 Backend = Literal["transformers", "vllm", "openai"]
 Schedule = Literal["batches", "rounds", "threads"]
-"""How episodes are played together: a batch to its end, a batch that is filled up, or each at its own pace."""
+"""Scheduling of episodes: batches played to the end, rounds that refill free places, or one thread per episode."""
 
 
 @dataclass(frozen=True)
@@ -34,47 +34,49 @@ class ServerFlags:
 
     url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
     """Address up to and including `/v1`. `vllm serve` samples with the checkpoint's own `top_p`, `top_k` and repetition
-    penalty unless it is given `--generation-config vllm`."""
+    penalty unless started with `--generation-config vllm`."""
     model: str = ""
-    """Name under which it serves the model; empty takes the only one it serves."""
+    """Name under which the server serves the model; by default the only one it serves."""
     calls: Literal["text", "native"] = "text"
-    """Whether the model writes its calls as text, as checkpoints of this repository do, or the server parses them."""
+    """Form of tool calls: `text` in the reply, as checkpoints of this repository write them, or `native`, parsed by the
+    server."""
     logprobs: bool = True
-    """Ask for log-probabilities, which confidence needs; turn it off for servers that refuse."""
+    """Request log-probabilities, which the confidence gate needs; turn off for servers that reject the request."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=HOW_ONLY)
-    """Environment variable that holds the key, if the server wants one."""
+    """Environment variable with the API key, if the server needs one."""
     timeout_s: float = field(default=120.0, metadata=HOW_ONLY)
-    """Time limit of one request."""
+    """Timeout of one request in seconds."""
     max_retries: int = field(default=5, metadata=HOW_ONLY)
-    """Tries after the first."""
+    """Retries after the first attempt at a request."""
     requests_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
-    """`None` sets no limit."""
+    """Rate limit of requests; by default none."""
     usd_per_million_prompt_tokens: float = 0.0
-    """Price, for the record of what a run cost."""
+    """Price of prompt tokens, to record the cost of a run."""
     usd_per_million_completion_tokens: float = 0.0
-    """Price of what the model writes."""
+    """Price of completion tokens."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """How a language model is run."""
+    """Checkpoint, backend and sampling of a language model."""
 
     path: str = ""
-    """Checkpoint folder or hub name; empty means the shipped base model, which `sft` and its like cannot mean."""
+    """Checkpoint folder or hub name, required for `sft`, `sft+rft`, `sft+grpo`; by default the shipped base model."""
     backend: Annotated[Backend, tyro.conf.arg(aliases=["--backend"])] = "transformers"
-    """What generates: `transformers` everywhere, `vllm` in this process, or `openai` for any compatible server."""
+    """Generation backend: `transformers`, `vllm` in this process, or `openai` for any compatible server."""
     temperature: float = 0.0
-    """0 takes the likeliest token."""
+    """Sampling temperature; 0 is greedy."""
     max_new_tokens: int = 128
-    """Length at which a reply is cut off."""
+    """Maximum length of a reply in tokens."""
     context_tokens: int | None = None
-    """Longest conversation of `vllm`; by default what the checkpoint can, which may not fit into a GPU."""
+    """Maximum length of a conversation with `vllm`, in tokens; by default the checkpoint's maximum, which may not fit
+    into GPU memory."""
     tensor_parallel: int = 1
-    """GPUs that `vllm` spreads the model over."""
+    """Number of GPUs that `vllm` shards the model over."""
     uniform_frames: int = 8
-    """Frames that `uniform` is shown."""
+    """Number of frames shown to the policy `uniform`."""
     server: ServerFlags = field(default_factory=ServerFlags)
-    """The server, for the backend `openai`."""
+    """Server of the backend `openai`."""
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "uniform_frames", "tensor_parallel", "context_tokens"):
@@ -84,31 +86,31 @@ class ModelConfig:
 
 
 class Model(Protocol):
-    """A model that is ready."""
+    """A loaded or connected language model."""
 
     schedule: Schedule
-    origin: Mapping[str, Any]
-    """What provenance says of it: model and engine."""
+    provenance: Mapping[str, Any]
+    """Model and engine, as plain JSON values for the provenance of a run."""
 
     def check_frames(self, frame_px: int) -> None:
-        """Refuse stored frames that the model would be shown in another size.
+        """Reject a size of stored frames that the model's image processor would change.
 
         Raises:
-            ConfigError: It would.
+            ConfigError: The image processor would resize frames of `frame_px` x `frame_px` pixels.
         """
         ...
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
-        """Make the policy of many episodes, one seed each."""
+        """Build the batch policy of several episodes, one seed each."""
         ...
 
     def close(self) -> None:
-        """Let go of servers and memory."""
+        """Release connections and memory."""
         ...
 
 
 class LocalModel:
-    """A checkpoint in this process."""
+    """Checkpoint loaded into this process."""
 
     def __init__(self, path: str, config: ModelConfig, max_images: int) -> None:
         self._processor = load_processor(path)
@@ -121,9 +123,9 @@ class LocalModel:
             config.tensor_parallel,
         )
         self._generator = load_generator(path, self._processor, engine)
-        # Transformers reads every prompt anew and pads a batch to its longest; vLLM does neither.
+        # Refilling helps only vLLM: transformers encodes every prompt again and pads a batch to its longest.
         self.schedule: Schedule = "rounds" if config.backend == "vllm" else "batches"
-        self.origin: Mapping[str, Any] = {
+        self.provenance: Mapping[str, Any] = {
             "model": {"path": path, "hash": checkpoint_hash(path)},
             "engine": {
                 "name": engine.backend,
@@ -136,24 +138,24 @@ class LocalModel:
         }
 
     def check_frames(self, frame_px: int) -> None:
-        """Refuse frames that do not fit the patches; see `experiments.settings.token_budget.check_frame_size`."""
+        """Reject frames that do not fit the patches; see `experiments.settings.token_budget.check_frame_size`."""
         check_frame_size(self._processor, frame_px)
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
-        """Make the policy of many episodes."""
+        """Build the batch policy of several episodes."""
         from agents.language.token_policy import ChatPolicy, ChatTokens
 
         return ChatPolicy(ChatTokens(self._processor, [tool.schema for tool in tools]), self._generator, seeds)
 
     def close(self) -> None:
-        """Do nothing: memory goes with the process."""
+        """Do nothing; the memory is freed with the process."""
 
 
 class ServedModel:
-    """A model behind a server.
+    """Model behind an OpenAI-compatible server.
 
     Raises:
-        ConfigError: The server cannot be reached, refuses the key, or serves no such model.
+        ConfigError: The server cannot be reached, rejects the key, or does not serve the model.
     """
 
     schedule: Schedule = "threads"
@@ -174,11 +176,11 @@ class ServedModel:
             usd_per_million_prompt_tokens=flags.usd_per_million_prompt_tokens,
             usd_per_million_completion_tokens=flags.usd_per_million_completion_tokens,
         )
-        with OpenAIClient(server) as asking:
-            name = _served_name(asking.served_models(), flags)
+        with OpenAIClient(server) as probe:
+            name = _served_name(probe.served_models(), flags)
         self.client = OpenAIClient(replace(server, model=name))
         self._config = config
-        self.origin: Mapping[str, Any] = {
+        self.provenance: Mapping[str, Any] = {
             "model": {"path": name, "hash": None},
             "engine": {
                 "name": "openai-compatible server",
@@ -190,10 +192,10 @@ class ServedModel:
         }
 
     def check_frames(self, frame_px: int) -> None:
-        """Take any: what the server makes of a picture, it does not tell."""
+        """Accept any size; a server does not report whether it resizes images."""
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
-        """Make the policy of many episodes."""
+        """Build the batch policy of several episodes."""
         from agents.language.server_policy import Sampling, ServedPolicy
 
         sampling = Sampling(self._config.max_new_tokens, self._config.temperature, self._config.server.logprobs)
@@ -201,7 +203,7 @@ class ServedModel:
         return ServedPolicy(self.client, schemas, sampling, self._config.server.calls, seeds)
 
     def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel running requests."""
         self.client.close()
 
 
@@ -210,12 +212,12 @@ def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int
 
     Args:
         config: Backend and sampling.
-        path: The checkpoint; not used for a server.
-        concurrency: Requests under way at once, for a server.
-        max_images: Images in one conversation, for an engine in this process.
+        path: Checkpoint folder or hub name; not used for a server.
+        concurrency: Concurrent requests, for a server.
+        max_images: Maximum number of images in a conversation, for an engine in this process.
 
     Raises:
-        ConfigError: There is no checkpoint, or the server does not serve.
+        ConfigError: The checkpoint does not exist, or the server does not serve the model.
     """
     return ServedModel(config, concurrency) if config.backend == "openai" else LocalModel(path, config, max_images)
 
@@ -232,7 +234,7 @@ def _served_name(served: Sequence[str], flags: ServerFlags) -> str:
 
 
 def _server_version(url: str) -> str | None:
-    """Ask vLLM and those that follow it for their version; `None` where the server does not tell."""
+    """Return the version from vLLM's `/version`; `None` if the server has no such route."""
     import httpx
 
     try:
@@ -243,10 +245,10 @@ def _server_version(url: str) -> str | None:
 
 
 def checkpoint_hash(path: str) -> str | None:
-    """Fingerprint the files of a checkpoint folder (of large ones head, middle and tail); `None` for a name."""
+    """Fingerprint the files of a checkpoint folder (head, middle and tail of large files); `None` for a hub name."""
     folder = Path(path)
     if not folder.is_dir():
         return None
-    # Wording has its own key, and models of before had no such file.
+    # The prompt set has its own key in the provenance, and older model folders have no such file.
     files = sorted(it for it in folder.iterdir() if it.is_file() and it.name != PROMPTS_FILE)
     return fingerprint([[it.name, content_hash(it)] for it in files])

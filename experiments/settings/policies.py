@@ -1,21 +1,21 @@
-"""The policies of the result table by name: what each is shown, which tools it has, who plays.
+"""Policies of the result table by name: observations, tools and player of each.
 
-| policy | sees | plays |
+| policy | observes | player |
 |---|---|---|
 | `random`, `constant` | the question | no model |
-| `blind` | the question | a model, at once |
-| `uniform` | frames spread over the video | a model, at once |
-| `retrieval-only` | frames of the clips that match the question | a model, at once |
+| `blind` | the question | a model, in one turn |
+| `uniform` | frames spread evenly over the video | a model, in one turn |
+| `retrieval-only` | frames of the clips that match the question | a model, in one turn |
 | `scripted` | captions and subtitles, by tools | a script for the generated world |
 | `subtitles` | subtitles, by tools | word overlap |
 | `caption-only` | captions and subtitles, by tools | a model |
-| `base`, `sft`, `sft+rft`, `sft+grpo`, `full` | frames and subtitles, by tools | a model; names tell the weights |
-| `always-tools` | the same | a model that may not answer before it has looked |
-| `gated` | what the paper's confidence gate shows it | a model, and behind it any of these with tools |
-| `oracle` | the answer key | measures the benchmark, not itself |
+| `base`, `sft`, `sft+rft`, `sft+grpo`, `full` | frames and subtitles, by tools | a model; the name gives its weights |
+| `always-tools` | frames and subtitles, by tools | a model that cannot answer before its first look |
+| `gated` | frames chosen by the paper's confidence gate | a model, then any of these with tools |
+| `oracle` | the answer key | no model; measures the benchmark |
 
-On tasks that show parts of their videos alone (`cgbench/clues`) those of `EXCERPT` play, and classes of one's own: they
-see frames of these parts with the question and have no tool.
+Tasks about excerpts of their videos (`cgbench/clues`) are played by `EXCERPT_POLICIES` and by user classes: they see
+frames of the excerpts with the question and have no tool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ from agents.language.must_look_first import AlwaysTools
 from agents.language.one_turn import OneTurnPolicy, spread_frames
 from agents.rollout import AgentBatch
 from experiments.settings.models import BASE_MODEL, Model, ModelConfig, Schedule, load_model
-from experiments.settings.user_agents import is_own, load_class, make_agent, source_hash
+from experiments.settings.user_agents import is_user_class, load_class, make_agent, source_hash
 from vt_env.benchmarks.readers.cgbench import CLUE_FRAMES
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
@@ -48,15 +48,16 @@ POLICIES = (
     "random", "constant", "blind", "uniform", "retrieval-only", "scripted", "subtitles", "caption-only", "always-tools",
     "base", "full", "sft", "sft+rft", "sft+grpo", "gated", "oracle",
 )  # fmt: skip
-"""In the order of the table."""
+"""Names of all policies, in the order of the table."""
 ONE_TURN = ("blind", "uniform", "retrieval-only")
+"""Policies that answer in their first turn."""
 TRAINED = ("sft", "sft+rft", "sft+grpo")
-"""Policies that name a checkpoint of the user's own training."""
+"""Policies that need a checkpoint trained by the user."""
 MODELS = (*ONE_TURN, "caption-only", "always-tools", "base", "full", *TRAINED, "gated")
-"""The policies that are language models."""
-CAPTIONS = ("scripted", "caption-only")
-EXCERPT = ("uniform", "constant")
-"""The policies that need no tool, so that they can play tasks that show parts of their videos alone."""
+"""Policies with a language model."""
+CAPTION_POLICIES = ("scripted", "caption-only")
+EXCERPT_POLICIES = ("uniform", "constant")
+"""Policies without tools that can play tasks about excerpts of their videos."""
 
 
 @dataclass(frozen=True)
@@ -66,88 +67,90 @@ class SeededAttempt:
     task: Task
     seed: int
     sample: int = 0
-    """Which attempt it is."""
+    """Number of the attempt at this task, from 0."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all policies of an evaluation have in common; each takes its own part of it, its `Layout`."""
+    """Settings common to all policies of an evaluation; `layout_of` derives the `Layout` of one policy."""
 
     budget: str | BudgetConfig = "default"
-    """What an episode may spend."""
+    """Budget of an episode."""
     tools: ToolChoice = "default"
-    """Tools of the episode, for policies that have any."""
+    """Tool set, for policies with tools."""
     media: MediaConfig = field(default_factory=MediaConfig)
-    """How the videos are stored."""
+    """Stored frames and clips of the videos."""
     is_excerpt: bool = False
-    """Whether the tasks show parts of their videos alone; the frames are then those of `uniform`."""
+    """Whether the tasks are about excerpts of their videos; each policy then sees the frames of `uniform`."""
     prompts: PromptSet = DEFAULT
-    """Wording of all that a policy reads."""
+    """All text that a policy reads."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the episodes of a policy are like, known before any model is loaded."""
+    """Episode settings of one policy, known before any model is loaded."""
 
     perception: str
+    """`frames` or `captions`."""
     tools: tuple[Tool, ...]
-    """Tools of the episode; what of them a model is told is the policy's business."""
+    """Tools of the episode; the policy decides which of their schemas a model reads."""
     budget: BudgetConfig
     is_gated: bool = False
+    """Whether the confidence gate divides the budget by the duration of the video."""
     media: MediaConfig = field(default_factory=MediaConfig)
     prompts: PromptSet = DEFAULT
 
     @property
     def config(self) -> EnvConfig:
-        """Everything about an episode but its task; for a gated policy before the gate divides the budget."""
+        """Configuration of an episode; for a gated policy, before the gate divides the budget."""
         return EnvConfig(self.perception, self.budget, media=self.media, prompts=self.prompts)
 
     def config_for(self, duration_s: float) -> EnvConfig:
-        """Everything about an episode of a video of this length."""
+        """Return the configuration of an episode for a video of this duration."""
         return replace(self.config, budget=gate_budget(self.budget, duration_s)) if self.is_gated else self.config
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything that a policy's episodes need."""
+    """A named policy with its layout, scheduling and provenance."""
 
     name: str
     layout: Layout
-    players: Callable[[Sequence[SeededAttempt]], BatchPolicy]
-    """Makes the players of many episodes."""
+    batch_policy: Callable[[Sequence[SeededAttempt]], BatchPolicy]
+    """Builds the batch policy of several episodes."""
     schedule: Schedule = "rounds"
-    origin: Mapping[str, Any] = field(default_factory=lambda: {})
-    """What provenance says of the model and its engine."""
+    provenance: Mapping[str, Any] = field(default_factory=lambda: {})
+    """Model and engine, or source hash of a user class, as plain JSON values."""
     close: Callable[[], None] = lambda: None
-    """Lets go of servers."""
+    """Releases the model or its connections."""
 
 
 def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate: GateConfig | None = None) -> Layout:
-    """Say what a policy's episodes are like.
+    """Return the layout of a policy's episodes.
 
     Args:
-        name: One of `POLICIES`, or a class of the user's own.
-        model: How many frames `uniform` is shown.
-        setting: What all policies have in common.
-        gate: The gate, for `gated`.
+        name: One of `POLICIES`, or a user class.
+        model: Gives the number of frames of `uniform`.
+        setting: Settings common to all policies.
+        gate: Confidence gate, for `gated`.
 
     Raises:
-        ConfigError: There is no such policy or budget, or it cannot play tasks that show parts of their videos alone.
+        ConfigError: The policy or budget does not exist, or the policy cannot play excerpts.
     """
     if setting.is_excerpt:
         return _excerpt_layout(name, layout_of(name, model, replace(setting, is_excerpt=False), gate), model)
     budget = resolve_budget(setting.budget)
-    if is_own(name):
+    if is_user_class(name):
         perception = getattr(load_class(name), "perception", "frames")
         return Layout(
             perception, tools_for(perception, setting.tools), budget, media=setting.media, prompts=setting.prompts
         )
     if name not in POLICIES:
-        own = "or module:Class or file.py:Class of your own"
+        own = "or your class as module:Class or file.py:Class"
         raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}, {own}{suggest(name, POLICIES)}")
     if name == "gated":
         return _gated_layout((gate or GateConfig()).agent, model, setting)
-    perception = "captions" if name in CAPTIONS else "frames"
+    perception = "captions" if name in CAPTION_POLICIES else "frames"
     tools = () if name in ("blind", "uniform") else tools_for(perception, setting.tools)
     return Layout(perception, tools, _budget(name, model, budget), media=setting.media, prompts=setting.prompts)
 
@@ -159,20 +162,20 @@ def build_policy(
     gate: GateConfig | None = None,
     concurrency: int = 8,
 ) -> Policy:
-    """Build a policy by its name; a language model is loaded here.
+    """Build a policy by name and load its language model, if it has one.
 
     Args:
-        name: One of `POLICIES`, or a class of the user's own.
-        model: The language model, for policies that are one.
-        setting: What all policies have in common.
-        gate: The gate, for `gated`.
-        concurrency: Requests under way at once, where a server plays.
+        name: One of `POLICIES`, or a user class.
+        model: Language model, for policies with one.
+        setting: Settings common to all policies.
+        gate: Confidence gate, for `gated`.
+        concurrency: Concurrent requests, for a model behind a server.
 
     Raises:
-        ConfigError: As `layout_of`, its checkpoint or server is missing, or frames do not fit the model.
+        ConfigError: As `layout_of`; or the checkpoint or server is missing, or frames do not fit the model.
     """
     layout = layout_of(name, model, setting, gate)
-    if is_own(name):
+    if is_user_class(name):
         return Policy(name, layout, _agents(name, layout), "threads", {"source": {"hash": source_hash(name)}})
     if name not in MODELS:
         return Policy(name, layout, _agents(name, layout))
@@ -181,24 +184,26 @@ def build_policy(
     loaded = load_model(model, _checkpoint(inner, model), concurrency, layout.budget.max_frames)
     if layout.perception == "frames":
         loaded.check_frames(layout.media.frame_px)
-    players = _gated(chosen, layout, loaded) if name == "gated" else _model_players(name, layout, loaded)
-    return Policy(name, layout, players, loaded.schedule, loaded.origin, loaded.close)
+    build = _gated(chosen, layout, loaded) if name == "gated" else _model_policies(name, layout, loaded)
+    return Policy(name, layout, build, loaded.schedule, loaded.provenance, loaded.close)
 
 
 def _gated_layout(inner: str, model: ModelConfig, setting: Setting) -> Layout:
     if inner == "gated" or inner in ONE_TURN:
-        raise ConfigError(f"gate.agent={inner!r}: need a policy that plays on with tools, such as 'full' or 'sft'")
+        raise ConfigError(f"gate.agent={inner!r}: need a policy that continues with tools, such as 'full' or 'sft'")
     layout = layout_of(inner, model, setting)
     if layout.perception != "frames":
-        raise ConfigError(f"gate.agent={inner!r} reads captions: the gate answers from frames; take another policy")
+        raise ConfigError(
+            f"gate.agent={inner!r} reads captions: the gate needs frames; use one such as 'full' or 'sft'"
+        )
     return replace(layout, is_gated=True)
 
 
 def _excerpt_layout(name: str, layout: Layout, model: ModelConfig) -> Layout:
-    what = "these tasks show parts of their videos alone, without a tool"
-    if layout.perception != "frames" or not (name in EXCERPT or is_own(name)):
+    what = "these tasks are about excerpts of their videos, without tools"
+    if layout.perception != "frames" or not (name in EXCERPT_POLICIES or is_user_class(name)):
         raise ConfigError(
-            f"agent={name!r}: {what}; allowed are {', '.join(EXCERPT)}, or module:Class of your own that sees frames"
+            f"agent={name!r}: {what}; allowed are {', '.join(EXCERPT_POLICIES)}, or your module:Class that sees frames"
         )
     if not 1 <= model.uniform_frames <= CLUE_FRAMES:
         raise ConfigError(f"model.uniform_frames={model.uniform_frames}: {what}; need 1 to {CLUE_FRAMES} frames")
@@ -219,7 +224,7 @@ def _agents(name: str, layout: Layout) -> Callable[[Sequence[SeededAttempt]], Ba
 
 
 def _agent_maker(name: str, layout: Layout) -> Callable[[SeededAttempt], Agent]:
-    if is_own(name):
+    if is_user_class(name):
         kind = load_class(name)
         return lambda attempt: make_agent(kind, attempt.seed, layout.tools)
     makers: Mapping[str, Callable[[SeededAttempt], Agent]] = {
@@ -235,34 +240,34 @@ def _agent_maker(name: str, layout: Layout) -> Callable[[SeededAttempt], Agent]:
 def _oracle(attempt: SeededAttempt) -> Agent:
     if attempt.task.gold is None:
         raise ConfigError(
-            f"{attempt.task.item.task_id}: its answer is not known, so there is no oracle; take another agent"
+            f"{attempt.task.item.task_id}: the task has no answer key, which agent='oracle' needs; use another agent"
         )
     return OracleAgent(attempt.task.gold, attempt.task.item)
 
 
-def _model_players(name: str, layout: Layout, model: Model) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
-    def players(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
+def _model_policies(name: str, layout: Layout, model: Model) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
+    def build(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
         policy = model.policy(() if name in ONE_TURN else layout.tools, [attempt.seed for attempt in attempts])
         if name in ONE_TURN:
             return OneTurnPolicy(policy, gate_looks(layout.budget) if name == "retrieval-only" else None)
         return AlwaysTools(policy) if name == "always-tools" else policy
 
-    return players
+    return build
 
 
 def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
-    with_tools = _model_players(gate.agent, layout, model) if gate.agent in MODELS else _agents(gate.agent, layout)
+    with_tools = _model_policies(gate.agent, layout, model) if gate.agent in MODELS else _agents(gate.agent, layout)
 
-    def players(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
+    def build(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
         answerer = model.policy((), [attempt.seed for attempt in attempts])
         looks = gate_looks(layout.budget)
         return ConfidenceGate(with_tools(attempts), answerer, gate.tau, looks, carry_over=gate.carry_over)
 
-    return players
+    return build
 
 
-def model_of(name: str, model: ModelConfig, gate: GateConfig | None = None) -> str | None:
-    """Return the folder or name of the model that plays a policy; `None` where none does or its checkpoint is missing.
+def model_path(name: str, model: ModelConfig, gate: GateConfig | None = None) -> str | None:
+    """Return the folder or name of a policy's language model; `None` if it has none or names no checkpoint.
 
     Args:
         name: As `build_policy`.
@@ -281,7 +286,7 @@ def _checkpoint(name: str, model: ModelConfig) -> str:
     if model.path or model.backend == "openai":
         return model.path
     if name in TRAINED:
-        raise ConfigError(f"agent={name!r} needs its checkpoint: give --model.path")
+        raise ConfigError(f"agent={name!r} needs a trained checkpoint: give --model.path")
     if not BASE_MODEL.is_dir():
         raise ConfigError(f"{BASE_MODEL}: the base model is missing: run vt-env pretrain or give --model.path")
     return str(BASE_MODEL)

@@ -1,4 +1,4 @@
-"""What tokens and captions cost: a small dated file of the user's own, since prices change and depend on the seller.
+"""Prices of tokens and captions, from a dated JSON file that the user writes, since prices differ by time and seller.
 
 {"date": "2026-11-01", "currency": "USD", "per_million_read": 0.35, "per_million_written": 1.05,
  "per_captioned_hour": 0.12}
@@ -15,35 +15,35 @@ from vt_env.errors import ConfigError
 
 @dataclass(frozen=True)
 class Prices:
-    """A price list."""
+    """Price list."""
 
     date: str
-    """When these prices held."""
+    """Date of the prices."""
     currency: str = "USD"
     per_million_read: float = 0.0
-    """Of tokens that a policy's model reads, image tokens included, every request anew."""
+    """Price of a million prompt tokens, image tokens included; every request counts in full."""
     per_million_written: float = 0.0
-    """Of tokens that it writes."""
+    """Price of a million completion tokens."""
     per_captioned_hour: float = 0.0
-    """Of captions for one hour of video, written before any question is asked."""
+    """Price of captions for one hour of video, written before any question is asked."""
 
 
 def read_prices(path: Path) -> Prices:
     """Read a price list.
 
     Raises:
-        ConfigError: A key is unknown or missing, or a price is no number of at least 0.
+        ConfigError: A key is unknown or missing, or a price is not a finite number of at least 0.
         DataError: The file is missing or is not JSON.
     """
     row = read_json(path)
     known = [field.name for field in fields(Prices)]
     unknown = sorted(row.keys() - set(known))
     if unknown or not isinstance(row.get("date"), str):
-        wrong = f"unknown key {unknown[0]!r}" if unknown else "no 'date' as text"
-        raise ConfigError(f"{path}: {wrong}; allowed are {', '.join(known)}, and 'date' is needed")
+        wrong = f"unknown key {unknown[0]!r}" if unknown else f"date={row.get('date')!r} is no text"
+        raise ConfigError(f"{path}: {wrong}; allowed keys are {', '.join(known)}; 'date' is required, as text")
     for name, value in row.items():
         if name.startswith("per_") and not _is_price(value):
-            raise ConfigError(f"{path}: {name}={value!r}; need a number of at least 0")
+            raise ConfigError(f"{path}: {name}={value!r}; need a finite number of at least 0")
     return Prices(**row)
 
 

@@ -1,4 +1,4 @@
-"""The prompt set of a run: from the flag, the run that goes on, the model's folder, or the default."""
+"""Prompt set of a run: from the flag, else the resumed run, else the model's folder, else the default."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,9 +11,9 @@ from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, SETS, TINY, PromptSet, load_prompts, resolve_prompts
 
 PROMPTS_FILE = "vt_env_prompts.json"
-"""File of a model folder that holds the prompt set the model was trained on."""
-BEFORE_SETS: Mapping[str, str] = {"prompts": TINY.id}
-"""What runs played with that were made before there were several sets; their `config.json` does not say."""
+"""Prompt set that a model was trained on, as a file in its folder."""
+PROMPTS_IF_MISSING: Mapping[str, str] = {"prompts": TINY.id}
+"""Value of `prompts` in a `config.json` without it, written when there was one set only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class EpisodeConfig(LibraryConfig):
     """Settings of every command that plays episodes."""
 
     prompts: str | None = field(default=None, metadata=HOW_ONLY)
-    """Wording of all that a model reads: `default`, `tiny` (of the shipped model), or a JSON or TOML file; by default
-    what the model was trained on, and `default` where that is not known."""
+    """Prompt set: `default`, `tiny` (of the shipped model), or a JSON or TOML file; by default the set that the model
+    was trained on, or `default` if its folder names none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -31,7 +31,7 @@ class EpisodeConfig(LibraryConfig):
 
 
 def model_prompts(model: str | None) -> PromptSet | None:
-    """Read which prompt set a model was trained on; `None` where its folder does not say.
+    """Return the prompt set that a model was trained on; `None` if its folder names none.
 
     Raises:
         ConfigError: The file in its folder is damaged.
@@ -46,13 +46,13 @@ def choose_prompts(
     """Choose the prompt set of a run.
 
     Args:
-        flag: The value of `--prompts`, if it was given.
-        model: Folder or hub name of the model that plays, if one does.
-        run: Run directory; a run that goes on keeps its set.
-        other: The set where nothing else decides.
+        flag: Value of `--prompts`, if given.
+        model: Folder or hub name of the policy's model, if it has one.
+        run: Run directory; a resumed run keeps its set.
+        other: Set to use if nothing else decides.
 
     Raises:
-        ConfigError: There is no such set or file.
+        ConfigError: The set or file does not exist.
     """
     trained_on = model_prompts(model)
     if flag is None:
@@ -64,25 +64,27 @@ def choose_prompts(
 
 
 def student_prompts(tasks: str, teacher: str = "") -> PromptSet:
-    """Return the set for training data whose model is not known: that of the shipped model, for its own world.
+    """Return the default set for demonstrations: `tiny` for the generated world, else `default`.
+
+    The student is not known when demonstrations are written; the shipped model is the one for the generated world.
 
     Args:
         tasks: Name, folder or file of the tasks.
-        teacher: Kind of the teacher; the scripted one plays the generated world alone.
+        teacher: Kind of the teacher; `scripted` plays the generated world only.
     """
     return TINY if teacher == "scripted" or tasks.partition("/")[0] == "world" else DEFAULT
 
 
 def trajectory_prompts(ids: Iterable[str], flag: str | None, model: str | None) -> PromptSet:
-    """Return the prompt set that trajectories were written with, which a model is then trained on.
+    """Return the prompt set that trajectories were written with, for training on them.
 
     Args:
-        ids: `Trajectory.prompts` of each.
-        flag: The value of `--prompts`, if it was given; it must agree.
-        model: The model that training starts from.
+        ids: `Trajectory.prompts` of each trajectory.
+        flag: Value of `--prompts`, if given; it must name the same set.
+        model: Model that training starts from.
 
     Raises:
-        ConfigError: There are several sets, the flag names another one, or no set of that id is known.
+        ConfigError: The trajectories have several sets, the flag names another one, or the id is unknown.
     """
     trained_on, found = model_prompts(model), sorted(set(ids))
     if len(found) != 1:
@@ -100,19 +102,19 @@ def trajectory_prompts(ids: Iterable[str], flag: str | None, model: str | None) 
 
 
 def _run_prompts(run: Path) -> PromptSet | None:
-    return read_recorded(read_json(run / CONFIG).get("prompts")) if (run / CONFIG).is_file() else None
+    return read_prompts_record(read_json(run / CONFIG).get("prompts")) if (run / CONFIG).is_file() else None
 
 
-def recorded(prompts: PromptSet) -> dict[str, object]:
-    """Write a prompt set for `config.json`: its id, and the texts of one that does not ship with the code."""
+def prompts_record(prompts: PromptSet) -> dict[str, object]:
+    """Return a prompt set for `config.json`: the id of a shipped set, all texts of another one."""
     return {"prompts": prompts.id if prompts in SETS.values() else asdict(prompts)}
 
 
-def read_recorded(value: object) -> PromptSet:
-    """Read what `recorded` wrote; `None` means a run of the time before there were several sets.
+def read_prompts_record(value: object) -> PromptSet:
+    """Read a value of `prompts_record`; `None` means a run made when there was one set only.
 
     Raises:
-        ConfigError: It names a version that this code does not have.
+        ConfigError: The id names a version that this code does not have.
     """
     if value is None:
         return TINY
@@ -122,10 +124,10 @@ def read_recorded(value: object) -> PromptSet:
 
 
 def prompts_of_id(name: str) -> PromptSet:
-    """Return the set that ships under an id such as `tiny@1`.
+    """Return the shipped set with an id such as `tiny@1`.
 
     Raises:
-        ConfigError: None does.
+        ConfigError: No shipped set has this id.
     """
     for it in SETS.values():
         if it.id == name:

@@ -1,4 +1,4 @@
-"""Which models search and sum up subtitles, as a command is told."""
+"""Models that search and summarise subtitles, from flags."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,17 +12,17 @@ from vt_env.media.text.summaries import ChatSummariser
 
 @dataclass(frozen=True)
 class TextConfig:
-    """What subtitles are searched and summed up with."""
+    """Models that search and summarise subtitles."""
 
     by_meaning: bool = False
-    """Search subtitles by meaning and by words, not by words alone (extra text)."""
+    """Search subtitles by sentence embeddings and words; by default by words alone (extra text)."""
     summaries_model: str = ""
-    """Name under which a server serves a model that writes summaries; empty shows the lines that say the most."""
+    """Name under which a server serves the model for summaries; empty extracts the most informative lines instead."""
     summaries_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
-    """Address of that OpenAI-compatible server, up to and including `/v1`."""
+    """Address of the OpenAI-compatible server for summaries, up to and including `/v1`."""
 
     def open(self) -> TextModels:
-        """Open the models; a server is asked when the first summary is.
+        """Load the models; a server is first contacted for the first summary.
 
         Raises:
             ConfigError: The extra text is not installed.
@@ -38,16 +38,16 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ServedWriter:
-    """Sends prompts to a server. Can be pickled; the copy connects anew."""
+    """Chat model behind a server, as a function from prompt to text. Picklable; a copy opens its own connection."""
 
     url: str
     model: str
 
     def __call__(self, prompt: str) -> str:
-        """Return what the model writes, without its thoughts.
+        """Return the reply of the model, without its thoughts.
 
         Raises:
-            ConfigError: The server refuses, fails or cannot be reached; a missing summary must not look like one.
+            ConfigError: The server rejects the request, fails or cannot be reached, so that no summary is left empty.
         """
         from agents.backends.ask_once import ask_once
         from agents.backends.chat_wire import NoReply

@@ -1,7 +1,6 @@
-"""Whether an episode fits a model: sizes of pictures and numbers of tokens, asked of its own processor.
+"""Token counts and frame sizes of an episode, checked with the model's own processor before the first step.
 
-Found wrong before the first step, these cost one line; found wrong later, they cost a run: processors resize pictures
-without a word, and TRL takes tool results back that do not fit.
+Later errors are silent: a processor resizes images without warning, and TRL removes tool results that do not fit.
 """
 
 from collections.abc import Sequence
@@ -20,24 +19,24 @@ from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import FrameBatch, Remaining
 
 ANSWER_TOKENS = 32
-"""Room for a short thought and an answer after a look."""
+"""Tokens reserved for a short thought and an answer after a look."""
 _LONG_VIDEO_S = 36_000.0
 
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """How many tokens the parts of an episode take at most, in a model's own tokens."""
+    """Maximum number of tokens of each part of an episode, by the model's tokenizer."""
 
     prompt: int
-    """System turn with the tools, the longest question, and the frames shown with it."""
+    """Tokens of the system turn with tool schemas, the longest question, and its frames."""
     look: int
-    """One look with as many frames as the budget allows: the call, its result and the header of the next turn."""
+    """Tokens of one look with as many frames as the budget allows: call, result, header of the next turn."""
     frame: int
-    """One frame."""
+    """Tokens of one frame."""
 
     @property
     def answered(self) -> int:
-        """After the prompt: one look and an answer."""
+        """Tokens of the shortest useful completion: one look and an answer."""
         return self.look + ANSWER_TOKENS
 
 
@@ -52,12 +51,12 @@ def measure_tokens(
     """Count the tokens of the longest question and of one look.
 
     Args:
-        processor: The model's, ready for tools.
-        tasks: What is asked.
-        budget: What an episode may spend.
-        frame_px: Side of the stored frames.
-        tools: The tools that the model is offered.
-        prompts: Wording of what it reads.
+        processor: The model's processor, prepared for tools.
+        tasks: Tasks whose longest question counts.
+        budget: Budget of an episode.
+        frame_px: Side of the stored frames in pixels.
+        tools: Tool set offered to the model.
+        prompts: Prompt set.
     """
     offered = tools_for("frames", tools)
     tokens = ChatTokens(processor, [tool.schema for tool in offered])
@@ -78,12 +77,12 @@ def measure_tokens(
 
 
 def check_token_budget(measured: TokenBudget, completion_tokens: int, context_tokens: int) -> None:
-    """Refuse lengths that cannot hold one look.
+    """Reject lengths that cannot hold one look and an answer.
 
     Args:
-        measured: What an episode takes.
-        completion_tokens: Tokens allowed after the question.
-        context_tokens: Tokens of the longest conversation.
+        measured: Token counts of an episode.
+        completion_tokens: Maximum number of tokens after the prompt.
+        context_tokens: Maximum number of tokens of a conversation.
 
     Raises:
         ConfigError: One look and an answer do not fit.
@@ -91,7 +90,8 @@ def check_token_budget(measured: TokenBudget, completion_tokens: int, context_to
     if measured.answered > completion_tokens:
         raise ConfigError(
             f"max_completion_length={completion_tokens} cannot hold one look: {measured.look} tokens ({measured.frame} "
-            f"a frame) and an answer need {measured.answered}; raise it, or lower --media.frame-px or the frames a zoom"
+            f"a frame) and an answer need {measured.answered}; give that or more, or lower --media.frame-px or the "
+            "frames_per_zoom of --budget"
         )
     needed = measured.prompt + measured.answered
     if needed > context_tokens:
@@ -102,10 +102,12 @@ def check_token_budget(measured: TokenBudget, completion_tokens: int, context_to
 
 
 def check_frame_size(processor: Any, frame_px: int) -> None:
-    """Refuse frames that a model's image processor would resize: their text would name pictures never seen so.
+    """Reject a frame size that the model's image processor would change.
+
+    Boxes and token counts refer to frames of the stored size.
 
     Raises:
-        ConfigError: The size does not fit the patches, or lies outside the sizes that are allowed.
+        ConfigError: The size is not a multiple of the merged patch, or outside the processor's limits.
     """
     rows, columns = _grid(processor, frame_px)
     images = processor.image_processor

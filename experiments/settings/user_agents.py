@@ -1,4 +1,4 @@
-"""Agents of the user's own, named as `module:Class` or `file.py:Class`."""
+"""User-defined agents, named as `module:Class` or `file.py:Class`."""
 
 import importlib
 import importlib.util
@@ -17,20 +17,20 @@ from vt_env.media.cache.build_once import content_hash
 from vt_env.tools.tool import Tool
 
 
-def is_own(name: str) -> bool:
-    """Tell whether a name is that of a class and not of a policy of ours."""
+def is_user_class(name: str) -> bool:
+    """Return whether a policy name refers to a user's class."""
     return ":" in name
 
 
 @cache
 def load_class(name: str) -> type[Any]:
-    """Import an agent's class.
+    """Import the class of a user-defined agent.
 
     Args:
         name: `module:Class` or `path/to/file.py:Class`.
 
     Raises:
-        ConfigError: There is no such module, file or class, or it is no agent.
+        ConfigError: The module, file or class does not exist, or the class lacks `reset` or `act`.
     """
     where, _, class_name = name.rpartition(":")
     module = _load_file(Path(where), name) if where.endswith(".py") else _load_module(where, name)
@@ -41,7 +41,8 @@ def load_class(name: str) -> type[Any]:
     missing = [method for method in ("reset", "act") if not callable(getattr(found, method, None))]
     if missing:
         raise ConfigError(
-            f"agent={name!r}: an agent has reset(task, observation) and act(observation); it lacks {', '.join(missing)}"
+            f"agent={name!r}: {class_name} lacks {', '.join(missing)}; an agent has reset(task, observation) and "
+            "act(observation)"
         )
     _check_parameters(found.reset, "reset(self, task, observation)", name)
     _check_parameters(found.act, "act(self, observation)", name)
@@ -49,7 +50,7 @@ def load_class(name: str) -> type[Any]:
 
 
 def source_hash(name: str) -> str:
-    """Fingerprint the file that an agent's class is written in.
+    """Fingerprint the source file of an agent's class.
 
     Raises:
         ConfigError: As `load_class`.
@@ -59,10 +60,10 @@ def source_hash(name: str) -> str:
 
 
 def make_agent(kind: type[Any], seed: int, tools: tuple[Tool, ...]) -> Agent:
-    """Make an agent; its class is given `rng` and `tools` where its constructor takes them by these names.
+    """Construct an agent; its constructor may take `rng` and `tools`, by these names.
 
     Raises:
-        ConfigError: The constructor wants something else.
+        ConfigError: The constructor requires another argument.
     """
     offered = {"rng": np.random.default_rng(seed), "tools": tools}
     wanted = inspect.signature(kind).parameters.values()
@@ -76,13 +77,13 @@ def make_agent(kind: type[Any], seed: int, tools: tuple[Tool, ...]) -> Agent:
 
 
 def _check_parameters(method: Callable[..., Any], wanted: str, name: str) -> None:
-    """Refuse a method that does not take the arguments that it is called with."""
+    """Reject a method that cannot be called with the arguments of `wanted`."""
     signature = inspect.signature(method)
     try:
         signature.bind(*[None] * (wanted.count(",") + 1))
     except TypeError as error:
         raise ConfigError(
-            f"agent={name!r}: it has {method.__name__}{signature}; write def {wanted}, task being a vt_env.Item"
+            f"agent={name!r}: got {method.__name__}{signature}; write def {wanted}, where task is a vt_env.Item"
         ) from error
 
 
@@ -90,7 +91,7 @@ _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _load_module(where: str, name: str) -> Any:
-    # Modules beside the user, as `python -m` finds them.
+    # Modules in the working directory are found, as with `python -m`.
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -107,7 +108,7 @@ def _load_file(path: Path, name: str) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up by its name.
+    # Dataclasses look up their module by name.
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module

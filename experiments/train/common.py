@@ -17,7 +17,7 @@ import numpy as np
 from agents.backends.load import load_processor
 from experiments.runs.run_dir import HOW_ONLY, Run, open_run
 from experiments.settings.models import checkpoint_hash
-from experiments.settings.prompts import BEFORE_SETS, PROMPTS_FILE, EpisodeConfig, recorded
+from experiments.settings.prompts import PROMPTS_FILE, PROMPTS_IF_MISSING, EpisodeConfig, prompts_record
 from vt_env.config import at_least
 from vt_env.errors import ConfigError, first_line
 from vt_env.integrations.trl.checkpoints import newest_checkpoint
@@ -123,8 +123,8 @@ def open_training(
         "trajectories": [content_hash(it) if it.exists() else None for it in trajectories],
     }
     # Trajectories bring their wording.
-    wording = {} if prompts is None else recorded(prompts)
-    with open_run(path, kind, config, {"hashes": hashes, **wording}, BEFORE_SETS if wording else {}) as run:
+    wording = {} if prompts is None else prompts_record(prompts)
+    with open_run(path, kind, config, {"hashes": hashes, **wording}, PROMPTS_IF_MISSING if wording else {}) as run:
         if (path / MODEL_FOLDER).exists():
             print(f"{path / MODEL_FOLDER}: finished already")
         yield run

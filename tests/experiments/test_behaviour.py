@@ -141,8 +141,8 @@ def test_prices_are_a_checked_file(tmp_path):
     assert read_prices(path).per_million_read == 2
     for text, message in (
         ('{"date": "2026", "per_token": 1}', "unknown key 'per_token'"),
-        ('{"per_million_read": 1}', "no 'date'"),
-        ('{"date": "2026", "per_million_read": -1}', "need a number of at least 0"),
+        ('{"per_million_read": 1}', "date=None is no text"),
+        ('{"date": "2026", "per_million_read": -1}', "need a finite number of at least 0"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):

@@ -39,7 +39,7 @@ def test_every_command_has_help(name, capsys):
     [
         (["evil"], "no command 'evil': allowed are quickstart, reproduce, doctor"),
         (["eval", "--tasks", "wrld"], "tasks='wrld'"),
-        (["eval", "--agent", "sft", "--n", "1", "--tasks", "world"], "agent='sft' needs its checkpoint"),
+        (["eval", "--agent", "sft", "--n", "1", "--tasks", "world"], "agent='sft' needs a trained checkpoint"),
         (["index", "nowhere.mp4"], "nowhere.mp4: no such file or folder"),
         (["play", "nowhere.mp4"], "nowhere.mp4: no such file"),
         (["play", "world/nedle", "--agent", "random"], "family 'nedle'"),

@@ -159,7 +159,7 @@ def test_a_video_that_breaks_in_the_middle_is_an_error_too(tmp_path):
 
 def test_a_task_without_a_key_has_no_oracle(tmp_path):
     policy = build_policy("oracle", ModelConfig())
-    with pytest.raises(ConfigError, match="no oracle"):
+    with pytest.raises(ConfigError, match="has no answer key, which agent='oracle' needs"):
         list(play(policy, [SeededAttempt(replace(fake_task(), gold=None), 0)], FakeLibrary(), EvalRun(agent="oracle")))
 
 
@@ -172,7 +172,7 @@ def test_random_answers_do_not_depend_on_the_batch(folder, tmp_path):
 def test_policies_that_are_not_there_are_refused_in_one_line():
     with pytest.raises(ConfigError, match="did you mean 'random'"):
         build_policy("randon", ModelConfig())
-    with pytest.raises(ConfigError, match=r"agent='sft' needs its checkpoint: give --model\.path"):
+    with pytest.raises(ConfigError, match=r"agent='sft' needs a trained checkpoint: give --model\.path"):
         build_policy("sft", ModelConfig())
 
 
@@ -211,10 +211,7 @@ def test_what_could_not_be_played_is_tried_again_by_the_same_command(folder, tmp
     (tasks / "two.mp4").write_bytes(b"no video")
     flags = ["eval", "--agent", "oracle", "--tasks", str(tasks), "--out", str(tmp_path / "run")]
     assert command(flags) == 0
-    assert (
-        "6 episodes could not be played and are not scored; the same command tries them again"
-        in capsys.readouterr().out
-    )
+    assert "6 invalid episodes are not scored; run the same command again to retry them" in capsys.readouterr().out
     assert sum(it.invalid is not None for it in read_journal(tmp_path / "run")) == 6
     (tasks / "two.mp4").write_bytes((folder / "two.mp4").read_bytes())
     assert command(flags) == 0

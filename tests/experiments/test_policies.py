@@ -111,6 +111,6 @@ def test_the_gate_cannot_stand_before_itself_or_before_what_has_one_turn(model):
     from agents.language.confidence_gate import GateConfig
     from vt_env.errors import ConfigError
 
-    for agent, reason in (("gated", "need a policy that plays on"), ("caption-only", "reads captions")):
+    for agent, reason in (("gated", "need a policy that continues"), ("caption-only", "reads captions")):
         with pytest.raises(ConfigError, match=reason):
             build_policy("gated", model, Setting(), GateConfig(agent=agent))

@@ -7,7 +7,7 @@ import pytest
 
 from agents.language.confidence_gate import GateConfig
 from experiments.settings.models import BASE_MODEL, ModelConfig, ServerFlags, checkpoint_hash
-from experiments.settings.policies import model_of
+from experiments.settings.policies import model_path
 from experiments.settings.prompts import PROMPTS_FILE, choose_prompts, student_prompts, trajectory_prompts
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, TINY, save_prompts
@@ -73,7 +73,7 @@ def test_trajectories_of_a_file_s_set_are_read_with_that_file_or_a_model_that_wa
     ],
 )
 def test_the_model_of_a_policy_is_known_before_it_is_loaded(agent, model, expected):
-    assert model_of(agent, model, GateConfig(agent="full")) == expected
+    assert model_path(agent, model, GateConfig(agent="full")) == expected
 
 
 def test_the_file_of_wording_is_no_part_of_a_model_s_weights(tmp_path: Path):

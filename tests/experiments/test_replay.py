@@ -10,7 +10,7 @@ from support.small_world import SmallWorld, small_world
 
 from experiments.cli import run as command
 from experiments.evaluate.eval import EvalRun, evaluate, play
-from experiments.evaluate.replay import changed_origins, differences, first_difference, replay
+from experiments.evaluate.replay import changed_provenance, differences, first_difference, replay
 from experiments.runs.journal import read_journal
 from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
 from experiments.settings.models import ModelConfig
@@ -117,7 +117,7 @@ def test_the_command_says_that_all_came_out_the_same_or_names_the_first_differen
     (run_folder / JOURNAL).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert command(["replay", str(run_folder)]) == 1
     said = capsys.readouterr()
-    assert "1 of 3 episodes came out otherwise" in said.out
+    assert "1 of 3 episodes differ" in said.out
     assert f"{lines[1]['task_id']} (sample 0), turn 1, observation_text" in said.err + said.out
 
 
@@ -143,15 +143,15 @@ def test_every_record_names_an_origin_and_the_origin_says_what_replaying_needs(r
 def test_other_annotations_wording_or_budgets_are_noted():
     tasks = fake_tasks(2)
     layout = build_policy("random", ModelConfig()).layout
-    from experiments.evaluate.episode_origin import evaluation_origin
+    from experiments.evaluate.episode_provenance import evaluation_provenance
 
-    origin = evaluation_origin(build_policy("random", ModelConfig()), tasks, seed=0)
-    assert changed_origins({"origins": {"a": origin}}, tasks, layout) == []
+    origin = evaluation_provenance(build_policy("random", ModelConfig()), tasks, seed=0)
+    assert changed_provenance({"origins": {"a": origin}}, tasks, layout) == []
     changed = TaskSet(tuple(replace(task, gold=None) for task in tasks))
-    (note,) = changed_origins({"origins": {"a": origin}}, changed, layout)
+    (note,) = changed_provenance({"origins": {"a": origin}}, changed, layout)
     assert note.startswith("note: annotation_hash was ")
     larger = build_policy("random", ModelConfig(), Setting("paper")).layout
-    assert [it.split()[1] for it in changed_origins({"origins": {"a": origin}}, tasks, larger)] == ["sampler"]
+    assert [it.split()[1] for it in changed_provenance({"origins": {"a": origin}}, tasks, larger)] == ["sampler"]
 
 
 def test_only_evaluations_are_replayed(tmp_path, capsys):

@@ -106,8 +106,8 @@ def test_an_agent_from_a_module_plays_a_run(tasks, tmp_path):
     ("name", "message"),
     [
         ("{file}:Hurried", "has no class 'Hurried'"),
-        ("{file}:Deaf", "it lacks reset"),
-        ("{file}:Old", r"it has reset\(self, observation\); write def reset\(self, task, observation\), task being a"),
+        ("{file}:Deaf", "Deaf lacks reset"),
+        ("{file}:Old", r"got reset\(self, observation\); write def reset\(self, task, observation\), where task is a"),
         ("nowhere.py:Hasty", "no file nowhere.py"),
         ("no_such_module:Hasty", "no module 'no_such_module' here"),
     ],
@@ -120,7 +120,7 @@ def test_what_is_no_agent_is_refused_in_one_line(file, name, message):
 
 def test_a_constructor_that_wants_more_is_refused_with_what_it_may_want(file):
     policy = build_policy(f"{file}:Greedy", ModelConfig())
-    players = policy.players([SeededAttempt(fake_task(), 0)])
+    players = policy.batch_policy([SeededAttempt(fake_task(), 0)])
     from agents.base import Conversation
 
     with pytest.raises(ConfigError, match=r"Greedy\(model\): an agent's constructor may take rng and tools"):

@@ -10,8 +10,8 @@ from support.videos import VideoSpec, write_video
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
 from agents.backends.paid_replies import ReplyJournal
-from experiments.evaluate import episode_origin
-from experiments.evaluate.episode_origin import prompt_id, refuse_changed
+from experiments.evaluate import episode_provenance
+from experiments.evaluate.episode_provenance import check_same_provenance, prompt_id
 from experiments.evaluate.eval import EvalRun, evaluate
 from experiments.evaluate.replay import ReplayRun
 from experiments.evaluate.replay import main as replay
@@ -183,7 +183,7 @@ def half(tmp_path, monkeypatch) -> EvalRun:
 def test_a_journal_goes_on_where_nothing_changed_and_not_with_other_wording_or_annotations(half, monkeypatch):
     kept = (half.out / JOURNAL).read_bytes()
     with monkeypatch.context() as changed:
-        changed.setattr(episode_origin, "OVER", "Finished.")
+        changed.setattr(episode_provenance, "OVER", "Finished.")
         with pytest.raises(ConfigError, match=r"were played with prompt_id .*: give another --out"):
             evaluate(half)
     tasks = Path(half.tasks) / "tasks.jsonl"
@@ -273,8 +273,8 @@ TODAY = "425d8677771e8057"
 def test_a_journal_does_not_go_on_with_other_weights_under_the_same_path_and_may_with_another_commit(tmp_path):
     before = {"prompt_id": "p", "sampler": {"hash": "s"}, "model": {"path": "m", "hash": "w"}, "commit": "c"}
     write_json(tmp_path / PROVENANCE, {"origins": {"old": before, "unused": {**before, "prompt_id": "q"}}})
-    refuse_changed(tmp_path, {"old", ""}, {**before, "commit": "d", "shown": "the whole video"})
+    check_same_provenance(tmp_path, {"old", ""}, {**before, "commit": "d", "shown": "the whole video"})
     with pytest.raises(ConfigError, match="model hash w, now it is x"):
-        refuse_changed(tmp_path, {"old"}, {**before, "model": {"path": "m", "hash": "x"}})
+        check_same_provenance(tmp_path, {"old"}, {**before, "model": {"path": "m", "hash": "x"}})
     with pytest.raises(ConfigError, match="sampler hash s, now it is t"):
-        refuse_changed(tmp_path, {"old"}, {**before, "sampler": {"hash": "t"}})
+        check_same_provenance(tmp_path, {"old"}, {**before, "sampler": {"hash": "t"}})

@@ -155,7 +155,7 @@ def test_views_that_are_not_there_are_refused(copy: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("agent", ["full", "retrieval-only", "blind", "oracle", "random", "caption-only", "gated"])
 def test_agents_that_look_with_tools_are_refused(agent):
-    with pytest.raises(ConfigError, match="without a tool; allowed are uniform, constant, or module:Class"):
+    with pytest.raises(ConfigError, match="without tools; allowed are uniform, constant, or your module:Class"):
         layout_of(agent, ModelConfig(), Setting(is_excerpt=True))
 
 

@@ -1,4 +1,4 @@
-"""What the episodes of an evaluation have in common, for provenance: annotations, wording, sampling, model, code."""
+"""Provenance shared by the episodes of an evaluation: annotations, prompts, frame sampling, model, code."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
@@ -18,17 +18,17 @@ from vt_env.tools.tool import Tool
 from vt_env.types import Item, Remaining, VideoRef
 
 SAMPLER = "frames at the middles of equal parts, each once"
-"""How `vt_env.episode.perception` chooses moments; to be changed with it."""
+"""Rule by which `vt_env.episode.perception` samples frames; change both together."""
 WHOLE, PARTS = "the whole video", "parts of each video alone, as its annotations have them, and no tool"
-"""What an episode may be about, for provenance; the latter is CG-Bench's clue condition."""
+"""Values of `shown`: the part of a video that an episode is about; the second is CG-Bench's clue condition."""
 
 
-def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[str, Any]:
-    """Say where the episodes of a policy come from.
+def evaluation_provenance(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[str, Any]:
+    """Return the provenance of a policy's episodes as plain JSON values.
 
     Args:
-        policy: Who plays, its model loaded.
-        tasks: What is played.
+        policy: The policy, with its model loaded.
+        tasks: Tasks of the evaluation.
         seed: Seed of the run.
     """
     return {
@@ -38,7 +38,7 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
         "sampler": sampler(policy.layout.config),
         "shown": PARTS if any(task.item.shown for task in tasks) else WHOLE,
         "policy": policy.name,
-        **policy.origin,
+        **policy.provenance,
         "seed": seed,
         "commit": commit(),
         "uncommitted_changes": has_uncommitted_changes(),
@@ -47,8 +47,8 @@ def evaluation_origin(policy: Policy, tasks: Sequence[Task], seed: int) -> dict[
     }
 
 
-def search_origin(library: VideoLibrary) -> dict[str, Any]:
-    """Name what clips and subtitles are searched with, and what sums subtitles up; `None` where there is none."""
+def search_provenance(library: VideoLibrary) -> dict[str, Any]:
+    """Return the keys of the models that search clips and subtitles and summarise subtitles; `None` means no model."""
     encoder, summariser = library.text_models.encoder, library.text_models.summariser
     models = {
         "encoder": None if encoder is None else encoder.key,
@@ -57,18 +57,18 @@ def search_origin(library: VideoLibrary) -> dict[str, Any]:
     return {"clip_encoder": library.encoder.key, "text_models": models}
 
 
-def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with a journal whose episodes were played on something else, which no setting of the run tells.
+def check_same_provenance(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
+    """Reject resuming a journal whose episodes have another provenance; the run's configuration does not show it.
 
-    Another commit, another machine or other versions are allowed: they are named in the provenance.
+    Another commit, machine or package version is allowed: the provenance names each.
 
     Args:
         path: The run directory.
-        played: Origins of the episodes in its journal.
-        now: The origin of those to come.
+        played: Provenance keys of the episodes in the journal.
+        now: Provenance of the episodes to be played.
 
     Raises:
-        ConfigError: Annotations, wording, frames, weights or the code of one's own agent are others now.
+        ConfigError: Annotations, prompts, frame sampling, weights or the code of the user's agent have changed.
     """
     known = read_json(path / PROVENANCE).get("origins", {})
     for key in sorted(played & known.keys()):
@@ -81,23 +81,23 @@ def refuse_changed(path: Path, played: Set[str], now: Mapping[str, Any]) -> None
                 )
 
 
-def _decisive(origin: Mapping[str, Any]) -> dict[str, Any]:
+def _decisive(provenance: Mapping[str, Any]) -> dict[str, Any]:
     named = ("annotation_hash", "prompt_id", "shown", "clip_encoder", "text_models")
-    found = {name: origin[name] for name in named if name in origin}
-    hashes = {f"{name} hash": origin.get(name, {}).get("hash") for name in ("sampler", "model", "source")}
+    found = {name: provenance[name] for name in named if name in provenance}
+    hashes = {f"{name} hash": provenance.get(name, {}).get("hash") for name in ("sampler", "model", "source")}
     return found | {name: value for name, value in hashes.items() if value is not None}
 
 
 def annotation_hash(tasks: Sequence[Task]) -> str:
-    """Fingerprint questions, options, videos, answer keys and the parts that are shown alone, in their order.
+    """Fingerprint questions, options, videos, answer keys and excerpts, in the order of the tasks.
 
-    Where files lie does not matter.
+    Paths of files do not count, so a copy of a benchmark has the same hash.
     """
     return fingerprint([_annotation(task) for task in tasks])
 
 
 def prompt_id(prompts: PromptSet, tools: Sequence[Tool]) -> str:
-    """Fingerprint the wording that a model reads: every form of text rendered once, and the tools' descriptions."""
+    """Fingerprint all text that a model reads: each template rendered once, and the schemas of the tools."""
     item = Item("id", "question", ("one", "other"), VideoRef("handle", "path"))
     left = [Remaining(0, 0), Remaining(1, 1)]
     texts = [
@@ -111,13 +111,13 @@ def prompt_id(prompts: PromptSet, tools: Sequence[Tool]) -> str:
         prompts.malformed_text("reason", [tool.line for tool in tools]),
         OVER,
     ]
-    # Fingerprints of the first set are those of the time when it was the only one.
+    # The first set has no key here, so that its fingerprint equals that of runs made before there were other sets.
     of_set = [] if prompts == TINY else [prompts.key]
     return fingerprint([texts, [tool.schema for tool in tools], *of_set])
 
 
 def sampler(config: EnvConfig) -> Mapping[str, Any]:
-    """Say what decides which frames are shown, and fingerprint it."""
+    """Return the settings that decide which frames are shown, with their fingerprint as `hash`."""
     what = {"rule": SAMPLER, "perception": config.perception, "budget": asdict(config.budget)}
     what |= {"media": asdict(config.media)}
     return {**what, "hash": fingerprint(what)}
