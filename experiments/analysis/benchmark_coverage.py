@@ -5,36 +5,19 @@ name. Without the annotations only the coverage is known, from the ids in the jo
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from experiments.analysis.episode_facts import EpisodeFacts, stream_journal
-from experiments.analysis.gold_spans import Key
+from experiments.analysis.finished_run import FinishedRun
 from vt_env.benchmarks.readers.registry import BENCHMARKS
 from vt_env.benchmarks.readers.rows import Annotations
 from vt_env.benchmarks.scoring.cgbench_clues import answered_in_both, with_clues
 from vt_env.benchmarks.scoring.replies import Status, replies_of
 from vt_env.benchmarks.scoring.scoreboard import Scoreboard, score
 from vt_env.benchmarks.scoring.verdicts import has_gold
-
-
-class PlayedRun(Protocol):
-    """What is needed of an evaluation."""
-
-    path: Path
-    config: Mapping[str, Any]
-
-    @property
-    def key(self) -> Key:
-        """What is known of its tasks."""
-        ...
-
-    @property
-    def facts(self) -> list[EpisodeFacts]:
-        """What its episodes contribute."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +61,7 @@ class BenchmarkRow:
 
 
 def benchmark_rows(
-    policy: str, run: PlayedRun, seed: int = 0, clues: PlayedRun | None = None
+    policy: str, run: FinishedRun, seed: int = 0, clues: FinishedRun | None = None
 ) -> Iterator[BenchmarkRow]:
     """Score a run on each split of the benchmark it was played on; nothing where it was played on none.
 
@@ -101,7 +84,7 @@ def benchmark_rows(
 
 
 def _board(
-    run: PlayedRun, benchmark: str, split: str, seed: int, clues: PlayedRun | None
+    run: FinishedRun, benchmark: str, split: str, seed: int, clues: FinishedRun | None
 ) -> tuple[Scoreboard | None, str]:
     annotations = run.key.annotations
     if annotations is None or annotations.benchmark != benchmark:

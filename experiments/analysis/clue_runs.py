@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from experiments.runs import run_dir
+from experiments.analysis.finished_run import FinishedRun
+from experiments.runs import read_run
 from experiments.settings.models import BASE_MODEL, ModelConfig
 from experiments.settings.policies import MODELS
 from vt_env.benchmarks.readers.cgbench import CLUES
@@ -15,16 +16,7 @@ FRAMES = "uniform_frames"
 """The one setting of the model that may differ: whole videos are often shown by more frames."""
 
 
-class ConfiguredRun(Protocol):
-    """What is needed of an evaluation."""
-
-    config: Mapping[str, Any]
-
-
-RunT = TypeVar("RunT", bound=ConfiguredRun)
-
-
-def clue_run_of(run: RunT, others: Sequence[RunT]) -> RunT | None:
+def clue_run_of(run: FinishedRun, others: Sequence[FinishedRun]) -> FinishedRun | None:
     """Find the one run of the same agent and model on the clues of the same tasks; `None` where none or several are.
 
     Args:
@@ -46,13 +38,13 @@ def refuse_unless_clues(path: Path, whole: Path) -> None:
     """
     if not path.is_dir():
         return
-    config = run_dir.read_json(path / run_dir.CONFIG)
+    config = read_run.read_json(path / read_run.CONFIG)
     tasks = str(config.get("tasks", ""))
     if view_of(tasks) != CLUES:
         remedy = f"evaluate with --tasks {tasks}/{CLUES}"
         raise ConfigError(f"--clues {path}: played on tasks={tasks!r}, which shows whole videos; {remedy}")
     if whole.is_dir():
-        models = [_model_name(it) for it in (config, run_dir.read_json(whole / run_dir.CONFIG))]
+        models = [_model_name(it) for it in (config, read_run.read_json(whole / read_run.CONFIG))]
         if models[0] != models[1]:
             raise ConfigError(
                 f"--clues {path}: played by {models[0]}, {whole} by {models[1]}; "
@@ -61,7 +53,7 @@ def refuse_unless_clues(path: Path, whole: Path) -> None:
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    model = run_dir.what_only(ModelConfig(), dict(config.get("model", {})))
+    model = read_run.what_only(ModelConfig(), dict(config.get("model", {})))
     model.pop(FRAMES, None)
     return {"agent": config.get("agent"), "split": config.get("split"), "model": model}
 

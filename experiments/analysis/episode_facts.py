@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from experiments.runs.run_dir import JOURNAL
+from experiments.runs.read_run import JOURNAL
 from vt_env.actions.read_answer import AnswerStatus, read_answer
 from vt_env.benchmarks.readers.rows import Span
 from vt_env.benchmarks.scoring.replies import Ended, Reply, Status, reply_of, status_without_option

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ import numpy as np
 
 from experiments.analysis.benchmark_coverage import BenchmarkRow, benchmark_rows
 from experiments.analysis.clue_runs import clue_run_of
-from experiments.analysis.episode_facts import EpisodeFacts, read_facts
-from experiments.analysis.gold_spans import Key, key_of
+from experiments.analysis.finished_run import FinishedRun
 from experiments.analysis.metrics import PairRow, PolicyRow, compare, summarise
-from experiments.runs import run_dir
+from experiments.runs import read_run
 from experiments.settings.policies import POLICIES
 from experiments.settings.prices import Prices
-from experiments.train.grpo_metrics import GRPOLog, read_grpo_log
+from experiments.train.grpo_log import GRPOLog, read_grpo_log
 from experiments.train.training_cost import TrainingCost, read_training_cost
-from vt_env.benchmarks.readers.registry import view_of
 from vt_env.errors import ConfigError
 from vt_env.stats import holm
 
@@ -39,42 +36,6 @@ COMPARED: Mapping[str, Sequence[str]] = {
     "subtitles": ("random", "constant"),
 }
 """For each policy the ones it is built on or has to beat."""
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """What one run directory says about itself."""
-
-    path: Path
-    config: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-
-    @property
-    def kind(self) -> str:
-        """`"eval"`, `"sft"`, `"grpo"`, ..."""
-        return self.config["run"]
-
-    @property
-    def name(self) -> str:
-        """The policy of an evaluation, as it was named, and what it was shown if not whole videos."""
-        view = view_of(str(self.config.get("tasks", "")))
-        return f"{self.config['agent']} on {view}" if view else str(self.config["agent"])
-
-    @cached_property
-    def key(self) -> Key:
-        """What is known of the tasks of an evaluation."""
-        return key_of(self.config)
-
-    @cached_property
-    def facts(self) -> list[EpisodeFacts]:
-        """What the journalled episodes of an evaluation contribute to tables."""
-        return read_facts(self.path, self.key.spans)
-
-    @property
-    def annotation_hashes(self) -> frozenset[str]:
-        """Fingerprints of the annotations that its episodes were played on; one, unless they changed on the way."""
-        origins = self.provenance.get("origins", {}).values()
-        return frozenset(str(it["annotation_hash"]) for it in origins if "annotation_hash" in it)
 
 
 @dataclass(frozen=True)
@@ -179,7 +140,7 @@ def load_runs(folders: Sequence[Path]) -> list[FinishedRun]:
 def find_runs(folder: Path) -> Iterator[Path]:
     """List the run directories in or below a folder, in alphabetical order."""
     yield from (
-        path.parent for path in sorted(folder.rglob(run_dir.PROVENANCE)) if (path.parent / run_dir.CONFIG).exists()
+        path.parent for path in sorted(folder.rglob(read_run.PROVENANCE)) if (path.parent / read_run.CONFIG).exists()
     )
 
 
@@ -189,7 +150,7 @@ def load_run(path: Path) -> FinishedRun:
     Raises:
         DataError: A file is damaged.
     """
-    return FinishedRun(path, run_dir.read_json(path / run_dir.CONFIG), run_dir.read_json(path / run_dir.PROVENANCE))
+    return FinishedRun(path, read_run.read_json(path / read_run.CONFIG), read_run.read_json(path / read_run.PROVENANCE))
 
 
 def by_policy(evaluations: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
@@ -215,8 +176,8 @@ def _wall_s(found: Sequence[FinishedRun]) -> dict[str, float]:
     for run in found:
         if run.kind == "quickstart":
             # Its other phases are runs of their own.
-            done = {line["phase"]: line["seconds"] for line in run_dir.read_metrics(run.path) if "phase" in line}
+            done = {line["phase"]: line["seconds"] for line in read_run.read_metrics(run.path) if "phase" in line}
             total |= {phase: seconds for phase, seconds in done.items() if phase in ("world", "index")}
         else:
-            total[run.kind] = round(total[run.kind] + run_dir.wall_s(run.path), 3)
+            total[run.kind] = round(total[run.kind] + read_run.wall_s(run.path), 3)
     return dict(total)

@@ -25,7 +25,8 @@ from experiments.analysis.episode_facts import read_facts
 from experiments.analysis.metrics import summarise
 from experiments.report.rescore import RescoreRun
 from experiments.report.rescore import main as rescore
-from experiments.runs.run_dir import CONFIG, JOURNAL, write_json
+from experiments.runs.read_run import CONFIG, JOURNAL
+from experiments.runs.run_dir import write_json
 from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, Trajectory, TurnRecord, write_trajectories
 from vt_env.types import Interval, Remaining, StopReason
 

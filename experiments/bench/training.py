@@ -23,9 +23,10 @@ import tyro
 from agents.backends.generator import Generator, TokenSequence
 from agents.language.token_policy import ChatTokens, images_of
 from experiments.runs.provenance import machine
-from experiments.runs.run_dir import Stopwatch, read_metrics, write_json
+from experiments.runs.read_run import read_metrics
+from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.policies import BASE_MODEL
-from experiments.train.grpo_metrics import read_grpo_log
+from experiments.train.grpo_log import read_grpo_log
 from experiments.train.sft_rows import Row, TrajectoryRows, load_trajectories
 from vt_env.config import MediaConfig
 from vt_env.media.library import VideoLibrary

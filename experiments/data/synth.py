@@ -18,7 +18,8 @@ from tqdm import tqdm
 from agents.backends.server_limits import ServerConfig
 from experiments.data.synth_card import Outcome, make_card, tables
 from experiments.data.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
-from experiments.runs.run_dir import JOURNAL, Run, open_run, write_text
+from experiments.runs.read_run import JOURNAL
+from experiments.runs.run_dir import Run, open_run, write_text
 from experiments.settings.prompts import (
     PROMPTS_IF_MISSING,
     EpisodeConfig,

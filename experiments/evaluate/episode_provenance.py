@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs.provenance import PACKAGES, commit, has_uncommitted_changes, machine, package_version
-from experiments.runs.run_dir import PROVENANCE, read_json
+from experiments.runs.read_run import PROVENANCE, read_json
 from experiments.settings.policies import Policy
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError

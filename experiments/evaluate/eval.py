@@ -20,7 +20,8 @@ from agents.seeds import attempt_seed
 from experiments.analysis.metrics import PolicyRow, policy_row
 from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
 from experiments.runs.journal import read_journal, without_failed
-from experiments.runs.run_dir import HOW_ONLY, Run, open_run
+from experiments.runs.read_run import HOW_ONLY
+from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
 from experiments.settings.prompts import PROMPTS_IF_MISSING, EpisodeConfig, choose_prompts, prompts_record

@@ -21,7 +21,7 @@ from agents.running_episode import RunningEpisode, Start, open_episode
 from experiments.evaluate.episode_provenance import annotation_hash, prompt_id, sampler
 from experiments.evaluate.eval import episode_builder
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import CONFIG, PROVENANCE, read_json
+from experiments.runs.read_run import CONFIG, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Setting, layout_of

@@ -14,7 +14,8 @@ import tyro
 
 from experiments.analysis.budget_curves import ENOUGH, UNITS, Curve, curves_of
 from experiments.analysis.episode_facts import EpisodeFacts
-from experiments.analysis.load_runs import FinishedRun, load_runs
+from experiments.analysis.finished_run import FinishedRun
+from experiments.analysis.load_runs import load_runs
 from experiments.report.compare import refuse_other_tasks
 from experiments.runs import run_dir
 from vt_env.errors import ConfigError

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from experiments.analysis.load_runs import FinishedRun, load_run
+from experiments.analysis.finished_run import FinishedRun
+from experiments.analysis.load_runs import load_run
 from experiments.analysis.paired_comparison import OUTCOMES, Comparison, Difference, GroupPair, compare_runs
 from experiments.report.tables import p_value
 from experiments.runs import run_dir

@@ -16,7 +16,7 @@ from experiments.analysis.clue_runs import refuse_unless_clues
 from experiments.analysis.episode_facts import facts_of, stream_journal
 from experiments.analysis.metrics import summarise
 from experiments.report.tables import policy_table
-from experiments.runs import run_dir
+from experiments.runs import read_run, run_dir
 from experiments.settings.judge import JudgeConfig, served_judge
 from vt_env.actions.read_answer import read_answer
 from vt_env.benchmarks.readers.registry import find_annotations, read_annotations, view_of, with_view
@@ -132,9 +132,9 @@ def _annotations(run: RescoreRun) -> Annotations | None:
         annotations = read_annotations(run.annotations, run.benchmark)
         view = view_of(str(_config(run.run).get("tasks", "")))
         return with_view(annotations, view) if view else annotations
-    if not (run.run / run_dir.CONFIG).exists():
+    if not (run.run / read_run.CONFIG).exists():
         raise ConfigError(
-            f"{run.run}: no {run_dir.CONFIG} says what was played; give --annotations, the benchmark's folder"
+            f"{run.run}: no {read_run.CONFIG} says what was played; give --annotations, the benchmark's folder"
         )
     config = _config(run.run)
     if "tasks" not in config:
@@ -190,4 +190,4 @@ def _rescore_tasks(run: RescoreRun) -> None:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    return run_dir.read_json(path / run_dir.CONFIG) if (path / run_dir.CONFIG).exists() else {"replies": str(path)}
+    return read_run.read_json(path / read_run.CONFIG) if (path / read_run.CONFIG).exists() else {"replies": str(path)}

@@ -15,7 +15,8 @@ import tyro
 from experiments.analysis.gate_sweep import TauRow, calibration, confidences, direct_answers, sweep
 from experiments.report.gate_plots import plot_calibration, plot_sweep
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import CONFIG, read_json, write_json
+from experiments.runs.read_run import CONFIG, read_json
+from experiments.runs.run_dir import write_json
 from vt_env.errors import ConfigError
 from vt_env.markdown import markdown_table
 from vt_env.task_sources import load_tasks

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from experiments.runs.run_dir import JOURNAL, Run
+from experiments.runs.read_run import JOURNAL
+from experiments.runs.run_dir import Run
 from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
 
 

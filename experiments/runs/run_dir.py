@@ -12,22 +12,18 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.runs.provenance import commit, provenance
+from experiments.runs.read_run import CONFIG, JOURNAL, METRICS, PROVENANCE, read_json, read_metrics, what_only
 from vt_env.errors import ConfigError, DataError
 from vt_env.hashing import fingerprint
-from vt_env.jsonl import append_line, drop_torn_line, encode_record, read_jsonl, replace_file
-
-CONFIG, PROVENANCE, JOURNAL, METRICS = "config.json", "provenance.json", "journal.jsonl", "metrics.jsonl"
+from vt_env.jsonl import append_line, drop_torn_line, encode_record, replace_file
 
 _ELSEWHERE = ("out",)
 """Fields that say where a run lies and not what it does: two directories may differ in them."""
-
-HOW_ONLY: Mapping[str, bool] = {"how_only": True}
-"""Metadata of fields that say how a run is done and not what: it may go on with other values of them."""
 
 
 class Stopwatch:
@@ -157,16 +153,6 @@ def resolve(config: object) -> dict[str, Any]:
     return json.loads(json.dumps(what_only(config, values), default=str))
 
 
-def wall_s(path: Path) -> float:
-    """Seconds all processes of a run have spent on it: the last `elapsed_s` of each opening, summed."""
-    total, last = 0.0, 0.0
-    for line in read_metrics(path):
-        if line.get("event") == "opened":
-            total += last
-        last = line["elapsed_s"]
-    return round(total + last, 3)
-
-
 def write_json(path: Path, value: object) -> None:
     """Write JSON under a temporary name and rename it: readers see the old file or the whole new one."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
@@ -176,36 +162,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file under a temporary name and rename it."""
     with replace_file(path) as part:
         part.write_text(text, encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        DataError: The file is missing or is not a JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file: is this a run directory?") from None
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}): restore it or start a new run") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: {type(value).__name__} instead of a JSON object: restore it or start a new run")
-    return value
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the metrics of a run directory; a torn last line does not count, and a directory without any has none.
-
-    Raises:
-        DataError: A line is not JSON.
-    """
-    metrics = path / METRICS
-    if not metrics.exists():
-        return []
-    # Metrics may be no numbers: a loss that became one is what its reader looks for.
-    return list(read_jsonl(metrics, json.loads, skip_torn=True, remedy="remove the line and run again"))
 
 
 @contextmanager
@@ -228,21 +184,6 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
     if difference:
         field, was, wanted = difference
         raise ConfigError(f"{path} was run with {field}={was!r}, now {field}={wanted!r}: give another --out")
-
-
-def what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep the values that say what is done and not how, see `HOW_ONLY`.
-
-    Args:
-        config: A configuration of the kind that the values are of.
-        values: Name to value, as a run directory keeps them.
-    """
-    kept: dict[str, Any] = {}
-    for field in fields(config):
-        if field.name in values and not field.metadata.get("how_only"):
-            inner, value = getattr(config, field.name), values[field.name]
-            kept[field.name] = what_only(inner, value) if is_dataclass(inner) else value
-    return kept
 
 
 def _first_difference(before: Any, now: Any, field: str = "") -> tuple[str, Any, Any] | None:

@@ -11,7 +11,7 @@ import tyro
 from agents.backends.load import EngineConfig, load_generator, load_processor
 from agents.base import BatchPolicy
 from experiments.runs.provenance import package_version
-from experiments.runs.run_dir import HOW_ONLY
+from experiments.runs.read_run import HOW_ONLY
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.settings.token_budget import check_frame_size
 from vt_env.config import at_least

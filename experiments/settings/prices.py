@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from experiments.runs.run_dir import read_json
+from experiments.runs.read_run import read_json
 from vt_env.errors import ConfigError
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from agents.backends.load import load_processor
-from experiments.runs.run_dir import HOW_ONLY, Run, open_run
+from experiments.runs.read_run import HOW_ONLY
+from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import checkpoint_hash
 from experiments.settings.prompts import PROMPTS_FILE, PROMPTS_IF_MISSING, EpisodeConfig, prompts_record
 from vt_env.config import at_least

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from experiments.runs.run_dir import HOW_ONLY
+from experiments.runs.read_run import HOW_ONLY
 from experiments.train.common import TrainerConfig
 from vt_env.config import MediaConfig, at_least, resolve_budget
 from vt_env.errors import ConfigError

@@ -6,7 +6,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from experiments.runs.run_dir import JOURNAL, Run
+from experiments.runs.read_run import JOURNAL
+from experiments.runs.run_dir import Run
 from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
 
 POLICY = "grpo"

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from experiments.runs.run_dir import Stopwatch
-from experiments.train.grpo_metrics import STEP_PARTS
+from experiments.train.grpo_log import STEP_PARTS
 from vt_env.integrations.trl import TrlEnvironment
 from vt_env.integrations.trl.step_parts import StepPart
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from experiments.runs.run_dir import JOURNAL
+from experiments.runs.read_run import JOURNAL
 from vt_env.episode.trajectory import read_trajectories
 from vt_env.errors import ConfigError
 from vt_env.tasks.task_set import TaskSet

@@ -20,7 +20,8 @@ from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Trainer, TrainingArguments
 
-from experiments.runs.run_dir import HOW_ONLY, open_run
+from experiments.runs.read_run import HOW_ONLY
+from experiments.runs.run_dir import open_run
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.tiny_model.batches import ExchangeCollator, Exchanges
 from experiments.tiny_model.feature_pool import PooledCollator, PooledTower, ScenePool, pool_features

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.runs.run_dir import read_metrics, wall_s
+from experiments.runs.read_run import read_metrics, wall_s
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, 
 from experiments.cli import run as command
 from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import JOURNAL
+from experiments.runs.read_run import JOURNAL
 from experiments.settings.models import ModelConfig, ServerFlags
 from experiments.settings.policies import SeededAttempt, Setting, build_policy
 from vt_env.config import default_budget

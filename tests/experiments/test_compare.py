@@ -12,7 +12,8 @@ from experiments.analysis.budget_curves import UNITS, Point, area_over_log, curv
 from experiments.analysis.episode_facts import facts_of, read_facts
 from experiments.analysis.paired_comparison import compare_runs
 from experiments.cli import run
-from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json, write_json
+from experiments.runs.read_run import JOURNAL, PROVENANCE, read_json
+from experiments.runs.run_dir import write_json
 from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, TurnRecord
 from vt_env.errors import ConfigError, DataError
 

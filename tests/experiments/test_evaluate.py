@@ -18,7 +18,7 @@ from experiments.cli import run as command
 from experiments.evaluate import eval as evaluation
 from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
+from experiments.runs.read_run import JOURNAL, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import SeededAttempt, build_policy

@@ -12,7 +12,7 @@ from experiments.cli import run as command
 from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.evaluate.replay import changed_provenance, differences, first_difference, replay
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import JOURNAL, PROVENANCE, read_json
+from experiments.runs.read_run import JOURNAL, PROVENANCE, read_json
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Policy, SeededAttempt, Setting, build_policy
 from vt_env.episode.trajectory import Trajectory

@@ -11,7 +11,8 @@ from experiments.analysis.load_runs import build_report
 from experiments.report.plots import moving_mean
 from experiments.report.report import ReportRun, main
 from experiments.report.report_page import render_report
-from experiments.runs.run_dir import METRICS, open_run
+from experiments.runs.read_run import METRICS
+from experiments.runs.run_dir import open_run
 from vt_env.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runs import run_dir
+from experiments.runs import read_run, run_dir
 from experiments.runs.provenance import commit, provenance
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import read_jsonl
@@ -44,7 +44,7 @@ def test_the_same_configuration_continues_and_another_one_is_refused_by_its_firs
         run.journal({"n": 1})
     with run_dir.open_run(tmp_path, "toy", Small(out=Path("elsewhere"))) as run:
         run.journal({"n": 2})
-        assert [record["n"] for record in read_jsonl(run.path / run_dir.JOURNAL)] == [1, 2]
+        assert [record["n"] for record in read_jsonl(run.path / read_run.JOURNAL)] == [1, 2]
     other = replace(Small(), inner=Inner(rate_hz=2.0))
     with pytest.raises(ConfigError, match=r"inner\.rate_hz=1\.0, now inner\.rate_hz=2\.0: give another --out"):
         run_dir.open_run(tmp_path, "toy", other).__enter__()
@@ -65,11 +65,11 @@ def test_two_processes_cannot_run_in_one_directory(tmp_path):
 def test_a_torn_last_line_is_dropped_and_a_broken_middle_line_is_refused(tmp_path):
     with run_dir.open_run(tmp_path, "toy", Small()) as run:
         run.journal({"n": 1})
-    journal = tmp_path / run_dir.JOURNAL
+    journal = tmp_path / read_run.JOURNAL
     journal.write_bytes(journal.read_bytes() + b'{"n": 2, "text": "half a l')
     with run_dir.open_run(tmp_path, "toy", Small()) as run:
         run.journal({"n": 3})
-        assert [record["n"] for record in read_jsonl(run.path / run_dir.JOURNAL)] == [1, 3]
+        assert [record["n"] for record in read_jsonl(run.path / read_run.JOURNAL)] == [1, 3]
     journal.write_text('{"n": 1}\n{"n"\n{"n": 3}\n')
     with pytest.raises(DataError, match=r"journal\.jsonl:2: not JSON"):
         list(read_jsonl(journal))
@@ -78,8 +78,8 @@ def test_a_torn_last_line_is_dropped_and_a_broken_middle_line_is_refused(tmp_pat
 def test_wall_time_adds_up_over_the_processes_of_a_run(tmp_path):
     lines = [("opened", 0.0), ("step", 4.0), ("opened", 0.0), ("step", 1.0), ("closed", 2.5)]
     text = "".join(json.dumps({"event": event, "elapsed_s": elapsed_s}) + "\n" for event, elapsed_s in lines)
-    (tmp_path / run_dir.METRICS).write_text(text)
-    assert run_dir.wall_s(tmp_path) == 6.5
+    (tmp_path / read_run.METRICS).write_text(text)
+    assert read_run.wall_s(tmp_path) == 6.5
 
 
 def test_the_commit_is_that_of_this_checkout_whatever_the_working_directory(tmp_path, monkeypatch):
@@ -91,10 +91,10 @@ def test_the_commit_is_that_of_this_checkout_whatever_the_working_directory(tmp_
 
 def test_a_missing_or_broken_json_file_is_named(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        run_dir.read_json(tmp_path / "config.json")
+        read_run.read_json(tmp_path / "config.json")
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(DataError, match="list instead of a JSON object"):
-        run_dir.read_json(tmp_path / "config.json")
+        read_run.read_json(tmp_path / "config.json")
 
 
 def test_a_run_that_is_refused_before_it_did_anything_leaves_the_directory_to_the_next(tmp_path):
@@ -105,4 +105,4 @@ def test_a_run_that_is_refused_before_it_did_anything_leaves_the_directory_to_th
         run.journal({"n": 1})
     with pytest.raises(ConfigError, match="later"), run_dir.open_run(tmp_path / "run", "eval", Small(seed=2)):
         raise ConfigError("later")
-    assert list(read_jsonl(run.path / run_dir.JOURNAL)) == [{"n": 1}]
+    assert list(read_jsonl(run.path / read_run.JOURNAL)) == [{"n": 1}]

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.analysis.gate_sweep import calibration, direct_answers, sweep
 from experiments.cli import run as command
-from experiments.runs.run_dir import CONFIG, JOURNAL
+from experiments.runs.read_run import CONFIG, JOURNAL
 from vt_env.episode.reply_record import GateRecord, ReplyRecord
 from vt_env.episode.trajectory import Trajectory, TurnRecord, write_trajectories
 from vt_env.testing import fake_task

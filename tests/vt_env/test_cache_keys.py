@@ -16,7 +16,8 @@ from experiments.evaluate.eval import EvalRun, evaluate
 from experiments.evaluate.replay import ReplayRun
 from experiments.evaluate.replay import main as replay
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import CONFIG, JOURNAL, PROVENANCE, read_json, write_json
+from experiments.runs.read_run import CONFIG, JOURNAL, PROVENANCE, read_json
+from experiments.runs.run_dir import write_json
 from experiments.settings.models import ModelConfig, ServerFlags
 from synth import captioner
 from synth.captioner import Captioner

@@ -14,7 +14,7 @@ from agents.backends.paid_replies import ReplyJournal
 from experiments.analysis.episode_facts import read_facts
 from experiments.data.video_paths import video_ref
 from experiments.runs.journal import read_journal
-from experiments.runs.run_dir import wall_s
+from experiments.runs.read_run import wall_s
 from synth.dataset import read_dataset, read_pictures_table
 from vt_env.config import MediaConfig
 from vt_env.episode.reply_record import TokenUse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.runs.run_dir import JOURNAL
+from experiments.runs.read_run import JOURNAL
 from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError

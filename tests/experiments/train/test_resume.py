@@ -14,7 +14,7 @@ pytest.importorskip("trl", reason="needs the train extra")
 
 from support.small_training import write_training_folder
 
-from experiments.runs.run_dir import read_metrics
+from experiments.runs.read_run import read_metrics
 from experiments.train.common import last_checkpoint
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft

@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("accelerate", reason="needs the train extra")
 
-from experiments.runs.run_dir import JOURNAL, Run
+from experiments.runs.read_run import JOURNAL
+from experiments.runs.run_dir import Run
 from experiments.train.grpo_rollout_journal import RolloutJournal
 from vt_env.config import EnvConfig
 from vt_env.envs.base import make_episode
