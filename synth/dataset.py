@@ -14,14 +14,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from synth.frame_files import PictureRecord
 from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
 from vt_env.errors import DataError
-from vt_env.jsonl import decode_record, encode_record, read_jsonl, replace_file, write_lines
+from vt_env.jsonl import encode_record, replace_file, write_lines
+from vt_env.markdown import markdown_table
 
 CARD_FILE, READABLE_CARD_FILE = "data_card.json", "data_card.md"
 PICTURES_FILE, VIDEOS_FILE, REJECTED_FILE, GROUNDING_FILE = (
@@ -70,12 +69,13 @@ class DataCard:
     def markdown(self) -> str:
         """Write the card for people."""
         families = sorted({family for counts in self.stages.values() for family in counts})
-        lines = ["# Data card", "", f"| stage | all | {' | '.join(families)} |", "|---" * (len(families) + 2) + "|"]
-        for stage, counts in self.stages.items():
-            cells = [stage, sum(counts.values()), *(counts.get(family, 0) for family in families)]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-        lines += ["", "| rejected by | reason | trajectories |", "|---|---|---|"]
-        lines += [f"| {it} | {why} | {n} |" for it, reasons in self.rejected.items() for why, n in reasons.items()]
+        stages = (
+            [stage, sum(counts.values()), *(counts.get(family, 0) for family in families)]
+            for stage, counts in self.stages.items()
+        )
+        rejected = ([stage, reason, n] for stage, reasons in self.rejected.items() for reason, n in reasons.items())
+        lines = ["# Data card", "", *markdown_table(["stage", "all", *families], stages), ""]
+        lines += markdown_table(("rejected by", "reason", "trajectories"), rejected)
         lines += ["", *(f"* questions {name}: {count}" for name, count in self.questions.items())]
         lines += [f"* questions left out, {why}: {n}" for why, n in self.left_out.items()]
         lines += [f"* attempts failed, {who}: {n}" for who, n in self.failures.items()]
@@ -142,19 +142,6 @@ def read_dataset(folder: Path) -> Iterator[Trajectory]:
         if written.get(shard.name) != _sha256(shard):
             raise DataError(f"{shard}: not what was written, by its hash in {CARD_FILE}: write it again")
         yield from read_trajectories(shard)
-
-
-def read_pictures_table(folder: Path) -> list[PictureRecord]:
-    """Read which pictures a data set refers to, with their hashes.
-
-    Raises:
-        DataError: The table is missing or damaged.
-    """
-    path = folder / PICTURES_FILE
-    remedy = "write the data set again"
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; {remedy}")
-    return list(read_jsonl(path, partial(decode_record, kind=PictureRecord), remedy=remedy))
 
 
 def _sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from experiments.analysis.episode_facts import read_facts
 from experiments.data.video_paths import video_ref
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import wall_s
-from synth.dataset import read_dataset, read_pictures_table
+from synth.dataset import read_dataset
 from vt_env.config import MediaConfig
 from vt_env.episode.reply_record import TokenUse
 from vt_env.episode.trajectory import Trajectory, read_trajectories
@@ -88,7 +88,6 @@ def test_a_data_set_is_whole():
         ("world-train-00000000-1", "24", True, 1),
         ("world-train-00000001-1", "82", True, 2),
     ]
-    assert read_pictures_table(folder)[0].frame == FrameRef("d7e907e3d4f601b4", 75.0, None, 112)
 
 
 def test_replies_that_were_paid_for_are_known(tmp_path: Path):
