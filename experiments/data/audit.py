@@ -1,4 +1,4 @@
-"""Check a copy of a benchmark before anybody reports a number on it: `vt-env audit /data/lvbench`."""
+"""Check a copy of a benchmark for missing and damaged files: `vt-env audit /data/lvbench`."""
 
 import json
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ class AuditRun:
     """Check annotations, videos and subtitles of one benchmark."""
 
     path: Annotated[Path, tyro.conf.Positional]
-    """An official annotation file, or a folder that holds some."""
+    """Official annotation file, or a folder of annotation files."""
     benchmark: str | None = None
-    """Which benchmark, where a folder holds several."""
+    """Name of the benchmark, if the folder holds several."""
     media: Path | None = None
-    """Folder of videos and subtitles, if they lie elsewhere."""
+    """Folder of videos and subtitles; by default that of the annotations."""
     probe: bool = False
-    """Open every video, to find those that cannot be read."""
+    """Open every video to find unreadable ones."""
     out: Path | None = None
-    """Write the report here as JSON, every defect included."""
+    """JSON file for the report with every defect."""
     all: bool = False
     """List every defect instead of a few of each kind."""
 
@@ -37,8 +37,8 @@ def main(run: AuditRun) -> int:
         0 if the copy is complete, 2 if something is missing.
 
     Raises:
-        ConfigError: There is no such path or benchmark.
-        DataError: It is no benchmark that is known, or several are mixed.
+        ConfigError: The path or benchmark does not exist.
+        DataError: The annotations belong to no known benchmark, or to several.
     """
     coverage = audit(run.path, run.benchmark, run.media, _unreadable if run.probe else None)
     if run.out is not None:

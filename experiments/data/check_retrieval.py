@@ -1,9 +1,9 @@
-"""Does retrieval work on these videos? Queries planted where the answer is known, and the share that comes back.
+"""Recall of clip retrieval on indexed videos, measured with planted queries of known answer.
 
-Knows opened videos; knows nothing of commands. Two kinds are planted. Words: clips of one plain colour each are put
-among the video's own, and the colour's name must find its clip, which shows whether texts and pictures share a space.
-Frames: the vector of a clip's middle frame must find that clip, which shows whether the encoder tells this video's
-clips apart. Chance is what a ranking drawn at random would score.
+There are two kinds of query. Words: clips of one plain colour each are added to the video's own, and the name of a
+colour must find its clip; this tests whether texts and images share an embedding space. Frames: the embedding of a
+clip's middle frame must find that clip; this tests whether the encoder distinguishes the clips of this video. Chance is
+the expected recall of a random ranking.
 """
 
 from collections.abc import Sequence
@@ -20,54 +20,55 @@ from vt_env.types import FrameBatch
 
 TOP_K = 3
 MAX_FRAMES = 64
-"""Frames planted in one video, spread evenly."""
+"""Maximum number of frame queries per video, spread evenly."""
 COLOURS = {
     "red": (220, 20, 30), "orange": (250, 140, 20), "yellow": (250, 230, 30), "green": (30, 160, 50),
     "cyan": (20, 220, 230), "blue": (30, 60, 220), "purple": (130, 20, 150), "pink": (250, 110, 180),
 }  # fmt: skip
 _TIE = 1e-6
-"""Scores this close are equal: float32 inner products of unit vectors differ by that much between builds."""
+"""Scores closer than this are ties: float32 inner products of unit vectors differ by as much between builds."""
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Planted queries whose clip is among the best `TOP_K`."""
+    """Recall at `TOP_K` of the planted queries of one video."""
 
     kind: str
     """`words` or `frames`."""
     found: float
-    """Ties count as often as a fair draw would find them."""
+    """Queries whose clip is found; a tie counts with the probability of a fair draw."""
     planted: int
+    """Number of queries."""
     chance: float
-    """Expected share under a ranking drawn at random."""
+    """Expected recall of a random ranking."""
 
     @property
     def share(self) -> float:
-        """Found of planted."""
+        """Recall: found over planted."""
         return self.found / self.planted
 
     @property
     def is_near_chance(self) -> bool:
-        """Tell whether the share is less than a quarter of the way from chance to all."""
+        """Whether recall is less than a quarter of the way from chance to 1."""
         return self.share < self.chance + (1 - self.chance) / 4
 
 
 def check_clips(paths: Sequence[Path], library: VideoLibrary) -> bool:
-    """Print the recall of each video; tells whether none is near chance."""
-    is_well = True
+    """Print the recall on each video; return whether all are clearly above chance."""
+    is_above_chance = True
     for path in paths:
         for recall in plant(library.open(video_ref(path))):
-            is_well &= not recall.is_near_chance
+            is_above_chance &= not recall.is_near_chance
             print(
                 f"{path}: {recall.found:.1f} of {recall.planted} planted {recall.kind} found among the best {TOP_K} "
                 f"(recall {recall.share:.2f}, chance {recall.chance:.2f})"
                 + (": NEAR CHANCE, do not trust clip retrieval with this encoder here" * recall.is_near_chance)
             )
-    return is_well
+    return is_above_chance
 
 
 def plant(video: Video) -> list[Recall]:
-    """Measure both kinds; frames only where there are twice as many clips as places."""
+    """Measure recall of both kinds; of frames only with at least `2 * TOP_K` clips."""
     recalls = [plant_words(video.index, video.store.config.frame_px)]
     if len(video.index.vectors) >= 2 * TOP_K:
         recalls.append(plant_frames(video))
@@ -75,7 +76,7 @@ def plant(video: Video) -> list[Recall]:
 
 
 def plant_words(index: ClipIndex, frame_px: int) -> Recall:
-    """Put one clip of each plain colour among the clips and ask for it by name."""
+    """Add one clip of each plain colour to the clips and search for it by name."""
     plain = np.empty((len(COLOURS), frame_px, frame_px, 3), dtype=np.uint8)
     plain[:] = np.array(list(COLOURS.values()), dtype=np.uint8)[:, None, None]
     planted = index.encoder.encode_frames(FrameBatch(plain, np.arange(len(plain), dtype=np.float64)))
@@ -87,7 +88,7 @@ def plant_words(index: ClipIndex, frame_px: int) -> Recall:
 
 
 def plant_frames(video: Video) -> Recall:
-    """Ask for clips by the frames in their middles."""
+    """Search for clips by their middle frames."""
     index = video.index
     clips = np.unique(np.linspace(0, len(index.vectors) - 1, min(MAX_FRAMES, len(index.vectors))).astype(int)).tolist()
     found = 0.0
@@ -99,7 +100,7 @@ def plant_frames(video: Video) -> Recall:
 
 
 def _share_found(vectors: Vectors, clip: int, query: Vectors) -> float:
-    """Chance that `clip` is among the best for `query`, ties drawn fairly."""
+    """Return the probability that `clip` is among the best `TOP_K` for `query`, with ties broken at random."""
     scores = vectors @ query
     better = int((scores > scores[clip] + _TIE).sum())
     ties = int((np.abs(scores - scores[clip]) <= _TIE).sum())

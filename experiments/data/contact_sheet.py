@@ -1,11 +1,11 @@
-"""Contact sheets: pictures in rows of four on white, each with a label below."""
+"""Contact sheets: labelled pictures in rows of four on white."""
 
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH_PX = 480
-"""Largest width and height of a picture on a sheet."""
+"""Maximum width and height of a picture on a sheet."""
 _PER_ROW = 4
 _GAP_PX = 8
 _LABEL_PX = 22

@@ -1,7 +1,7 @@
-"""Store and index videos: `vt-env index talks/ film.mp4`. What is there already is not built again.
+"""Store and index videos: `vt-env index talks/ film.mp4`. Existing stores and indices are reused.
 
-Besides files and folders it takes a JSONL file of tasks and reports which of its videos are missing. `--verify` and
-`--gc` look after the cache, `--check` plants queries in the indexed videos.
+A JSONL file of tasks stands for the videos that its rows name; missing ones are reported. `--verify` and `--gc`
+maintain the cache; `--check` measures retrieval with planted queries.
 """
 
 import os
@@ -22,6 +22,7 @@ from experiments.data.check_retrieval import check_clips
 from experiments.data.video_paths import find_videos, video_ref, workers
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.library import LibraryConfig
+from vt_env.config import at_least
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache.build_once import Progress, cache_root, content_hash
 from vt_env.media.cache_eviction import Limits, collect, find_faults
@@ -35,44 +36,45 @@ MANIFEST_SCHEMA = 1
 
 @dataclass(frozen=True)
 class IndexRun(LibraryConfig):
-    """Store frames, index clips and read subtitles, once a video; look after what is stored."""
+    """Store frames, index clips and read subtitles of videos; maintain the cache."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Video files, folders that hold some or are pictures, JSONL files whose rows name a `video`."""
+    """Video files, folders of videos, folders of pictures (one video each), JSONL files whose rows name a `video`."""
     workers: int = 0
-    """Videos indexed side by side, each in a process of its own; 0 means as many as there are cores."""
+    """Number of worker processes, one video each; 0 means one per CPU core."""
     manifest: Path | None = None
-    """JSON file to write: every video with its state, and for missing or undecodable ones why."""
+    """JSON file for the status of every video, with the reason for missing and undecodable ones."""
     check: bool = False
-    """Plant queries whose answers are known, and fail if retrieval finds them hardly more often than chance."""
+    """Measure retrieval with planted queries of known answer, and fail if recall is near chance."""
     verify: bool = False
-    """Read everything in the cache, or what belongs to the paths, and report what is damaged or outdated."""
+    """Read the whole cache, or the entries of the paths, and report damaged and outdated entries."""
     gc: bool = False
-    """Delete what killed processes left behind, what --verify reports, and what --max-gb and --max-age-days exclude."""
+    """Delete leftovers of killed processes, entries that --verify reports, and those beyond --max-gb and
+    --max-age-days."""
     max_gb: float | None = None
-    """With --gc: delete what was used longest ago until this much is left, in gigabytes of 10^9 bytes."""
+    """With --gc: size limit of the cache in gigabytes (10^9 bytes); the least recently used entries are deleted."""
     max_age_days: float | None = None
-    """With --gc: delete what has not been used for this many days."""
+    """With --gc: age limit in days since the last use of an entry."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.paths or self.verify or self.gc):
-            raise ConfigError("nothing to do: name videos or folders, or ask for --verify or --gc")
+            raise ConfigError("nothing to do: give videos or folders, --verify or --gc")
         if (self.max_gb is not None or self.max_age_days is not None) and not self.gc:
-            raise ConfigError("--max-gb and --max-age-days limit what --gc leaves: add --gc")
-        if self.workers < 0 or (self.max_gb or 0) < 0 or (self.max_age_days or 0) < 0:
-            raise ConfigError("--workers, --max-gb and --max-age-days must not be negative")
+            raise ConfigError("--max-gb and --max-age-days need --gc: add --gc")
+        for name in ("workers", "max_gb", "max_age_days"):
+            at_least(self, name, 0)
 
 
 @dataclass(frozen=True)
-class Indexed:
-    """What became of one video."""
+class IndexResult:
+    """Status of one video after indexing."""
 
     path: str
     status: str
     """`indexed`, `missing` or `undecodable`."""
     line: str
-    """What is printed: what is there now, or why it is not."""
+    """Printed line: a summary of the index, or the reason for its absence."""
     duration_s: float | None = None
     frames: int = 0
     clips: int = 0
@@ -80,16 +82,16 @@ class Indexed:
 
 
 def main(run: IndexRun) -> int:
-    """Look after the cache if asked to, else index every video; one that cannot be read is named, the others go on.
+    """Maintain the cache with `--verify` or `--gc`, else index every video; an unreadable video stops no other.
 
     Returns:
-        2 if a video could not be read, something in the cache is not whole or retrieval is near chance, else 0.
+        2 if a video is unreadable, a cache entry is damaged, or recall is near chance; else 0.
 
     Raises:
-        ConfigError: A path does not exist or holds no video, or the cache cannot be written.
+        ConfigError: A path does not exist or holds no video, or the cache is not writable.
     """
     if run.verify or run.gc:
-        return look_after(run)
+        return maintain_cache(run)
     results = list(index_all(run, find_videos(run.paths)))
     bad = [result for result in results if result.status != "indexed"]
     if run.manifest is not None:
@@ -102,45 +104,47 @@ def main(run: IndexRun) -> int:
     return 2 if bad or is_weak else 0
 
 
-def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[Indexed]:
-    """Index videos, several at a time, and print a line about each as it is done.
+def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[IndexResult]:
+    """Index videos in parallel and print one line for each when it is done.
 
-    A worker that dies (a decoder's crash, too little memory) takes down what was done beside it; each of these is then
-    tried again alone, so that only the video that kills its worker is reported.
+    A worker that dies (crash of a decoder, out of memory) fails the videos of all other workers, too. Each of them is
+    retried alone, so that only a video that kills its worker is reported.
 
     Raises:
-        ConfigError: The cache cannot be written or the encoder cannot be loaded.
+        ConfigError: The cache is not writable, or the encoder cannot be loaded.
     """
-    there = [path for path in paths if path.exists()]
-    missing = [Indexed(str(path), "missing", f"{path}: missing; copy it there") for path in paths if not path.exists()]
-    count = min(run.workers or os.cpu_count() or 1, len(there))
+    existing = [path for path in paths if path.exists()]
+    missing = [
+        IndexResult(str(path), "missing", f"{path}: missing; copy it there") for path in paths if not path.exists()
+    ]
+    count = min(run.workers or os.cpu_count() or 1, len(existing))
     if count > 1:
-        done = _side_by_side(run, there, count)
+        done = _index_parallel(run, existing, count)
     else:
-        opened = run.open_library() if there else None
-        done = (index_one(path, opened) for path in there if opened is not None)
+        opened = run.open_library() if existing else None
+        done = (index_one(path, opened) for path in existing if opened is not None)
     for result in missing:
-        yield _told(result)
-    for result in tqdm(done, "videos", len(there), disable=True if count < 2 else None):
-        yield _told(result)
+        yield _print_result(result)
+    for result in tqdm(done, "videos", len(existing), disable=True if count < 2 else None):
+        yield _print_result(result)
 
 
-def index_one(path: Path, library: VideoLibrary) -> Indexed:
-    """Index one video; one that cannot be read is a result, too."""
+def index_one(path: Path, library: VideoLibrary) -> IndexResult:
+    """Index one video; an unreadable one gives the status `undecodable`."""
     try:
         return index_video(path, library)
     except DataError as reason:
-        return Indexed(str(path), "undecodable", str(reason))
+        return IndexResult(str(path), "undecodable", str(reason))
 
 
-def index_video(path: Path, library: VideoLibrary) -> Indexed:
-    """Index one video and say what is there now.
+def index_video(path: Path, library: VideoLibrary) -> IndexResult:
+    """Index one video and return a summary of the index.
 
     Raises:
         DataError: The video or its subtitles cannot be read.
     """
     watch, ref = Stopwatch(), video_ref(path)
-    with _percent(path.name) as (show, shares), _percent(f"{path.name}, speech") as (show_speech, _):
+    with _progress(path.name) as (show, shares), _progress(f"{path.name}, speech") as (show_speech, _):
         video = library.open(ref, show, show_speech)
     width, height = video.size_px
     done = f"stored and indexed in {watch.elapsed_s:.1f} s" if shares else "already stored and indexed"
@@ -149,12 +153,12 @@ def index_video(path: Path, library: VideoLibrary) -> Indexed:
         f"{path}: {format_time(video.duration_s)} long, {width}x{height}; {frames} frames and {clips} clips {done}; "
         f"{_subtitles(ref, video)}"
     )
-    return Indexed(str(path), "indexed", line, video.duration_s, frames, clips, lines)
+    return IndexResult(str(path), "indexed", line, video.duration_s, frames, clips, lines)
 
 
 @contextmanager
-def _percent(label: str) -> Generator[tuple[Progress, list[float]]]:
-    """Show a bar from the first share on that it is told; yields what to tell and the shares told."""
+def _progress(label: str) -> Generator[tuple[Progress, list[float]]]:
+    """Yield a progress callback, and the shares in [0, 1] passed to it; the bar appears with the first one."""
     shares = list[float]()
     with tqdm(desc=label, total=100, unit="%", leave=False, disable=None, delay=1e-9) as bar:
 
@@ -165,14 +169,14 @@ def _percent(label: str) -> Generator[tuple[Progress, list[float]]]:
         yield show, shares
 
 
-def look_after(run: IndexRun) -> int:
-    """Verify the cache and delete from it, as asked.
+def maintain_cache(run: IndexRun) -> int:
+    """Verify the cache and delete entries, according to the flags.
 
     Returns:
-        2 if something is not whole and still there, else 0.
+        2 if a damaged or outdated entry remains, else 0.
 
     Raises:
-        OSError: Something cannot be deleted.
+        OSError: An entry cannot be deleted.
     """
     root = cache_root()
     media = frozenset(content_hash(path) for path in find_videos(run.paths) if path.exists()) if run.paths else None
@@ -180,7 +184,7 @@ def look_after(run: IndexRun) -> int:
     for fault in faults:
         print(f"vt-env: {fault}", file=sys.stderr)
     if run.verify:
-        print(f"{root}: {len(faults)} faults" if faults else f"{root}: everything is whole")
+        print(f"{root}: {len(faults)} faults" if faults else f"{root}: no faults")
     if not run.gc:
         return 2 if faults else 0
     limits = Limits(
@@ -189,14 +193,14 @@ def look_after(run: IndexRun) -> int:
     )
     done = collect(root, limits, time.time(), faults)
     for path in done.kept_in_use:
-        print(f"vt-env: {path}: in use, it was kept", file=sys.stderr)
+        print(f"vt-env: {path}: kept, since a process uses it", file=sys.stderr)
     freed, left = done.freed_bytes / 1e6, done.left_bytes / 1e6
     print(f"{root}: deleted {len(done.removed)} entries, {freed:.1f} MB; {left:.1f} MB are left")
     return 2 if {fault.path for fault in faults} & set(done.kept_in_use) else 0
 
 
 _library: VideoLibrary | None = None
-"""Of a worker process: opened once, since loading an encoder takes seconds."""
+"""Library of a worker process, opened once, since loading an encoder takes seconds."""
 
 
 def _open_library(run: IndexRun) -> None:
@@ -204,15 +208,15 @@ def _open_library(run: IndexRun) -> None:
     _library = run.open_library()
 
 
-def _index_in_worker(path: Path) -> Indexed:
+def _index_in_worker(path: Path) -> IndexResult:
     assert _library is not None
     return index_one(path, _library)
 
 
-def _side_by_side(run: IndexRun, paths: Sequence[Path], count: int) -> Iterator[Indexed]:
+def _index_parallel(run: IndexRun, paths: Sequence[Path], count: int) -> Iterator[IndexResult]:
     undone: list[Path] = []
     with workers(count, _open_library, run) as executor:
-        futures: dict[Future[Indexed], Path] = {executor.submit(_index_in_worker, path): path for path in paths}
+        futures: dict[Future[IndexResult], Path] = {executor.submit(_index_in_worker, path): path for path in paths}
         for future in as_completed(futures):
             try:
                 yield future.result()
@@ -224,10 +228,10 @@ def _side_by_side(run: IndexRun, paths: Sequence[Path], count: int) -> Iterator[
                 yield executor.submit(_index_in_worker, path).result()
         except BrokenProcessPool:
             reason = "its decoding ends the process (too little memory, or a crash); keep what is readable with ffmpeg"
-            yield Indexed(str(path), "undecodable", f"{path}: {reason}")
+            yield IndexResult(str(path), "undecodable", f"{path}: {reason}")
 
 
-def _told(result: Indexed) -> Indexed:
+def _print_result(result: IndexResult) -> IndexResult:
     if result.status == "indexed":
         tqdm.write(result.line)
     else:
@@ -235,7 +239,7 @@ def _told(result: Indexed) -> Indexed:
     return result
 
 
-def _write_manifest(run: IndexRun, results: Sequence[Indexed]) -> None:
+def _write_manifest(run: IndexRun, results: Sequence[IndexResult]) -> None:
     assert run.manifest is not None
     counts = {name: sum(it.status == name for it in results) for name in ("indexed", "missing", "undecodable")}
     videos: list[dict[str, object]] = []

@@ -1,12 +1,12 @@
-"""Questions answered at once with the key: what a policy without tools is trained on.
+"""One-turn demonstrations from answer keys, to train policies without tools.
 
     vt-env key --tasks world/all --frames 8 --out runs/uniform-data
     vt-env key --tasks world/all --looks retrieval --budget tiny --out runs/direct-data
 
-The counterpart of `vt-env synth` for `uniform`, `blind`, `retrieval-only` and the first stage of the confidence gate:
-the same questions, the same trainer, and nothing to explore. Each stands there as the policy is shown it, with no call
-left. Whether such frames are enough can then be told from what was not learned; learned beside searches (`vt-env sft
---trajectories A B`) they are meant for a model that answers both ways.
+The counterpart of `vt-env synth` for `uniform`, `blind`, `retrieval-only` and the first stage of the confidence gate.
+The prompt shows the frames that the policy would see, with no call left, and the reply is the right answer. Trained on
+the same questions with the same trainer as searches, such a policy separates missing frames from missing training;
+mixed with searches (`vt-env sft --trajectories A B`), a model learns to answer both ways.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,22 +45,23 @@ TRAJECTORIES_FILE = "trajectories.jsonl"
 
 @dataclass(frozen=True)
 class KeyRun(EpisodeConfig):
-    """Which questions are answered, and what stands beside them."""
+    """Write one-turn demonstrations from answer keys."""
 
     out: Path = Path("runs/key")
-    """Run directory; the trajectories are its `trajectories.jsonl`."""
+    """Run directory; its `trajectories.jsonl` holds the demonstrations."""
     tasks: str = "world"
     """Name, folder or JSONL file of tasks."""
     split: str = "train"
-    """Split of the tasks. What is trained on must not be evaluated on."""
+    """Split of the tasks; do not evaluate on it."""
     limit: int | None = None
-    """Take only the first so many tasks."""
+    """Number of tasks, the first of the split; by default all."""
     looks: Literal["uniform", "retrieval"] = "uniform"
-    """What is shown with the question: frames spread over the video, or the clips that retrieval finds for it."""
+    """Frames shown with the question: `uniform` spreads them evenly over the video, `retrieval` takes the clips that
+    match the question."""
     frames: int = 8
-    """With `uniform`: how many frames; 0 for the question alone."""
+    """With `uniform`: number of frames; 0 shows the question alone."""
     budget: str = "default"
-    """With `retrieval`: the budget whose first stage is shown, as of the agents `gated` and `retrieval-only`."""
+    """With `retrieval`: budget whose first stage is spent, as by the policies `gated` and `retrieval-only`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,7 +77,7 @@ def main(config: KeyRun) -> Path:
         The run directory.
 
     Raises:
-        ConfigError: There is no such task, no answer key, or the tasks are a benchmark's.
+        ConfigError: The tasks do not exist, lack an answer key, or belong to a benchmark.
         DataError: A video cannot be read.
     """
     tasks = load_tasks(config.tasks, config.split)
@@ -93,7 +94,7 @@ def main(config: KeyRun) -> Path:
 
 
 def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | None]:
-    """Say what `answer_all` needs for what a run shows."""
+    """Return the budget and the looks of `answer_all` for a run."""
     if config.looks == "uniform":
         return spread_frames(config.frames), None
     budget = resolve_budget(config.budget)
@@ -107,14 +108,14 @@ def answer_all(
     looks: RetrievedClips | None = None,
     prompts: PromptSet = DEFAULT,
 ) -> Iterator[Trajectory]:
-    """Answer each question at once, beside what is shown of the video.
+    """Answer each question with its key, in one turn after the frames.
 
     Args:
-        tasks: The questions.
-        library: Opens their videos.
-        budget: Frames that are shown with the question, and what looks may spend.
-        looks: What is looked at before the answer.
-        prompts: Wording of the questions.
+        tasks: Tasks with answer keys.
+        library: Opens the videos.
+        budget: Frames shown with the question, and the budget of the looks.
+        looks: Looks before the answer; `None` for none.
+        prompts: Prompt set.
 
     Raises:
         ConfigError: A task has no answer key.
@@ -122,34 +123,34 @@ def answer_all(
     tools = () if looks is None else tools_for("frames")
     for task in tqdm(tasks, "answers", disable=None):
         if task.gold is None:
-            raise ConfigError(f"{task.item.task_id}: its answer is not known; take tasks with answers")
-        agent = KnowsTheAnswer(task.item.options[task.gold.answer_idx])
+            raise ConfigError(f"{task.item.task_id}: the task has no answer key; give --tasks with answers")
+        agent = AnswerKeyAgent(task.item.options[task.gold.answer_idx])
         episode = make_episode(task, library, EnvConfig("frames", budget, prompts=prompts), tools)
         (played,) = run_many(OneTurnPolicy(AgentBatch([agent]), looks), [episode], policy_name="key")
-        yield at_once(played, episode.policy_item, prompts)
+        yield in_one_turn(played, episode.policy_item, prompts)
 
 
-def at_once(played: Trajectory, item: Item, prompts: PromptSet) -> Trajectory:
-    """Move all observations before the answer beside the question, as `one_turn.seen_so_far` shows them."""
+def in_one_turn(played: Trajectory, item: Item, prompts: PromptSet) -> Trajectory:
+    """Move all frames seen before the answer into the prompt, in the form of `one_turn.seen_so_far`."""
     seen = {ref.time_s: ref for ref in played.frames}
     frames = tuple(seen[time_s] for time_s in sorted(seen))
     text = prompts.opening_text(item, item.duration_s, Remaining(0, 0), played.perception, sorted(seen))
     return replace(played, prompt_text=text, prompt_frames=frames, prompt_frames_hash="", turns=played.turns[-1:])
 
 
-class KnowsTheAnswer:
-    """Gives one answer and does nothing else.
+class AnswerKeyAgent:
+    """Agent that answers with a given option in its first turn.
 
     Args:
-        option: The answer.
+        option: Text of the option.
     """
 
     def __init__(self, option: str) -> None:
         self._option = option
 
     def reset(self, task: Item, observation: Observation) -> None:
-        """Nothing depends on the question."""
+        """Do nothing; the answer is fixed."""
 
     def act(self, observation: Observation) -> str:
-        """Answer."""
+        """Return the answer as an action."""
         return render_action(Answer(self._option))

@@ -1,7 +1,7 @@
 """Find moments in a collection of videos: `vt-env search talks/ film.mp4 "a red car" --encoder FOLDER-OR-NAME`.
 
-Videos that are not indexed yet are indexed first. The answer is a table of videos and times, with one picture a moment
-and a contact sheet in `--out`.
+Missing indices are built first. Prints a table of videos and times; writes one picture per moment and a contact sheet
+to `--out`.
 """
 
 import sys
@@ -19,6 +19,7 @@ from experiments.data.index import index_one
 from experiments.data.video_paths import find_videos, video_ref
 from experiments.runs.run_dir import write_json
 from experiments.settings.library import COLOURS, LibraryConfig
+from vt_env.config import at_least
 from vt_env.errors import ConfigError
 from vt_env.media.library import Video, VideoLibrary
 from vt_env.media.search.many_videos import Collection, FoundClip, build_collection
@@ -29,14 +30,14 @@ SHEET = "contact-sheet.png"
 
 @dataclass(frozen=True)
 class SearchRun(LibraryConfig):
-    """Find the moments of many videos that look like a query."""
+    """Find the moments of many videos that match a query."""
 
     paths_and_query: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PATH... QUERY")] = ()
-    """Video files, folders of videos or JSONL files whose rows name a `video`; last the query, in quotes."""
+    """Video files, folders of videos or JSONL files whose rows name a `video`, then the query in quotes."""
     top_k: int = 8
     """Number of moments."""
     out: Path = Path("runs/search")
-    """Folder for the pictures, the contact sheet and moments.json; pictures of an earlier search are deleted."""
+    """Folder for pictures, contact sheet and moments.json; pictures of an earlier search are deleted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,28 +45,27 @@ class SearchRun(LibraryConfig):
             raise ConfigError('search needs videos and a query: vt-env search talks/ "a red car"')
         if not self.query.strip():
             raise ConfigError('the query is empty: vt-env search talks/ "a red car"')
-        if self.top_k < 1:
-            raise ConfigError(f"top_k={self.top_k}: need 1 or more")
+        at_least(self, "top_k", 1)
 
     @property
     def paths(self) -> list[Path]:
-        """Files and folders that are searched."""
+        """Files and folders to search."""
         return [Path(it) for it in self.paths_and_query[:-1]]
 
     @property
     def query(self) -> str:
-        """Text that is searched for."""
+        """Text of the query."""
         return self.paths_and_query[-1]
 
 
 def main(run: SearchRun) -> int:
-    """Index what is not indexed, search all clips together, print and draw the best moments.
+    """Index new videos, search all clips together, then print and draw the best moments.
 
     Returns:
-        2 if a video could not be read, else 0.
+        2 if a video is unreadable, else 0.
 
     Raises:
-        ConfigError: A path does not exist, no video can be read, or the encoder cannot look for the query.
+        ConfigError: A path does not exist, no video can be read, or the encoder maps the query to 0.
     """
     videos = find_videos(run.paths)
     library = run.open_library()
@@ -78,9 +78,9 @@ def main(run: SearchRun) -> int:
 
 
 def best_moments(collection: Collection, query: str, top_k: int) -> list[FoundClip]:
-    """Return up to `top_k` clips, the best first, of which no two are neighbours in one video.
+    """Return up to `top_k` clips, the best first, no two of them neighbours in one video.
 
-    The search asks for three times as many, since a clip that is found can have two neighbours.
+    The search returns three times as many, since each clip has up to two neighbours.
     """
     found: list[FoundClip] = []
     for clip in collection.search(query, 3 * top_k):
@@ -92,13 +92,13 @@ def best_moments(collection: Collection, query: str, top_k: int) -> list[FoundCl
 
 
 def _check_query(run: SearchRun, library: VideoLibrary) -> None:
-    """Refuse a query that the encoder maps to 0, and name the limits of the default encoder before any indexing."""
+    """Reject a query that the encoder maps to 0; warn about the limits of the default encoder, before any indexing."""
     hint = "give --encoder OWNER/NAME of a CLIP or SigLIP checkpoint, or a folder that holds one (extra train)"
     if not library.encoder.encode_text(run.query).any():
         raise ConfigError(f"query {run.query!r}: the encoder {run.encoder!r} finds nothing by it; {hint}")
     if run.encoder == COLOURS:
-        said = f"the encoder {COLOURS!r} compares colour names and nothing else in the query; for real videos {hint}"
-        print(f"vt-env: {said}", file=sys.stderr)
+        limits = f"the encoder {COLOURS!r} compares colour names and nothing else in the query; for real videos {hint}"
+        print(f"vt-env: {limits}", file=sys.stderr)
 
 
 def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
@@ -118,7 +118,7 @@ def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
 
 
 def _write(run: SearchRun, paths: Sequence[Path], videos: Sequence[Video], moments: Sequence[FoundClip]) -> None:
-    """Print the table, and write a picture a moment, the contact sheet and the numbers."""
+    """Print the table; write one picture per moment, the contact sheet and moments.json."""
     run.out.mkdir(parents=True, exist_ok=True)
     for old in [*run.out.glob("moment-*.png"), run.out / SHEET]:
         old.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""Write training trajectories: `vt-env synth --tasks world --samples 3 --out runs/synth`.
+"""Synthesise demonstrations: `vt-env synth --tasks world --samples 3 --out runs/synth`.
 
-A teacher plays in caption space, filters keep what is worth learning from, the same actions are replayed with frames,
-and the data set lands in the run's `dataset` folder. Filters come before the replay since they need no frames, and a
-trajectory they reject would not come back. Interrupted, it goes on where it stopped, and pays for nothing twice.
+A teacher plays in caption space, filters select trajectories, their actions are replayed with frames, and the run's
+`dataset` folder receives the result. Filters run before the replay, since they need no frames and a rejected trajectory
+need not be replayed. An interrupted run resumes and pays for no reply twice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 
 from agents.backends.server_limits import ServerConfig
-from experiments.data.synth_card import Outcome, make_card, tables
+from experiments.data.synth_card import SynthResult, make_card, tables
 from experiments.data.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run, write_text
@@ -54,41 +54,42 @@ DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_vi
 
 @dataclass(frozen=True)
 class SynthRun(EpisodeConfig):
-    """How trajectories are made."""
+    """Synthesise demonstrations with a teacher, filters and a replay with frames."""
 
     out: Path = Path("runs/synth")
-    """Run directory; an interrupted run goes on there."""
+    """Run directory; an interrupted run resumes there."""
     tasks: Annotated[str, tyro.conf.arg(aliases=["--from"])] = "world"
-    """Name, folder or JSONL file of tasks, or a benchmark's name, folder or file. Rows that cannot be used are counted
-    and left out."""
+    """Name, folder or JSONL file of tasks, or of a benchmark. Unusable rows are counted and left out."""
     split: str = "train"
-    """Split of the tasks. What is trained on it must not be evaluated on it."""
+    """Split of the tasks; do not evaluate on it."""
     limit: int | None = None
-    """Take only the first so many tasks."""
+    """Number of tasks, the first of the split; by default all."""
     samples: int = 3
-    """Attempts a task (5 in the paper)."""
+    """Attempts per task (5 in the paper)."""
     seed: int = 0
-    """Seed of the teacher and of the filter."""
+    """Seed of the teacher and the filter."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     captions: CaptionsConfig = field(default_factory=CaptionsConfig)
     turn_limit: int | None = None
-    """Calls of the teacher before it must answer, at most those of the budget; `None` takes all of them (the paper does
-    not publish its limit)."""
+    """Maximum number of calls of the teacher, at most that of the budget, which is the default (the paper does not
+    publish its limit)."""
     mode: FilterMode = "default"
-    """What is kept; `paper` keeps a wrong attempt where none is right."""
+    """Filter: `default` keeps right attempts that saw the evidence and differ from each other; `paper` keeps all right
+    ones, and a random one of a question without a right one."""
     support: bool = False
-    """Ask the captioner whether the frames support each thought, and count its verdicts (extension)."""
+    """Ask the captioner whether the frames support each thought, and count the verdicts (extension)."""
     tools: Literal["default", "paper"] = "default"
-    """The tools offered."""
+    """Tool set."""
     budget: str = "default"
-    """Preset of the budget, with changes if need be (`default,max_calls=16`), for captions and frames alike."""
+    """Budget of an episode, in caption space and replay alike: a preset, optionally with changes
+    (`default,max_calls=16`)."""
     perception: Literal["frames", "captions"] = "frames"
-    """What the data set shows: the frames of the replay, or the captions that the teacher read, for a policy that reads
-    captions too."""
+    """Observations of the data set: frames of the replay, or the teacher's captions, to train a policy that reads
+    captions."""
     export: tuple[ExportFormat, ...] = ()
-    """Write the data set for other trainers too."""
+    """Additional formats of the data set, for other trainers."""
     evaluation_tasks: bool = False
-    """Take tasks of a benchmark's evaluation split too. A model that is trained on them has no number there."""
+    """Allow tasks of a benchmark's evaluation split. A model trained on them must not be evaluated there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,17 +101,19 @@ class SynthRun(EpisodeConfig):
         if self.turn_limit is not None and not 1 <= self.turn_limit <= calls:
             raise ConfigError(f"turn_limit={self.turn_limit}: need 1 to {calls}, the calls of the budget")
         if self.support and self.captions.source == "task":
-            raise ConfigError("support needs a captioner that sees frames: give --captions")
+            raise ConfigError(
+                "support needs a captioner that sees frames: give --captions server, vllm or transformers"
+            )
 
 
 def main(config: SynthRun) -> Path:
-    """Make the data set, or go on making it, and print where its trajectories come from.
+    """Synthesise the data set, or resume, and print the counts of its data card.
 
     Returns:
         The run directory; the data set is its `dataset` folder.
 
     Raises:
-        ConfigError: The configuration is impossible, nothing can be asked, or the directory belongs to another run.
+        ConfigError: The configuration is impossible, no question is usable, or the directory belongs to another run.
         DataError: The tasks or the journal cannot be read.
     """
     loaded = load_questions(config.tasks, config.split, captions_needed=config.captions.source == "task")
@@ -124,31 +127,31 @@ def main(config: SynthRun) -> Path:
     chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
     tasks = {task.item.task_id: task for task in chosen}
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
-    identity, also = _identity(config), prompts_record(prompts)
-    with open_run(config.out, "synth", identity, also, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
+    identity, wording = _identity(config), prompts_record(prompts)
+    with open_run(config.out, "synth", identity, wording, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
         models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
         work = _Work(run, config, tasks, config.open_library(), models, prompts)
-        outcome = _ground(work, _play(work))
-        card = _write(work, outcome, loaded)
+        result = _ground(work, _play(work))
+        card = _write(work, result, loaded)
     print(card.markdown().partition("\nSettings")[0])
     return config.out
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What every phase of an open run needs."""
+    """An open run with its tasks, videos and models."""
 
     run: Run
     config: SynthRun
     tasks: Mapping[str, Task]
-    """By their ids, in order."""
+    """Task id to task, in order."""
     library: VideoLibrary
     models: Models
     prompts: PromptSet
 
 
 def _identity(config: SynthRun) -> SynthRun:
-    """Leave out what may change when a run goes on: where servers are, how hard they are driven, what is exported."""
+    """Reset the settings that may change when a run resumes: server addresses and limits, batch size, exports."""
     teacher, captions = config.teacher, config.captions
     return replace(
         config,
@@ -159,10 +162,10 @@ def _identity(config: SynthRun) -> SynthRun:
 
 
 def _play(work: _Work) -> list[Trajectory]:
-    """Make the attempts that the journal lacks, and return all in the order of tasks."""
+    """Play the attempts missing from the journal; return all attempts in the order of the tasks."""
     config, journal = work.config, work.run.path / JOURNAL
     before = read_trajectories(journal, skip_torn=True) if journal.exists() else ()
-    # An attempt that was made again stands twice; the later one counts.
+    # A repeated attempt has two lines; the later one counts.
     made = {(it.task_id, it.sample): it for it in before}
     tasks = list(work.tasks.values())
     attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
@@ -196,13 +199,16 @@ def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
     return opening
 
 
-def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
-    """Filter, and replay with frames what is left. The evidence is read here, after the last attempt was made."""
+def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
+    """Filter the attempts and replay the kept ones with frames.
+
+    The evidence is read here, after the last attempt, so that no teacher can see it.
+    """
     config = work.config
     evidence = {task_id: task.gold.evidence for task_id, task in work.tasks.items() if task.gold is not None}
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
     if config.perception == "captions":
-        return Outcome(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
+        return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
     episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=work.prompts)
     tools = tools_for("frames", config.tools)
     check = work.models.captioner.supports if config.support and work.models.captioner else None
@@ -214,12 +220,12 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> Outcome:
             grounded.append(ground_unopened(source, str(reason)))
         else:
             grounded.append(ground(source, episode, check))
-    return Outcome(config.mode, attempts, filtered, grounded)
+    return SynthResult(config.mode, attempts, filtered, grounded)
 
 
-def _write(work: _Work, outcome: Outcome, loaded: LoadedQuestions) -> DataCard:
-    """Write the data set with its card, and the exports."""
-    run, config, kept = work.run, work.config, outcome.kept
+def _write(work: _Work, result: SynthResult, loaded: LoadedQuestions) -> DataCard:
+    """Write the data set with its data card, and the exports."""
+    run, config, kept = work.run, work.config, result.kept
     refs = {it.video_handle: work.tasks[it.task_id].item.video for it in kept}
 
     def open_video(handle: str) -> Video:
@@ -227,9 +233,9 @@ def _write(work: _Work, outcome: Outcome, loaded: LoadedQuestions) -> DataCard:
 
     pictures, videos = describe_pictures(kept, open_video)
     leakage = find_leakage(Path(ref.path) for ref in refs.values())
-    card = make_card(config, loaded, outcome, work.models, leakage)
+    card = make_card(config, loaded, result, work.models, leakage)
     card = replace(card, settings={**card.settings, **prompts_record(work.prompts), "teacher_prompt": TEACHER_PROMPT})
-    write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(outcome, pictures, videos))
+    write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(result, pictures, videos))
     for form in config.export:
         rows = export(
             run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, config.tools, prompts=work.prompts

@@ -1,4 +1,4 @@
-"""The data card of a synthesis run and the tables beside its shards."""
+"""Data card of a synthesis run, and the tables beside its shards."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +18,8 @@ from vt_env.episode.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a run's attempts."""
+class SynthResult:
+    """Attempts of a run with the results of filter and replay."""
 
     mode: FilterMode
     attempts: Sequence[Trajectory]
@@ -28,34 +28,36 @@ class Outcome:
 
     @property
     def kept(self) -> list[Trajectory]:
-        """What the data set holds."""
+        """Trajectories of the data set."""
         return [it.trajectory for it in self.grounded if it.reason(self.mode) is None]
 
 
-def make_card(config: object, loaded: LoadedQuestions, outcome: Outcome, models: Models, leakage: Leakage) -> DataCard:
-    """Write the card of a run."""
-    kept = outcome.kept
-    diverged = Counter(reason for it in outcome.grounded if (reason := it.reason(outcome.mode)) is not None)
+def make_card(
+    config: object, loaded: LoadedQuestions, result: SynthResult, models: Models, leakage: Leakage
+) -> DataCard:
+    """Build the data card of a run."""
+    kept = result.kept
+    diverged = Counter(reason for it in result.grounded if (reason := it.reason(result.mode)) is not None)
     captioner = models.captioner
     return DataCard(
         settings=resolve(config),
         versions={name: version for name in PACKAGES if (version := package_version(name))},
         stages={
-            "attempts": count_families(outcome.attempts),
-            "right": count_families(it for it in outcome.attempts if it.correct),
-            "passed the filters": count_families(outcome.filtered.kept),
+            "attempts": count_families(result.attempts),
+            "right": count_families(it for it in result.attempts if it.correct),
+            "passed the filters": count_families(result.filtered.kept),
             "same with frames": count_families(kept),
         },
-        rejected={"filters": outcome.filtered.reasons, "replay": dict(diverged.most_common())},
+        rejected={"filters": result.filtered.reasons, "replay": dict(diverged.most_common())},
         questions={
-            "asked": len({it.task_id for it in outcome.attempts}),
-            "dropped by the filters": outcome.filtered.dropped_questions,
+            "asked": len({it.task_id for it in result.attempts}),
+            "dropped by the filters": result.filtered.dropped_questions,
             "kept": len({it.task_id for it in kept}),
         },
         left_out=loaded.counts,
-        failures=_failures(outcome.attempts),
-        divergences=_counted(it.kind for found in outcome.grounded for it in found.divergences),
-        support=_counted(it.verdict for found in outcome.grounded for it in found.support),
+        failures=_failures(result.attempts),
+        divergences=_counted(it.kind for found in result.grounded for it in found.divergences),
+        support=_counted(it.verdict for found in result.grounded for it in found.support),
         usage=models.usage,
         captions={} if captioner is None else {"made": captioner.counts.made, "cached": captioner.counts.cached},
         leakage=asdict(leakage),
@@ -63,30 +65,30 @@ def make_card(config: object, loaded: LoadedQuestions, outcome: Outcome, models:
 
 
 def tables(
-    outcome: Outcome, pictures: Sequence[PictureRecord], videos: Sequence[VideoRecord]
+    result: SynthResult, pictures: Sequence[PictureRecord], videos: Sequence[VideoRecord]
 ) -> dict[str, list[Mapping[str, Any]]]:
-    """Make the tables that lie beside the shards, by file name."""
+    """Return file name to rows, for the tables beside the shards."""
     return {
         PICTURES_FILE: [asdict(it) for it in pictures],
         VIDEOS_FILE: [asdict(it) for it in videos],
-        REJECTED_FILE: list(_rejected(outcome)),
+        REJECTED_FILE: list(_rejected(result)),
         GROUNDING_FILE: [
             {
                 **_key(it.trajectory),
                 "divergences": [asdict(one) for one in it.divergences],
                 "support": [asdict(one) for one in it.support],
             }
-            for it in outcome.grounded
+            for it in result.grounded
             if it.divergences or it.support
         ],
     }
 
 
-def _rejected(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
-    for it in outcome.filtered.rejected:
+def _rejected(result: SynthResult) -> Iterator[Mapping[str, Any]]:
+    for it in result.filtered.rejected:
         yield {**_key(it.trajectory), "stage": "filters", "reason": it.reason, "detail": it.detail}
-    for found in outcome.grounded:
-        reason = found.reason(outcome.mode)
+    for found in result.grounded:
+        reason = found.reason(result.mode)
         if reason is not None:
             first = next(it for it in found.divergences if it.kind == reason)
             detail = f"turn {first.turn_idx + 1}: {first.expected!r} became {first.got!r}"
@@ -98,7 +100,7 @@ def _key(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _failures(attempts: Sequence[Trajectory]) -> dict[str, int]:
-    """Count attempts that a model or a video failed, by the words before the colon; a video's reason has many."""
+    """Count invalid attempts by kind: the text before the colon for a model, `video` for all reasons of a video."""
     heads = ((it.invalid or "").partition(": ")[0] for it in attempts if it.invalid is not None)
     return _counted(head if head.startswith(("teacher ", "captioner ")) else "video" for head in heads)
 

@@ -1,4 +1,4 @@
-"""The language models of a synthesis run: who teaches, who captions, and what they have cost so far."""
+"""Language models of a synthesis run: teacher, captioner, and the usage of both."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,9 +19,9 @@ from vt_env.media.cache.build_once import cache_root
 from vt_env.tools.tool import Tool
 
 TEACHER_REPLIES, CAPTIONER_REPLIES = "teacher_replies.jsonl", "captioner_replies.jsonl"
-"""Replies that were paid for, in the run directory."""
+"""Journals of paid replies, in the run directory."""
 CAPTIONS_FOLDER = "captions"
-"""Captions of all runs, in the cache."""
+"""Folder of the captions of all runs, in the cache."""
 
 
 CaptionSource = Literal["task", "server", "vllm", "transformers"]
@@ -29,83 +29,86 @@ CaptionSource = Literal["task", "server", "vllm", "transformers"]
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """Who writes the demonstrations."""
+    """Teacher that writes the demonstrations."""
 
     kind: Annotated[Literal["scripted", "server", "vllm"], tyro.conf.arg(aliases=["--teacher"])] = "scripted"
-    """`scripted` plays the generated world and needs no model; `server` asks any OpenAI-compatible server, with native
-    tool calls; `vllm` runs a checkpoint in this process."""
+    """Kind of teacher: `scripted` plays the generated world without a model, `server` calls an OpenAI-compatible server
+    with native tool calls, `vllm` runs a checkpoint in this process."""
     persistence: float = 0.8
-    """Of the script: chance to go on after a wrong candidate. Below 1, so that attempts at a question differ."""
+    """With `scripted`: probability of continuing after a wrong candidate; below 1, attempts at a question differ."""
     model: str = ""
-    """Of `vllm`: a checkpoint folder or hub name."""
+    """With `vllm`: checkpoint folder or hub name."""
     server: ServerConfig = field(default_factory=ServerConfig)
+    """Server of the kind `server`."""
     sampling: ChatSampling = field(default_factory=ChatSampling)
+    """Sampling of a model's replies."""
     batch_size: int = 64
-    """Of `vllm`: attempts played at once."""
+    """With `vllm`: number of concurrent attempts."""
 
     def __post_init__(self) -> None:
         if self.kind == "vllm" and not self.model:
             raise ConfigError("teacher.kind='vllm' needs a checkpoint: give --teacher.model")
         if not 0 <= self.persistence <= 1:
-            raise ConfigError(f"teacher.persistence={self.persistence}: need a chance in [0, 1]")
+            raise ConfigError(f"teacher.persistence={self.persistence}: need a probability in [0, 1]")
 
 
 @dataclass(frozen=True)
 class CaptionsConfig:
-    """What the teacher reads where a student will see frames."""
+    """Captions that the teacher reads in place of frames."""
 
     source: Annotated[CaptionSource, tyro.conf.arg(aliases=["--captions"])] = "task"
-    """`task` takes the captions that tasks bring, those of the generated world among them; the others describe the very
-    frames of each look with a vision-language model."""
+    """Source: `task` reads the captions of the tasks, such as the generated world's; the others caption the frames of
+    each look with a vision-language model."""
     style: CaptionStyle = "question"
-    """`question` conditions captions on the question, as in the paper; `plain` does not."""
+    """Style: `question` conditions captions on the question, as in the paper; `plain` does not."""
     loss: float = 0.0
-    """Of `task`: chance to drop a word of a caption, for each word."""
+    """With `task`: probability of dropping each word of a caption."""
     model: str = ""
-    """Of `vllm` and `transformers`: a checkpoint folder or hub name."""
+    """With `vllm` and `transformers`: checkpoint folder or hub name."""
     server: ServerConfig = field(default_factory=ServerConfig)
+    """Server of the source `server`."""
     max_tokens: int = 256
-    """Length at which a caption is cut off; such a one is not used."""
+    """Maximum length of a caption in tokens; a longer one is discarded."""
 
     def __post_init__(self) -> None:
         if self.source in ("vllm", "transformers") and not self.model:
             raise ConfigError(f"captions.source={self.source!r} needs a checkpoint: give --captions.model")
         if not 0 <= self.loss <= 1:
-            raise ConfigError(f"captions.loss={self.loss}: need a chance in [0, 1]")
+            raise ConfigError(f"captions.loss={self.loss}: need a probability in [0, 1]")
         if self.loss and self.source != "task":
             raise ConfigError(f"captions.loss={self.loss}: only captions of tasks lose words; give --captions.loss 0")
 
 
 @dataclass(frozen=True)
 class Models:
-    """The models of an open run."""
+    """Models of an open run."""
 
     teacher: Teacher | BatchTeacher
     captioner: Captioner | None
-    """`None` where tasks bring their captions."""
+    """Captioner; `None` if the tasks have captions."""
     journals: Mapping[str, ReplyJournal]
-    """Role to its replies."""
+    """Role (`teacher`, `captioner`) to the journal of its replies."""
 
     @property
     def usage(self) -> dict[str, dict[str, float]]:
-        """Role to what it has used in this run, earlier processes included."""
+        """Role to its token usage and cost in this run, earlier processes included."""
         return {role: asdict(journal.used) for role, journal in self.journals.items()}
 
 
 def open_models(
     teacher: TeacherConfig, captions: CaptionsConfig, tools: tuple[Tool, ...], folder: Path, stack: ExitStack
 ) -> Models:
-    """Open the models that a run needs.
+    """Open the teacher and the captioner of a run.
 
     Args:
-        teacher: Who writes.
-        captions: Who describes.
-        tools: The tools that the teacher is offered.
-        folder: The run directory, where replies are journalled.
-        stack: Closes what was opened.
+        teacher: Teacher configuration.
+        captions: Caption configuration.
+        tools: Tools offered to the teacher.
+        folder: Run directory, where replies are journalled.
+        stack: Closes connections.
 
     Raises:
-        ConfigError: A server cannot be reached, refuses the key or does not serve the model.
+        ConfigError: A server cannot be reached, rejects the key or does not serve the model.
     """
     journals: dict[str, ReplyJournal] = {}
     captioner = None
@@ -128,7 +131,7 @@ def open_models(
 
 
 def _completer(kind: str, model: str, server: ServerConfig, stack: ExitStack, *, sees: bool) -> tuple[str, Completer]:
-    # Each of these needs a library of its own.
+    # Imported here, since each kind needs another extra.
     if kind == "vllm":
         from agents.backends.vllm_chat import VllmChat
 

@@ -1,4 +1,4 @@
-"""From paths that a person types to videos, and the slow preparation of many videos on several cores."""
+"""Videos of command-line paths, and worker processes that prepare many videos."""
 
 import os
 import signal
@@ -23,9 +23,9 @@ SUBTITLE_SUFFIXES = (".srt", ".vtt")
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:
-    """List files as they are given, the video files in and below folders, and the videos that rows of JSONL files name.
+    """List the videos of files, of folders with their subfolders, and of the rows of JSONL files, without duplicates.
 
-    A folder without video files that holds pictures is one video itself. A video named by a row may be missing.
+    A folder of pictures without a video file is one video. A video named by a row may be missing.
 
     Raises:
         ConfigError: A path does not exist, a folder holds no video, or a JSONL file names none.
@@ -34,20 +34,20 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if not path.exists():
             raise ConfigError(f"{path}: no such file or folder")
-        inside = _named(path) if path.suffix == ".jsonl" else _inside(path) if path.is_dir() else [path]
+        inside = _of_rows(path) if path.suffix == ".jsonl" else _of_folder(path) if path.is_dir() else [path]
         if not inside:
             raise ConfigError(f"{path}: no video in it; known suffixes are {', '.join(VIDEO_SUFFIXES)}")
         found += inside
     return list(dict.fromkeys(found))
 
 
-def _inside(folder: Path) -> list[Path]:
+def _of_folder(folder: Path) -> list[Path]:
     videos = [it for it in sorted(folder.rglob("*")) if it.suffix.lower() in VIDEO_SUFFIXES]
     return videos or ([folder] if list_pictures(folder) else [])
 
 
-def _named(rows: Path) -> list[Path]:
-    """The videos of a task file, relative to its folder."""
+def _of_rows(rows: Path) -> list[Path]:
+    """List the videos of a task file; their paths are relative to its folder."""
 
     def decode(line: bytes) -> Path:
         video = decode_object(line).get("video")
@@ -65,20 +65,20 @@ def _inside_of(folder: Path, name: str) -> Path:
 
 
 def video_ref(path: Path) -> VideoRef:
-    """Refer to a video file; subtitles are the SRT or VTT file of the same name beside it, if there is one."""
+    """Return the reference of a video file, with the SRT or VTT file of the same name beside it as subtitles."""
     beside = (path.with_suffix(suffix) for suffix in SUBTITLE_SUFFIXES)
     subtitles = next((str(it) for it in beside if it.is_file()), None)
     return VideoRef(content_hash(path)[:16], str(path), subtitles)
 
 
 def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes: int, label: str) -> None:
-    """Do a piece of work for each item in several processes, with a progress bar; the first failure ends it.
+    """Call a function on each item in worker processes, with a progress bar; the first failure ends all.
 
     Args:
-        work: A function that can be pickled.
-        items: What it is called with.
-        processes: How many at once.
-        label: Stands before the bar.
+        work: Picklable function of one item.
+        items: Picklable items.
+        processes: Number of worker processes.
+        label: Label of the progress bar.
     """
     with workers(processes) as executor:
         for _ in tqdm(executor.map(work, items), label, len(items), disable=None):
@@ -89,19 +89,19 @@ def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes:
 def workers(
     processes: int, prepare: Callable[[Any], object] | None = None, given: object = None
 ) -> Iterator[ProcessPoolExecutor]:
-    """Start worker processes; where the block fails or is interrupted, they are ended.
+    """Start worker processes; terminate them if the block fails or is interrupted.
 
     Args:
-        processes: How many.
-        prepare: Called once in each, with `given`.
-        given: Anything that can be pickled.
+        processes: Number of worker processes.
+        prepare: Called once in each worker, with `given`.
+        given: Picklable argument of `prepare`.
 
     Raises:
-        ConfigError: There is to be none.
+        ConfigError: `processes` is below 1.
     """
     if processes < 1:
         raise ConfigError(f"processes={processes}: need 1 or more")
-    # Spawned, since forking a process whose libraries run threads can hang.
+    # Spawned, since a fork of a process with running threads can hang.
     executor = ProcessPoolExecutor(
         processes, get_context("spawn"), initializer=_prepare_worker, initargs=(prepare, given)
     )
@@ -110,10 +110,10 @@ def workers(
     except BaseException:
         try:
             executor.shutdown(wait=False, cancel_futures=True)
-            # The executor's thread forgets what was cancelled, and would stumble over it if workers were gone before.
+            # The executor's thread must drop the cancelled futures before the workers are gone, or it raises.
             time.sleep(0.2)
         finally:
-            # Where they are left to finish, a second Ctrl-C makes them and this process wait for each other.
+            # Terminated, since a second Ctrl-C during their work would make them and this process wait for each other.
             for process in active_children():
                 process.terminate()
         raise
@@ -121,7 +121,7 @@ def workers(
 
 
 def _prepare_worker(prepare: Callable[[Any], object] | None, given: object) -> None:
-    # Ctrl-C is left to the parent, which ends its workers with one message instead of one traceback each.
+    # The parent handles Ctrl-C with one message, instead of one traceback per worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if prepare is not None:
         prepare(given)

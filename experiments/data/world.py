@@ -1,4 +1,4 @@
-"""Write the generated world to disk: `vt-env world --out data/world`, then `--tasks data/world` anywhere."""
+"""Write the generated world to disk: `vt-env world --out data/world`; other commands take `--tasks data/world`."""
 
 import os
 from dataclasses import asdict, dataclass, field, replace
@@ -17,37 +17,37 @@ from vt_env.world.tasks import world_tasks
 
 @dataclass(frozen=True)
 class WorldRun:
-    """Videos, subtitles, captions and tasks as files; the same on every machine."""
+    """Write videos, subtitles, captions and tasks as files, the same on every machine."""
 
     out: Path
-    """Folder to write to; videos that lie there already are kept."""
+    """Output folder; existing videos are kept."""
     split: str = "test"
-    """`train`, `val` or `test`; no video is in two of them."""
+    """Split: `train`, `val` or `test`; no video is in two of them."""
     families: tuple[str, ...] = ()
-    """Kinds of question: by default `needle subtitle reference`; `all` for all eight."""
+    """Question families: by default `needle subtitle reference`; `all` for all eight."""
     seed: int = 0
-    """With another one all videos are others, of the same split; 0 has those of `--tasks world`."""
+    """Seed of the videos and tasks; 0 gives those of `--tasks world`."""
     processes: int = 2
-    """Videos written at once."""
+    """Number of worker processes, one video each."""
     world: WorldConfig = field(default_factory=WorldConfig)
-    """How videos are made, and how many; what the families need and no flag says is as in `--tasks world/all`."""
+    """Number and properties of the videos; values that a family needs default to those of `--tasks world/all`."""
 
 
 def main(run: WorldRun) -> None:
-    """Write the videos, then the tasks that ask about them.
+    """Write the videos, then the tasks.
 
     Raises:
-        ConfigError: There is no such split or family.
+        ConfigError: The split or a family does not exist.
     """
-    tasks = world_tasks(run.split, run.families or None, world_of(run), run.out, run.seed)
+    tasks = world_tasks(run.split, run.families or None, world_config(run), run.out, run.seed)
     videos = {task.item.video: task for task in tasks}
     run_parallel(prepare_task, list(videos.values()), run.processes, "videos")
     write_lines(run.out / TASKS_FILE, (encode_record(_row(task, run.out)) for task in tasks))
     print(f"{len(videos)} videos and {len(tasks)} tasks in {run.out / TASKS_FILE}")
 
 
-def world_of(run: WorldRun) -> WorldConfig:
-    """Return how videos are made, such that all families can be asked of them; knobs that were turned stay."""
+def world_config(run: WorldRun) -> WorldConfig:
+    """Return the world configuration with the values that the families need; values set by flags are kept."""
     if set(run.families) <= set(FAMILIES):
         return run.world
     plain, full = asdict(WorldConfig()), asdict(full_world())
@@ -56,12 +56,12 @@ def world_of(run: WorldRun) -> WorldConfig:
 
 
 def prepare_task(task: Task) -> None:
-    """Write the video of a task if it is not there."""
+    """Write the video of a task if it does not exist."""
     task.prepare(task.item.video)
 
 
 def _row(task: Task, folder: Path) -> dict[str, Any]:
-    """Write a task in the form of users' own data, with paths relative to the folder."""
+    """Return a task as a row of user-supplied data, with paths relative to the folder."""
     item, gold = task.item, task.gold
     video = item.video
     files = {"video": video.path, "subtitles": video.subtitles_path, "captions": video.captions_path}

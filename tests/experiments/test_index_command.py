@@ -10,7 +10,7 @@ from PIL import Image
 from support.videos import VideoSpec, indices, paint_index, write_video
 
 from experiments.cli import run
-from experiments.data.index import Indexed, IndexRun, index_all
+from experiments.data.index import IndexResult, IndexRun, index_all
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.media.cache.build_once import cache_root
@@ -76,15 +76,15 @@ def test_a_video_that_kills_its_worker_is_named_and_the_others_are_done(
     assert "ends the process" in results["b.mkv"].line
 
 
-def die_on_b(path: Path) -> Indexed:
+def die_on_b(path: Path) -> IndexResult:
     if path.name == "b.mkv":
         os._exit(9)
-    return Indexed(str(path), "indexed", "done")
+    return IndexResult(str(path), "indexed", "done")
 
 
 def test_verify_and_gc_find_and_delete_what_is_damaged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["index", str(folder / "a.mp4"), str(folder / "b.mkv"), "--workers", "1"]) == 0
-    assert run(["index", "--verify"]) == 0 and "everything is whole" in capsys.readouterr().out
+    assert run(["index", "--verify"]) == 0 and "no faults" in capsys.readouterr().out
     (clips, _) = sorted((cache_root() / "clips").glob("*.f32"))
     clips.write_bytes(clips.read_bytes()[:-1])
     assert run(["index", "--verify"]) == 2
@@ -101,7 +101,7 @@ def test_verify_and_gc_find_and_delete_what_is_damaged(folder: Path, capsys: pyt
         ([], "nothing to do"),
         (["--asr-model", "x", "x.mp4"], "add --asr"),
         (["--max-gb", "1", "x.mp4"], "add --gc"),
-        (["--gc", "--max-gb", "-1"], "not be negative"),
+        (["--gc", "--max-gb", "-1"], "max_gb=-1.0: need 0 or more"),
     ],
 )
 def test_flags_that_make_no_sense_are_one_line(
