@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from vt_env.benchmarks.readers.parse_fields import valid_spans
 from vt_env.benchmarks.readers.registry import find_annotations
 from vt_env.benchmarks.readers.rows import Annotations, Span
-from vt_env.benchmarks.scoring.evidence_scores import valid_spans
 from vt_env.errors import ConfigError, DataError
 from vt_env.task_sources import load_tasks
 

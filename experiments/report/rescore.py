@@ -45,6 +45,8 @@ class RescoreRun:
     """Which benchmark, where a folder holds several."""
     split: str | None = None
     """Which split; by default the only one that has gold."""
+    rule: str | None = None
+    """Which rule reads the answers beside the strict one, such as `lmms_eval@mcq_extract`; by default the official."""
     seed: int = 0
     """Seed of the guesses that some official rules make, and of the bootstrap."""
     clues: Path | None = None
@@ -87,7 +89,7 @@ def main(run: RescoreRun) -> None:
             if run.out is not None:
                 run_dir.write_json(run.out, {"open": run_dir.as_json(opened)})
             return
-    board = score(annotations, replies, run.split, run.seed)
+    board = score(annotations, replies, run.split, run.seed, run.rule)
     if run.clues is not None:
         refuse_unless_clues(run.clues, run.run)
         board = with_clues(board, annotations, replies, _replies(run, run.clues, annotations), run.seed)
@@ -159,7 +161,7 @@ def _attempt(path: Path, sample: int) -> Iterable[Trajectory]:
 
 def _rescore_tasks(run: RescoreRun) -> None:
     """Read the answers again with the keys that the run's tasks have now."""
-    names = ("submission_file", "samples_file", "results_file", "latex_file", "clues")
+    names = ("submission_file", "samples_file", "results_file", "latex_file", "clues", "rule")
     asked = [name for name in names if getattr(run, name)]
     if asked:
         raise ConfigError(f"--{asked[0].replace('_', '-')}: the run was not played on a benchmark; give --annotations")

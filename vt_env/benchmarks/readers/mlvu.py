@@ -166,7 +166,7 @@ MLVU_TEST = Benchmark(
     fields=_FIELDS,
     read=_read_test,
     official={"test": Official(502)},
-    rule="mlvu@prefill",
+    rule="mlvu_test@test_bench",
     headline="M-Avg",
     columns=_columns(
         "topic_reasoning",

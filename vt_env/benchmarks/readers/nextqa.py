@@ -23,6 +23,17 @@ from vt_env.benchmarks.readers.rows import Defect, DefectKind, Row
 
 _COLUMNS = keys("video_id, question, answer, qid, type, a0, a1, a2, a3, a4")
 _FIELDS = _COLUMNS | keys("frame_count, width, height")
+SUMMARY: Mapping[str, str] = {
+    "CW": "Why",
+    "CH": "How",
+    "TN": "Bef&Aft",
+    "TP": "Bef&Aft",
+    "TC": "When",
+    "DC": "Cnt",
+    "DL": "Loc",
+    "DO": "Other",
+}
+"""Heading of each question type in the table of the official script (63772e02, `code/TempGQA/eval_next.py`)."""
 _SPLITS = ("train", "val", "test")
 
 
@@ -70,7 +81,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
         answer_idx=answer_idx,
         evidence=evidence,
         duration_s=duration_s,
-        labels={"type": (text_of(row, "type"),)},
+        labels={"type": (text_of(row, "type"),), "summary": _summary(text_of(row, "type"))},
         split=next((split for split in _SPLITS if split in place.stem.split("_")), "test"),
         defects=(
             *defects,
@@ -79,6 +90,12 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
         ),
         raw=row,
     )
+
+
+def _summary(question_type: str) -> tuple[str, ...]:
+    """Return the rows of the official table that a question counts in: its kind, and Acc_C, Acc_T or Acc_D."""
+    heading = SUMMARY.get(question_type)
+    return () if heading is None else (heading, f"Acc_{question_type[0]}")
 
 
 def _answer_idx(answer: str, options: tuple[str, ...], is_grounded: bool) -> int | None:
@@ -90,6 +107,7 @@ def _answer_idx(answer: str, options: tuple[str, ...], is_grounded: bool) -> int
     return as_position
 
 
+_BY_KIND = tuple(Column(name, "summary", name) for name in ("Acc_C", "Acc_T", "Acc_D"))
 NEXTGQA = Benchmark(
     name="nextgqa",
     matches=_is_grounded,
@@ -102,6 +120,7 @@ NEXTGQA = Benchmark(
     columns=(
         Column("Acc@QA"),
         *(Column(name, "*", name) for name in ("Acc@GQA", "mIoP", "IoP@0.5", "mIoU", "IoU@0.5")),
+        *_BY_KIND,
     ),
     terms="MIT",
 )
@@ -113,6 +132,6 @@ NEXTQA = Benchmark(
     read=_read,
     official={},
     headline="Acc",
-    columns=(Column("Acc"),),
+    columns=(*_BY_KIND, Column("Acc")),
     terms="MIT",
 )

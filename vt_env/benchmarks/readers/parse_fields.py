@@ -115,6 +115,12 @@ def spans_of(value: object) -> tuple[Span, ...]:
         raise ValueError(f"{str(value)[:60]!r}; need [[start_s, end_s], ...]") from None
 
 
+def valid_spans(spans: Sequence[Span]) -> list[Span]:
+    """Return the parts of spans inside the video; reversed, empty and infinite spans are left out."""
+    inside = ((max(0.0, start_s), end_s) for start_s, end_s in spans)
+    return [(start_s, end_s) for start_s, end_s in inside if start_s < end_s < math.inf]
+
+
 def span_of_clock(text: str) -> tuple[Span, ...]:
     """Parse `MM:SS-MM:SS` or `HH:MM:SS-HH:MM:SS`; return an empty tuple for other texts."""
     bounds = [parse_time(part) for part in text.split("-")]

@@ -9,7 +9,7 @@ from pathlib import Path
 from vt_env.benchmarks.readers.cgbench import CLUES
 from vt_env.benchmarks.readers.convert_subtitles import SubtitleFile
 from vt_env.benchmarks.readers.find_media import MediaFolder
-from vt_env.benchmarks.readers.parse_fields import letter_at
+from vt_env.benchmarks.readers.parse_fields import letter_at, valid_spans
 from vt_env.benchmarks.readers.rows import Annotations, Row, SubtitleForm
 from vt_env.errors import ConfigError, DataError
 from vt_env.gold import Gold
@@ -100,8 +100,7 @@ def _gold(row: Row) -> Gold | None:
 
 def _evidence(row: Row) -> tuple[Interval, ...]:
     # Reversed and empty spans are not intervals; the audit reports them.
-    usable = ((start_s, end_s) for start_s, end_s in row.evidence if 0 <= start_s < end_s)
-    return tuple(Interval(start_s, end_s) for start_s, end_s in usable)
+    return tuple(Interval(start_s, end_s) for start_s, end_s in valid_spans(row.evidence))
 
 
 def _with_clues(name: str, rows: Sequence[Row]) -> list[Row]:

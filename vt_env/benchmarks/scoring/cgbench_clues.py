@@ -66,8 +66,9 @@ def with_clues(
         raise ConfigError(f"no question of {benchmark.name} has a reply in both runs; play both on the same questions")
     suffix = coverage(len(shared), board.questions, len(rows))
     name = f"{benchmark.views[CLUES]}{suffix}"
-    whole = verdicts_by_rule(benchmark, [(row, replies[row.task_id]) for row in shared], seed)
-    clues = verdicts_by_rule(benchmark, [(row, clue_replies[row.task_id]) for row in shared], seed)
+    rule = None if board.official is None else board.official.rule
+    whole = verdicts_by_rule(benchmark, [(row, replies[row.task_id]) for row in shared], seed, rule)
+    clues = verdicts_by_rule(benchmark, [(row, clue_replies[row.task_id]) for row in shared], seed, rule)
     added = {
         one.rule: {name: metrics[0], f"{CRR}{suffix}": metrics[1]}
         for one, other in zip(whole, clues, strict=True)

@@ -2,7 +2,9 @@
 
 The *cited* spans of the last message and the *viewed* spans of the policy are scored alike. A question without a span
 has IoU 0. The official code of NExT-GQA and CG-Bench leaves such questions out; its metrics are reported separately,
-from the cited spans and strict verdicts. NExT-GQA allows one span, here the first.
+from the cited spans, the gold spans as they are written, and the official verdicts where the benchmark has a rule for
+texts. NExT-GQA allows one span, here the first. CG-Bench's acc@IoU counts the questions whose answer was parsed, too
+(f8266087, `run/stat_with_key.py`).
 
 LVBench's spans are where the annotator looked, hence weak evidence.
 """
@@ -12,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vt_env.benchmarks.readers.parse_fields import valid_spans
 from vt_env.benchmarks.readers.rows import Row, Span
-from vt_env.benchmarks.scoring.replies import Status
+from vt_env.benchmarks.scoring.replies import Reply, Status
 from vt_env.benchmarks.scoring.temporal_iou import (
     accuracy_at_iou,
     cgbench_iou,
@@ -50,33 +53,36 @@ class Prediction:
     row: Row
     spans: tuple[Span, ...]
     correct: bool
+    is_answered: bool = True
+    """Whether the official rule counts the answer."""
 
 
 def span_scores(
-    verdicts: Sequence[Verdict], viewed: Mapping[str, Sequence[Span]], cited: Mapping[str, Sequence[Span]], seed: int
+    strict: Sequence[Verdict],
+    official: Sequence[Verdict],
+    replies: Mapping[str, Reply],
+    seed: int,
 ) -> tuple[SpanScores, ...]:
     """Score spans against annotated evidence; empty if the benchmark has no evidence or no reply has a span.
 
     Args:
-        verdicts: Strict verdicts; errors and questions without gold spans are left out.
-        viewed: Viewed spans by task id.
-        cited: Cited spans by task id.
+        strict: Strict verdicts; errors and questions without gold spans are left out.
+        official: Verdicts of the official rule, or the strict ones if there is none, in the same order.
+        replies: Replies with their spans, by task id.
         seed: Seed of the bootstrap.
     """
-    rated = [it for it in verdicts if it.status is not Status.ERROR and valid_spans(it.row.evidence)]
+    pairs = [(it, other) for it, other in zip(strict, official, strict=True) if it.status is not Status.ERROR]
     found: list[SpanScores] = []
-    for name, spans in (("cited", cited), ("viewed", viewed)):
-        predictions = [Prediction(it.row, tuple(spans.get(it.row.task_id, ())), it.correct) for it in rated]
+    for name in ("cited", "viewed"):
+        spans = {it.row.task_id: getattr(replies[it.row.task_id], name) for it, _ in pairs}
+        rated = [it for it, _ in pairs if valid_spans(it.row.evidence)]
+        predictions = [Prediction(it.row, spans[it.row.task_id], it.correct) for it in rated]
         if any(it.spans for it in predictions):
             found.append(_set_scores(name, predictions, seed))
             if name == "cited":
-                found += _official(predictions)
+                shown = [(it, spans[it.row.task_id]) for _, it in pairs if spans[it.row.task_id]]
+                found += _official([Prediction(it.row, some, it.correct, it.counted) for it, some in shown])
     return tuple(found)
-
-
-def valid_spans(spans: Sequence[Span]) -> list[Span]:
-    """Return the spans that are neither reversed nor empty nor before the video."""
-    return [(start_s, end_s) for start_s, end_s in spans if 0 <= start_s < end_s]
 
 
 def _set_scores(name: str, predictions: Sequence[Prediction], seed: int) -> SpanScores:
@@ -101,33 +107,41 @@ def _set_scores(name: str, predictions: Sequence[Prediction], seed: int) -> Span
 
 
 def _official(predictions: Sequence[Prediction]) -> list[SpanScores]:
+    """Compute the official metrics of questions with a cited span."""
     benchmark = predictions[0].row.benchmark.removesuffix("_mini")
-    predicted = [it for it in predictions if it.spans]
-    if benchmark == "nextgqa":
-        scores = nextgqa_scores(
-            {it.row.task_id: valid_spans(it.row.evidence) for it in predicted},
-            {it.row.task_id: it.spans[0] for it in predicted},
-            {it.row.task_id: it.correct for it in predicted},
-        )
-        values = {
-            "mIoP": scores.mean_iop,
-            "IoP@0.3": scores.iop_30,
-            "IoP@0.5": scores.iop_50,
-            "mIoU": scores.mean_iou,
-            "IoU@0.3": scores.iou_30,
-            "IoU@0.5": scores.iou_50,
-            "Acc@GQA": scores.acc_gqa,
-        }
-        metrics = {name: Metric(scores.n, value) for name, value in values.items()}
-    elif benchmark == "cgbench":
-        ious = [(cgbench_iou(it.spans, it.row.evidence), it.correct) for it in predicted]
-        kept = [(iou, correct) for iou, correct in ious if iou is not None]
-        sums = {
-            "mIoU": sum(iou for iou, _ in kept),
-            "rec@IoU": sum(recall_at_iou(iou) for iou, _ in kept),
-            "acc@IoU": sum(accuracy_at_iou(iou, correct) for iou, correct in kept),
-        }
-        metrics = {name: Metric(len(kept), 100 * total / len(kept) if kept else None) for name, total in sums.items()}
-    else:
+    if benchmark not in OFFICIAL_SOURCES:
         return []
-    return [SpanScores("cited", OFFICIAL_SOURCES[benchmark], len(predicted), metrics)]
+    metrics = _nextgqa_metrics(predictions) if benchmark == "nextgqa" else _cgbench_metrics(predictions)
+    return [SpanScores("cited", OFFICIAL_SOURCES[benchmark], len(predictions), metrics)]
+
+
+def _nextgqa_metrics(predictions: Sequence[Prediction]) -> dict[str, Metric]:
+    scores = nextgqa_scores(
+        {it.row.task_id: it.row.evidence for it in predictions if it.row.evidence},
+        {it.row.task_id: it.spans[0] for it in predictions},
+        {it.row.task_id: it.correct for it in predictions},
+    )
+    values = {
+        "mIoP": scores.mean_iop,
+        "IoP@0.3": scores.iop_30,
+        "IoP@0.5": scores.iop_50,
+        "mIoU": scores.mean_iou,
+        "IoU@0.3": scores.iou_30,
+        "IoU@0.5": scores.iou_50,
+        "Acc@GQA": scores.acc_gqa,
+    }
+    return {name: Metric(scores.n, value) for name, value in values.items()}
+
+
+def _cgbench_metrics(predictions: Sequence[Prediction]) -> dict[str, Metric]:
+    ious = [(cgbench_iou(it.spans, it.row.evidence), it) for it in predictions]
+    kept = [(iou, it) for iou, it in ious if iou is not None]
+    columns = {
+        "mIoU": [iou for iou, _ in kept],
+        "rec@IoU": [recall_at_iou(iou) for iou, _ in kept],
+        "acc@IoU": [accuracy_at_iou(iou, it.correct) for iou, it in kept if it.is_answered],
+    }
+    return {
+        name: Metric(len(column), 100 * sum(column) / len(column) if column else None)
+        for name, column in columns.items()
+    }

@@ -130,17 +130,27 @@ def lmms_eval_results(
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_lines(path, [json.dumps(content, ensure_ascii=False, indent=2)])
+    write_lines(path, [_json(content, indent=2)])
 
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, whole or not at all."""
-    write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+    write_lines(path, map(_json, rows))
+
+
+def _json(content: Any, indent: int | None = None) -> str:
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    # Half a surrogate pair, which models write, has no UTF-8; JSON can escape it.
+    return text if _is_unicode(text) else json.dumps(content, indent=indent)
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _doc_hash(row: Row) -> str:
     doc = json.dumps(row.raw, indent=2, ensure_ascii=False, default=str)
-    return hashlib.sha256(doc.encode()).hexdigest()
+    return hashlib.sha256(doc.encode(errors="surrogatepass")).hexdigest()
 
 
 def _input(row: Row) -> str:

@@ -10,20 +10,24 @@ sources, without copied code.
 | `lmms_eval@mcq_extract` | lmms-eval c228e273, `_task_utils/mcq_extract.py`, with A-D | best-ranked form, last place |
 | `v2@standalone` | MME-Benchmarks/Video-MME-v2 b24176a1, `evaluation/test_video_mme_v2.py` | first capital A-H |
 | `lvbench@polish` | zai-org/LVBench 1dd4612d, `lvbench/utils/answer_util.py` | first character of the first word |
-| `mlvu@prefill` | JUNJIE99/MLVU fd060c10, `check_ans` | character before the first `)`, else all of it |
+| `mlvu@prefill` | JUNJIE99/MLVU fd060c10, `check_ans` (dev) | character before the first `)`, else all of it |
+| `mlvu_test@test_bench` | JUNJIE99/MLVU fd060c10, `test_bench.py` | stripped text before the first `)` |
 | `cgbench@json` | CG-Bench/CG-Bench f8266087, `run/utils.py`, `post_process` | `result` of the JSON, else every A-H |
 | `longvideobench@official` | lmms-eval 03a5823f, `longvideobench/utils.py` | first capital A-E, else a guess |
 
 EgoSchema and NExT-GQA have no rule: their scripts take option indexes and parse no text. Newer lmms-eval (00a12d40) has
 another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 behaves as
-c228e273 and 03a5823f (compared on 20,000 replies each).
+c228e273 and 03a5823f (compared on 20,000 replies each). lmms-eval (75571cfe) scores Video-MME, LVBench and both splits
+of MLVU by `mcq_extract` with A-D, although MLVU's test split has six options, and CG-Bench with A-N; `rule_of` does so.
 """
 
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
+
+from vt_env.errors import ConfigError, suggest
 
 Extract = Callable[[str], tuple[str, ...]]
 
@@ -41,6 +45,13 @@ _PHRASES = (
     *("i choose", "i select", "i pick", "my answer is", "my choice is"),
     *("옵션", "정답은", "답은", "답:", "答案是", "答案为", "选", "答えは"),
 )
+STANDALONE = "v2@standalone"
+LMMS_EVAL = "lmms_eval@mcq_extract"
+LMMS_EVAL_LETTERS: Mapping[str, str] = {
+    **dict.fromkeys(("video_mme", "lvbench", "mlvu_dev", "mlvu_test"), "ABCD"),
+    **dict.fromkeys(("cgbench", "cgbench_mini"), "ABCDEFGHIJKLMN"),
+}
+"""Letters that lmms-eval's tasks give to `mcq_extract`, by benchmark; its other tasks do not use it."""
 _BARE_WORD = re.compile(r"(?<=:\s)([A-Za-z_]\w*)")
 _LONE_LETTER = re.compile(r"\b[A-H]\b")
 
@@ -125,23 +136,28 @@ def polish(reply: str) -> tuple[str, ...]:
 def prefilled(reply: str) -> tuple[str, ...]:
     """Return the character before the first `)`, since the prompt ends in "Best Option: (", else the whole reply.
 
-    An older copy of the script (0b16f40f, `video_chat/choice_bench.py`) keeps the whole text before the `)`, so that
-    "(C)" is wrong there.
+    A longer rest is not parsed, since no gold answer equals it, and blanks are characters. An older copy of the script
+    (0b16f40f, `video_chat/choice_bench.py`) keeps the whole text before the `)`, so that "(C)" is wrong there.
     """
-    text = reply.strip()
-    found = text[: text.index(")")][-1:] if ")" in text else text
+    found = reply[: reply.index(")")][-1:] if ")" in reply else reply
+    return (found,) if len(found) == 1 else ()
+
+
+def before_bracket(reply: str) -> tuple[str, ...]:
+    """Return the stripped text before the first `)`, if it is one character: "(B)" is not parsed."""
+    found = reply.strip().partition(")")[0].strip()
     return (found,) if len(found) == 1 else ()
 
 
 def json_result(reply: str) -> tuple[str, ...]:
-    """Return `result` of the JSON block; without a valid one, every standalone capital A-H."""
+    """Return `result` of the JSON block, of whatever type; without a valid one, every standalone capital A-H."""
     after = reply.partition("```json")[2]
     content = _BARE_WORD.sub(r'"\1"', after.partition("```")[0].strip()) if "```" in after else ""
     try:
         parsed: Any = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
-    if isinstance(parsed, dict) and cast("dict[str, Any]", parsed).get("result") is not None:
+    if isinstance(parsed, dict) and "result" in parsed:
         return (str(cast("dict[str, Any]", parsed)["result"]),)
     return tuple(_LONE_LETTER.findall(reply))
 
@@ -156,18 +172,23 @@ RULES: Mapping[str, Rule] = {
             unparsed="dropped",
         ),
         Rule(
-            "lmms_eval@mcq_extract",
+            LMMS_EVAL,
             "EvolvingLMMs-Lab/lmms-eval c228e273, lmms_eval/tasks/_task_utils/mcq_extract.py, extract_mcq_answer",
             mcq_extract("ABCD"),
         ),
         Rule(
-            "v2@standalone",
+            STANDALONE,
             "MME-Benchmarks/Video-MME-v2 b24176a1, evaluation/test_video_mme_v2.py, extract_characters_regex_v2",
             first_capital("ABCDEFGH", _V2_PREFIXES),
             unparsed="dropped",
         ),
         Rule("lvbench@polish", "zai-org/LVBench 1dd4612d, lvbench/utils/answer_util.py, polish_answer", polish),
-        Rule("mlvu@prefill", "JUNJIE99/MLVU fd060c10, evaluation, check_ans", prefilled),
+        Rule(
+            "mlvu@prefill",
+            "JUNJIE99/MLVU fd060c10, evaluation/multiple_choice_evaluation/choice_bench.py, check_ans",
+            prefilled,
+        ),
+        Rule("mlvu_test@test_bench", "JUNJIE99/MLVU fd060c10, evaluation_test/test_bench.py, main", before_bracket),
         Rule(
             "cgbench@json",
             "CG-Bench/CG-Bench f8266087, run/utils.py, post_process",
@@ -184,3 +205,18 @@ RULES: Mapping[str, Rule] = {
         ),
     )
 }
+
+
+def rule_of(name: str, benchmark: str) -> Rule:
+    """Return the rule of that name, with the letters that lmms-eval's task of the benchmark gives it.
+
+    Raises:
+        ConfigError: There is no such rule, or lmms-eval does not score the benchmark by it.
+    """
+    if name not in RULES:
+        raise ConfigError(f"rule={name!r}: allowed are {', '.join(RULES)}{suggest(name, RULES)}")
+    if name != LMMS_EVAL:
+        return RULES[name]
+    if benchmark not in LMMS_EVAL_LETTERS:
+        raise ConfigError(f"rule={name!r}: lmms-eval scores {', '.join(LMMS_EVAL_LETTERS)} by it, not {benchmark}")
+    return replace(RULES[name], extract=mcq_extract(LMMS_EVAL_LETTERS[benchmark]))

@@ -12,7 +12,7 @@ from vt_env.benchmarks.readers.reader import Benchmark
 from vt_env.benchmarks.readers.registry import BENCHMARKS
 from vt_env.benchmarks.readers.rows import Annotations, Row
 from vt_env.benchmarks.scoring.evidence_scores import SpanScores, span_scores
-from vt_env.benchmarks.scoring.official_rules import RULES
+from vt_env.benchmarks.scoring.official_rules import STANDALONE, Rule, rule_of
 from vt_env.benchmarks.scoring.replies import Reply, Status
 from vt_env.benchmarks.scoring.verdicts import (
     STRICT,
@@ -27,7 +27,7 @@ from vt_env.benchmarks.scoring.verdicts import (
     official_verdict,
     strict_verdict,
 )
-from vt_env.benchmarks.scoring.video_mme_groups import by_group_label, grouped, grouped_standalone
+from vt_env.benchmarks.scoring.video_mme_groups import by_group_label, by_position_label, grouped, grouped_standalone
 from vt_env.errors import ConfigError
 
 MAX_PARTS = 40
@@ -107,18 +107,24 @@ class Scoreboard:
 
 
 def score(
-    annotations: Annotations, replies: Mapping[str, Reply], split: str | None = None, seed: int = 0
+    annotations: Annotations,
+    replies: Mapping[str, Reply],
+    split: str | None = None,
+    seed: int = 0,
+    rule: str | None = None,
 ) -> Scoreboard:
-    """Score replies under the benchmark's official rule and the strict rule.
+    """Score replies under the benchmark's official rule, or another one of `official_rules`, and the strict rule.
 
     Args:
         annotations: The benchmark, with gold answers.
         replies: Replies by task id. An unknown task id is an error, since it indicates another benchmark.
         split: The split; `None` means the only one with gold answers.
         seed: Seed of the bootstrap, and of the guesses of some official rules.
+        rule: Name of a rule in place of the official one, such as `lmms_eval@mcq_extract`.
 
     Raises:
-        ConfigError: The split is unknown or ambiguous, or a reply belongs to no question of the benchmark.
+        ConfigError: The rule is unknown or does not score this benchmark, the split is unknown or ambiguous, or a reply
+            belongs to no question of the benchmark.
     """
     chosen = _split(annotations, split)
     rows = scored_rows(annotations, chosen)
@@ -127,7 +133,7 @@ def score(
     known = benchmark.official.get(chosen)
     questions = known.questions if known else len(rows)
     pairs = [(row, replies[row.task_id]) for row in rows if row.task_id in replies]
-    judged = verdicts_by_rule(benchmark, pairs, seed)
+    judged = verdicts_by_rule(benchmark, pairs, seed, rule)
     strict = judged[0].verdicts
     replied = sum(verdict.status is not Status.ERROR for verdict in strict)
     suffix = coverage(replied, questions, len(rows))
@@ -145,24 +151,35 @@ def score(
         # Under a view that shows only the evidence, finding it is no achievement.
         grounded=()
         if annotations.view
-        else span_scores(
-            strict,
-            {row.task_id: reply.viewed for row, reply in pairs},
-            {row.task_id: reply.cited for row, reply in pairs},
-            seed,
-        ),
+        else span_scores(strict, _official_verdicts(benchmark, pairs, judged, seed), replies, seed),
     )
 
 
-def verdicts_by_rule(benchmark: Benchmark, pairs: Sequence[tuple[Row, Reply]], seed: int) -> list[RuleVerdicts]:
-    """Return the verdicts under the strict rule, followed by those under the official rule if there is one."""
+def verdicts_by_rule(
+    benchmark: Benchmark, pairs: Sequence[tuple[Row, Reply]], seed: int, rule: str | None = None
+) -> list[RuleVerdicts]:
+    """Return the verdicts under the strict rule, followed by those under `rule`, or the official one if there is."""
     strict = [strict_verdict(row, reply) for row, reply in pairs]
     judged = [RuleVerdicts(STRICT, "vt_env.benchmarks.scoring.replies", strict)]
-    if benchmark.rule:
-        rule = RULES[benchmark.rule]
-        official = [official_verdict(row, reply, rule, seed) for row, reply in pairs]
-        judged.append(RuleVerdicts(rule.name, rule.source, official))
+    chosen = _rule(benchmark, rule)
+    if chosen is not None:
+        official = [official_verdict(row, reply, chosen, seed) for row, reply in pairs]
+        judged.append(RuleVerdicts(chosen.name, chosen.source, official))
     return judged
+
+
+def _official_verdicts(
+    benchmark: Benchmark, pairs: Sequence[tuple[Row, Reply]], judged: Sequence[RuleVerdicts], seed: int
+) -> Sequence[Verdict]:
+    """Return the verdicts of the official rule whichever rule was asked for; the strict ones if there is none."""
+    known = {it.rule: it for it in judged}
+    wanted = benchmark.rule or STRICT
+    return (known[wanted] if wanted in known else verdicts_by_rule(benchmark, pairs, seed)[-1]).verdicts
+
+
+def _rule(benchmark: Benchmark, name: str | None) -> Rule | None:
+    chosen = name or benchmark.rule
+    return rule_of(chosen, benchmark.name) if chosen else None
 
 
 def coverage(replied: int, questions: int, rows: int) -> str:
@@ -210,11 +227,12 @@ def headline(benchmark: Benchmark, *, standalone: bool = False) -> Aggregate:
 
 def _rule_scores(benchmark: Benchmark, judged: Sequence[RuleVerdicts], name: str, seed: int) -> list[RuleScore]:
     """Score the verdicts of several rules over the same bootstrap draws; `name` is the overall metric name."""
-    divided = {it.rule: _divided(benchmark, it.verdicts) for it in judged}
-    of_parts = grouped if benchmark.name == "video_mme_v2" else micro
+    divided = {it.rule: _divided(benchmark, it) for it in judged}
     cases: dict[MetricKey, tuple[Aggregate, Sequence[Verdict]]] = {}
     for rule, verdicts in ((it.rule, it.verdicts) for it in judged):
-        cases[rule, _OVERALL, ""] = (headline(benchmark, standalone=rule != STRICT), verdicts)
+        whole = headline(benchmark, standalone=rule == STANDALONE)
+        of_parts = whole if benchmark.name == "video_mme_v2" else micro
+        cases[rule, _OVERALL, ""] = (whole, verdicts)
         if benchmark.name == "video_mme_v2":
             cases[rule, _OTHER, "Avg Acc"] = (micro, verdicts)
         for label, parts in divided[rule].items():
@@ -241,10 +259,11 @@ def _rule_scores(benchmark: Benchmark, judged: Sequence[RuleVerdicts], name: str
     ]
 
 
-def _divided(benchmark: Benchmark, verdicts: Sequence[Verdict]) -> dict[str, Mapping[str, list[Verdict]]]:
-    labels = sorted({label for verdict in verdicts for label in verdict.row.labels})
-    by = by_group_label if benchmark.name == "video_mme_v2" else by_part
-    divided = {label: by(verdicts, label) for label in labels}
+def _divided(benchmark: Benchmark, judged: RuleVerdicts) -> dict[str, Mapping[str, list[Verdict]]]:
+    labels = sorted({label for verdict in judged.verdicts for label in verdict.row.labels})
+    by_group = by_position_label if judged.rule == STANDALONE else by_group_label
+    by = by_group if benchmark.name == "video_mme_v2" else by_part
+    divided = {label: by(judged.verdicts, label) for label in labels}
     return {label: parts for label, parts in divided.items() if len(parts) <= MAX_PARTS}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from vt_env.benchmarks.readers.reader import Column
 from vt_env.benchmarks.readers.registry import BENCHMARKS
 from vt_env.benchmarks.scoring.scoreboard import RuleScore, Scoreboard
-from vt_env.benchmarks.scoring.verdicts import Metric
+from vt_env.benchmarks.scoring.verdicts import STRICT, Metric
 from vt_env.markdown import markdown_table
 
 
@@ -66,7 +66,9 @@ def _column(board: Scoreboard, rule: RuleScore, label: str, part: str) -> Metric
     if label != "*":
         return rule.parts.get(label, {}).get(part, missing)
     cited = [it.numbers[part] for it in board.grounded if it.prediction == "cited" and part in it.numbers]
-    return rule.others.get(_other_name(part, rule), cited[-1] if cited else missing)
+    # The benchmark's own span scores take the letters of the official rule, so they stand in its row.
+    is_official = rule.rule == (BENCHMARKS[board.benchmark].rule or STRICT)
+    return rule.others.get(_other_name(part, rule), cited[-1 if is_official else 0] if cited else missing)
 
 
 def _other_name(part: str, rule: RuleScore) -> str:
@@ -85,8 +87,11 @@ def _plain_lines(board: Scoreboard) -> Iterator[str]:
             value, interval = percent(number.value), interval_text(number.ci95)
             yield f"  {'':<26} {name:<32} {value:>6} {interval:>14} {number.n:>6}"
     for grounded in board.grounded:
-        numbers = ", ".join(f"{name} {percent(number.value)}" for name, number in grounded.numbers.items())
         n = next(iter(grounded.numbers.values())).n
+        numbers = ", ".join(
+            f"{name} {percent(number.value)}{f' (n={number.n})' if number.n != n else ''}"
+            for name, number in grounded.numbers.items()
+        )
         yield f"  {grounded.rule:<26} {grounded.prediction} spans, {grounded.given} given, n={n}: {numbers}"
     for label in board.strict.parts:
         yield f"  {label}"

@@ -88,13 +88,23 @@ chains. The result depends on the row order, and a logic group of only unparsed 
 
 
 def by_group_label(verdicts: Sequence[Verdict], label: str) -> dict[str, list[Verdict]]:
-    """Group verdicts by the label of the last question of their group, as the official script does."""
+    """Group verdicts by the label of the question of their video with the last id."""
     videos: defaultdict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         videos[verdict.row.video_id].append(verdict)
+    groups = [sorted(group, key=lambda verdict: verdict.row.question_id) for group in videos.values()]
+    return _by_last_label(groups, label)
+
+
+def by_position_label(verdicts: Sequence[Verdict], label: str) -> dict[str, list[Verdict]]:
+    """Group verdicts by the label of the last of every four consecutive rows, as the standalone script."""
+    groups = [verdicts[start : start + GROUP_SIZE] for start in range(0, len(verdicts), GROUP_SIZE)]
+    return _by_last_label(groups, label)
+
+
+def _by_last_label(groups: Sequence[Sequence[Verdict]], label: str) -> dict[str, list[Verdict]]:
     parts: defaultdict[str, list[Verdict]] = defaultdict(list)
-    for group in videos.values():
-        last = max(group, key=lambda verdict: verdict.row.question_id)
-        for part in last.row.labels.get(label, ()):
+    for group in groups:
+        for part in group[-1].row.labels.get(label, ()):
             parts[part] += group
     return {part: parts[part] for part in sorted(parts)}
