@@ -1,1 +1,1 @@
-"""Benchmarks of speed and correctness; they print tables, and no test depends on them."""
+"""Benchmarks of speed and correctness. They print tables and write `results/`; no test measures with them."""

@@ -1,9 +1,9 @@
-"""Which decoding backend is right where, and how fast: `python -m experiments.bench.decoding --out FILE.json`.
+"""Correctness and speed of decoding backends: `python -m experiments.bench.decoding --out FILE.json`.
 
-Every frame of a counting video names itself, so a wrong frame cannot pass. A backend may return the right frame, return
-a wrong or torn one, or refuse; it counts as right for a format (container and codec) when it returned the right frame
-each time in every file of the format. Speeds are ratios to PyAV in the same run. Where torchcodec finds no FFmpeg on
-the machine, it is given the libraries that PyAV ships.
+Every frame of a test video shows its own index, so a wrong frame is recognised. A backend returns the right frame, a
+wrong or torn one, or an error; it is right for a format (container and codec) if it returns the right frame every time
+in every file of the format. Speeds are ratios to PyAV in the same run. If torchcodec finds no FFmpeg on the machine, it
+uses the libraries that PyAV ships.
 """
 
 import time
@@ -18,8 +18,8 @@ import numpy as np
 import tyro
 
 from experiments.bench.fixtures.camera_like_video import write_pictures
-from experiments.bench.fixtures.ffmpeg_for_torchcodec import give_torchcodec_ffmpeg
-from experiments.bench.fixtures.numbered_frames import SPECS, read_index, write_counting
+from experiments.bench.fixtures.ffmpeg_for_torchcodec import run_with_pyav_ffmpeg
+from experiments.bench.fixtures.numbered_frames import SPECS, read_index, write_numbered_video
 from experiments.runs.provenance import package_version
 from experiments.runs.run_dir import write_json
 from vt_env.errors import DataError
@@ -31,38 +31,38 @@ from vt_env.media.decode.video_file import VideoFile, open_video
 
 @dataclass(frozen=True)
 class DecodingBench:
-    """Measure every installed backend."""
+    """Measure all installed backends."""
 
     out: Path | None = None
     """JSON file to write."""
     frames: int = 40
-    """Frames asked of each video, in random order."""
+    """Frames requested of each video, in random order."""
     repeats: int = 3
-    """Of each timing; the median counts."""
+    """Repeats of each timing; the median counts."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a backend made of one file."""
+class FrameCounts:
+    """Right, wrong and refused frames of one backend on one file."""
 
     right: int
     wrong: int
     refused: int
     reason: str = ""
-    """Of the first refusal."""
+    """Message of the first refusal."""
 
     @property
     def total(self) -> int:
-        """Frames asked for."""
+        """Number of requested frames."""
         return self.right + self.wrong + self.refused
 
 
 def main(run: DecodingBench) -> None:
-    """Measure and print; with `out`, write."""
-    give_torchcodec_ffmpeg("experiments.bench.decoding")
+    """Measure, print the table and write it to `out`."""
+    run_with_pyav_ffmpeg("experiments.bench.decoding")
     backends = [name for name in PLAYERS if is_installed(name)]
     with TemporaryDirectory() as folder:
-        table, formats = judge(Path(folder), backends, run.frames)
+        table, formats = check_backends(Path(folder), backends, run.frames)
         speed = time_backends(Path(folder), backends, run.repeats)
     right = {
         backend: sorted(
@@ -78,20 +78,23 @@ def main(run: DecodingBench) -> None:
         write_json(run.out, {**record, "ratios_to_pyav": speed, "repeats": run.repeats})
 
 
-def judge(folder: Path, backends: list[str], count: int) -> tuple[dict[str, dict[str, Verdict]], dict[str, str]]:
-    """Hold every backend to every counting video.
+def check_backends(
+    folder: Path, backends: list[str], count: int
+) -> tuple[dict[str, dict[str, FrameCounts]], dict[str, str]]:
+    """Check every backend on every numbered video.
 
-    Returns: verdicts by file and backend, and the format of each file.
+    Returns:
+        File name to backend to counts, and file name to format.
     """
-    table, formats = dict[str, dict[str, Verdict]](), dict[str, str]()
+    table, formats = dict[str, dict[str, FrameCounts]](), dict[str, str]()
     for name in SPECS:
-        write_counting(folder, name)
+        write_numbered_video(folder, name)
         video = open_video(folder / name)
         with open_media(video.path) as container:
             formats[name] = format_of(container, video_stream(container, video.path))
         first = read_index(video.frames_at([0.0]).data[0])
         table[name] = {
-            backend: _judge(VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend]), first, count)
+            backend: _check(VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend]), first, count)
             for backend in backends
         }
         counts = (f"{backend} {cell.right}/{cell.total}" for backend, cell in table[name].items())
@@ -99,8 +102,8 @@ def judge(folder: Path, backends: list[str], count: int) -> tuple[dict[str, dict
     return table, formats
 
 
-def _judge(video: VideoFile, first: int, count: int) -> Verdict:
-    """Ask for single frames in random order; `first` is the index that the first shown frame paints."""
+def _check(video: VideoFile, first: int, count: int) -> FrameCounts:
+    """Request single frames in random order; `first` is the index shown by the first frame of the video."""
     tally, reason = defaultdict[str, int](int), ""
     for idx in np.random.default_rng(7).permutation(len(video.timeline.pts))[:count].tolist():
         try:
@@ -111,11 +114,11 @@ def _judge(video: VideoFile, first: int, count: int) -> Verdict:
         except DataError as error:
             tally["refused"] += 1
             reason = reason or str(error).partition(": ")[2]
-    return Verdict(tally["right"], tally["wrong"], tally["refused"], reason)
+    return FrameCounts(tally["right"], tally["wrong"], tally["refused"], reason)
 
 
 def time_backends(folder: Path, backends: list[str], repeats: int) -> dict[str, dict[str, float]]:
-    """Time one frame a second of 20 picture-like seconds, and 8 frames opened anew, as ratios to PyAV."""
+    """Time one frame a second of a 20-second camera-like video, and 8 random frames, as ratios to PyAV."""
     write_pictures(folder / "pictures.mp4", duration_s=20)
     video = open_video(folder / "pictures.mp4")
     seconds = list(range(20))
@@ -132,20 +135,20 @@ def time_backends(folder: Path, backends: list[str], repeats: int) -> dict[str, 
 
 
 def _median_s(work: Callable[[], object], repeats: int) -> float:
-    # CPU time of this process: other work on the machine does not count, threads of a backend do.
-    spent: list[float] = []
+    # CPU time of the process, since it excludes other work on the machine and includes the backend's threads.
+    times_s: list[float] = []
     for _ in range(repeats):
         start = time.process_time()
         work()
-        spent.append(time.process_time() - start)
-    return median(spent)
+        times_s.append(time.process_time() - start)
+    return median(times_s)
 
 
-def _is_right(verdict: Verdict) -> bool:
-    return verdict.right > 0 and not verdict.wrong and not verdict.refused
+def _is_right(counts: FrameCounts) -> bool:
+    return counts.right > 0 and not counts.wrong and not counts.refused
 
 
-def _markdown(table: dict[str, dict[str, Verdict]], formats: dict[str, str], backends: list[str]) -> str:
+def _markdown(table: dict[str, dict[str, FrameCounts]], formats: dict[str, str], backends: list[str]) -> str:
     rows: list[list[str]] = []
     for name, row in table.items():
         cells: list[str] = []

@@ -1,18 +1,18 @@
-"""What a step costs: `python -m experiments.bench.environment --out experiments/bench/results/environment.json`.
+"""Cost of a step: `python -m experiments.bench.environment --out experiments/bench/results/environment.json`.
 
-Three videos of the world of 112 pixels, written and stored in two minutes: ten minutes and ten hours at one frame a
-second, which are compared with each other, and an hour at 25, since memory grows with the number of frames.
+Three generated videos of 112 pixels, written and stored in two minutes: 10 minutes and 10 hours at 1 frame a second, to
+compare with each other, and 1 hour at 25 frames a second, since memory grows with the number of frames.
 
 | number | meaning |
 |---|---|
-| `cartpole_steps` | a caption-space step on the hour in steps of `CartPole-v1`, by environment and tool; wanted: 25 |
-| `frame_step` | a frame step on a warm store, and reading its frames without it, in milliseconds |
-| | `beyond_reading`: the rest, in caption-space steps; wanted: about 1 |
-| `long_to_short` | reset, and steps by tool, on ten hours as a multiple of ten minutes; wanted: 0.8 to 1.2 |
-| `memory_mb` | resident memory that 63 more environments on the hour add to one; wanted: 300 |
+| `cartpole_steps` | caption-space step on the hour, in steps of `CartPole-v1`, by environment and tool; target 25 |
+| `frame_step` | frame step on a warm store, and reading its frames without the step, in milliseconds |
+| | `beyond_reading`: the difference, in caption-space steps; target about 1 |
+| `long_to_short` | reset, and steps by tool, on 10 hours as a multiple of 10 minutes; target 0.8 to 1.2 |
+| `memory_mb` | resident memory that 63 more environments on the hour add to one; target 300 |
 
-Times are CPU times, medians over `rounds` rounds in which everything is measured in turn, so that neither other work
-nor a change of clock rate favours one of them. Queries differ from call to call, so that no cached one is measured.
+Times are CPU times, medians over `rounds` rounds. Each round measures every call in turn, so that neither other work
+nor a change of clock rate favours one of them. Every call has another query, so that no cached result is measured.
 """
 
 import os
@@ -44,9 +44,9 @@ from vt_env.world.tasks import world_tasks
 
 TYPED, TEXT, NUMERIC = (f"vt_env/LongVideoQA{kind}-v0" for kind in ("", "Text", "Numeric"))
 RATES_HZ = {"short": 1, "hour": 25, "long": 1}
-"""Kind of video to its frames a second."""
+"""Kind of video to frames a second."""
 ENDLESS = BudgetConfig(max_calls=10**6, max_frames=10**7, frames_per_zoom=2)
-"""A budget that a benchmark does not exhaust."""
+"""Budget that a benchmark does not exhaust."""
 LOOK_S = 20.0
 
 Timings = Mapping[str, float]
@@ -60,19 +60,19 @@ class EnvironmentBench:
     out: Path | None = None
     """JSON file to write."""
     folder: Path | None = None
-    """Where videos and stores lie; kept for the next time. `None` makes them anew and deletes them."""
+    """Folder of videos and stores, kept for the next run; by default a temporary one."""
     rounds: int = 30
-    """Rounds that medians are taken over."""
+    """Rounds; medians are taken over them."""
     calls: int = 20
     """Calls of each kind in a round."""
     envs: int = 64
     """Environments of the memory measurement."""
     minutes: tuple[int, int, int] = (10, 60, 600)
-    """Lengths of the three videos."""
+    """Durations of the three videos in minutes."""
 
 
 def main(run: EnvironmentBench) -> None:
-    """Measure and print; with `out`, write."""
+    """Measure, print the numbers and write them to `out`."""
     with TemporaryDirectory() as name:
         folder = run.folder or Path(name)
         worlds = {kind: _world(kind, run, folder) for kind in RATES_HZ}
@@ -95,7 +95,7 @@ def main(run: EnvironmentBench) -> None:
 
 
 def compare(timings: Timings) -> dict[str, Any]:
-    """Turn times into the ratios of the table above."""
+    """Return the ratios of the table in the module's docstring."""
     hour = {name.removeprefix("hour "): it for name, it in timings.items() if name.startswith("hour ")}
     short = {name.removeprefix("short "): it for name, it in timings.items() if name.startswith("short ")}
     long = {name.removeprefix("long "): it for name, it in timings.items() if name.startswith("long ")}
@@ -114,16 +114,16 @@ def compare(timings: Timings) -> dict[str, Any]:
 
 def measure(calls: Mapping[str, Callable[[], object]], rounds: int, per_round: int) -> Timings:
     """Time each call in turn, `per_round` times a round; return the median over rounds, in CPU seconds of one call."""
-    spent: defaultdict[str, list[float]] = defaultdict(list)
+    times_s: defaultdict[str, list[float]] = defaultdict(list)
     for number in range(rounds + 1):
         for name, call in calls.items():
             start = time.process_time()
             for _ in range(per_round):
                 call()
-            # The first round warms caches.
+            # The first round only warms caches.
             if number:
-                spent[name].append((time.process_time() - start) / per_round)
-    return {name: median(values) for name, values in spent.items()}
+                times_s[name].append((time.process_time() - start) / per_round)
+    return {name: median(values) for name, values in times_s.items()}
 
 
 def _world(kind: str, run: EnvironmentBench, folder: Path) -> TaskSet:
@@ -135,7 +135,7 @@ def _world(kind: str, run: EnvironmentBench, folder: Path) -> TaskSet:
 
 
 def _calls(worlds: Mapping[str, TaskSet], library: VideoLibrary) -> dict[str, Callable[[], object]]:
-    """Name everything that is timed."""
+    """Return name to call, for all timed calls."""
     calls: dict[str, Callable[[], object]] = {"CartPole-v1": _cartpole()}
     for kind, tasks in worlds.items():
         duration_s = library_video(library, tasks).duration_s
@@ -155,7 +155,7 @@ def _calls(worlds: Mapping[str, TaskSet], library: VideoLibrary) -> dict[str, Ca
 
 
 def library_video(library: VideoLibrary, tasks: TaskSet) -> Any:
-    """Open the one video that tasks are about, written and stored first."""
+    """Open the video of the tasks; write and store it first."""
     tasks[0].prepare(tasks[0].item.video)
     return library.open(tasks[0].item.video)
 
@@ -172,7 +172,7 @@ def _cartpole() -> Callable[[], object]:
     turn = count()
 
     def step() -> None:
-        # Left and right in turn keep the pole up for a while, so that few resets are counted.
+        # Alternating left and right keeps the pole up for a while, so that few resets are timed.
         if env.step(next(turn) % 2)[2]:
             env.reset()
 
@@ -180,7 +180,7 @@ def _cartpole() -> Callable[[], object]:
 
 
 def _tool_calls(duration_s: float, zoom: str) -> dict[str, Iterator[ToolCall]]:
-    """Endless calls of each tool, each somewhere else or about something else."""
+    """Return endless calls of each tool; every call has another interval or query."""
     rng = np.random.default_rng(0)
     starts_s = iter(lambda: float(rng.uniform(0, duration_s - LOOK_S)), None)
     queries = (f"the code of delta, said by number {number} in red" for number in count())
@@ -209,7 +209,7 @@ def _numeric(env: gym.Env[Any, Any]) -> Callable[[], object]:
 
 
 def _reader(library: VideoLibrary, tasks: TaskSet) -> Callable[[], object]:
-    """Read the frames that the frame steps read, in the same order."""
+    """Return a call that reads the frames of the frame steps, in the same order."""
     video = library_video(library, tasks)
     made = _tool_calls(video.duration_s, "frame_zoom")["zoom"]
     moments: list[list[float]] = []
@@ -221,7 +221,7 @@ def _reader(library: VideoLibrary, tasks: TaskSet) -> Callable[[], object]:
 
 
 def _memory_mb(folder: Path, run: EnvironmentBench, kind: str) -> dict[str, float]:
-    """Measure in a process of its own, where nothing else has been opened."""
+    """Measure in a new process, where no other environment has been opened."""
     code = (
         "import sys; from pathlib import Path; from experiments.bench.environment import print_memory\n"
         "print_memory(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
@@ -233,7 +233,7 @@ def _memory_mb(folder: Path, run: EnvironmentBench, kind: str) -> dict[str, floa
 
 
 def print_memory(folder: Path, minutes: int, envs: int, kind: str) -> None:
-    """Play in one environment, then in many; print the resident memory in MB after each."""
+    """Play in one environment, then in `envs`; print the resident memory in MB after the first and the last."""
     run = EnvironmentBench(minutes=(minutes, minutes, minutes))
     tasks, shared = _world("hour", run, folder), VideoLibrary(MediaConfig(), folder / "media")
     made: list[gym.Env[Any, Any]] = []

@@ -1,9 +1,9 @@
-"""What the runner costs: `python -m experiments.bench.evaluation_runner` rewrites `runner.json` beside this module.
+"""Overhead of the evaluation runner: `python -m experiments.bench.evaluation_runner`.
 
-Two comparisons, each within one run on one machine. Per step: processor time of episodes played by `vt-env eval`'s own
-machinery, journal included, against a bare loop over the same episodes with the same agents. With a server: wall time
-against a bare client that sends the very same requests, each episode's one after the other and as many episodes at
-once. The server is another process that answers after a fixed time, as a model would, or with `--url` a real one.
+Writes `results/evaluation_runner.json`. Two comparisons, each within one run on one machine. Per step: CPU time of
+episodes played by the runner of `vt-env eval`, journal included, against a bare loop over the same episodes and agents.
+With a server: wall time against a bare client that sends the same requests, those of an episode in sequence, with the
+same number of concurrent episodes. The server is a process that answers after a fixed time, or a real one (`--url`).
 """
 
 import json
@@ -46,40 +46,40 @@ LOOK = '<tool_call>{{"name": "frame_zoom", "arguments": {{"start_s": {0}, "end_s
 
 
 @dataclass(frozen=True)
-class RunnerBench:
-    """How much is measured."""
+class EvaluationRunnerBench:
+    """Measure the runner per step and with a server."""
 
     episodes: int = 60
     """Episodes of the bare loop and of the runner."""
     repeats: int = 3
-    """Of each. Of times the least counts, of ratios the median."""
+    """Repeats; the least time and the median ratio count."""
     served_episodes: int = 32
-    """Episodes through the server."""
+    """Episodes played through the server."""
     batch: int = 16
-    """Requests under way at once."""
+    """Concurrent requests."""
     reply_s: float = 1.0
-    """Seconds that the fake server takes for a reply."""
+    """Seconds per reply of the fake server."""
     url: str = ""
-    """A real server instead, up to `/v1`."""
+    """Address of a real server up to `/v1`; by default the fake one."""
     out: Path = RESULT
-    """Where the numbers go."""
+    """JSON file for the numbers."""
 
 
-class Looker:
-    """Looks twice at frames and answers: a step that costs next to nothing but the environment."""
+class TwoLookAgent:
+    """Agent that looks twice and answers, at almost no cost besides the environment's."""
 
     def reset(self, task: object, observation: object) -> None:
-        """Begin."""
+        """Start an episode."""
         self.turn = 0
 
     def act(self, observation: object) -> str:
-        """Look, or answer."""
+        """Return a look, or the answer in the third turn."""
         self.turn += 1
         return LOOK.format(self.turn * 20, self.turn * 20 + 10) if self.turn < 3 else "<answer>B</answer>"
 
 
-def main(bench: RunnerBench) -> None:
-    """Measure, print and write."""
+def main(bench: EvaluationRunnerBench) -> None:
+    """Measure, print the numbers and write them to `out`."""
     steps = {name: overhead(bench, name) for name in ("captions", "frames")}
     served = served_ratio(bench)
     found = {"machine": machine(), "bench": {**asdict(bench), "out": None}, "overhead": steps, "served": served}
@@ -87,13 +87,13 @@ def main(bench: RunnerBench) -> None:
     print(json.dumps(found, indent=2, default=str))
 
 
-def overhead(bench: RunnerBench, perception: str) -> dict[str, float]:
-    """Measure the milliseconds of the processor that the runner adds to a step."""
+def overhead(bench: EvaluationRunnerBench, perception: str) -> dict[str, float]:
+    """Measure the CPU milliseconds that the runner adds to a step."""
     layout = Layout(perception, tools_for(perception), default_budget())
     tasks = [fake_task(task_id=f"task-{number}") for number in range(bench.episodes)]
 
     def agent(number: int) -> Any:
-        return ScriptedAgent(np.random.default_rng(number)) if perception == "captions" else Looker()
+        return ScriptedAgent(np.random.default_rng(number)) if perception == "captions" else TwoLookAgent()
 
     policy = Policy("scripted", layout, lambda attempts: AgentBatch(lambda idx: agent(attempts[idx].seed)))
     bare, through = [], []
@@ -108,8 +108,8 @@ def overhead(bench: RunnerBench, perception: str) -> dict[str, float]:
     return {"steps": steps, "bare_ms": bare_ms, "runner_ms": runner_ms, "added_ms": runner_ms - bare_ms}
 
 
-def served_ratio(bench: RunnerBench) -> dict[str, Any]:
-    """Measure the runner's wall time over a bare client's with the same requests."""
+def served_ratio(bench: EvaluationRunnerBench) -> dict[str, Any]:
+    """Measure the ratio of the runner's wall time to a bare client's, with the same requests."""
     with _server(bench) as url:
         config = ModelConfig(backend="openai", max_new_tokens=32, server=ServerFlags(url=url))
         ratios, times = [], []
@@ -131,7 +131,7 @@ def served_ratio(bench: RunnerBench) -> dict[str, Any]:
 
 
 def _bare(task: Task, layout: Layout, agent: Any) -> int:
-    """Play one episode with nothing around it; return its steps."""
+    """Play one episode in a bare loop; return its number of steps."""
     episode = make_episode(task, LIBRARY, layout.config, layout.tools)
     observation = episode.start()
     agent.reset(episode.policy_item, observation)
@@ -143,7 +143,7 @@ def _bare(task: Task, layout: Layout, agent: Any) -> int:
 
 
 class _Recording(OpenAIClient):
-    """Keeps the bodies of requests by question."""
+    """Client that records the bodies of its requests by question."""
 
     def __init__(self, config: ServerConfig) -> None:
         super().__init__(config)
@@ -157,8 +157,8 @@ class _Recording(OpenAIClient):
         return super().submit(request)
 
 
-def _served_run(bench: RunnerBench, config: ModelConfig) -> tuple[float, list[list[bytes]]]:
-    """Play through the server with the runner; return seconds and the requests of each episode in order."""
+def _served_run(bench: EvaluationRunnerBench, config: ModelConfig) -> tuple[float, list[list[bytes]]]:
+    """Play through the server with the runner; return wall seconds and the request bodies of each episode."""
     model = ServedModel(config, bench.batch)
     layout = Layout("frames", tools_for("frames"), default_budget())
     tasks = [_asked(number) for number in range(bench.served_episodes)]
@@ -177,7 +177,7 @@ def _served_run(bench: RunnerBench, config: ModelConfig) -> tuple[float, list[li
 
 
 def _through_runner(policy: Policy, tasks: Sequence[Task], batch: int) -> float:
-    """Play with the runner into a fresh run directory; return seconds."""
+    """Play with the runner into a new run directory; return wall seconds."""
     run = EvalRun(agent=policy.name, batch=batch)
     attempts = [SeededAttempt(task, number) for number, task in enumerate(tasks)]
     with tempfile.TemporaryDirectory() as folder, open_run(Path(folder) / "run", "eval", run) as directory:
@@ -187,7 +187,7 @@ def _through_runner(policy: Policy, tasks: Sequence[Task], batch: int) -> float:
 
 
 def _bare_client(url: str, bodies: Sequence[Sequence[bytes]], width: int) -> float:
-    """Send the same requests with nothing around them; return seconds."""
+    """Send the recorded requests from a bare client; return wall seconds."""
     limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
     with httpx.Client(limits=limits, timeout=None, trust_env=False) as client, ThreadPoolExecutor(width) as pool:
 
@@ -208,7 +208,7 @@ def _asked(number: int) -> Task:
 
 
 @contextmanager
-def _server(bench: RunnerBench) -> Iterator[str]:
+def _server(bench: EvaluationRunnerBench) -> Iterator[str]:
     if bench.url:
         yield bench.url
         return
@@ -224,14 +224,14 @@ def _server(bench: RunnerBench) -> Iterator[str]:
 
 
 def _serve(pipe: Any, reply_s: float) -> None:
-    """Answer each request after a fixed time: two looks, then the answer."""
+    """Serve two looks, then an answer, each after a fixed time."""
 
     def answer(body: Body) -> Wire:
         turn = (len(body["messages"]) - 2) // 2
         text = LOOK.format(turn * 20, turn * 20 + 10) if turn < 2 else "<answer>B</answer>"
         return replace(completion(text), delay_s=reply_s)
 
-    # All connections come at once, and more than the five that are queued by default.
+    # All connections arrive together, more than the default queue of five.
     ThreadingHTTPServer.request_queue_size = 128
     with FakeChatServer(answer) as server:
         pipe.send(server.base_url)
@@ -239,4 +239,4 @@ def _serve(pipe: Any, reply_s: float) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(RunnerBench))
+    main(tyro.cli(EvaluationRunnerBench))

@@ -1,16 +1,16 @@
-"""What the media engine buys and costs: `python -m experiments.bench.media --out experiments/bench/results/media.json`.
+"""Speed and cost of video input: `python -m experiments.bench.media --out experiments/bench/results/media.json`.
 
-Three tables, all on generated, picture-like files of 640x360 (`experiments.bench.fixtures.camera_like_video`):
+Three tables, all on generated camera-like videos of 640x360 (`experiments.bench.fixtures.camera_like_video`):
 
-* an hour at 25 frames a second with a keyframe every 10 s: a zoom of 8 frames from a warm store against what public
-  agents do (open decord anew for each call) and against seeking in a decoder that stays open; building the store
-  against reading the same frames with PyAV and torchcodec, scaled and kept nowhere; peak memory of the build and disk;
-* 10 minutes, 1 hour and 10 hours at 2 frames a second, keyframes 10 s apart: what a zoom, a native look, a search and
-  opening cost as videos grow;
-* a group of 8 rollouts in the hour, each looking somewhere else: one after another against awaited together.
+* 1 hour at 25 frames a second, keyframes 10 s apart: a zoom of 8 frames from a warm store against opening decord for
+  each call, as public agents do, and against seeking in an open decoder; building the store against reading the same
+  frames with PyAV and torchcodec, scaled but not stored; peak memory of the build, and disk;
+* 10 minutes, 1 hour and 10 hours at 2 frames a second, keyframes 10 s apart: cost of a zoom, a native look, a search
+  and opening, by duration;
+* a group of 8 rollouts in the hour, each at another time: looks in sequence against looks awaited together.
 
-Ratios of the first table are of CPU time, so other work on the machine counts little; those of the third are of time on
-the clock. Each number is the median over its calls.
+Ratios of the first table are of CPU time, which other work on the machine changes little; those of the third are of
+wall time. Each number is the median over its calls.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ import numpy as np
 import tyro
 
 from experiments.bench.fixtures.camera_like_video import repeat, write_pictures
-from experiments.bench.fixtures.ffmpeg_for_torchcodec import give_torchcodec_ffmpeg
+from experiments.bench.fixtures.ffmpeg_for_torchcodec import run_with_pyav_ffmpeg
 from experiments.runs.provenance import machine, package_version
 from experiments.runs.run_dir import write_json
 from vt_env.config import MediaConfig
@@ -42,33 +42,33 @@ from vt_env.types import Box, FrameBatch, VideoRef
 
 WHOLE = Box(0, 0, 1, 1)
 DIM = 512
-"""Length of CLIP ViT-B/32's vectors."""
+"""Dimension of CLIP ViT-B/32's embeddings."""
 LENGTHS_MIN = (10, 60, 600)
 GROUP = 8
-"""Rollouts of a group."""
+"""Rollouts in a group."""
 
 
 @dataclass(frozen=True)
 class MediaBench:
-    """Measure the frame store, search and looking side by side."""
+    """Measure the frame store, search and concurrent looks."""
 
     out: Path | None = None
     """JSON file to write."""
     segment_minutes: float = 5.0
-    """What is generated; longer files are copies of it end to end."""
+    """Minutes of the generated segment; longer files are copies of it end to end."""
     copies: int = 12
-    """Copies that the file at 25 frames a second has; 12 of 5 minutes are an hour."""
+    """Copies of the segment in the file of the first table; 12 of 5 minutes are an hour."""
     frame_px: int = 448
-    """Longer side of stored frames."""
+    """Longer side of stored frames in pixels."""
     calls: int = 40
-    """Calls of each kind; those that take seconds are 5."""
+    """Calls of each kind; 5 of the kinds that take seconds."""
     lengths: tuple[int, ...] = LENGTHS_MIN
-    """Minutes of the files of the second table."""
+    """Durations of the files of the second table in minutes."""
 
 
 def main(run: MediaBench) -> None:
-    """Measure and print; with `out`, write."""
-    give_torchcodec_ffmpeg("experiments.bench.media")
+    """Measure, print the tables and write them to `out`."""
+    run_with_pyav_ffmpeg("experiments.bench.media")
     with TemporaryDirectory() as name:
         folder = Path(name)
         tables = {"hour": measure_hour(run, folder), "lengths": measure_lengths(run, folder)}
@@ -89,7 +89,7 @@ def main(run: MediaBench) -> None:
 
 
 def measure_hour(run: MediaBench, folder: Path) -> dict[str, Any]:
-    """Measure the first table; leaves `hour.mp4` and its store."""
+    """Measure the first table; `hour.mp4` and its store remain in the folder."""
     write_pictures(folder / "segment.mp4", run.segment_minutes * 60)
     repeat(folder / "segment.mp4", folder / "hour.mp4", run.copies)
     built = _build_in_child(folder, run.frame_px)
@@ -100,7 +100,7 @@ def measure_hour(run: MediaBench, folder: Path) -> dict[str, Any]:
 
 
 def compare_zooms(store: FrameStore, calls: int) -> dict[str, float]:
-    """Time zooms of 8 frames into 10 s, each somewhere else, as ratios to the warm store."""
+    """Time zooms of 8 frames into 10 s, each at another time, as ratios to the warm store."""
     moments = _zooms(store.video.duration_s, calls)
     store.frames_at(moments[0])
     warm_s = _median_s(store.frames_at, moments)
@@ -114,7 +114,7 @@ def compare_zooms(store: FrameStore, calls: int) -> dict[str, float]:
 
 
 def compare_builds(store: FrameStore, build_s: float) -> dict[str, float]:
-    """Relate a build to reading the same frames with both fast backends, at the stored size and kept nowhere."""
+    """Return the ratio of a build to reading the same frames with PyAV and torchcodec, scaled but not stored."""
     video, result = store.video, dict[str, float]()
     idxs = video.timeline.frame_idxs(store.times_s).tolist()
     for backend in ("pyav", "torchcodec"):
@@ -128,12 +128,12 @@ def compare_builds(store: FrameStore, build_s: float) -> dict[str, float]:
 
 
 class PlainEncoder:
-    """Vectors of a real encoder's length that cost nothing, so that what is left is the search."""
+    """Encoder of realistic dimension at almost no cost, to time the search alone."""
 
     key, dim = "bench-plain", DIM
 
     def encode_frames(self, frames: FrameBatch) -> Vectors:
-        """Return float32[N, dim]: the frame's first pixels, so that clips differ."""
+        """Return float32[N, dim], made of pixels of each frame, so that clips differ."""
         flat = frames.data.reshape(len(frames), -1)[:, -DIM * 64 :: 64].astype(np.float32)
         return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1)
 
@@ -143,7 +143,7 @@ class PlainEncoder:
 
 
 def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
-    """Measure the second table; lengths take turns, so that a busy machine slows all of them alike."""
+    """Measure the second table; durations take turns, so that other work on the machine slows all of them alike."""
     write_pictures(folder / "slow.mp4", 600, rate_hz=2, gop=20)
     config, encoder = MediaConfig(frame_px=run.frame_px), PlainEncoder()
     looks: dict[str, dict[str, Callable[[int], object]]] = {}
@@ -152,16 +152,16 @@ def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
         repeat(folder / "slow.mp4", path, minutes // 10)
         video = VideoLibrary(config, folder, encoder, decoded_bytes=1 << 28).open(VideoRef("v", str(path)))
         looks[f"{minutes}_min"] = _looks(video, run.calls)
-    spent: dict[str, dict[str, list[float]]] = {row: {name: [] for name in kinds} for row, kinds in looks.items()}
+    times_s: dict[str, dict[str, list[float]]] = {row: {name: [] for name in kinds} for row, kinds in looks.items()}
     for number in range(-2, run.calls):
         for row, kinds in looks.items():
             for name, look in kinds.items():
                 start = time.process_time()
                 look(number % run.calls)
-                # The first calls only warm up.
-                spent[row][name] += [time.process_time() - start] * (number >= 0)
+                # The first two calls only warm up.
+                times_s[row][name] += [time.process_time() - start] * (number >= 0)
     rows: dict[str, Any] = {}
-    for row, kinds in spent.items():
+    for row, kinds in times_s.items():
         times_ms = {f"{name}_ms": 1e3 * median(times) for name, times in kinds.items()}
         times_ms["search_beyond_encoder_ms"] = times_ms.pop("search_ms") - times_ms.pop("encode_ms")
         rows[row] = _rounded(times_ms)
@@ -169,7 +169,7 @@ def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
 
 
 def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
-    """What is timed of one video, by number of the call; native looks without a cache, and again at kept frames."""
+    """Return name to timed call, given the number of the call; native looks are timed without and with their cache."""
     moments, config = _zooms(video.duration_s, calls), video.store.config
     for times_s in moments:
         video.crop(times_s[3], WHOLE)
@@ -185,7 +185,7 @@ def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
 
 
 def measure_group(run: MediaBench, folder: Path) -> dict[str, Any]:
-    """Measure the third table: seconds on the clock, looks of a group one after another and awaited together."""
+    """Measure the third table: ratio of wall times of a group's looks in sequence and awaited together."""
     library = VideoLibrary(MediaConfig(frame_px=run.frame_px), folder, PlainEncoder(), decoded_bytes=0)
     video = library.open(VideoRef("v", str(folder / "hour.mp4")))
     looks: dict[str, Callable[[list[float]], object]] = {
@@ -210,18 +210,18 @@ def measure_group(run: MediaBench, folder: Path) -> dict[str, Any]:
 
 
 async def _together(look: Callable[[list[float]], object], moments: Sequence[list[float]]) -> None:
-    """Await all looks as `Episode.apply_async` does."""
+    """Await all looks together, in threads as `Episode.apply_async` does."""
     await asyncio.gather(*(asyncio.to_thread(look, times_s) for times_s in moments))
 
 
 def _zooms(duration_s: float, count: int) -> list[list[float]]:
-    """Moments of 8 frames in 10 s, each time somewhere else."""
+    """Return `count` lists of 8 times within 10 s, each list at another place of the video."""
     starts_s = np.random.default_rng(0).uniform(0, duration_s - 10, count)
     return [np.linspace(start_s, start_s + 9, 8).tolist() for start_s in starts_s]
 
 
 def _decord_anew(video: VideoFile, times_s: list[float]) -> None:
-    """Open, read 8 frames, close: decord's own calls, without this project's checks and without scaling."""
+    """Open, read 8 frames, close: plain decord, without this project's checks and without scaling."""
     import decord
 
     reader = decord.VideoReader(str(video.path), num_threads=1)
@@ -241,12 +241,12 @@ def _open_reader(backend: str, video: VideoFile) -> Callable[[list[float]], Any]
 
 
 def _median_s(call: Callable[[Any], object], arguments: Sequence[Any]) -> float:
-    spent: list[float] = []
+    times_s: list[float] = []
     for argument in arguments:
         start = time.process_time()
         call(argument)
-        spent.append(time.process_time() - start)
-    return median(spent)
+        times_s.append(time.process_time() - start)
+    return median(times_s)
 
 
 def _rounded(table: dict[str, float]) -> dict[str, float]:
@@ -254,7 +254,7 @@ def _rounded(table: dict[str, float]) -> dict[str, float]:
 
 
 def _build_in_child(folder: Path, frame_px: int) -> dict[str, float]:
-    """Build the store in a process of its own, so that its peak memory is the build's."""
+    """Build the store in a new process, so that the peak memory of the process is the build's."""
     code = (
         "import sys; from pathlib import Path; from experiments.bench.media import build_and_report\n"
         "build_and_report(Path(sys.argv[1]), int(sys.argv[2]))"
@@ -266,11 +266,11 @@ def _build_in_child(folder: Path, frame_px: int) -> dict[str, float]:
 
 
 def build_and_report(folder: Path, frame_px: int) -> None:
-    """Build and print the CPU seconds and the peak memory in MB."""
+    """Build the store; print CPU seconds and peak memory in MB."""
     start = time.process_time()
     build_store(folder / "hour.mp4", MediaConfig(frame_px=frame_px), folder)
     build_s = time.process_time() - start
-    # Not `getrusage`: there the peak of the parent counts, whose memory the child has between fork and exec.
+    # Not `getrusage`, which counts the memory that the child shares with its parent between fork and exec.
     peak_kb = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     assert peak_kb is not None
     print(build_s, int(peak_kb[1]) * 1024 / 1e6)

@@ -1,9 +1,9 @@
-"""How fast finished runs are scored again: `python -m experiments.bench.rescoring`.
+"""Speed of rescoring finished runs: `python -m experiments.bench.rescoring`.
 
-A journal of 100,000 invented episodes about an invented Video-MME of 10,000 videos, three turns each, is scored as
-`vt-env rescore` does it (official and strict, all divisions, intervals by 10,000 draws of videos) and summarised as
-`vt-env report` does. One process on one core; seconds are of this machine, of the clock and of the core, and those of
-reading the lines, without which nothing can be scored, stand beside them. Writes `rescoring.json`.
+A synthetic journal of 100,000 episodes of three turns about a synthetic Video-MME of 10,000 videos is scored as by
+`vt-env rescore` (official and strict, all divisions, intervals by 10,000 draws of videos) and summarised as by
+`vt-env report`. One process on one core; wall and CPU seconds are reported, with those of reading the lines as JSON as
+the lower bound. Writes `results/rescoring.json`.
 """
 
 import json
@@ -37,20 +37,20 @@ LETTERS = "ABCD"
 
 
 @dataclass(frozen=True)
-class RescoringRun:
-    """Time it."""
+class RescoringBench:
+    """Time rescoring and summarising of a synthetic journal."""
 
     records: int = 100_000
     """Episodes in the journal."""
     per_video: int = 10
-    """Questions about each video."""
+    """Questions per video."""
     seed: int = 0
-    """Seed of what is invented."""
+    """Seed of the synthetic journal."""
 
 
-def main(run: RescoringRun) -> None:
-    """Print and keep the seconds."""
-    # The libraries behind numpy take every core otherwise.
+def main(run: RescoringBench) -> None:
+    """Measure, print the seconds and write them."""
+    # Otherwise the libraries behind numpy use every core.
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -86,12 +86,12 @@ def _read_lines(folder: Path) -> None:
             json.loads(line)
 
 
-def _rescore(folder: Path, run: RescoringRun) -> None:
+def _rescore(folder: Path, run: RescoringBench) -> None:
     with redirect_stdout(StringIO()):
         rescore(RescoreRun(folder, folder / "annotations.json", seed=run.seed, out=folder / "scores.json"))
 
 
-def _write(folder: Path, run: RescoringRun) -> None:
+def _write(folder: Path, run: RescoringBench) -> None:
     rng = np.random.default_rng(run.seed)
     gold = rng.integers(len(OPTIONS), size=run.records)
     rows = [_annotation(number, int(gold[number]), run) for number in range(run.records)]
@@ -100,7 +100,7 @@ def _write(folder: Path, run: RescoringRun) -> None:
     write_trajectories(folder / JOURNAL, _episodes(gold, run, rng))
 
 
-def _annotation(number: int, gold: int, run: RescoringRun) -> dict[str, Any]:
+def _annotation(number: int, gold: int, run: RescoringBench) -> dict[str, Any]:
     video = f"video{number // run.per_video:05d}"
     return {
         "video_id": video,
@@ -116,7 +116,7 @@ def _annotation(number: int, gold: int, run: RescoringRun) -> dict[str, Any]:
     }
 
 
-def _episodes(gold: Any, run: RescoringRun, rng: np.random.Generator) -> Iterator[Trajectory]:
+def _episodes(gold: Any, run: RescoringBench, rng: np.random.Generator) -> Iterator[Trajectory]:
     answers = np.where(rng.random(run.records) < 0.6, gold, rng.integers(len(OPTIONS), size=run.records))
     starts = rng.integers(1000, size=(run.records, 2))
     for number in range(run.records):
@@ -159,4 +159,4 @@ def _look(video: str, start_s: float) -> TurnRecord:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(RescoringRun))
+    main(tyro.cli(RescoringBench))

@@ -1,7 +1,8 @@
-"""How well clip retrieval finds scenes of the world: `python -m experiments.bench.retrieval --out FILE.json`.
+"""Recall of clip retrieval in the generated world: `python -m experiments.bench.retrieval --out FILE.json`.
 
-Each needle question of the first test videos asks for the one scene of its colour and shape; it counts as found at k if
-one of the best k intervals of `ClipIndex.search` overlaps that scene. Intervals are 95 %, by a bootstrap over videos.
+Each needle question of the first test videos is about the one scene of its colour and shape. Recall at k counts the
+questions whose scene overlaps one of the best k intervals of `ClipIndex.search`. Confidence intervals are 95 %, by a
+bootstrap over videos.
 """
 
 import re
@@ -31,15 +32,15 @@ class RetrievalBench:
     out: Path | None = None
     """JSON file to write."""
     encoders: tuple[str, ...] = ("colours", "world")
-    """As `vt-env index --encoder` takes them."""
+    """Encoders, as for `vt-env index --encoder`."""
     videos: int = 12
-    """Test videos."""
+    """Number of test videos."""
     top_k: tuple[int, ...] = (1, 4, 8)
-    """How many intervals are looked at."""
+    """Values of k in recall at k."""
 
 
 def main(run: RetrievalBench) -> None:
-    """Measure and print; with `out`, write."""
+    """Measure, print the numbers and write them to `out`."""
     tasks = load_tasks("world/needle", "test")
     chosen = list(dict.fromkeys(task.item.video for task in tasks))[: run.videos]
     asked = [task for task in tasks if task.item.video in chosen]
@@ -69,7 +70,7 @@ def main(run: RetrievalBench) -> None:
 
 
 def _share(hits: dict[str, list[list[bool]]], at: int) -> dict[str, float]:
-    """The share found, and its interval."""
+    """Return recall with its confidence interval."""
     videos = [np.array(rows)[:, at] for rows in hits.values()]
     rng = np.random.default_rng(0)
     drawn = [

@@ -1,14 +1,14 @@
-"""How fast synthesis is: `python -m experiments.bench.synthesis --out experiments/bench/results/synthesis.json`.
+"""Speed of synthesis: `python -m experiments.bench.synthesis --out experiments/bench/results/synthesis.json`.
 
-* Caption space: trajectories a second that the scripted teacher plays and journals, in a process bound to one core.
-* Grounding: replays a second, and their CPU time over the CPU time in which the media engine alone, its stores warm,
-  opens the same videos as often and hands out the same frames. With it, how many right attempts saw no evidence.
-* A chat teacher: wall time of playing attempts against `vllm serve` over the wall time in which a bare HTTP client
-  sends the very same requests, as many at once and none waiting for another. Both are measured in turn, after a round
-  that warms the server's caches; the ratio of medians is reported. `--server fixed` asks a server that answers each
-  request after a fixed time instead, `--server none` leaves this out.
+* Caption space: trajectories per second of the scripted teacher, journalled, in a process bound to one core.
+* Grounding: replays per second, and their CPU time over that of opening the same videos and reading the same frames
+  from warm stores. Also the number of right attempts that saw no evidence.
+* Chat teacher: wall time of attempts against `vllm serve` over that of a bare HTTP client which sends the same requests
+  with the same concurrency, without waiting for earlier replies of an attempt. Both are measured in turn, after a round
+  that warms the server's caches; the ratio of medians is reported. `--server fixed` uses a server that answers after a
+  fixed time, `--server none` skips this part.
 
-The tiny base model cannot call tools, so a pattern steers its replies into calls and answers; both sides send it.
+The tiny base model cannot call tools, so both sides send a pattern that constrains its replies to calls and answers.
 """
 
 import asyncio
@@ -59,28 +59,28 @@ _STEER = (
 
 @dataclass(frozen=True)
 class SynthesisBench:
-    """Measure synthesis."""
+    """Measure caption space, grounding and a chat teacher."""
 
     out: Path | None = None
     """JSON file to write."""
     videos: int = 4
-    """Generated videos of 10 to 30 minutes."""
+    """Number of generated videos of 10 to 30 minutes."""
     samples: int = 10
-    """Attempts a task of the scripted teacher."""
+    """Attempts of the scripted teacher per task."""
     chat_attempts: int = 48
     """Attempts of the chat teacher."""
     concurrency: int = 8
-    """Requests at once."""
+    """Concurrent requests."""
     rounds: int = 3
     """Measurements of each side."""
     server: Literal["vllm", "fixed", "none"] = "vllm"
-    """What the chat teacher asks."""
+    """Server of the chat teacher."""
     reply_s: float = 0.2
-    """Time that each reply of the `fixed` server takes."""
+    """Seconds per reply of the `fixed` server."""
 
 
 def main(run: SynthesisBench) -> None:
-    """Measure and print; with `out`, write."""
+    """Measure, print the numbers and write them to `out`."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         tasks = world_tasks("train", config=WorldConfig(videos=run.videos), root=folder)
@@ -111,20 +111,20 @@ def main(run: SynthesisBench) -> None:
 def measure_captions(
     tasks: TaskSet, library: VideoLibrary, samples: int, journal: Path
 ) -> tuple[list[Trajectory], dict[str, float]]:
-    """Play and journal, as a run does."""
+    """Play and journal the scripted teacher's attempts; return trajectories and rates."""
     plan = plan_attempts(tasks, samples)
     played: list[Trajectory] = []
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     for trajectory in generate(plan, ScriptedTeacher(), _opening(library), CAPTIONS, seed=0):
         append_line(journal, trajectory.to_json())
         played.append(trajectory)
-    spent_s, spent_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
-    rates = {"captions_per_s": len(plan) / spent_s, "captions_per_cpu_s": len(plan) / spent_cpu_s}
+    wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    rates = {"captions_per_s": len(plan) / wall_s, "captions_per_cpu_s": len(plan) / cpu_s}
     return played, {"caption_attempts": float(len(plan)), **rates}
 
 
 def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: VideoLibrary) -> dict[str, float]:
-    """Replay what the filter keeps; then let the engine alone read the same frames."""
+    """Replay the kept attempts with frames; then read the same frames without episodes."""
     by_id = {task.item.task_id: task for task in tasks}
     evidence = {task_id: task.gold.evidence for task_id, task in by_id.items() if task.gold is not None}
     filtered = filter_trajectories(attempts, "default", np.random.default_rng(0), evidence)
@@ -133,7 +133,7 @@ def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: V
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     for source in kept:
         ground(source, make_episode(by_id[source.task_id], library, FRAMES))
-    spent_s, spent_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
+    wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     start_read_s = time.process_time()
     for replay in replays:
         video = library.open(by_id[replay.task_id].item.video)
@@ -145,23 +145,23 @@ def measure_grounding(attempts: Sequence[Trajectory], tasks: TaskSet, library: V
         "right": float(sum(bool(it.correct) for it in attempts)),
         "right_by_luck": float(filtered.reasons.get("evidence_not_viewed", 0)),
         "grounded": float(len(kept)),
-        "grounding_per_s": len(kept) / spent_s,
-        "grounding_to_reading": spent_cpu_s / read_s,
-        "grounding_ms": 1e3 * spent_cpu_s / len(kept),
+        "grounding_per_s": len(kept) / wall_s,
+        "grounding_to_reading": cpu_s / read_s,
+        "grounding_ms": 1e3 * cpu_s / len(kept),
     }
 
 
 def measure_chat(tasks: TaskSet, library: VideoLibrary, run: SynthesisBench, url: str) -> dict[str, float]:
-    """Play against the server and send the same requests bare, in turn."""
+    """Measure the chat teacher and a bare client with the same requests, in turn."""
     config = ServerConfig(url, MODEL, concurrency=run.concurrency)
     playing_s: list[float] = []
     bare_s: list[float] = []
     for number in range(run.rounds + 1):
         requests: list[ChatRequest] = []
-        spent_s = _play_chat(tasks.head(run.chat_attempts), library, config, requests)
+        played_s = _play_chat(tasks.head(run.chat_attempts), library, config, requests)
         bare = _send_bare(url, [request.body(MODEL) for request in requests], run.concurrency)
         if number:
-            playing_s.append(spent_s)
+            playing_s.append(played_s)
             bare_s.append(bare)
     return {
         "chat_requests": float(len(requests)),
@@ -203,7 +203,7 @@ def _send_bare(url: str, bodies: Sequence[dict[str, Any]], concurrency: int) -> 
 
 
 def _reply(body: Body) -> Wire:
-    """Look twice, then answer."""
+    """Return two looks, then an answer."""
     turn = sum(message["role"] == "assistant" for message in body["messages"])
     look = native_call("caption_zoom", {"start_s": f"0{turn}:00", "end_s": f"0{turn}:30"})
     return look if turn < 2 else completion("<answer>A</answer>")

@@ -1,15 +1,15 @@
-"""What each family of the world tests: `python -m experiments.bench.world_ceilings`.
+"""Accuracy ceilings of the world's question families: `python -m experiments.bench.world_ceilings`.
 
 | column | policy |
 |---|---|
 | random | a random option |
 | blind | the best rule over the text alone: a position, a rank among the sorted options, the option most or least like the others, the option that is right most often; chosen on other videos, of the split `val` |
-| uniform | an errorless reader of 8 frames spread evenly, without subtitles and small print; guesses among what is left |
-| captions | an errorless reader of all captions and subtitles; guesses where they do not tell |
+| uniform | an errorless reader of 8 frames spread evenly, without subtitles and small print; guesses among the options left |
+| captions | an errorless reader of all captions and subtitles; guesses among the options left |
 | oracle | an errorless reader of the evidence, small print included |
 
-All are computed from scripts. Intervals are 95 % cluster bootstraps over videos (`experiments.analysis.metrics`); they have no
-width where all questions agree.
+All are computed from scripts of videos. Intervals are 95 % cluster bootstraps over videos
+(`experiments.analysis.metrics`); they have width 0 if all questions agree.
 """  # noqa: E501
 
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 
 from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
-from experiments.bench.fixtures.perfect_reader import Seen, possible
+from experiments.bench.fixtures.perfect_reader import Seen, possible_options
 from vt_env.episode.perception import moments
 from vt_env.markdown import markdown_table, table_row
 from vt_env.tasks.task_set import Task, TaskSet
@@ -38,13 +38,13 @@ BlindRule = Callable[[Item], int]
 
 
 @dataclass(frozen=True)
-class FamiliesRun:
-    """The table of all families."""
+class WorldCeilingsBench:
+    """Compute the ceilings of all families."""
 
     videos: int = 150
-    """Videos of the split `test` that are asked about, and as many of `val` to choose the blind rule on."""
+    """Videos of the split `test`, and as many of `val` to choose the blind rule on."""
     tasks_per_video: int = 4
-    """Questions of each family a video, fewer where it does not hold as many."""
+    """Maximum number of questions of a family per video."""
     seed: int = 0
     """Seed of guesses and of the bootstrap."""
 
@@ -62,8 +62,8 @@ class Cell:
         return f"{100 * self.accuracy:.1f} [{100 * self.ci95[0]:.1f}, {100 * self.ci95[1]:.1f}]"
 
 
-def main(run: FamiliesRun) -> None:
-    """Print the table in Markdown, a row as soon as it is known."""
+def main(run: WorldCeilingsBench) -> None:
+    """Print the table in Markdown, each row when it is computed."""
     rows = (family_row(family, run) for family in ALL_FAMILIES)
     for number, (family, row) in enumerate(zip(ALL_FAMILIES, rows, strict=True)):
         if not number:
@@ -71,8 +71,8 @@ def main(run: FamiliesRun) -> None:
         print(table_row([family, next(iter(row.values())).n, *row.values()]), flush=True)
 
 
-def family_row(family: str, run: FamiliesRun) -> dict[str, Cell]:
-    """Measure all policies on one family."""
+def family_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
+    """Return policy to accuracy, on one family."""
     config = replace(full_world(), videos=run.videos, tasks_per_video=run.tasks_per_video)
     tasks, others = (world_tasks(split, [family], config) for split in ("test", "val"))
     rng = np.random.default_rng([run.seed, ALL_FAMILIES.index(family)])
@@ -80,53 +80,47 @@ def family_row(family: str, run: FamiliesRun) -> dict[str, Cell]:
     policies: Mapping[str, Callable[[Task], int]] = {
         "random": lambda task: _guess(range(len(task.item.options)), rng),
         "blind": lambda task: blind(task.item),
-        "uniform": lambda task: _guess(possible(task.item, uniform_view(_script(task))), rng),
-        "captions": lambda task: _guess(possible(task.item, captions_view(task)), rng),
-        "oracle": lambda task: _guess(possible(task.item, evidence_view(task)), rng),
+        "uniform": lambda task: _guess(possible_options(task.item, uniform_view(_script(task))), rng),
+        "captions": lambda task: _guess(possible_options(task.item, captions_view(task)), rng),
+        "oracle": lambda task: _guess(possible_options(task.item, evidence_view(task)), rng),
     }
     return {name: _cell(tasks, policy, run.seed) for name, policy in policies.items()}
 
 
 def uniform_ceiling(tasks: Sequence[Task]) -> float:
-    """Return the accuracy that an errorless reader of evenly spread frames, guessing where they do not tell, expects.
+    """Return the expected accuracy of an errorless reader of 8 evenly spread frames; it guesses among the options left.
 
     Args:
-        tasks: Tasks of the world.
+        tasks: Tasks of the generated world.
     """
-    sure = [possible(task.item, uniform_view(_script(task))) for task in tasks]
-    right = [task.gold is not None and task.gold.answer_idx in it for task, it in zip(tasks, sure, strict=True)]
-    return float(np.mean([is_right / len(it) for is_right, it in zip(right, sure, strict=True)]))
+    left = [possible_options(task.item, uniform_view(_script(task))) for task in tasks]
+    right = [task.gold is not None and task.gold.answer_idx in it for task, it in zip(tasks, left, strict=True)]
+    return float(np.mean([is_right / len(it) for is_right, it in zip(right, left, strict=True)]))
 
 
 def uniform_view(script: VideoScript) -> Seen:
-    """Return what frames spread evenly over the video show."""
+    """Return the scenes shown by 8 frames spread evenly over the video."""
     times_s = moments(Interval(0, script.duration_s), UNIFORM_FRAMES)
     shown = tuple(scene for scene in script.scenes if any(scene.interval.contains(time_s) for time_s in times_s))
     return Seen(shown)
 
 
 def captions_view(task: Task) -> Seen:
-    """Return what all captions and subtitles tell; captions are read from their words."""
+    """Return the content of all captions and subtitles, parsed from the words of the captions."""
     script = _script(task)
     return Seen(_captioned(_video(task)), script.subtitles, is_all=True)
 
 
 def evidence_view(task: Task) -> Seen:
-    """Return what the evidence shows and says, looked at closely."""
+    """Return the scenes and subtitles of the evidence, with small print."""
     script, spans = _script(task), task.gold.evidence if task.gold else ()
     scenes = tuple(scene for scene in script.scenes if any(scene.interval.overlap_s(span) for span in spans))
     lines = tuple(line for line in script.subtitles if any(line.interval.overlap_s(span) for span in spans))
     return Seen(scenes, lines, is_all=True, is_close=True)
 
 
-def whole_view(task: Task) -> Seen:
-    """Return everything there is to know of the video."""
-    script = _script(task)
-    return Seen(script.scenes, script.subtitles, is_all=True, is_close=True)
-
-
 def best_blind_rule(tasks: TaskSet) -> BlindRule:
-    """Return the rule over the text alone that is right most often on these tasks, the first of equals."""
+    """Return the rule over the text alone with the highest accuracy on the tasks; the first of equal ones."""
     right = Counter(task.item.options[task.gold.answer_idx] for task in tasks if task.gold)
     rules = [*_blind_rules(), lambda item: int(np.argmax([right[option] for option in item.options]))]
     return max(rules, key=lambda rule: sum(rule(task.item) == task.gold.answer_idx for task in tasks if task.gold))
@@ -143,12 +137,12 @@ def _blind_rules() -> Iterator[BlindRule]:
 
 
 def _value(option: str) -> float:
-    """A number or the start of an interval; 0 for other texts, which are then sorted as texts."""
+    """Return a number or the start of an interval; 0 for other options, which are then sorted as text."""
     return parse_time(option.split("-")[0]) or 0.0
 
 
 def _likeness(options: Sequence[str]) -> list[int]:
-    """How many characters each option shares, place by place, with all options."""
+    """Return, for each option, the number of characters equal to those at the same place in all options."""
     return [sum(a == b for other in options for a, b in zip(option, other, strict=False)) for option in options]
 
 
@@ -190,4 +184,4 @@ def _script_of(video: WorldVideo) -> VideoScript:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(FamiliesRun))
+    main(tyro.cli(WorldCeilingsBench))

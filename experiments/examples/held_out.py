@@ -1,4 +1,4 @@
-"""What the examples share: tasks in memory, the environment, and how well a policy does on videos it never saw."""
+"""Training environments and held-out evaluation, shared by the examples."""
 
 import time
 from collections import defaultdict
@@ -19,26 +19,26 @@ from vt_env.world.script import WorldConfig
 from vt_env.world.tasks import world_tasks
 
 Choose = Callable[[NDArray[np.float32], NDArray[np.int8]], int]
-"""From features float32[D] and the mask int8[A] of actions that make sense to an action."""
+"""Policy from features float32[D] and an action mask int8[A], 1 for each valid action, to an action."""
 
 
 @dataclass(frozen=True)
-class WorldRun:
-    """Which part of the world is learned on and which is measured on."""
+class HeldOutWorld:
+    """Training and test videos of the generated world."""
 
     videos: int = 400
-    """Videos trained on, of 12 questions each; with 48 questions in all they are learned by heart."""
+    """Training videos, of 12 questions each; as few as 48 questions are memorised."""
     test_videos: int = 60
-    """Videos measured on, of the split `test`."""
+    """Held-out videos, of the split `test`."""
     minutes: tuple[int, int] = (10, 30)
-    """Shortest and longest video."""
+    """Minimum and maximum duration of a video in minutes."""
     perception: str = "captions"
-    """What looking returns."""
+    """Observation of a look: `captions` or `frames`."""
     files: bool = False
-    """Measure on video files instead of in memory; they are written and stored on first use."""
+    """Evaluate on video files instead of scripts in memory; files are written and stored on first use."""
 
     def config(self, videos: int) -> WorldConfig:
-        """Say how that many videos are made."""
+        """Return the configuration of a world of `videos` videos."""
         shortest, longest = self.minutes
         return replace(WorldConfig(), videos=videos, duration_min_s=60 * shortest, duration_max_s=60 * longest)
 
@@ -49,27 +49,29 @@ class Score:
 
     accuracy: float
     ci95: tuple[float, float]
-    """Cluster bootstrap over videos."""
+    """95 % confidence interval, by a cluster bootstrap over videos."""
     n: int
+    """Number of questions."""
     videos: int
+    """Number of videos."""
 
     def __str__(self) -> str:
-        """One line: `0.71 [0.67, 0.75] (n=720, 60 videos)`."""
+        """Return one line such as `0.710 [0.670, 0.750] (n=720, 60 videos)`."""
         low, high = self.ci95
         return f"{self.accuracy:.3f} [{low:.3f}, {high:.3f}] (n={self.n}, {self.videos} videos)"
 
 
-def training_env(run: WorldRun) -> Callable[[], gym.Env[Any, Any]]:
-    """Return what makes environments about the videos trained on; all of them share one library."""
+def training_env(run: HeldOutWorld) -> Callable[[], gym.Env[Any, Any]]:
+    """Return a factory of environments on the training videos; all environments share one library."""
     tasks, library = in_memory(world_tasks("train", config=run.config(run.videos)))
     return lambda: _make(tasks, run.perception, library=library)
 
 
-def measure(run: WorldRun, choose: Choose, seed: int = 0) -> Score:
-    """Play every question about the held-out videos once.
+def measure(run: HeldOutWorld, choose: Choose, seed: int = 0) -> Score:
+    """Evaluate a policy once on every question about the held-out videos.
 
     Args:
-        run: The world.
+        run: Videos and perception.
         choose: The policy.
         seed: Seed of the bootstrap.
     """
@@ -89,13 +91,13 @@ def measure(run: WorldRun, choose: Choose, seed: int = 0) -> Score:
 
 
 def random_choice(seed: int) -> Choose:
-    """Return the policy that takes any action that makes sense, each with the same chance."""
+    """Return the policy that samples uniformly from the valid actions."""
     rng = np.random.default_rng(seed)
     return lambda _, mask: int(rng.choice(np.flatnonzero(mask)))
 
 
-def report(name: str, run: WorldRun, choose: Choose, out: Path | None) -> None:
-    """Measure a trained policy and a random one; print both and, with `out`, write them."""
+def report(name: str, run: HeldOutWorld, choose: Choose, out: Path | None) -> None:
+    """Evaluate a trained policy and a random one; print both scores and write them to `out`."""
     print(f"trained in {time.process_time():.0f} s of CPU", flush=True)
     scores = {name: measure(run, choose), "random": measure(run, random_choice(0))}
     for policy, score in scores.items():

@@ -1,8 +1,8 @@
 """PPO on the numeric environment in one file, in the manner of CleanRL: `python -m experiments.examples.ppo`.
 
-Source: Schulman et al., "Proximal Policy Optimization Algorithms" (2017), with the details that Huang et al., "The 37
-Implementation Details of Proximal Policy Optimization" (2022) list for discrete actions; actions that make no sense are
-masked as in Huang and Ontañón (2022).
+Source: Schulman et al., "Proximal Policy Optimization Algorithms" (2017), with the details for discrete actions of
+Huang et al., "The 37 Implementation Details of Proximal Policy Optimization" (2022). Invalid actions are masked as in
+Huang and Ontañón, "A Closer Look at Invalid Action Masking in Policy Gradient Algorithms" (2022).
 """
 
 import time
@@ -18,47 +18,49 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from experiments.examples.held_out import Choose, WorldRun, report, training_env
+from experiments.examples.held_out import Choose, HeldOutWorld, report, training_env
 
 
 @dataclass(frozen=True)
 class PPORun:
-    """Train, then measure on held-out videos beside a random policy."""
+    """Train, then evaluate on held-out videos beside a random policy."""
 
-    world: WorldRun = field(default_factory=WorldRun)
+    world: HeldOutWorld = field(default_factory=HeldOutWorld)
+    """Training and test videos."""
     steps: int = 200_000
-    """Actions in all."""
+    """Environment steps in total."""
     envs: int = 32
-    """Environments that are stepped together."""
+    """Number of vectorised environments."""
     horizon: int = 64
-    """Actions of each environment between two updates."""
+    """Steps of each environment between two updates."""
     learning_rate: float = 1e-3
-    """Falls linearly to 0."""
+    """Initial learning rate of Adam; it decays linearly to 0."""
     gamma: float = 1.0
-    """Discount; the reward comes at the end of at most nine actions."""
+    """Discount factor; 1, since an episode has at most nine steps and one final reward."""
     gae_lambda: float = 0.95
-    """Decay of generalised advantage estimation."""
+    """Lambda of generalised advantage estimation."""
     epochs: int = 4
-    """Passes over what was collected, at each update."""
+    """Passes over the batch per update."""
     minibatches: int = 4
-    """Parts of a pass."""
+    """Minibatches per pass."""
     clip: float = 0.2
-    """How far the ratio of probabilities may move before its gradient stops."""
+    """Clip range of the probability ratio."""
     entropy: float = 0.01
-    """Weight of the entropy bonus."""
+    """Coefficient of the entropy bonus."""
     value: float = 0.5
-    """Weight of the value loss."""
+    """Coefficient of the value loss."""
     max_grad_norm: float = 0.5
-    """Longest gradient."""
+    """Maximum norm of the gradient."""
     hidden: int = 64
-    """Units of both layers."""
+    """Units of each hidden layer."""
     seed: int = 0
+    """Seed of the networks, the actions and the environments."""
     out: Path | None = None
     """JSON file for the result."""
 
 
 class Agent(nn.Module):
-    """Two layers for the policy and two for the value."""
+    """Actor and critic, each with two hidden layers."""
 
     def __init__(self, features: int, actions: int, hidden: int) -> None:
         super().__init__()
@@ -72,28 +74,34 @@ class Agent(nn.Module):
 
 @dataclass(eq=False)
 class Batch:
-    """What was collected between two updates; the first two dimensions are time and environment."""
+    """Transitions between two updates; the first two dimensions are time T and environment N."""
 
     features: Tensor
+    """float32[T, N, D]."""
     masks: Tensor
+    """bool[T, N, A], true for each valid action."""
     actions: Tensor
+    """int64[T, N]."""
     log_probs: Tensor
+    """float32[T, N], under the policy that chose the actions."""
     rewards: Tensor
+    """float32[T, N]."""
     dones: Tensor
-    """1 where the action ended its episode."""
+    """float32[T, N], 1 if the action ended its episode."""
     values: Tensor
+    """float32[T, N]."""
 
 
 def main(run: PPORun) -> None:
-    """Train and report."""
+    """Train, evaluate and report."""
     agent = train(run)
     report("ppo", run.world, greedy(agent), run.out)
 
 
 def train(run: PPORun) -> Agent:
-    """Train a policy and return it, printing the mean reward of episodes on the way."""
+    """Train a policy and return it; print the mean return of episodes on the way."""
     torch.manual_seed(run.seed)
-    # Networks this small lose time by sharing their work.
+    # Networks this small are slower on several threads.
     torch.set_num_threads(1)
     rng = np.random.default_rng(run.seed)
     make = training_env(run.world)
@@ -121,7 +129,7 @@ def train(run: PPORun) -> Agent:
 def collect(
     run: PPORun, agent: Agent, envs: gym.vector.VectorEnv, seen: np.ndarray, info: dict
 ) -> tuple[Batch, np.ndarray, dict]:
-    """Play `horizon` actions in every environment; return them, the last features and the last information."""
+    """Collect `horizon` steps of every environment; return the batch, the last features and the last info."""
     rows: list[tuple[Tensor, ...]] = []
     for _ in range(run.horizon):
         features, masks = torch.from_numpy(seen), torch.from_numpy(np.stack(info["action_mask"])).bool()
@@ -136,7 +144,7 @@ def collect(
 
 
 def advantages(run: PPORun, batch: Batch, last: Tensor) -> Tensor:
-    """Generalised advantage estimation, float32[T, N]; running out of calls counts as an end, since it is one."""
+    """Return generalised advantage estimates, float32[T, N]; truncation counts as the end, since no reward follows."""
     result = torch.zeros_like(batch.rewards)
     following, running = last, torch.zeros_like(last)
     for row in reversed(range(len(result))):
@@ -155,7 +163,7 @@ def improve(
     gains: Tensor,
     rng: np.random.Generator,
 ) -> None:
-    """Make several passes over a batch."""
+    """Update the agent in several passes over a batch, by the clipped PPO objective."""
     flat = {name: values.flatten(0, 1) for name, values in vars(batch).items()}
     returns, gains = (gains + batch.values).flatten(), gains.flatten()
     for _ in range(run.epochs):
@@ -173,7 +181,7 @@ def improve(
 
 
 def greedy(agent: Agent) -> Choose:
-    """Return the policy that takes the likeliest action."""
+    """Return the greedy policy of an agent."""
 
     def choose(features: np.ndarray, mask: np.ndarray) -> int:
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """sb3-contrib's MaskablePPO on the numeric environment: `python -m experiments.examples.sb3_maskable_ppo` (extra `rl`).
 
-The masks are those of `action_masks()`: actions without a meaning have probability 0 in training and in evaluation.
+The environment's `action_masks()` gives invalid actions probability 0, in training and in evaluation.
 """
 
 from dataclasses import dataclass, field
@@ -12,25 +12,27 @@ from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.env_util import make_vec_env
 
-from experiments.examples.held_out import WorldRun, report, training_env
+from experiments.examples.held_out import HeldOutWorld, report, training_env
 
 
 @dataclass(frozen=True)
 class SB3Run:
-    """Train, then measure on held-out videos beside a random policy."""
+    """Train, then evaluate on held-out videos beside a random policy."""
 
-    world: WorldRun = field(default_factory=WorldRun)
+    world: HeldOutWorld = field(default_factory=HeldOutWorld)
+    """Training and test videos."""
     steps: int = 500_000
     """Environment steps in total."""
     envs: int = 32
-    """Environments stepped together."""
+    """Number of vectorised environments."""
     seed: int = 0
+    """Seed of the model and the environments."""
     out: Path | None = None
     """JSON file for the result."""
 
 
 def main(run: SB3Run) -> None:
-    """Train and report."""
+    """Train, evaluate and report."""
     model = train(run)
 
     def choose(features: NDArray[np.float32], mask: NDArray[np.int8]) -> int:

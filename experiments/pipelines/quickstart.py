@@ -1,4 +1,4 @@
-"""Data, training, evaluation and report at tiny size: `vt-env quickstart`.
+"""Pipeline of data, training, evaluation and report at tiny size: `vt-env quickstart`.
 
     world ──► index ──► synth ──► sft ──► grpo ──► eval of every policy ──► report
 
@@ -21,20 +21,20 @@ from experiments.settings.policies import MODELS
 from vt_env.task_sources import load_tasks
 
 EVALUATED = ("random", "blind", "uniform", "scripted", "base", "sft", "sft+grpo", "oracle")
-"""Policies of the table, in the order of evaluation."""
+"""Policies to evaluate, in the order of the table."""
 BUDGET = "tiny"
 """Budget of every episode, in synthesis, training and evaluation alike."""
-WORDING = ("--prompts", "tiny")
-"""Prompt set of the shipped base model, named for policies without a model."""
+PROMPTS = ("--prompts", "tiny")
+"""Prompt set of the shipped base model, explicit for policies without a model."""
 SFT_LR = 1e-3
-"""Learning rate of SFT; higher than the default, for a model that small."""
+"""Learning rate of SFT; higher than the default, since the model is small."""
 TEMPERATURE = 0.6
-"""Sampling temperature of rollouts; at 1 a model that small misreads far more (measured)."""
+"""Sampling temperature of rollouts; at 1 the tiny model misreads far more often (measured)."""
 UPDATES = ("--lr", 1.5e-4, "--beta", 0.04, "--temperature", TEMPERATURE)
-"""Of GRPO; without divergence (and at 2e-4, on other questions) a model that small forgot how to copy times."""
+"""Updates of GRPO; without the KL term (at 2e-4, on other questions) the tiny model unlearned to copy times."""
 TEACHER = ("--teacher.persistence", 0.5, "--mode", "paper", "--samples", 1)
-"""It gives up after a wrong candidate half of the time, and all its attempts are imitated, right or wrong: so there is
-something that reward can find."""
+"""Teacher of SFT: gives up after half of its wrong candidates, and all its attempts are imitated, right or wrong. Our
+choice, so that GRPO has something to improve."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class QuickstartSizes:
     """Sizes of each step of `vt-env quickstart`."""
 
     train_tasks: int
-    """Training tasks that trajectories are written for."""
+    """Training tasks with demonstrations."""
     skills_share: float
-    """Share of the base model's skills in SFT, so that it does not forget them."""
+    """Share of the base model's exercises in SFT, against forgetting."""
     sft_steps: int
     """Optimiser steps of SFT."""
     grpo_steps: int
     """Updates of GRPO, on questions from the whole training split."""
     grpo_prompts: int
-    """Questions an update."""
+    """Questions per update."""
     test_tasks: int
-    """Held-out tasks that every policy is evaluated on."""
+    """Held-out tasks of every evaluation."""
 
 
 PRESETS: Mapping[str, QuickstartSizes] = {
@@ -61,7 +61,7 @@ PRESETS: Mapping[str, QuickstartSizes] = {
     ),
     "smoke": QuickstartSizes(train_tasks=3, skills_share=0.5, sft_steps=2, grpo_steps=1, grpo_prompts=2, test_tasks=3),
 }
-"""`default` takes 22 minutes on two cores; `smoke` only shows that the parts fit together."""
+"""Presets: `default` takes 22 minutes on two cores; `smoke` only tests that the steps fit together."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class QuickstartRun(PipelineRun):
 
 
 def main(run: QuickstartRun) -> int:
-    """Run the remaining steps, print one line a step, and write the report.
+    """Run the remaining steps, print one line per step, and write the report.
 
     Returns:
         0, or the exit code of the command that failed.
 
     Raises:
-        ConfigError: There is no base model, or the folder belongs to another run.
+        ConfigError: The base model does not exist, or the folder belongs to another run.
     """
     return run_pipeline(
         "quickstart", run, PRESETS[run.preset], lambda _: plan(run), lambda _: write_report(ReportRun((run.out,)))
@@ -101,7 +101,7 @@ def plan(run: QuickstartRun) -> Iterator[Step]:
     yield Step("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
     synth, sft, grpo = (run.out / name for name in ("synth", "sft", "grpo"))
     limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
-    yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *WORDING, *seed)
+    yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *PROMPTS, *seed)
     mixture = ("--trajectories", synth / "dataset", "--skills-share", sizes.skills_share)
     yield command(
         "sft", "sft", "--out", sft, "--model", run.base, *mixture, "--steps", sizes.sft_steps, "--lr", SFT_LR, *seed
@@ -112,5 +112,5 @@ def plan(run: QuickstartRun) -> Iterator[Step]:
     checkpoints = {"sft": sft / "model", "sft+grpo": grpo / "model"}
     for agent in EVALUATED:
         model = ("--model.path", checkpoints.get(agent, run.base)) if agent in MODELS else ()
-        what = ("--agent", agent, "--n", sizes.test_tasks, *budget, *WORDING)
-        yield command(f"eval {agent}", "eval", "--out", run.out / "eval" / agent, *what, *model, *seed)
+        flags = ("--agent", agent, "--n", sizes.test_tasks, *budget, *PROMPTS)
+        yield command(f"eval {agent}", "eval", "--out", run.out / "eval" / agent, *flags, *model, *seed)

@@ -1,19 +1,19 @@
-"""The README's table of results from scratch: `vt-env reproduce --preset tiny --training-seeds 3`.
+"""Pipeline of the table of results: `vt-env reproduce --preset tiny --training-seeds 3`.
 
     world ──► index ──► synth (attempts; best; captions), keys
       ├─► base, random, blind, scripted, oracle
-      ├─► for each training seed: sft (attempts) ──► sft+rft, sft+grpo (outcome alone)
-      └─► at the first, to compare with: sft ──► sft-best (best), sft+grpo shaped;
-                                         uniform (keys), caption-only (captions)
+      ├─► for each training seed: sft (attempts) ──► sft+rft, sft+grpo (outcome reward alone)
+      └─► for the first seed, as comparisons: sft ──► sft-best (best), sft+grpo shaped;
+                                              uniform (keys), caption-only (captions)
 
-Each training is followed by its evaluation, greedy; of `sft` and `sft+grpo` also sampled as in GRPO.
+Each trained policy is evaluated greedily; `sft` and `sft+grpo` also at the sampling temperature of GRPO.
 
-`sft` imitates every attempt, right or wrong, of a teacher that gives up after a wrong candidate half of the time; so
-there is something that reward can find. `sft-best` goes on from there on right attempts of a teacher that never gives
-up, at the cost of GRPO. Both are our choice.
+`sft` imitates every attempt, right or wrong, of a teacher that gives up after half of its wrong candidates, so that
+GRPO has something to improve. `sft-best` continues from `sft` on right attempts of a teacher that never gives up, at
+the cost of GRPO. Both are our choice.
 
-Everything is a `vt-env` command in a process of its own; interrupted and started again, it goes on where it was. The
-table is written after every training seed, to `table.md`, `table.json` and `plots/`.
+Every step is a `vt-env` command in a separate process; an interrupted pipeline resumes. The table is written after
+every training seed, to `table.md`, `table.json` and `plots/`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,13 +40,13 @@ from vt_env.tasks.task_set import TaskSet
 from vt_env.world.tasks import world_tasks
 
 BUDGET = "tiny"
-"""What every episode may spend, in synthesis, training and evaluation alike."""
-WORDING = ("--prompts", "tiny")
-"""What the shipped base model was trained on; without a model nothing says so."""
+"""Budget of every episode, in synthesis, training and evaluation alike."""
+PROMPTS = ("--prompts", "tiny")
+"""Prompt set of the shipped base model, explicit for policies without a model."""
 UNIFORM_FRAMES = 8
 TABLE_FILE = "table.md"
 GRPO_SETTINGS = (*UPDATES, "--max-completion-length", 1280, "--context-tokens", 1664)
-"""Room for eight looks: an ordering question with all its thoughts takes over a thousand tokens."""
+"""Settings of GRPO, with room for eight looks: an ordering question with its thoughts takes over a thousand tokens."""
 ORDER = (
     "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-best", "sft+rft", "sft+grpo",
     "sft+grpo shaped", "sft sampled", "sft+grpo sampled", "oracle",
@@ -58,18 +58,18 @@ SAMPLED = ("sft", "sft+grpo")
 
 @dataclass(frozen=True)
 class ReproduceRun(PipelineRun):
-    """The table of results, from nothing."""
+    """Train and evaluate all policies of the table of results."""
 
     out: Path = Path("runs/reproduce")
-    """Folder of all runs; an interrupted reproduction goes on there."""
+    """Folder of all runs; an interrupted reproduction resumes there."""
     base: str = str(BASE_MODEL)
     """Checkpoint that training starts from."""
     preset: Literal["tiny", "smoke"] = "tiny"
     """Preset of the sizes of all steps."""
     training_seeds: int = field(default=3, metadata=HOW_ONLY)
-    """Training runs, each of a seed of its own; a finished reproduction goes on with more of them."""
+    """Number of training seeds; a finished reproduction resumes with a higher number."""
     seed: int = 0
-    """First training seed, the only one of what the others are compared with, to save hours; the rest follow it."""
+    """First training seed; the others follow it. Comparison policies are trained with the first only, to save hours."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,13 +82,13 @@ class ReproduceRun(PipelineRun):
 
 
 def main(run: ReproduceRun) -> int:
-    """Run the remaining steps, print one line a step, and write the table.
+    """Run the remaining steps, print one line per step, and write the table.
 
     Returns:
-        0, or the exit code of the command that failed; what it said stands above.
+        0, or the exit code of the command that failed.
 
     Raises:
-        ConfigError: There is no base model, or the folder belongs to another run.
+        ConfigError: The base model does not exist, or the folder belongs to another run.
     """
     code = run_pipeline(
         "reproduce",
@@ -108,11 +108,11 @@ def plan(run: ReproduceRun, directory: Run) -> Iterator[Step]:
     for agent in ("random", "blind", "scripted", "base", "oracle"):
         model = _generation(run, run.base) if agent in ("blind", "base") else ()
         yield _evaluation(run, run.out / "eval", agent, agent, *model)
-    # A table at times, so that one is there before everything is.
+    # A table after each seed, so that the first is available hours before the last step.
     for seed in run.seeds:
-        yield from _trained(run, seed, _core(run, seed))
+        yield from _trained(run, seed, _seed_trainings(run, seed))
         yield Step(f"table {seed}", lambda: _write_table(run, directory))
-    yield from _trained(run, run.seed, _yardsticks(run, run.seed))
+    yield from _trained(run, run.seed, _comparison_trainings(run, run.seed))
 
 
 def _data(run: ReproduceRun) -> Iterator[Step]:
@@ -139,13 +139,13 @@ def _data(run: ReproduceRun) -> Iterator[Step]:
     }
     for name, flags in demonstrations.items():
         yield command(
-            name, "synth", "--out", run.out / name, *tasks, "--samples", 1, "--budget", BUDGET, *WORDING, *flags
+            name, "synth", "--out", run.out / name, *tasks, "--samples", 1, "--budget", BUDGET, *PROMPTS, *flags
         )
-    yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES, *WORDING)
+    yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES, *PROMPTS)
 
 
-def _core(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
-    """List the trainings of every training seed, as words of a command by policy."""
+def _seed_trainings(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
+    """Return policy to command and flags, for the trainings of every training seed."""
     sizes = PRESETS[run.preset]
     attempts = _trajectories(run, "synth", sizes.sft_weights)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--temperature", TEMPERATURE)
@@ -157,8 +157,8 @@ def _core(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
     return trainings
 
 
-def _yardsticks(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
-    """List the trainings that the others are compared with."""
+def _comparison_trainings(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
+    """Return policy to command and flags, for the comparison policies of the first training seed."""
     sizes = PRESETS[run.preset]
     best = (*_trajectories(run, "synth-best", sizes.best_weights), "--steps", sizes.best_steps, "--lr", sizes.best_lr)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
@@ -195,7 +195,7 @@ def _folder(run: ReproduceRun, seed: int) -> Path:
 
 
 def _trained(run: ReproduceRun, seed: int, trainings: Mapping[str, tuple[object, ...]]) -> Iterator[Step]:
-    """Train each and evaluate it."""
+    """List a training step and its evaluation steps for each policy."""
     folder = _folder(run, seed)
     for name, words in trainings.items():
         tasks = ("--tasks", run.out / "world" / "train", "--seed", seed)
@@ -214,7 +214,7 @@ def _trajectories(run: ReproduceRun, name: str, weights: Mapping[str, float]) ->
 
 
 def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Step:
-    tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET, *WORDING)
+    tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET, *PROMPTS)
     label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
     return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)
 
@@ -226,7 +226,7 @@ def _generation(run: ReproduceRun, model: object) -> tuple[object, ...]:
 
 
 def _tasks(run: ReproduceRun, split: str) -> TaskSet:
-    """Return the tasks as the world makes them; those on disk are the same."""
+    """Return the tasks of a split, generated anew; those on disk are equal."""
     sizes = PRESETS[run.preset]
     return world_tasks(split, ("all",), sizes.train if split == "train" else sizes.test, run.out / "world" / split)
 
@@ -237,7 +237,7 @@ def _index(tasks: TaskSet, processes: int) -> None:
 
 
 def _write_table(run: ReproduceRun, directory: Run) -> None:
-    """Write the table of what has been evaluated, and its pictures."""
+    """Write the table of all finished evaluations, and its plots."""
     folders = {SHARED: run.out / "eval"} | {seed: _folder(run, seed) / "eval" for seed in run.seeds}
     seconds = {line["phase"]: line["seconds"] for line in directory.metrics() if line.get("event") == "done"}
     ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(_tasks(run, "test")))}

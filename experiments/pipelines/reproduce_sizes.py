@@ -12,42 +12,42 @@ class ReproduceSizes:
     """Sizes of each step of `vt-env reproduce`."""
 
     train: WorldConfig
-    """Videos and questions to train on."""
+    """Training videos and questions."""
     test: WorldConfig
-    """Videos and questions held out; `world_tasks` gives no video to two splits."""
+    """Held-out videos and questions; `world_tasks` gives no video to two splits."""
     persistence: float = 0.5
-    """Chance that the teacher of `sft` goes on after a wrong candidate."""
+    """Probability that the teacher of `sft` continues after a wrong candidate."""
     sft_steps: int = 700
-    """Optimiser steps of SFT, and of the policies that are shown frames or captions."""
+    """Optimiser steps of `sft`, `uniform` and `caption-only`."""
     skills_share: float = 0.25
-    """Share of the base model's skills in SFT, so that it does not forget them."""
+    """Share of the base model's exercises in SFT, against forgetting."""
     sft_weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """How often attempts at a question family come, where not once: the world has few questions of some."""
+    """Repeats of the attempts at a question family, 1 if absent; the world has few questions of some families."""
     best_weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    """The same of the best demonstrations, of which the filter leaves few of some families."""
+    """Repeats of the best demonstrations by family, 1 if absent; the filter leaves few of some families."""
     sft_lr: float = 1e-3
-    """Higher than the default, for a model that small."""
+    """Peak learning rate of SFT; higher than the default, since the model is small."""
     best_steps: int = 500
-    """Optimiser steps from `sft` on, on the best demonstrations, to compare at the cost of GRPO."""
+    """Optimiser steps of `sft-best`, from `sft` on the best demonstrations, at the cost of GRPO."""
     best_lr: float = 7e-4
-    """Learning rate of that, peak."""
+    """Peak learning rate of `sft-best`."""
     rft_samples: int = 8
-    """Rollouts a question in the round of rejection sampling: a group of GRPO."""
+    """Rollouts per question of rejection sampling, as in a group of GRPO."""
     rft_questions: int = 600
-    """Questions of that round: as many as in all updates of GRPO."""
+    """Questions of rejection sampling, as many as in all updates of GRPO."""
     rft_steps: int = 120
-    """Optimiser steps on what was right; 0 to leave the round out."""
+    """Optimiser steps on the right rollouts; 0 skips rejection sampling."""
     rft_lr: float = 3e-4
-    """Learning rate of that round, peak."""
+    """Peak learning rate of rejection sampling."""
     grpo_steps: int = 100
     """Updates of GRPO."""
     grpo_prompts: int = 6
-    """Questions an update."""
+    """Questions per update."""
     max_new_tokens: int = 128
-    """Length at which a reply is cut off in evaluations."""
+    """Maximum length of a reply in evaluations, in tokens."""
     backend: Backend = "vllm"
-    """What evaluations generate with: vLLM is several times as fast where episodes are many and long, and takes a
-    minute to start."""
+    """Generation backend of evaluations: vLLM takes a minute to start, but is several times as fast on many long
+    episodes."""
 
 
 PRESETS: Mapping[str, ReproduceSizes] = {
@@ -77,13 +77,13 @@ PRESETS: Mapping[str, ReproduceSizes] = {
         test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
         sft_steps=1,
         best_steps=1,
-        # A model after one step writes no call that can be read, and what holds a malformed turn is not learned from.
+        # After one step of SFT all turns are malformed, and rejection sampling keeps no rollout with such a turn.
         rft_steps=0,
         grpo_steps=1,
         grpo_prompts=2,
-        # Nothing that a model says after one step is worth waiting for.
+        # Replies after one step are noise, so short ones save time.
         max_new_tokens=8,
         backend="transformers",
     ),
 }
-"""`tiny` is the README's table; `smoke` only shows that the parts fit together."""
+"""Presets: `tiny` makes the table of docs/results.md; `smoke` only tests that the steps fit together."""

@@ -1,7 +1,7 @@
-"""One table over several training seeds, from the journals of their evaluations.
+"""Table of results over training seeds, from the journals of evaluations.
 
-A task that several seeds were evaluated on counts once a seed; intervals draw videos, so all seeds of a video are drawn
-together. Such an interval speaks of new videos, not of new seeds: each seed's own accuracy stands beside it.
+A task counts once per training seed. Confidence intervals resample videos, so that all seeds of a video are drawn
+together: they describe new videos, not new seeds. The table therefore lists the accuracy of each seed, too.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from experiments.runs.run_dir import as_json
 from vt_env.markdown import markdown_table
 
 SHARED = -1
-"""Stands for the seed of a policy that is not trained."""
+"""Key, in place of a training seed, of a policy that is not trained."""
 PAIRS = (
     ("sft+grpo", "sft"),
     ("sft+grpo", "sft-best"),
@@ -31,47 +31,47 @@ PAIRS = (
     ("sft+grpo sampled", "sft sampled"),
     ("sft+grpo shaped", "sft+grpo"),
 )
-"""What is compared, where both were run: what was trained further against what it was trained from."""
-
+"""Pairs to compare if both were evaluated: mostly a policy and the one that its training started from."""
 
 CALLING = ("scripted", "sft", "sft-best", "sft+rft", "sft+grpo")
-"""Policies whose accuracy is drawn against their calls."""
+"""Policies whose accuracy is plotted against calls."""
 
 
 @dataclass(frozen=True)
 class SeedRow:
-    """A policy over all training seeds."""
+    """Results of a policy over all training seeds."""
 
     row: PolicyRow
-    """Over all seeds."""
+    """Summary over all seeds."""
     by_seed: Mapping[int, float | None]
-    """Accuracy by training seed; under `SHARED` that of a policy without one."""
+    """Accuracy by training seed, or under `SHARED` for a policy that is not trained."""
 
 
 @dataclass(frozen=True)
 class SeedPair:
-    """The paired difference of two policies."""
+    """Paired difference of two policies."""
 
     overall: PairRow
-    """Seeds paired with seeds."""
+    """Difference over all seeds, paired by task and seed."""
     by_seed: Mapping[int, PairRow]
+    """Difference by training seed."""
 
 
 @dataclass(frozen=True)
 class SeedTable:
-    """Everything that was evaluated."""
+    """Results of all finished evaluations."""
 
     rows: Sequence[SeedRow]
     pairs: Sequence[SeedPair]
     ceilings: Mapping[str, float]
-    """Accuracy that an errorless reader would reach, by what it sees."""
+    """Observations, such as `8 frames spread evenly`, to the accuracy of an errorless reader."""
     seconds: Mapping[str, float]
     """Wall time of each step in seconds."""
     calls: Sequence[Curve]
-    """Accuracy against calls, of the policies that are trained to call."""
+    """Accuracy against calls, for the policies of `CALLING`."""
 
     def to_json(self) -> dict[str, Any]:
-        """Write all figures as plain values."""
+        """Return all numbers as plain JSON values."""
         return {
             "rows": [asdict(it) for it in self.rows],
             "pairs": [asdict(it) for it in self.pairs],
@@ -82,14 +82,14 @@ class SeedTable:
 
 
 Evaluations = Mapping[str, Mapping[int, list[EpisodeFacts]]]
-"""Episodes by policy and training seed; the seed is kept as the number of the attempt."""
+"""Policy to training seed to episodes, whose `sample` is the training seed."""
 
 
 def read_evaluations(folders: Mapping[int, Path]) -> Evaluations:
-    """Read the journals of evaluations; the name of a run's folder is that of the policy.
+    """Read the journals of evaluations; the folder of a run is named after its policy.
 
     Args:
-        folders: Folder of evaluations of each training seed, and of those without under `SHARED`.
+        folders: Training seed, or `SHARED` for policies that are not trained, to the folder of evaluations.
     """
     found: defaultdict[str, dict[int, list[EpisodeFacts]]] = defaultdict(dict)
     for seed, folder in folders.items():
@@ -103,7 +103,14 @@ def read_evaluations(folders: Mapping[int, Path]) -> Evaluations:
 def make_table(
     evaluations: Evaluations, order: Sequence[str], ceilings: Mapping[str, float], seconds: Mapping[str, float]
 ) -> SeedTable:
-    """Summarise all evaluations, in order; policies that are not named in it are left out."""
+    """Summarise the evaluations of the policies in `order`; others are left out.
+
+    Args:
+        evaluations: Episodes by policy and training seed.
+        order: Policies in the order of the table.
+        ceilings: See `SeedTable.ceilings`.
+        seconds: See `SeedTable.seconds`.
+    """
     rows = [_row(name, evaluations[name]) for name in order if name in evaluations]
     pairs = [_pair(evaluations, names) for names in PAIRS if all(name in evaluations for name in names)]
     calling = {name: {name: _all(evaluations[name])} for name in CALLING if name in evaluations}
@@ -114,7 +121,7 @@ def make_table(
 def _row(name: str, by_seed: Mapping[int, Sequence[EpisodeFacts]]) -> SeedRow:
     every = [it for facts in by_seed.values() for it in facts]
     return SeedRow(
-        # Several seeds are no attempts of one policy, so pass@k would mean nothing.
+        # Training seeds are different policies, not attempts of one policy, so pass@k has no meaning.
         replace(summarise(name, every), attempts=()),
         {seed: summarise(name, facts).accuracy for seed, facts in by_seed.items()},
     )
@@ -134,7 +141,7 @@ def _all(by_seed: Mapping[int, Sequence[EpisodeFacts]]) -> list[EpisodeFacts]:
 
 
 def render_table(table: SeedTable) -> str:
-    """Write the report in Markdown."""
+    """Return the table as Markdown."""
     return "\n".join([*_policies(table), "", *_differences(table), "", *_groups(table), ""])
 
 

@@ -10,12 +10,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from experiments.examples.held_out import WorldRun, measure, random_choice, training_env
+from experiments.examples.held_out import HeldOutWorld, measure, random_choice, training_env
 from vt_env.envs.numeric_features import NumericConfig
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.world.tasks import world_tasks
 
-TOY = WorldRun(videos=2, test_videos=3, minutes=(2, 3))
+TOY = HeldOutWorld(videos=2, test_videos=3, minutes=(2, 3))
 
 
 def run_ppo(out: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_checker_of_stable_baselines3_has_nothing_to_say(actions: Any):
 
 
 def test_what_is_trained_on_and_what_is_measured_on_share_no_video():
-    run = WorldRun(videos=9, test_videos=7)
+    run = HeldOutWorld(videos=9, test_videos=7)
     handles = [
         {task.item.video.handle for task in world_tasks(split, config=run.config(videos))}
         for split, videos in (("train", run.videos), ("test", run.test_videos))
@@ -81,7 +81,7 @@ def test_files_and_memory_measure_the_same_policy_alike(tmp_path: Path, monkeypa
         likely = int(np.argmax(features[options].reshape(-1, 5)[:, 3]))
         return names.index({0: "search_subtitles", 2: "look_at_0"}.get(kind, f"answer_{likely}"))
 
-    scores = [measure(WorldRun(test_videos=2, minutes=(2, 3), files=files), look_once) for files in (False, True)]
+    scores = [measure(HeldOutWorld(test_videos=2, minutes=(2, 3), files=files), look_once) for files in (False, True)]
     assert scores[0] == scores[1] and scores[0].accuracy > 0.5
 
 
