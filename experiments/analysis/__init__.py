@@ -1,1 +1,1 @@
-"""Numbers from journals: pure functions, no files written, no plots."""
+"""Statistics of finished runs: pure functions that write no file and draw nothing."""

@@ -1,7 +1,7 @@
-"""How much of a benchmark a run has played, and its scores where the annotations are at hand.
+"""Coverage of a benchmark by a run, and its scores where the annotations are available.
 
-A number takes its official name only over a complete set and by the official rule; otherwise its coverage stands in the
-name. Without the annotations only the coverage is known, from the ids in the journal and the authors' counts.
+A score carries its official name only over a complete split and by the official rule; otherwise its coverage is part of
+the name. Without the annotations only the coverage is known, from the journal and the authors' counts.
 """
 
 from collections import defaultdict
@@ -22,19 +22,19 @@ from vt_env.benchmarks.scoring.verdicts import has_gold
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """One run on one split of a benchmark."""
+    """Coverage and scores of one run on one split."""
 
     policy: str
     benchmark: str
     split: str
     replied: int
-    """Questions with a reply that is no error, in the first attempt."""
+    """Questions whose first attempt ended without an error."""
     questions: int | None
-    """By the authors' count; `None` where there is none."""
+    """Questions of the split by the authors' count; `None` where they give none."""
     board: Scoreboard | None
-    """Official and strict scores; `None` where the annotations are not at hand or hide the answers."""
+    """Official and strict scores; `None` where annotations are missing or hide the answers."""
     missing: str
-    """Why there are no scores."""
+    """Reason for missing scores; empty with scores."""
 
     @property
     def complete(self) -> bool:
@@ -43,11 +43,11 @@ class BenchmarkRow:
 
     @property
     def coverage(self) -> str:
-        """`1497/1549`."""
+        """Replies over questions, such as `1497/1549`."""
         return f"{self.replied}/{'?' if self.questions is None else self.questions}"
 
     def to_json(self) -> dict[str, Any]:
-        """Write it as JSON."""
+        """Return the row in the schema of `report.json`."""
         return {
             "policy": self.policy,
             "benchmark": self.benchmark,
@@ -63,13 +63,13 @@ class BenchmarkRow:
 def benchmark_rows(
     policy: str, run: FinishedRun, seed: int = 0, clues: FinishedRun | None = None
 ) -> Iterator[BenchmarkRow]:
-    """Score a run on each split of the benchmark it was played on; nothing where it was played on none.
+    """Score a run on each split of its benchmark; yield nothing for other tasks.
 
     Args:
-        policy: Its name in tables.
+        policy: Name of the policy in tables.
         run: The run.
         seed: Seed of guesses and of the bootstrap.
-        clues: The run from the clues alone that belongs to it, for clue-acc and CRR.
+        clues: Clue-only run of the same model, for clue-acc and CRR.
     """
     splits: defaultdict[tuple[str, str], list[EpisodeFacts]] = defaultdict(list)
     for it in run.facts:
@@ -86,15 +86,15 @@ def benchmark_rows(
 def _board(
     run: FinishedRun, benchmark: str, split: str, seed: int, clues: FinishedRun | None
 ) -> tuple[Scoreboard | None, str]:
-    annotations = run.key.annotations
+    annotations = run.gold.annotations
     if annotations is None or annotations.benchmark != benchmark:
-        return None, run.key.missing or f"the annotations of {benchmark} are not at hand"
+        return None, run.gold.missing or f"the annotations of {benchmark} are not available"
     if not any(row.split == split and has_gold(row) for row in annotations.rows):
         return None, f"the answers of {benchmark}/{split} are hidden; vt-env rescore writes its submission"
     replies = replies_of(_first_attempts(run.path, annotations))
     board = score(annotations, replies, split, seed)
     given = {} if clues is None else replies_of(_first_attempts(clues.path, annotations))
-    # A clue run that has only just begun may share no question with this one yet.
+    # An unfinished clue run may share no question with this one.
     return with_clues(board, annotations, replies, given, seed) if answered_in_both(replies, given) else board, ""
 
 

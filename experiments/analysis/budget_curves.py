@@ -1,9 +1,9 @@
-"""Accuracy against what was spent, from finished episodes. Pure functions over what episodes contribute.
+"""Accuracy against budget, computed from finished episodes.
 
-Two readings stand side by side. *Within*: the share of episodes that were right and had spent no more than `x`; those
-that went beyond count as wrong. It needs a single run and is what a limit of `x` would leave of it, a lower bound for a
-policy that knows the limit. *Runs*: the accuracy of whole runs at the budgets that they were given, one point a run.
-Each budget is reported; the best of several is not a result but a choice made on the test set.
+`within` is a curve of one run: the share of episodes that are right and used at most `x`; episodes that used more count
+as wrong. It is the accuracy under a limit of `x`, and a lower bound for a policy that knows the limit. `runs` holds the
+accuracy of whole runs, one point per run at the mean of its use. Every budget is reported: choosing the best of several
+would be a choice made on the test set.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +14,9 @@ from statistics import fmean
 
 import numpy as np
 
-from experiments.analysis.behaviour import tokens_of
+from experiments.analysis.accuracy import clusters_of
+from experiments.analysis.costs import tokens_of
 from experiments.analysis.episode_facts import EpisodeFacts
-from experiments.analysis.metrics import clusters_of
 from vt_env.stats import bootstrap_ci95_each, mean
 
 
@@ -31,50 +31,51 @@ UNITS: Mapping[str, Callable[[EpisodeFacts], float | None]] = {
     "tokens": _tokens,
     "seconds of video": lambda it: it.viewed_s,
 }
-"""What a budget can be counted in; tokens are those read and written."""
+"""Units of a budget and their use by an episode; tokens are read plus written."""
 STEPS = 24
-"""Points of a curve at most."""
+"""Largest number of points of a curve."""
 ENOUGH = 0.95
-"""Share of the best accuracy that the smallest sufficient budget reaches."""
+"""Share of the accuracy without a limit that a sufficient budget reaches."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy at what was spent."""
+    """Accuracy at one budget."""
 
     spent: float
+    """Budget in the unit of the curve: a limit, or the mean use of a run."""
     accuracy: float
     ci95: tuple[float, float]
     n: int
     label: str = ""
-    """The run that it stands for."""
+    """Name of the run; empty for a point of a limit."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One policy."""
+    """Accuracy of one policy against budget."""
 
     policy: str
     within: Sequence[Point]
-    """Of the run that spent most, which no budget has cut short where the others were not."""
+    """Accuracy under each limit, from the run with the largest mean use."""
     runs: Sequence[Point]
-    """Each of its runs at the mean of what it spent, ascending."""
+    """Accuracy of each run at its mean use, ascending."""
     enough: float
-    """Smallest spending within which `ENOUGH` of the run's accuracy is reached."""
+    """Smallest limit that reaches `ENOUGH` of the accuracy without a limit."""
     area: float | None
-    """Mean accuracy of the runs over the logarithm of what they spent; `None` with a single budget."""
+    """Mean accuracy of the runs over the logarithm of their use; `None` with a single budget."""
 
 
 def curves_of(policies: Mapping[str, Mapping[str, Sequence[EpisodeFacts]]], unit: str, seed: int = 0) -> list[Curve]:
     """Compute the curves of several policies.
 
     Args:
-        policies: Policy to its runs, each a name and its episodes.
+        policies: Episodes by policy and run name.
         unit: One of `UNITS`.
         seed: Seed of the bootstrap.
 
     Returns:
-        One curve a policy; those whose spending nobody measured are left out.
+        One curve per policy; policies without a measurement in this unit are skipped.
     """
     curves: list[Curve] = []
     for policy, runs in policies.items():
@@ -86,9 +87,10 @@ def curves_of(policies: Mapping[str, Mapping[str, Sequence[EpisodeFacts]]], unit
 
 
 def area_over_log(points: Sequence[Point]) -> float | None:
-    """Mean accuracy over the logarithm of the spending, by the trapezoid rule; points at 0 are left out.
+    """Return the mean accuracy over the logarithm of the budget, by the trapezoid rule; points at 0 are skipped.
 
-    Returns: `None` with fewer than two different amounts.
+    Returns:
+        The mean, or `None` with fewer than two distinct budgets.
     """
     known = [(log2(point.spent), point.accuracy) for point in points if point.spent > 0]
     if len({at for at, _ in known}) < 2:
@@ -97,33 +99,33 @@ def area_over_log(points: Sequence[Point]) -> float | None:
     return sum((b - a) * (p + q) / 2 for (a, p), (b, q) in steps) / (known[-1][0] - known[0][0])
 
 
-def _measured(facts: Sequence[EpisodeFacts], spent: Callable[[EpisodeFacts], float | None]) -> list[EpisodeFacts]:
-    return [it for it in facts if it.is_scored and spent(it) is not None]
+def _measured(facts: Sequence[EpisodeFacts], use: Callable[[EpisodeFacts], float | None]) -> list[EpisodeFacts]:
+    return [it for it in facts if it.is_scored and use(it) is not None]
 
 
 def _curve(
     policy: str,
     runs: Mapping[str, Sequence[EpisodeFacts]],
-    spent: Callable[[EpisodeFacts], float | None],
+    use: Callable[[EpisodeFacts], float | None],
     seed: int,
 ) -> Curve:
-    points = [_whole(name, facts, spent, seed) for name, facts in runs.items()]
+    points = [_whole(name, facts, use, seed) for name, facts in runs.items()]
     points.sort(key=lambda point: (point.spent, point.label))
-    within = within_curve(runs[points[-1].label], spent, seed)
+    within = within_curve(runs[points[-1].label], use, seed)
     best = within[-1].accuracy
     enough = next(point.spent for point in within if point.accuracy >= ENOUGH * best)
     return Curve(policy, within, points, enough, area_over_log(points))
 
 
 def within_curve(
-    facts: Sequence[EpisodeFacts], spent: Callable[[EpisodeFacts], float | None], seed: int = 0
+    facts: Sequence[EpisodeFacts], use: Callable[[EpisodeFacts], float | None], seed: int = 0
 ) -> list[Point]:
-    """Compute the share right within each amount, from 0 to the most that an episode spent."""
-    amounts = sorted({0.0, *(float(spent(it) or 0.0) for it in facts)})
+    """Compute the accuracy under each limit, from 0 to the largest use of an episode."""
+    amounts = sorted({0.0, *(float(use(it) or 0.0) for it in facts)})
     if len(amounts) > STEPS:
         amounts = sorted({float(np.quantile(amounts, at, method="nearest")) for at in np.linspace(0, 1, STEPS)})
     columns = [
-        clusters_of(facts, lambda it, limit=limit: it.is_right and (spent(it) or 0.0) <= limit) for limit in amounts
+        clusters_of(facts, lambda it, limit=limit: it.is_right and (use(it) or 0.0) <= limit) for limit in amounts
     ]
     intervals = bootstrap_ci95_each([[column] for column in columns], np.random.default_rng(seed))
     return [
@@ -132,7 +134,7 @@ def within_curve(
     ]
 
 
-def _whole(name: str, facts: Sequence[EpisodeFacts], spent: Callable[[EpisodeFacts], float | None], seed: int) -> Point:
+def _whole(name: str, facts: Sequence[EpisodeFacts], use: Callable[[EpisodeFacts], float | None], seed: int) -> Point:
     column = clusters_of(facts, lambda it: it.is_right)
     (interval,) = bootstrap_ci95_each([[column]], np.random.default_rng(seed))
-    return Point(fmean(spent(it) or 0.0 for it in facts), mean(column), interval, len(facts), name)
+    return Point(fmean(use(it) or 0.0 for it in facts), mean(column), interval, len(facts), name)

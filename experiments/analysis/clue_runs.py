@@ -1,4 +1,4 @@
-"""Which run from the clues alone belongs to which run on whole videos, for CG-Bench's clue-acc and CRR."""
+"""Match each whole-video run with its clue-only run (CG-Bench clue-acc, CRR)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +13,15 @@ from vt_env.benchmarks.readers.registry import view_of
 from vt_env.errors import ConfigError
 
 FRAMES = "uniform_frames"
-"""The one setting of the model that may differ: whole videos are often shown by more frames."""
+"""Model setting that may differ between both runs: whole videos often need more frames."""
 
 
 def clue_run_of(run: FinishedRun, others: Sequence[FinishedRun]) -> FinishedRun | None:
-    """Find the one run of the same agent and model on the clues of the same tasks; `None` where none or several are.
+    """Find the clue-only run of the same agent, model and tasks; `None` without one, or with several.
 
     Args:
         run: A run on whole videos.
-        others: All runs at hand.
+        others: Candidate runs.
     """
     wanted = {**_identity(run.config), "tasks": f"{run.config.get('tasks')}/{CLUES}"}
     found = [it for it in others if {**_identity(it.config), "tasks": it.config.get("tasks")} == wanted]
@@ -29,12 +29,13 @@ def clue_run_of(run: FinishedRun, others: Sequence[FinishedRun]) -> FinishedRun 
 
 
 def refuse_unless_clues(path: Path, whole: Path) -> None:
-    """Refuse a run directory that was not played from clues alone by the model that played on whole videos.
+    """Reject a run that is not clue-only, or is of another model than the whole-video run.
 
-    Replies of another harness, which are files, are taken at their word.
+    Files of replies from another harness are not checked.
 
     Raises:
-        ConfigError: It was played on something else or by another model, or is no run directory.
+        ConfigError: The run shows whole videos or is of another model.
+        DataError: The directory is no run directory.
     """
     if not path.is_dir():
         return
@@ -42,7 +43,7 @@ def refuse_unless_clues(path: Path, whole: Path) -> None:
     tasks = str(config.get("tasks", ""))
     if view_of(tasks) != CLUES:
         remedy = f"evaluate with --tasks {tasks}/{CLUES}"
-        raise ConfigError(f"--clues {path}: played on tasks={tasks!r}, which shows whole videos; {remedy}")
+        raise ConfigError(f"--clues {path}: tasks={tasks!r} show whole videos; {remedy}")
     if whole.is_dir():
         models = [_model_name(it) for it in (config, read_run.read_json(whole / read_run.CONFIG))]
         if models[0] != models[1]:
@@ -53,13 +54,13 @@ def refuse_unless_clues(path: Path, whole: Path) -> None:
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    model = read_run.what_only(ModelConfig(), dict(config.get("model", {})))
+    model = read_run.drop_how_only(ModelConfig(), dict(config.get("model", {})))
     model.pop(FRAMES, None)
     return {"agent": config.get("agent"), "split": config.get("split"), "model": model}
 
 
 def _model_name(config: Mapping[str, Any]) -> str:
-    """Name the served model, the checkpoint by where it lies, or the agent that has none."""
+    """Return the served model, the resolved path of the checkpoint, or the agent without a model."""
     model = config.get("model", {})
     if model.get("server", {}).get("model"):
         return str(model["server"]["model"])

@@ -1,7 +1,6 @@
-"""What one journalled episode contributes to tables: numbers, without the texts they were read from.
+"""Numbers of one journalled episode, without its texts, so that 100,000 episodes fit in memory.
 
-A journal line holds everything that was said; of 100,000 of them only this is kept. Journals are read line by line: a
-torn last line (its writer was killed) does not count, and no attempt counts twice.
+Journals are read line by line. A torn last line, left by a killed process, is skipped; a repeated attempt is an error.
 """
 
 import re
@@ -22,19 +21,19 @@ from vt_env.jsonl import read_numbered
 from vt_env.types import StopReason, parse_time
 
 _LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
-"""As the first observation of records says it that hold no duration themselves."""
+"""Length of the video in the first observation; older records hold no other."""
 UNSCORED = "unscored"
-"""Status of an episode whose task has no answer key."""
+"""Status of an episode of a task without an answer key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """How well spans of an episode meet those where the answer can be seen."""
+class SpanOverlap:
+    """Overlap of spans with the gold evidence."""
 
     iou: float
-    """Intersection over union of both unions, in seconds."""
+    """Temporal IoU of both unions of spans, in `[0, 1]`."""
     recall: float
-    """Share of the gold seconds that are covered."""
+    """Covered share of the gold seconds, in `[0, 1]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,62 +46,62 @@ class EpisodeFacts:
     family: str
     split: str
     options: int
-    """Number of options, so that guessing is right once in as many."""
+    """Number of options; guessing is right with probability `1 / options`."""
     digest: str
-    """Of question and options: the same task has the same everywhere."""
+    """Hash of question and options, see `task_digest`."""
     status: str
     """A `Status`, or `UNSCORED`."""
     correct: bool | None
     duration_s: float | None
-    """Length of the video, whole seconds; `None` where the question was never shown."""
+    """Length of the video in whole seconds; `None` where the question was never shown."""
     actions: int
     calls: int
     errors: tuple[str, ...]
-    """Kinds of the actions that failed."""
+    """Error kinds of the failed actions."""
     forced: bool
-    """Whether the answer came after the last call was spent, when nothing else was left to do."""
+    """Whether the answer came after the call budget ran out."""
     limited: bool
-    """Whether a limit ended the episode before an answer."""
+    """Whether a limit truncated the episode before an answer."""
     frames: int
-    """Frames shown, repeated ones again."""
+    """Frames shown, repetitions counted."""
     viewed: tuple[Span, ...]
     cited: tuple[Span, ...]
-    """Spans that the last message names."""
+    """Spans cited in the last message."""
     captioned: bool
-    """Whether the policy read captions, which somebody had to write for the whole video before."""
+    """Whether the policy read captions; they were made for the whole video before the episode."""
     tokens: TokenUse | None
     latency_s: float | None
-    """Seconds that replies were waited for; `None` where nobody measured."""
+    """Seconds that the policy waited for replies; `None` where not measured."""
     wall_s: float | None
     cost_usd: float
-    """As the server's own prices give it; 0 where it has none."""
-    viewed_evidence: Evidence | None = None
-    """`None` where the task has no gold evidence, or nobody gave it."""
-    cited_evidence: Evidence | None = None
-    """`None` as well where nothing was cited; see `cited`."""
+    """Cost reported by the server in dollars; 0 where it reports none."""
+    viewed_overlap: SpanOverlap | None = None
+    """Overlap of the viewed spans; `None` without gold evidence."""
+    cited_overlap: SpanOverlap | None = None
+    """Overlap of the cited spans; `None` without gold evidence or without a citation."""
 
     @property
     def is_scored(self) -> bool:
-        """Whether it counts in accuracy: its data held and its task has a key."""
+        """Whether the episode counts in accuracy: it ended without an error and its task has an answer key."""
         return self.correct is not None and self.status not in (Status.ERROR, UNSCORED)
 
     @property
     def is_right(self) -> bool:
-        """Whether it was answered correctly."""
+        """Whether the answer is correct."""
         return bool(self.correct)
 
     @property
     def viewed_s(self) -> float:
-        """Different seconds of the video that were viewed."""
+        """Distinct seconds of video viewed."""
         return length_s(intervals_of(self.viewed))
 
 
 def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None = None) -> EpisodeFacts:
-    """Keep the numbers of an episode.
+    """Extract the numbers of an episode.
 
     Args:
-        episode: Its record.
-        evidence: Task to its gold spans, where they are known.
+        episode: The trajectory.
+        evidence: Known gold spans by task id.
     """
     reply = reply_of(episode)
     gold = (evidence or {}).get(episode.task_id, ())
@@ -130,13 +129,13 @@ def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None 
         latency_s=episode.latency_s or None,
         wall_s=episode.wall_s,
         cost_usd=episode.cost_usd,
-        viewed_evidence=_evidence(reply.viewed, gold),
-        cited_evidence=_evidence(reply.cited, gold) if reply.cited else None,
+        viewed_overlap=_overlap(reply.viewed, gold),
+        cited_overlap=_overlap(reply.cited, gold) if reply.cited else None,
     )
 
 
 def status_of(episode: Trajectory, reply: Reply) -> str:
-    """Name what an episode counts as: how its answer was read, or why there is none to read."""
+    """Return the status of an episode: `UNSCORED` without an answer key, else a `Status` of its answer."""
     if episode.correct is None and reply.ended is not Ended.ERROR:
         return UNSCORED
     read = AnswerStatus.UNPARSED if reply.ended is Ended.ERROR else read_answer(reply.text, episode.options).status
@@ -150,16 +149,16 @@ def read_facts(path: Path, evidence: Mapping[str, Sequence[Span]] | None = None)
 
     Args:
         path: The run directory.
-        evidence: Task to its gold spans, where they are known.
+        evidence: Known gold spans by task id.
 
     Raises:
-        DataError: A complete line is damaged, or an attempt stands there twice.
+        DataError: A complete line is damaged, or an attempt is repeated.
     """
     return [facts_of(episode, evidence) for episode in stream_journal(path)]
 
 
 def stream_journal(path: Path) -> Iterator[Trajectory]:
-    """Yield the episodes of a run directory one by one.
+    """Yield the episodes of a run directory in the order of its journal.
 
     Raises:
         DataError: As `read_facts`.
@@ -172,19 +171,19 @@ def stream_journal(path: Path) -> Iterator[Trajectory]:
         first = lines.setdefault((episode.task_id, episode.sample), number)
         if first != number:
             raise DataError(
-                f"{journal}:{number}: {episode.task_id} sample {episode.sample} stands already in line {first}; no "
-                "attempt may count twice, so remove one of the two lines"
+                f"{journal}:{number}: {episode.task_id} sample {episode.sample} repeats line {first}; "
+                "remove one of the two lines"
             )
         yield episode
 
 
 def task_digest(question: str, options: Sequence[str]) -> str:
-    """Name a question with its options by its content."""
+    """Hash a question and its options; the same task has the same digest in every run."""
     return blake2b("\0".join([question, *options]).encode(), digest_size=8).hexdigest()
 
 
-def _evidence(spans: Sequence[Span], gold: Sequence[Span]) -> Evidence | None:
-    return Evidence(set_iou(spans, gold), set_recall(spans, gold)) if gold else None
+def _overlap(spans: Sequence[Span], gold: Sequence[Span]) -> SpanOverlap | None:
+    return SpanOverlap(set_iou(spans, gold), set_recall(spans, gold)) if gold else None
 
 
 def _duration_s(episode: Trajectory) -> float | None:
@@ -192,6 +191,6 @@ def _duration_s(episode: Trajectory) -> float | None:
         return None
     if episode.duration_s is not None:
         return float(int(episode.duration_s))
-    # The last one: a question may hold such a line too.
+    # The last match, since a question may contain such a line.
     found = _LENGTH.findall(episode.prompt_text)
     return parse_time(found[-1]) if found else None

@@ -1,4 +1,4 @@
-"""One finished run directory: configuration, provenance and, of an evaluation, its episodes."""
+"""A finished run directory: configuration, provenance and, of an evaluation, its episodes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis.episode_facts import EpisodeFacts, read_facts
-from experiments.analysis.gold_spans import Key, key_of
+from experiments.analysis.gold_spans import TaskGold, gold_of
 from vt_env.benchmarks.readers.registry import view_of
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What one run directory says about itself."""
+    """A run directory, read on demand."""
 
     path: Path
     config: Mapping[str, Any]
@@ -21,27 +21,27 @@ class FinishedRun:
 
     @property
     def kind(self) -> str:
-        """`"eval"`, `"sft"`, `"grpo"`, ..."""
+        """Kind of run: `"eval"`, `"sft"`, `"grpo"`, ..."""
         return self.config["run"]
 
     @property
     def name(self) -> str:
-        """The policy of an evaluation, as it was named, and what it was shown if not whole videos."""
+        """Name of the evaluated policy, with the view where the tasks do not show whole videos."""
         view = view_of(str(self.config.get("tasks", "")))
         return f"{self.config['agent']} on {view}" if view else str(self.config["agent"])
 
     @cached_property
-    def key(self) -> Key:
-        """What is known of the tasks of an evaluation."""
-        return key_of(self.config)
+    def gold(self) -> TaskGold:
+        """Gold evidence of the tasks of an evaluation."""
+        return gold_of(self.config)
 
     @cached_property
     def facts(self) -> list[EpisodeFacts]:
-        """What the journalled episodes of an evaluation contribute to tables."""
-        return read_facts(self.path, self.key.spans)
+        """Journalled episodes of an evaluation."""
+        return read_facts(self.path, self.gold.spans)
 
     @property
     def annotation_hashes(self) -> frozenset[str]:
-        """Fingerprints of the annotations that its episodes were played on; one, unless they changed on the way."""
+        """Hashes of the annotations played on; more than one if the annotations changed during the run."""
         origins = self.provenance.get("origins", {}).values()
         return frozenset(str(it["annotation_hash"]) for it in origins if "annotation_hash" in it)

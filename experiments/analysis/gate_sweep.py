@@ -1,8 +1,8 @@
-"""The confidence gate at other thresholds, computed offline from one gated run; and calibration of confidences.
+"""Threshold sweep of the confidence gate, computed offline from one gated run; and calibration of confidences.
 
-A run whose threshold lies above 1 accepts no direct answer, so its journal holds for every question the direct answer
-with its confidence and the outcome of the tools. Every threshold's accuracy and cost follow exactly: accepting a direct
-answer changes nothing about another question.
+A run with a threshold above 1 accepts no direct answer, so its journal holds the direct answer, its confidence and the
+outcome with tools for every question. Accuracy and cost at every other threshold follow exactly: accepting a direct
+answer changes no other question.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,20 +18,20 @@ from vt_env.tasks.task_set import Task
 from vt_env.types import Answer
 
 TAUS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 2.0)
-"""Thresholds of the table; the last one turns every direct answer down."""
+"""Thresholds of the table; the last rejects every direct answer."""
 BINS = 10
 
 
 @dataclass(frozen=True)
-class Direct:
-    """One question with its direct answer, and what the whole episode came to."""
+class DirectAnswer:
+    """Direct answer to one question, with the finished episode."""
 
     video: str
     confidence: float | None
     is_right: bool
-    """Whether the direct answer is."""
+    """Whether the direct answer is correct."""
     frames: int
-    """Frames that the direct answer was given from."""
+    """Frames shown before the direct answer."""
     calls: int
     tokens: int
     """Tokens read and written up to the direct answer."""
@@ -39,26 +39,26 @@ class Direct:
 
 
 @dataclass(frozen=True)
-class TauRow:
-    """The gate at one threshold."""
+class ThresholdRow:
+    """Accuracy and cost of the gate at one threshold."""
 
     tau: float
     accepted: float
-    """Share of the questions that were answered directly."""
+    """Share of the questions answered directly."""
     accuracy: float
     ci95: tuple[float, float]
     accepted_accuracy: float | None
-    """Accuracy of the accepted answers alone; `None` where none is accepted."""
+    """Accuracy of the accepted direct answers; `None` where none is accepted."""
     frames: float
-    """Frames an episode."""
+    """Mean frames per episode."""
     calls: float
     tokens: float
-    """Tokens read and written an episode."""
+    """Mean tokens read and written per episode."""
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Answers of like confidence."""
+class CalibrationBin:
+    """Answers with a confidence in `[low, high)`; the last bin includes 1."""
 
     low: float
     high: float
@@ -68,9 +68,9 @@ class Bin:
     accuracy: float
 
 
-def direct_answers(episodes: Sequence[Trajectory], tasks: Mapping[str, Task]) -> list[Direct]:
-    """Collect and score the direct answers of a gated run; questions without a key or gone are left out."""
-    found: list[Direct] = []
+def direct_answers(episodes: Sequence[Trajectory], tasks: Mapping[str, Task]) -> list[DirectAnswer]:
+    """Score the direct answers of a gated run; questions without a task or an answer key are skipped."""
+    found: list[DirectAnswer] = []
     for episode in episodes:
         task = tasks.get(episode.task_id)
         if episode.gate is None or task is None or task.gold is None:
@@ -81,7 +81,7 @@ def direct_answers(episodes: Sequence[Trajectory], tasks: Mapping[str, Task]) ->
         reply = episode.gate.reply
         tokens = 0 if reply is None else (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
         found.append(
-            Direct(
+            DirectAnswer(
                 video=episode.video_handle,
                 confidence=episode.gate.confidence,
                 is_right=isinstance(action, Answer) and is_correct(action.text, task.item, task.gold),
@@ -94,44 +94,46 @@ def direct_answers(episodes: Sequence[Trajectory], tasks: Mapping[str, Task]) ->
     return found
 
 
-def confidences(episodes: Sequence[Trajectory], direct: Sequence[Direct]) -> list[tuple[float, bool]]:
-    """List confidence and verdict of each direct answer, or of each final one where there was no gate."""
+def confidences(episodes: Sequence[Trajectory], direct: Sequence[DirectAnswer]) -> list[tuple[float, bool]]:
+    """Return confidence and correctness of each direct answer; of each final answer in a run without a gate."""
     if direct:
         return [(it.confidence, it.is_right) for it in direct if it.confidence is not None]
     scored = [it for it in episodes if it.correct is not None and it.confidence is not None]
     return [(it.confidence or 0.0, bool(it.correct)) for it in scored]
 
 
-def sweep(direct: Sequence[Direct], seed: int, taus: Sequence[float] = TAUS) -> list[TauRow]:
-    """Compute what the gate would have come to at each threshold.
+def sweep(direct: Sequence[DirectAnswer], seed: int, taus: Sequence[float] = TAUS) -> list[ThresholdRow]:
+    """Compute accuracy and cost of the gate at each threshold.
 
     Args:
-        direct: Direct answers that were all turned down.
+        direct: Direct answers, all of them rejected in the run.
         taus: Thresholds.
         seed: Seed of the bootstrap.
     """
     return [_row(direct, tau, seed) for tau in taus]
 
 
-def calibration(points: Sequence[tuple[float, bool]]) -> tuple[list[Bin], float]:
+def calibration(points: Sequence[tuple[float, bool]]) -> tuple[list[CalibrationBin], float]:
     """Compare confidence with accuracy in bins of equal width.
 
     Returns:
-        Bins that hold an answer, and the expected calibration error `sum_b n_b / n |accuracy_b - confidence_b|` (Naeini
+        The non-empty bins, and the expected calibration error `sum_b n_b / n |accuracy_b - confidence_b|` (Naeini
         et al., AAAI 2015).
     """
     sure = np.array([confidence for confidence, _ in points])
     right = np.array([is_right for _, is_right in points], dtype=np.float64)
     places = np.minimum((sure * BINS).astype(int), BINS - 1)
     bins = [
-        Bin(place / BINS, (place + 1) / BINS, int(held.sum()), float(sure[held].mean()), float(right[held].mean()))
+        CalibrationBin(
+            place / BINS, (place + 1) / BINS, int(held.sum()), float(sure[held].mean()), float(right[held].mean())
+        )
         for place in range(BINS)
         if (held := places == place).any()
     ]
     return bins, sum(it.n * abs(it.accuracy - it.confidence) for it in bins) / len(points)
 
 
-def _row(direct: Sequence[Direct], tau: float, seed: int) -> TauRow:
+def _row(direct: Sequence[DirectAnswer], tau: float, seed: int) -> ThresholdRow:
     taken = [it.confidence is not None and it.confidence >= tau for it in direct]
     pairs = list(zip(direct, taken, strict=True))
     clusters = clustered_by_video(
@@ -140,10 +142,10 @@ def _row(direct: Sequence[Direct], tau: float, seed: int) -> TauRow:
     )
     accepted = [it.is_right for it, is_direct in pairs if is_direct]
 
-    def average(early: Callable[[Direct], int], late: Callable[[Direct], int]) -> float:
+    def average(early: Callable[[DirectAnswer], int], late: Callable[[DirectAnswer], int]) -> float:
         return float(np.mean([early(it) if is_direct else late(it) for it, is_direct in pairs]))
 
-    return TauRow(
+    return ThresholdRow(
         tau=tau,
         accepted=len(accepted) / len(direct),
         accuracy=mean(clusters),

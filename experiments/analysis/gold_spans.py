@@ -1,6 +1,6 @@
-"""Where the answers of a run's tasks can be seen, looked up from its configuration when a report is made.
+"""Gold evidence of the tasks of a run, looked up from its configuration.
 
-Journals hold no answer key. Where the tasks are no longer there, a report says so and leaves evidence out.
+Journals hold no answer key. Where the tasks are no longer available, a report states the reason and omits evidence.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,28 @@ from vt_env.task_sources import load_tasks
 
 
 @dataclass(frozen=True)
-class Key:
-    """What is known of the tasks of a run."""
+class TaskGold:
+    """Gold evidence of the tasks of a run."""
 
     spans: Mapping[str, tuple[Span, ...]]
-    """Task to its gold spans, tasks without any left out."""
+    """Gold spans by task id; tasks without any are absent."""
     annotations: Annotations | None
-    """The benchmark's, if the tasks are one."""
+    """Annotations of the benchmark; `None` for other tasks."""
     missing: str
-    """Why nothing is known; empty where something is."""
+    """Reason why the tasks could not be read; empty where they could."""
 
 
-def key_of(config: Mapping[str, Any]) -> Key:
-    """Look up the tasks of an evaluation by its configuration."""
-    return _key(str(config.get("tasks", "")), str(config.get("split", "")) or None)
+def gold_of(config: Mapping[str, Any]) -> TaskGold:
+    """Look up the gold evidence of an evaluation by its configuration."""
+    return _gold(str(config.get("tasks", "")), str(config.get("split", "")) or None)
 
 
 @lru_cache(maxsize=8)
-def _key(tasks: str, split: str | None) -> Key:
+def _gold(tasks: str, split: str | None) -> TaskGold:
     try:
         annotations = None if tasks.partition("/")[0] == "world" else find_annotations(tasks)
         if annotations is not None:
-            # Where the spans were handed over with the question, finding them says nothing.
+            # A task that shows its evidence alone cannot measure whether the policy finds it.
             asked = () if annotations.view else annotations.rows
             spans = {row.task_id: tuple(valid_spans(row.evidence)) for row in asked}
         else:
@@ -48,5 +48,5 @@ def _key(tasks: str, split: str | None) -> Key:
                 if gold is not None
             }
     except (ConfigError, DataError) as reason:
-        return Key({}, None, str(reason))
-    return Key({task_id: known for task_id, known in spans.items() if known}, annotations, "")
+        return TaskGold({}, None, str(reason))
+    return TaskGold({task_id: known for task_id, known in spans.items() if known}, annotations, "")

@@ -1,4 +1,7 @@
-"""Two runs on the same tasks: what changed, where, and at what price. Pure functions over what episodes contribute."""
+"""Paired comparison of two runs on the same tasks: outcomes, differences and costs.
+
+Pure functions over the scored episodes of both runs.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +9,9 @@ from statistics import fmean
 
 import numpy as np
 
-from experiments.analysis.behaviour import tokens_of
+from experiments.analysis.accuracy import clusters_of, clusters_of_pairs, paired, paired_p
+from experiments.analysis.costs import tokens_of
 from experiments.analysis.episode_facts import EpisodeFacts
-from experiments.analysis.metrics import clusters_of, clusters_of_pairs, paired, paired_p
 from vt_env.errors import ConfigError
 from vt_env.stats import bootstrap_ci95, bootstrap_ci95_each, mean
 
@@ -21,13 +24,13 @@ UNITS: Mapping[str, Callable[[EpisodeFacts], float | None]] = {
     "tokens written": lambda it: tokens_of(it, "replies"),
     "seconds": lambda it: it.latency_s,
 }
-"""What episodes spend, as far as it was measured."""
+"""Cost of an episode by unit; `None` where it was not measured."""
 OUTCOMES = ("both right", "only a", "only b", "both wrong")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean of `a` minus `b` over pairs of episodes."""
+    """Mean of `a` minus `b` over pairs of episodes, with its 95 % cluster bootstrap interval."""
 
     n: int
     mean: float
@@ -36,24 +39,24 @@ class Difference:
 
 @dataclass(frozen=True)
 class GroupPair:
-    """Pairs of episodes of one kind of question."""
+    """Outcomes of the pairs of episodes of one question family."""
 
     n: int
     both_right: int
     only_a: tuple[str, ...]
-    """Tasks that only the first run answered correctly, an attempt's number behind those tried more than once."""
+    """Tasks answered correctly by the first run alone; repeated attempts carry their number."""
     only_b: tuple[str, ...]
     both_wrong: int
     accuracy_a: float
     accuracy_b: float
     difference: Difference
     p_mcnemar: float
-    """Exact two-sided; it takes questions as independent, the interval does not."""
+    """Exact two-sided McNemar test; unlike the interval it assumes independent questions."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `a` does differently from `b` on the tasks that both were scored on."""
+    """Comparison of run `a` with run `b` on the tasks scored in both."""
 
     a: str
     b: str
@@ -61,11 +64,11 @@ class Comparison:
     overall: GroupPair
     families: Mapping[str, GroupPair]
     spending: Mapping[str, Difference]
-    """Unit to how much more `a` spent an episode."""
+    """Mean difference in cost per episode, by unit."""
     spending_by_outcome: Mapping[str, Mapping[str, float]]
-    """Outcome to unit to the mean of `a` minus `b`: whether what was gained was paid for."""
+    """Mean difference in cost per episode, by outcome and unit."""
     left_out_a: int
-    """Scored episodes of `a` that have no partner, and so do not count here."""
+    """Scored episodes of `a` without a partner in `b`; not compared."""
     left_out_b: int
 
 
@@ -77,11 +80,11 @@ def compare_runs(
     Args:
         a: Episodes of the first run.
         b: Episodes of the second run.
-        names: What they are called.
+        names: Names of both runs.
         seed: Seed of the bootstrap.
 
     Raises:
-        ConfigError: A task is another one in the other run, or no episode of both was scored.
+        ConfigError: One task id stands for different questions, or no task was scored in both.
     """
     refuse_other_questions(a, b)
     pairs = paired(a, b)
@@ -102,7 +105,7 @@ def compare_runs(
 
 
 def refuse_other_questions(a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts]) -> None:
-    """Refuse two runs in which one id stands for different questions.
+    """Reject two runs in which one task id stands for different questions.
 
     Raises:
         ConfigError: There is such an id.
@@ -144,7 +147,7 @@ def _outcome(one: EpisodeFacts, other: EpisodeFacts) -> str:
 
 
 def _spending(pairs: Pairs, seed: int) -> dict[str, Difference]:
-    known = {unit: _differences(pairs, spent) for unit, spent in UNITS.items()}
+    known = {unit: _differences(pairs, cost) for unit, cost in UNITS.items()}
     columns = {
         unit: clusters_of([one for one, _ in pairs if id(one) in found], lambda it, found=found: found[id(it)])
         for unit, found in known.items()
@@ -161,16 +164,16 @@ def _by_outcome(pairs: Pairs) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for name in OUTCOMES:
         some = [pair for pair in pairs if _outcome(*pair) == name]
-        found = {unit: list(_differences(some, spent).values()) for unit, spent in UNITS.items()}
+        found = {unit: list(_differences(some, cost).values()) for unit, cost in UNITS.items()}
         table[name] = {unit: fmean(values) for unit, values in found.items() if values}
     return table
 
 
-def _differences(pairs: Pairs, spent: Callable[[EpisodeFacts], float | None]) -> dict[int, float]:
-    """Differences of the pairs in which both were measured, by the identity of the first."""
+def _differences(pairs: Pairs, cost: Callable[[EpisodeFacts], float | None]) -> dict[int, float]:
+    """Return the differences of the pairs measured on both sides, keyed by `id` of the first episode."""
     found: dict[int, float] = {}
     for one, other in pairs:
-        before, after = spent(other), spent(one)
+        before, after = cost(other), cost(one)
         if before is not None and after is not None:
             found[id(one)] = float(after - before)
     return found

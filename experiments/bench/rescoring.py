@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import tyro
 
+from experiments.analysis.accuracy import summarise
 from experiments.analysis.episode_facts import read_facts
-from experiments.analysis.metrics import summarise
 from experiments.report.rescore import RescoreRun
 from experiments.report.rescore import main as rescore
 from experiments.runs.read_run import CONFIG, JOURNAL

@@ -9,7 +9,7 @@
 | oracle | an errorless reader of the evidence, small print included |
 
 All are computed from scripts of videos. Intervals are 95 % cluster bootstraps over videos
-(`experiments.analysis.metrics`); they have width 0 if all questions agree.
+(`vt_env.stats`); they have width 0 if all questions agree.
 """  # noqa: E501
 
 from collections import Counter, defaultdict
@@ -20,10 +20,10 @@ from functools import lru_cache
 import numpy as np
 import tyro
 
-from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
 from experiments.bench.fixtures.perfect_reader import Seen, possible_options
 from vt_env.episode.perception import moments
 from vt_env.markdown import markdown_table, table_row
+from vt_env.stats import Cluster, bootstrap_ci95, mean
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Interval, Item, parse_time
 from vt_env.world.captions import write_captions

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from agents.language.confidence_gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from agents.seeds import attempt_seed
-from experiments.analysis.metrics import PolicyRow, policy_row
+from experiments.analysis.accuracy import PolicyRow, policy_row
 from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
-from experiments.runs.journal import read_journal, without_failed
+from experiments.runs.journal import drop_failed, read_journal
 from experiments.runs.read_run import HOW_ONLY
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
@@ -96,7 +96,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
     prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate), run.out)
     with open_run(run.out, "eval", run, prompts_record(prompts), PROMPTS_IF_MISSING) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
-        journal = without_failed(directory)
+        journal = drop_failed(directory)
         done = {(episode.task_id, episode.sample) for episode in journal}
         attempts = [
             SeededAttempt(task, attempt_seed(run.seed, task.item.task_id, sample), sample)

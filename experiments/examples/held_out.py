@@ -11,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.analysis.metrics import Cluster, bootstrap_ci95, mean
 from experiments.runs.run_dir import write_json
+from vt_env.stats import Cluster, bootstrap_ci95, mean
 from vt_env.tasks.task_set import TaskSet
 from vt_env.world.in_memory import in_memory
 from vt_env.world.script import WorldConfig

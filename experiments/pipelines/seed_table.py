@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.analysis.accuracy import PairRow, PolicyRow, compare, summarise
 from experiments.analysis.budget_curves import Curve, curves_of
 from experiments.analysis.episode_facts import EpisodeFacts
 from experiments.analysis.load_runs import find_runs, load_run
-from experiments.analysis.metrics import PairRow, PolicyRow, compare, summarise
 from experiments.report.tables import interval, share
 from experiments.runs.run_dir import as_json
 from vt_env.markdown import markdown_table

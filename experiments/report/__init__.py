@@ -1,1 +1,1 @@
-"""Commands that print and draw: `report`, `compare`, `budget`, `sweep`, `rescore`; tables and plots once for all."""
+"""Commands that print and plot results: `report`, `compare`, `budget`, `sweep`, `rescore`."""

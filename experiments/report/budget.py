@@ -1,6 +1,6 @@
-"""What accuracy costs: `vt-env budget RUN...` draws accuracy against frames, calls and tokens, with intervals.
+"""Accuracy against cost: `vt-env budget RUN...` plots accuracy against frames, calls and tokens, with intervals.
 
-Works from journals alone. Runs of one policy at several budgets make one line of marks.
+Reads journals alone. Runs of one policy at several budgets form one line.
 """
 
 from collections import defaultdict
@@ -24,12 +24,12 @@ from vt_env.markdown import markdown_table
 
 @dataclass(frozen=True)
 class BudgetRun:
-    """Accuracy against what was spent."""
+    """Accuracy against frames, calls, tokens and seconds of video."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run directories of evaluations on the same tasks, or folders that hold some."""
+    """Run directories of evaluations on the same tasks, or folders of them."""
     out: Path | None = None
-    """Folder for `budget.json`, `budget.md` and `plots/`; by default `runs/budget`, or `plots/` of a single RUN."""
+    """Folder of `budget.json`, `budget.md` and `plots/`; by default `runs/budget`, or only `plots/` in a single RUN."""
     seed: int = 0
     """Seed of the bootstrap."""
 
@@ -38,12 +38,12 @@ def main(run: BudgetRun) -> None:
     """Print the tables and draw the curves.
 
     Raises:
-        ConfigError: There is no evaluation, or several were played on different tasks.
+        ConfigError: There is no evaluation, or the evaluations are on different tasks.
         DataError: A run directory is damaged.
     """
     found = [it for it in load_runs(run.runs) if it.kind == "eval" and it.facts]
     if not found:
-        raise ConfigError(f"{', '.join(map(str, run.runs))}: no evaluation with an episode there")
+        raise ConfigError(f"{', '.join(map(str, run.runs))}: no evaluation with an episode")
     for other in found[1:]:
         refuse_other_tasks(found[0], other, shared=True)
     out = run.out or (Path("runs/budget") if len(found) > 1 else None)
@@ -55,16 +55,16 @@ def main(run: BudgetRun) -> None:
     _draw(curves, [it for one in found for it in one.facts], folder)
     if out is not None:
         pictures = [f"![{unit}](plots/{_file_name(unit)})" for unit in curves]
-        text = "\n".join(["# Accuracy against what was spent", "", *lines, "", *pictures])
+        text = "\n".join(["# Accuracy against cost", "", *lines, "", *pictures])
         run_dir.write_json(
             out / "budget.json", {unit: [run_dir.as_json(it) for it in some] for unit, some in curves.items()}
         )
         run_dir.write_text(out / "budget.md", f"{text}\n")
-    print(f"\nplots: {', '.join(str(folder / _file_name(unit)) for unit in curves) or 'nothing was spent'}")
+    print(f"\nplots: {', '.join(str(folder / _file_name(unit)) for unit in curves) or 'none, all costs are 0'}")
 
 
 def budget_lines(curves: Mapping[str, Sequence[Curve]]) -> Iterator[str]:
-    """Write one table a unit: the runs, and the smallest spending that is nearly enough."""
+    """Yield one table per unit: the runs, and the smallest sufficient budget."""
     for unit, some in curves.items():
         rows: list[list[object]] = []
         for curve in some:
@@ -73,7 +73,7 @@ def budget_lines(curves: Mapping[str, Sequence[Curve]]) -> Iterator[str]:
                 interval = f"{point.ci95[0]:.2f} to {point.ci95[1]:.2f}"
                 cells = [curve.policy, point.label, f"{point.spent:.1f}", f"{point.accuracy:.2f}", interval, point.n]
                 rows.append([*cells, f"{curve.enough:g}", area])
-        heads = [f"{unit} an episode", "run", "mean", "accuracy", "95 %", "n", f"enough for {ENOUGH:.0%}"]
+        heads = [f"{unit} per episode", "run", "mean", "accuracy", "95 %", "n", f"enough for {ENOUGH:.0%}"]
         yield from markdown_table([*heads, "over log budget"], rows)
         yield ""
 

@@ -1,8 +1,8 @@
-"""Compare two evaluations question by question: `vt-env compare runs/eval-grpo runs/eval-sft`.
+"""Paired comparison of two evaluations: `vt-env compare runs/eval-grpo runs/eval-sft`.
 
-The difference stands first, with its interval over videos; the exact McNemar test beside it; then which questions only
-one of the two got right, by kind, and what each spent. Works from journals alone. Runs on other tasks or other
-annotations are refused: a difference between them says nothing about the policies.
+Prints the difference in accuracy with its interval over videos, the exact McNemar test, the questions only one run
+answered correctly, by family, and the difference in cost. Reads journals alone. Runs on different tasks or annotations
+are refused, since their difference says nothing about the policies.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,59 +20,59 @@ from experiments.runs import run_dir
 from vt_env.errors import ConfigError
 from vt_env.markdown import markdown_table
 
-SHOWN = 8
-"""Discordant questions that are named of each kind."""
+MAX_LISTED = 8
+"""Discordant questions listed per family and run."""
 
 
 @dataclass(frozen=True)
 class CompareRun:
-    """Two runs on the same tasks, question by question."""
+    """Paired comparison of two runs on the same tasks."""
 
     a: Annotated[Path, tyro.conf.Positional]
     """Run directory of an evaluation."""
     b: Annotated[Path, tyro.conf.Positional]
-    """The run it is compared with."""
+    """Run directory of the evaluation to compare it with."""
     out: Path | None = None
-    """Folder for `compare.json`, `compare.md` and `plots/`; nothing is written without it."""
+    """Folder of `compare.json`, `compare.md` and `plots/`; by default nothing is written."""
     shared: bool = False
-    """Compare on the tasks that both have played, although one run has others as well."""
+    """Compare on the shared tasks where each run also has others."""
     all: bool = False
-    """Name every question that only one got right."""
+    """List all discordant questions."""
     seed: int = 0
     """Seed of the bootstrap."""
 
 
 def main(run: CompareRun) -> None:
-    """Print the comparison, and write it where asked.
+    """Print the comparison, and write it with `--out`.
 
     Raises:
-        ConfigError: The runs were played on other tasks or annotations.
+        ConfigError: The runs are on different tasks or annotations.
         DataError: A run directory is damaged.
     """
     a, b = load_run(run.a), load_run(run.b)
     refuse_other_tasks(a, b, shared=run.shared)
     found = compare_runs(a.facts, b.facts, _names(a, b), run.seed)
-    lines = list(comparison_lines(found, None if run.all else SHOWN))
+    lines = list(comparison_lines(found, None if run.all else MAX_LISTED))
     print("\n".join(lines))
     if run.out is not None:
         from experiments.report.comparison_plots import plot_discordant
 
         plot_discordant(found, run.out / "plots" / "compare.png")
-        picture = ["", "![questions that only one got right](plots/compare.png)"]
+        picture = ["", "![discordant questions](plots/compare.png)"]
         run_dir.write_json(run.out / "compare.json", run_dir.as_json(found))
         run_dir.write_text(run.out / "compare.md", "\n".join(["# Comparison", "", *lines, *picture]) + "\n")
 
 
 def refuse_other_tasks(a: FinishedRun, b: FinishedRun, *, shared: bool = False) -> None:
-    """Refuse runs that were not played on the same tasks.
+    """Reject two runs on different tasks.
 
     Args:
         a: One run.
-        b: The other.
-        shared: Allow sets of tasks that differ; those that both have must still be the same.
+        b: The other run.
+        shared: Allow task sets that differ; shared task ids must still be the same tasks.
 
     Raises:
-        ConfigError: They were not.
+        ConfigError: The tasks differ, or a run is no evaluation.
     """
     for run in (a, b):
         if run.kind != "eval":
@@ -90,28 +90,28 @@ def refuse_other_tasks(a: FinishedRun, b: FinishedRun, *, shared: bool = False) 
         (one,), (other,) = a.annotation_hashes, b.annotation_hashes
         raise ConfigError(
             f"{a.path} has annotation hash {one}, {b.path} has {other}: their tasks differ; evaluate both on the same "
-            "tasks, or compare what both have played with --shared"
+            "tasks, or compare the shared tasks with --shared"
         )
 
 
-def comparison_lines(found: Comparison, shown: int | None = SHOWN) -> Iterator[str]:
-    """Write the comparison as Markdown.
+def comparison_lines(found: Comparison, shown: int | None = MAX_LISTED) -> Iterator[str]:
+    """Yield the comparison as lines of Markdown.
 
     Args:
         found: The comparison.
-        shown: Discordant questions to name of each kind; `None` names all.
+        shown: Discordant questions to list per family and run; `None` lists all.
     """
     overall = found.overall
     yield f"a = {found.a}, b = {found.b}: {overall.n} pairs of episodes on {found.videos} videos"
     if found.left_out_a or found.left_out_b:
-        yield f"left out, since the other run has no partner: {found.left_out_a} of a, {found.left_out_b} of b"
+        yield f"without a partner in the other run, not compared: {found.left_out_a} of a, {found.left_out_b} of b"
     yield ""
     yield f"accuracy a {overall.accuracy_a:.3f}, b {overall.accuracy_b:.3f}"
     yield f"a - b = {_difference(overall.difference, '+.3f')}; exact McNemar p = {p_value(overall.p_mcnemar)}"
     yield ""
     yield from _family_table({"all": overall, **(found.families if len(found.families) > 1 else {})})
     yield ""
-    yield from _spending_table(found)
+    yield from _cost_table(found)
     for name, group in found.families.items():
         for which, tasks in (("a", group.only_a), ("b", group.only_b)):
             if tasks:
@@ -130,13 +130,13 @@ def _family_table(groups: Mapping[str, GroupPair]) -> Iterator[str]:
     yield from markdown_table(heads, rows)
 
 
-def _spending_table(found: Comparison) -> Iterator[str]:
+def _cost_table(found: Comparison) -> Iterator[str]:
     rows: list[list[object]] = []
     for unit, it in found.spending.items():
         cells = [found.spending_by_outcome[name].get(unit) for name in OUTCOMES]
         shown = ["-" if cell is None else f"{cell:+.2f}" for cell in cells]
         rows.append([unit, f"{it.mean:+.2f}", f"{it.ci95[0]:+.2f} to {it.ci95[1]:+.2f}", it.n, *shown])
-    yield from markdown_table(["spent an episode", "a - b", "95 %", "n", *OUTCOMES], rows)
+    yield from markdown_table(["per episode", "a - b", "95 %", "n", *OUTCOMES], rows)
 
 
 def _names(a: FinishedRun, b: FinishedRun) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Pictures of comparisons and of budgets, as PNG files, in the style of `experiments.report.plots`."""
+"""Plots of comparisons and of accuracy against budget, as PNG files in the style of `experiments.report.plots`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _MARKERS = "osD^vPX*"
 
 
 def plot_discordant(found: Comparison, path: Path) -> None:
-    """Draw for each kind of question how many only the one and only the other run got right, and the difference.
+    """Draw the discordant questions of each family, and the difference in accuracy with its interval.
 
     Args:
         found: The comparison.
@@ -38,7 +38,7 @@ def plot_discordant(found: Comparison, path: Path) -> None:
         left.axvline(0, color=INK, linewidth=0.8)
         left.set_xlim(-1.3 * widest, 1.3 * widest)
         left.set_xticks([])
-        left.set_xlabel("share of the questions of a row; the numbers count them")
+        left.set_xlabel("share of questions; numbers are counts")
         left.spines[["bottom", "left"]].set_visible(False)
         left.tick_params(left=False)
         left.set_yticks(range(len(names)), [f"{name or 'other'} (n={groups[name].n})" for name in names])
@@ -52,11 +52,11 @@ def plot_discordant(found: Comparison, path: Path) -> None:
 
 
 def plot_budget(curves: Sequence[Curve], unit: str, chance: float, path: Path) -> None:
-    """Draw accuracy against what was spent: one line a policy, its 95 % band, and a mark for each run's mean.
+    """Draw accuracy against budget: one line per policy with its 95 % band, and one marker per run at its mean.
 
     Args:
-        curves: At least one.
-        unit: What was spent: the label of the axis.
+        curves: At least one curve.
+        unit: Unit of the budget, the label of the axis.
         chance: Accuracy of guessing, in `[0, 1]`.
         path: The PNG to write.
     """
@@ -93,7 +93,7 @@ def plot_budget(curves: Sequence[Curve], unit: str, chance: float, path: Path) -
             )
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(-0.02 * most, most)
-        axes.set_xlabel(f"{unit} an episode: lines count what went beyond as wrong, marks are means of whole runs")
+        axes.set_xlabel(f"{unit} per episode; lines: accuracy under a limit, markers: means of whole runs")
         axes.set_ylabel("accuracy, with 95 % interval over videos")
         axes.legend(loc="best", fontsize=9)
         save(figure, path)

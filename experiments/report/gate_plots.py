@@ -1,4 +1,4 @@
-"""Pictures of the confidence gate: accuracy against cost over thresholds, and calibration."""
+"""Plots of the confidence gate: accuracy against cost over thresholds, and calibration."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from experiments.analysis.gate_sweep import Bin, TauRow
+from experiments.analysis.gate_sweep import CalibrationBin, ThresholdRow
 from experiments.report.plots import ACCENT, INK, PALE, STYLE, save
 
 _LABEL_SHARE = 0.09
-"""Share of both axes that a label takes."""
+"""Size of a label as a share of both axes."""
 
 
-def plot_sweep(rows: Sequence[TauRow], path: Path) -> None:
-    """Draw accuracy with its 95 % interval against frames an episode, one point a threshold.
+def plot_sweep(rows: Sequence[ThresholdRow], path: Path) -> None:
+    """Draw accuracy with its 95 % interval against frames per episode, one point per threshold.
 
     Args:
         rows: Thresholds in rising order.
@@ -29,24 +29,24 @@ def plot_sweep(rows: Sequence[TauRow], path: Path) -> None:
             axes.plot((row.frames, row.frames), row.ci95, color=PALE, linewidth=1, zorder=0)
         axes.plot(frames, accuracy, "o", color=ACCENT, markersize=6, zorder=2)
         for row in _apart(rows):
-            # The curve rises, so there is room below it to the right, and above its end to the left.
+            # The curve rises: there is room below it on the right, and above its end on the left.
             label, beside, ha = f"tau = {row.tau:g}", (7, -11), "left"
             if row.tau > 1:
                 label, beside, ha = "never direct", (4, 24), "right"
             place = (row.frames, row.accuracy)
             axes.annotate(label, place, beside, textcoords="offset points", ha=ha, color=INK)
-        axes.set_xlabel("frames an episode")
+        axes.set_xlabel("frames per episode")
         axes.set_ylabel("accuracy, with 95 % interval over videos")
         save(figure, path)
 
 
-def _apart(rows: Sequence[TauRow]) -> list[TauRow]:
-    """Choose the thresholds that have room for a label: the last, and others that lie far enough from those chosen."""
+def _apart(rows: Sequence[ThresholdRow]) -> list[ThresholdRow]:
+    """Choose thresholds with room for a label: the last, then each that is far enough from those chosen."""
     ranges = [
         max(values) - min(values) or 1.0 for values in zip(*((it.frames, it.accuracy) for it in rows), strict=True)
     ]
 
-    def is_near(one: TauRow, other: TauRow) -> bool:
+    def is_near(one: ThresholdRow, other: ThresholdRow) -> bool:
         steps = (abs(one.frames - other.frames), abs(one.accuracy - other.accuracy))
         return all(step < _LABEL_SHARE * size for step, size in zip(steps, ranges, strict=True))
 
@@ -57,11 +57,11 @@ def _apart(rows: Sequence[TauRow]) -> list[TauRow]:
     return chosen
 
 
-def plot_calibration(bins: Sequence[Bin], error: float, n: int, path: Path) -> None:
+def plot_calibration(bins: Sequence[CalibrationBin], error: float, n: int, path: Path) -> None:
     """Draw accuracy against confidence; the area of a point is its share of the answers.
 
     Args:
-        bins: Answers of like confidence.
+        bins: Bins of confidence.
         error: Expected calibration error.
         n: Number of answers.
         path: The PNG to write.
@@ -69,7 +69,7 @@ def plot_calibration(bins: Sequence[Bin], error: float, n: int, path: Path) -> N
     with rc_context(STYLE):
         figure = Figure(figsize=(5, 5), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot((0, 1), (0, 1), "--", color=PALE, linewidth=1.2, label="as sure as right", zorder=0)
+        axes.plot((0, 1), (0, 1), "--", color=PALE, linewidth=1.2, label="perfect calibration", zorder=0)
         sizes = [20 + 800 * it.n / n for it in bins]
         axes.scatter([it.confidence for it in bins], [it.accuracy for it in bins], s=sizes, color=ACCENT, alpha=0.8)
         for it in bins:

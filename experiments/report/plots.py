@@ -1,4 +1,4 @@
-"""Pictures of a report, as PNG files. Knows rows and series, not where they come from."""
+"""Plots of a report, as PNG files, from rows and series alone."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from experiments.analysis.metrics import FamilyRow, PolicyRow
+from experiments.analysis.accuracy import FamilyRow, PolicyRow
 from vt_env.jsonl import replace_file
 
 INK, ACCENT, PALE = "#222222", "#1f6fb4", "#b8c4ce"
 COLOURS = ("#1f6fb4", "#d1661f", "#3a8f4d", "#8a5bb5", "#a8323e", "#6b6b6b", "#c2a000", "#2aa5a5")
-"""Of series; told apart by most people with a colour vision deficiency, by the markers beside them by all."""
+"""Colours of series, distinguishable with most colour vision deficiencies; markers distinguish them for everybody."""
 _PANELS_PER_ROW = 4
 STYLE: dict[Any, Any] = {
     "figure.dpi": 130,
@@ -25,10 +25,10 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_accuracy(rows: Sequence[PolicyRow], chance: float, path: Path) -> None:
-    """Draw each policy's accuracy with its 95 % interval, the first row on top, and the chance line.
+    """Draw the accuracy of each policy with its 95 % interval, first row on top, and the chance line.
 
     Args:
-        rows: Scored policies; those without a scored episode are left out.
+        rows: Policies; rows without a scored episode are skipped.
         chance: Accuracy of guessing, in `[0, 1]`.
         path: The PNG to write.
     """
@@ -54,12 +54,12 @@ def plot_accuracy(rows: Sequence[PolicyRow], chance: float, path: Path) -> None:
 def plot_groups(
     groups: Mapping[str, Mapping[str, FamilyRow]], chance: float, path: Path, order: Sequence[str] | None = None
 ) -> None:
-    """Draw one panel a kind of question or length of video, in each every policy with its 95 % interval.
+    """Draw one panel per question family or video length, with the accuracy and 95 % interval of every policy.
 
-    Nothing is drawn where nothing was scored.
+    No file is written without a scored episode.
 
     Args:
-        groups: Policy to its groups; the first policy is on top.
+        groups: Groups by policy; the first policy is on top.
         chance: Accuracy of guessing, in `[0, 1]`.
         path: The PNG to write.
         order: Names of the groups in order; alphabetical by default.
@@ -96,11 +96,11 @@ def plot_groups(
 
 
 def plot_reward(reward: Sequence[float], terms: Mapping[str, Sequence[float]], path: Path) -> None:
-    """Draw the mean reward of every GRPO step, a moving mean over five steps, and each reward term.
+    """Draw the mean reward of each GRPO step, its moving mean over five steps, and each reward term.
 
     Args:
         reward: Mean reward of each step.
-        terms: Term name to its mean at each step; a term that equals the reward is not drawn twice.
+        terms: Mean of each reward term at each step; a term equal to the reward is not drawn.
         path: The PNG to write.
     """
     steps = range(1, len(reward) + 1)
@@ -120,7 +120,7 @@ def plot_reward(reward: Sequence[float], terms: Mapping[str, Sequence[float]], p
 
 
 def moving_mean(values: Sequence[float], width: int) -> list[float]:
-    """Average each value with up to `width - 1` values before it."""
+    """Return the trailing moving mean over up to `width` values."""
     windows = (values[max(0, end - width) : end] for end in range(1, len(values) + 1))
     return [sum(window) / len(window) for window in windows]
 
@@ -131,6 +131,6 @@ def _line_styles(count: int) -> list[str]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all."""
+    """Write a figure atomically."""
     with replace_file(path) as part:
         figure.savefig(part, format=path.suffix.removeprefix("."))

@@ -1,6 +1,6 @@
-"""Reports from run directories: `vt-env report RUN...` writes `report.json`, `report.md` and `plots/`.
+"""Reports of run directories: `vt-env report RUN...` writes `report.json`, `report.md` and `plots/`.
 
-Works offline, from journals and metrics alone. What has not been run is said, never filled in.
+Works offline, from journals and metrics. Policies without a run are listed as not run.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from experiments.analysis.load_runs import Report, build_report
-from experiments.analysis.metrics import DURATIONS
+from experiments.analysis.accuracy import DURATIONS
+from experiments.analysis.build_report import Report, build_report
 from experiments.report.plots import plot_accuracy, plot_groups, plot_reward
 from experiments.report.report_page import render_latex, render_report
 from experiments.report.tables import policy_table
@@ -20,23 +20,22 @@ from experiments.settings.prices import read_prices
 
 @dataclass(frozen=True)
 class ReportRun:
-    """Tables and plots from run directories."""
+    """Tables and plots of run directories."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run directories, or folders that hold some."""
+    """Run directories, or folders of them."""
     out: Path | None = None
-    """Where to write; by default RUN itself, `runs/report` for several."""
+    """Folder of the report; by default RUN itself, or `runs/report` for several."""
     seed: int = 0
     """Seed of the bootstrap."""
     latex_file: Path | None = None
-    """Write the LaTeX rows of the report here as well."""
+    """Also write the LaTeX rows of the report to this file."""
     prices: Path | None = None
-    """JSON file of what tokens and captions cost (`experiments/settings/prices.py`); it has a date, since prices
-    change."""
+    """JSON file with dated prices of tokens and captions (`experiments/settings/prices.py`)."""
 
 
 def main(run: ReportRun) -> None:
-    """Write the report and print its table.
+    """Write the report and print its result table.
 
     Raises:
         ConfigError: There is no run directory.
@@ -53,7 +52,7 @@ def main(run: ReportRun) -> None:
     for row in report.benchmarks:
         if row.board is None or not row.complete:
             print(f"{row.policy}: {row.benchmark}/{row.split} is {row.coverage} played, so no official name is used")
-    print(f"\nguessing gives {report.chance:.2f}; report: {out / 'report.md'}")
+    print(f"\nchance {report.chance:.2f}; report: {out / 'report.md'}")
 
 
 def _draw(report: Report, folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""Score a finished run again, offline: `vt-env rescore runs/eval`, or `vt-env rescore samples.jsonl --annotations DIR`.
+"""Offline rescoring: `vt-env rescore runs/eval`, or `vt-env rescore samples.jsonl --annotations DIR`.
 
-On a benchmark the official number stands beside the strict one. A run on other tasks is read again with the key that
-its tasks have now, and what changed is said. Works from the journal alone, so it needs no video and no model. Replies
-of another harness are read from JSON lines with `task_id` and `text`, or from lmms-eval's sample files.
+Reads the journal alone, without videos or models. On a benchmark it prints the official score and the strict one. A run
+on other tasks is rescored with the current answer keys, and changed verdicts are listed. Replies of another harness are
+read from JSON lines with `task_id` and `text`, or from lmms-eval sample files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.analysis.accuracy import summarise
 from experiments.analysis.clue_runs import refuse_unless_clues
 from experiments.analysis.episode_facts import facts_of, stream_journal
-from experiments.analysis.metrics import summarise
 from experiments.report.tables import policy_table
 from experiments.runs import read_run, run_dir
 from experiments.settings.judge import JudgeConfig, served_judge
@@ -35,40 +35,40 @@ from vt_env.task_sources import load_tasks
 
 @dataclass(frozen=True)
 class RescoreRun:
-    """Score a run under its benchmark's official rule and the strict one, and write files for other tools."""
+    """Score a run by the official and the strict rule of its benchmark, and write files for other tools."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory of an evaluation, or a JSONL file of replies."""
     annotations: Path | None = None
-    """The benchmark's annotation file or folder; by default what the run was played on."""
+    """Annotation file or folder of the benchmark; by default the tasks of the run."""
     benchmark: str | None = None
-    """Which benchmark, where a folder holds several."""
+    """Name of the benchmark, where the folder holds several."""
     split: str | None = None
-    """Which split; by default the only one that has gold."""
+    """Split; by default the only one with gold answers."""
     rule: str | None = None
-    """Which rule reads the answers beside the strict one, such as `lmms_eval@mcq_extract`; by default the official."""
+    """Rule that reads the answers beside the strict one, such as `lmms_eval@mcq_extract`; by default the official."""
     seed: int = 0
-    """Seed of the guesses that some official rules make, and of the bootstrap."""
+    """Seed of the bootstrap, and of the guesses of some official rules."""
     clues: Path | None = None
-    """The same for a run from CG-Bench's clues alone (`--tasks cgbench/clues`): adds clue-acc and CRR."""
+    """Run directory or JSONL file of replies on CG-Bench's clues (`--tasks cgbench/clues`); adds clue-acc and CRR."""
     sample: int = 0
-    """Which attempt at each task, where there are several; an official number takes one."""
+    """Index of the attempt to score; an official score takes one attempt per task."""
     out: Path | None = None
-    """Write all numbers here as JSON."""
+    """Write all scores to this JSON file."""
     latex_file: Path | None = None
-    """Write the rows of the paper's table here."""
+    """Write the LaTeX rows of the paper's table to this file."""
     samples_file: Path | None = None
-    """Write lmms-eval sample lines here."""
+    """Write lmms-eval sample lines to this file."""
     results_file: Path | None = None
-    """Write an lmms-eval results file here."""
+    """Write lmms-eval results to this file."""
     submission_file: Path | None = None
-    """Write the official submission here and score nothing: its answers are hidden."""
+    """Write the official submission to this file and score nothing, for splits with hidden answers."""
     judge: JudgeConfig = field(default_factory=JudgeConfig)
-    """Who grades open answers, where the replies have some."""
+    """Model that grades open answers."""
 
 
 def main(run: RescoreRun) -> None:
-    """Print the two numbers side by side, or write the submission.
+    """Print the official and the strict score, or write the submission.
 
     Raises:
         ConfigError: The run holds no episode, or belongs to another benchmark.
@@ -112,7 +112,11 @@ def _write_files(run: RescoreRun, annotations: Annotations, replies: Mapping[str
 
 
 def _judged(run: RescoreRun, annotations: Annotations, replies: Mapping[str, Reply]) -> OpenScore | None:
-    """Have open answers graded, where there is a judge and something to grade."""
+    """Grade open answers; `None` without a judge.
+
+    Raises:
+        ConfigError: There is a judge, and no reply to an open question.
+    """
     if not run.judge.model:
         return None
     if not any(row.is_open and row.task_id in replies for row in annotations.rows):
@@ -125,7 +129,7 @@ def _open_line(opened: OpenScore) -> str:
     counted = f"{len(opened.graded)} graded, {len(opened.failed)} unscored"
     if opened.value is None:
         reason = next(iter(opened.failed.values()), "nothing to grade")
-        return f"{opened.name}: no number, {counted} (first: {reason}); run again to ask for those that failed"
+        return f"{opened.name}: no number, {counted} (first: {reason}); run again to retry those"
     return f"{opened.name}: {percent(opened.value)} (95 % {interval_text(opened.ci95)}), {counted}"
 
 
@@ -136,11 +140,11 @@ def _annotations(run: RescoreRun) -> Annotations | None:
         return with_view(annotations, view) if view else annotations
     if not (run.run / read_run.CONFIG).exists():
         raise ConfigError(
-            f"{run.run}: no {read_run.CONFIG} says what was played; give --annotations, the benchmark's folder"
+            f"{run.run}: no {read_run.CONFIG} names its tasks; give --annotations, the folder of the benchmark"
         )
     config = _config(run.run)
     if "tasks" not in config:
-        raise ConfigError(f"{run.run}: a run of {config.get('run')!r}, which plays no tasks; give one of vt-env eval")
+        raise ConfigError(f"{run.run}: a run of {config.get('run')!r}, which has no tasks; give a run of vt-env eval")
     return find_annotations(str(config["tasks"]))
 
 
@@ -160,20 +164,20 @@ def _attempt(path: Path, sample: int) -> Iterable[Trajectory]:
 
 
 def _rescore_tasks(run: RescoreRun) -> None:
-    """Read the answers again with the keys that the run's tasks have now."""
+    """Rescore a run on other tasks with their current answer keys."""
     names = ("submission_file", "samples_file", "results_file", "latex_file", "clues", "rule")
     asked = [name for name in names if getattr(run, name)]
     if asked:
         raise ConfigError(f"--{asked[0].replace('_', '-')}: the run was not played on a benchmark; give --annotations")
     named = [name for name in ("sample", "benchmark") if getattr(run, name)] + ["judge.model"] * bool(run.judge.model)
     if named:
-        raise ConfigError(f"--{named[0]}: for benchmarks alone; a run on other tasks is read again with all attempts")
+        raise ConfigError(f"--{named[0]}: for benchmarks alone; other tasks are rescored with all attempts")
     config = _config(run.run)
     keys = {it.item.task_id: it.gold for it in load_tasks(config["tasks"], run.split or config["split"])}
-    facts, changed, strangers = [], [], 0
+    facts, changed, unknown = [], [], 0
     for episode in stream_journal(run.run):
         gold = keys.get(episode.task_id)
-        strangers += episode.task_id not in keys
+        unknown += episode.task_id not in keys
         correct = episode.correct
         if gold is not None and episode.invalid is None:
             correct = episode.answer is not None and (
@@ -186,9 +190,9 @@ def _rescore_tasks(run: RescoreRun) -> None:
         run_dir.write_json(run.out, {**run_dir.as_json(row), "changed": changed})
     print("\n".join(policy_table([row])))
     named = f" ({', '.join(changed[:3])})" if changed else ""
-    print(f"\nread again: {len(facts)} episodes, {len(changed)} verdicts changed{named}")
-    if strangers:
-        print(f"{strangers} episodes belong to no task of {config['tasks']} now; their verdicts stand as journalled")
+    print(f"\nrescored: {len(facts)} episodes, {len(changed)} verdicts changed{named}")
+    if unknown:
+        print(f"{unknown} episodes belong to no current task of {config['tasks']}; their journalled verdicts are kept")
 
 
 def _config(path: Path) -> dict[str, Any]:

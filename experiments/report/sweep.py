@@ -1,8 +1,8 @@
-"""Thresholds of the confidence gate, and calibration: `vt-env eval --agent gated --gate.tau 2`, `vt-env sweep RUN`.
+"""Threshold sweep and calibration: `vt-env eval --agent gated --gate.tau 2`, then `vt-env sweep RUN`.
 
-With a threshold above 1 no direct answer is accepted, so the journal holds for every question the direct answer with
-its confidence and what came of the tools. Every threshold's table row then follows offline, and exactly: accepting a
-direct answer changes nothing about another question. A run of any other model gives the calibration of its answers.
+With a threshold above 1 no direct answer is accepted, so the journal holds the direct answer, its confidence and the
+outcome with tools for every question. The rows of all thresholds then follow exactly, offline: accepting a direct
+answer changes no other question. A run of any other model yields the calibration of its answers.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.analysis.gate_sweep import TauRow, calibration, confidences, direct_answers, sweep
+from experiments.analysis.gate_sweep import ThresholdRow, calibration, confidences, direct_answers, sweep
 from experiments.report.gate_plots import plot_calibration, plot_sweep
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import CONFIG, read_json
@@ -24,23 +24,23 @@ from vt_env.task_sources import load_tasks
 
 @dataclass(frozen=True)
 class SweepRun:
-    """What the confidence gate would have done at other thresholds, and whether confidence means anything."""
+    """Confidence gate at other thresholds, and calibration of confidences."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Run directory of an evaluation of a model."""
     tasks: str | None = None
-    """Where the tasks are now, if not where they were; their keys score the direct answers."""
+    """Tasks whose answer keys score the direct answers; by default those of the run."""
     seed: int = 0
     """Seed of the bootstrap."""
     json_file: Path | None = None
-    """Write the numbers here as well."""
+    """Also write the results to this JSON file."""
 
 
 def main(run: SweepRun) -> None:
-    """Print the table, and draw the sweep and the calibration into the run's `plots`.
+    """Print the table, and plot sweep and calibration into `plots` of the run.
 
     Raises:
-        ConfigError: The run has no confidences, or its tasks are gone.
+        ConfigError: The run has no confidences, or its tasks are missing.
         DataError: The journal cannot be read.
     """
     config = read_json(run.run / CONFIG)
@@ -52,14 +52,14 @@ def main(run: SweepRun) -> None:
     direct = direct_answers(episodes, tasks)
     points = confidences(episodes, direct)
     if not points:
-        raise ConfigError(f"{run.run}: no answer has a confidence; take a model's run, with --model.server.logprobs")
+        raise ConfigError(f"{run.run}: no answer has a confidence; take a run of a model, with --model.server.logprobs")
     if direct and all(not it.final.gate.accepted for it in direct if it.final.gate is not None):
         rows = sweep(direct, run.seed)
         print("\n".join(sweep_table(rows)))
         plot_sweep(rows, run.run / "plots" / "sweep.png")
         found["sweep"] = [asdict(row) for row in rows]
     elif direct:
-        print("some direct answers were accepted, so their tools never played: sweep a run with --gate.tau 2")
+        print("some direct answers were accepted, so their tools were not run: sweep a run with --gate.tau 2")
     bins, error = calibration(points)
     print(f"calibration: n = {len(points)} answers, expected calibration error {error:.3f}")
     plot_calibration(bins, error, len(points), run.run / "plots" / "calibration.png")
@@ -68,8 +68,8 @@ def main(run: SweepRun) -> None:
         write_json(run.json_file, found)
 
 
-def sweep_table(rows: Sequence[TauRow]) -> list[str]:
-    """Write the rows as a Markdown table."""
+def sweep_table(rows: Sequence[ThresholdRow]) -> list[str]:
+    """Return the rows as lines of a Markdown table."""
     heads = ("tau", "accepted", "accuracy", "95 %", "of accepted", "frames", "calls", "tokens")
     cells: list[list[str]] = []
     for row in rows:

@@ -1,10 +1,11 @@
-"""The tables of a report, as lines of Markdown. Each number stands with its n or in a table that has it."""
+"""Tables of a report, as lines of Markdown; each number stands beside its sample size."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from experiments.analysis.behaviour import Estimate, EvidenceRow, Spread
+from experiments.analysis.accuracy import FamilyRow, PairRow, PolicyRow
 from experiments.analysis.benchmark_coverage import BenchmarkRow
-from experiments.analysis.metrics import FamilyRow, PairRow, PolicyRow
+from experiments.analysis.costs import Spread
+from experiments.analysis.tool_use import Estimate, OverlapRow
 from experiments.train.training_cost import TrainingCost
 from vt_env.benchmarks.scoring.scoreboard_text import markdown
 from vt_env.markdown import markdown_table
@@ -13,7 +14,7 @@ Groups = Mapping[str, FamilyRow]
 
 
 def policy_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    """Write the result table."""
+    """Yield the result table, one row per policy."""
     if not rows:
         yield "No policy was evaluated."
         return
@@ -28,7 +29,7 @@ def _policy_cells(row: PolicyRow) -> list[object]:
 
 
 def status_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    """Write how many episodes of each policy ended how."""
+    """Yield the number of episodes by policy and status."""
     names = sorted({name for row in rows for name in row.status}, key=lambda name: (name != "ok", name))
     yield from markdown_table(
         ["policy", *names], ([row.policy, *(row.status.get(name, 0) for name in names)] for row in rows)
@@ -36,7 +37,12 @@ def status_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
 
 
 def pair_table(pairs: Sequence[PairRow], adjusted: Sequence[float]) -> Iterator[str]:
-    """Write the differences; `adjusted` are the p values of all pairs together."""
+    """Yield the paired differences.
+
+    Args:
+        pairs: The pairs of policies.
+        adjusted: Holm-adjusted p value of each pair.
+    """
     rows: list[list[object]] = []
     for pair, p_holm in zip(pairs, adjusted, strict=True):
         cells = [pair.a, pair.b, f"{pair.difference:+.2f}", interval(pair.ci95), p_value(pair.p_mcnemar)]
@@ -45,10 +51,10 @@ def pair_table(pairs: Sequence[PairRow], adjusted: Sequence[float]) -> Iterator[
 
 
 def group_table(groups: Mapping[str, Groups], order: Sequence[str] | None = None) -> Iterator[str]:
-    """Write one row a policy, one column a kind of question or length of video.
+    """Yield one row per policy and one column per question family or video length.
 
     Args:
-        groups: Policy to its groups.
+        groups: Groups by policy.
         order: Names of the groups; alphabetical by default.
     """
     names = order or sorted({name for row in groups.values() for name in row})
@@ -56,8 +62,8 @@ def group_table(groups: Mapping[str, Groups], order: Sequence[str] | None = None
     yield from markdown_table(["policy", *(name or "other" for name in names)], rows)
 
 
-def behaviour_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    """Write what the policies did."""
+def tool_use_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Yield tool use and overlap with the gold evidence, one row per policy."""
     heads = ["policy", "seconds viewed", "of the video", "viewed IoU", "viewed recall", "cited IoU", "cited"]
     heads += ["right if seen", "right if unseen", "forced", "at a limit", "failing"]
     found: list[list[object]] = []
@@ -71,11 +77,11 @@ def behaviour_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     yield from markdown_table(heads, found)
 
 
-def spending_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    """Write what an episode, and a right answer, took; a dash is what nobody measured."""
+def cost_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
+    """Yield costs per episode and per right answer; a dash marks a missing measurement."""
     heads = ["policy", "tokens read", "written", "of images", "latency s, p50 / p90", "money"]
-    heads += ["money, captions unshared", "captioned s a question", "a video"]
-    heads += ["calls a right answer", "frames", "tokens read", "money"]
+    heads += ["money, captions unshared", "captioned s per question", "per video"]
+    heads += ["calls per right answer", "frames", "tokens read", "money"]
     found: list[list[object]] = []
     for row in rows:
         it = row.spending
@@ -93,7 +99,7 @@ def spending_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
 
 
 def training_table(costs: Mapping[str, TrainingCost]) -> Iterator[str]:
-    """Write the cost of each training run."""
+    """Yield the cost of each training run."""
     rows = (
         [name, cost.rollouts, cost.sampled_tokens, cost.trained_tokens, f"{cost.wall_s:.0f}"]
         for name, cost in costs.items()
@@ -102,18 +108,18 @@ def training_table(costs: Mapping[str, TrainingCost]) -> Iterator[str]:
 
 
 def attempts_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
-    """Write pass@k of the policies that tried each task several times."""
+    """Yield pass@k and pass^k of policies with several attempts per task."""
     found: list[list[object]] = []
     for row in rows:
         for it in row.attempts:
             cells = [row.policy, it.k, it.n, share(it.any_right), interval(it.any_ci95), share(it.chance)]
             found.append([*cells, share(it.all_right), interval(it.all_ci95)])
-    heads = ("policy", "k", "tasks", "pass@k", "95 %", "of guessing", "all k right", "95 %")
+    heads = ("policy", "k", "tasks", "pass@k", "95 %", "chance", "pass^k", "95 %")
     yield from markdown_table(heads, found)
 
 
 def benchmark_sections(rows: Sequence[BenchmarkRow]) -> Iterator[str]:
-    """Write coverage, and both numbers where the annotations are at hand."""
+    """Yield coverage, then the official and strict scores where the annotations are available."""
     played = ([it.policy, it.benchmark, it.split, it.coverage, "yes" if it.complete else "no"] for it in rows)
     yield from markdown_table(("policy", "benchmark", "split", "played", "complete"), played)
     for row in rows:
@@ -127,17 +133,17 @@ def benchmark_sections(rows: Sequence[BenchmarkRow]) -> Iterator[str]:
 
 
 def share(value: float | None) -> str:
-    """Write a share."""
+    """Format a share."""
     return "-" if value is None else f"{value:.2f}"
 
 
 def interval(bounds: tuple[float, float] | None) -> str:
-    """Write an interval of shares."""
+    """Format an interval of shares."""
     return "-" if bounds is None else f"{bounds[0]:.2f} to {bounds[1]:.2f}"
 
 
 def p_value(value: float) -> str:
-    """Write a p value."""
+    """Format a p value."""
     return f"{value:.2g}" if value >= 0.001 else "< 0.001"
 
 
@@ -149,11 +155,11 @@ def _estimate(it: Estimate | None) -> str:
     return "-" if it is None else f"{it.mean:.2f} (n={it.n})"
 
 
-def _evidence(row: EvidenceRow | None) -> str:
+def _evidence(row: OverlapRow | None) -> str:
     return "-" if row is None else f"{row.iou.mean:.2f} ({interval(row.iou.ci95)})"
 
 
-def _recall(row: EvidenceRow | None) -> str:
+def _recall(row: OverlapRow | None) -> str:
     return "-" if row is None else f"{row.recall.mean:.2f}"
 
 

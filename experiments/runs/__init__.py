@@ -1,1 +1,1 @@
-"""Run directories, provenance, journals, and runs made of several commands."""
+"""Run directories, their readers, provenance, journals and pipelines of commands."""

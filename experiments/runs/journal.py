@@ -1,4 +1,4 @@
-"""Journals of played episodes: read, and cleared of the attempts to be played again."""
+"""Journals of episodes in run directories."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from vt_env.episode.trajectory import Trajectory, read_trajectories, write_traje
 
 
 def read_journal(path: Path) -> list[Trajectory]:
-    """Read the episodes of a run directory; a torn last line (its writer was killed) does not count.
+    """Read the episodes of a run directory; a torn last line, left by a killed process, is skipped.
 
     Raises:
         DataError: A line is damaged.
@@ -16,8 +16,12 @@ def read_journal(path: Path) -> list[Trajectory]:
     return list(read_trajectories(path / JOURNAL, skip_torn=True)) if (path / JOURNAL).exists() else []
 
 
-def without_failed(directory: Run) -> list[Trajectory]:
-    """Read the journal of a run and take out the episodes that failed, since they are to be played again."""
+def drop_failed(directory: Run) -> list[Trajectory]:
+    """Read the journal of a run and remove failed episodes from it, so that they are played again.
+
+    Returns:
+        The remaining episodes, in order.
+    """
     journal = read_journal(directory.path)
     kept = [it for it in journal if it.invalid is None]
     if len(kept) < len(journal):

@@ -28,7 +28,7 @@ QUIET = {
     "TRL_EXPERIMENTAL_SILENCE": "1",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
-"""Environment variables that keep libraries from writing over the progress bars."""
+"""Environment variables that silence libraries, whose output would break the progress bars."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Step:
 
 
 class StepFailed(Exception):
-    """The command of a step exited with an error."""
+    """Nonzero exit of the command of a step."""
 
     def __init__(self, name: str, code: int) -> None:
         super().__init__(f"{name} failed, see above; the same command resumes there")
@@ -54,7 +54,7 @@ class PipelineRun:
     """Flags shared by all pipelines."""
 
     out: Path
-    """Folder of all runs; an interrupted pipeline resumes there."""
+    """Folder of all runs of the pipeline; an interrupted pipeline resumes there."""
     base: str
     """Checkpoint that training starts from."""
     processes: int = field(default=2, metadata=HOW_ONLY)
@@ -67,12 +67,12 @@ class PipelineRun:
 def run_pipeline(
     kind: str, run: PipelineRun, sizes: object, plan: Callable[[Run], Iterable[Step]], end: Callable[[Run], None]
 ) -> int:
-    """Run the remaining steps of a pipeline, print one line a step, and write its results.
+    """Run the remaining steps of a pipeline, print one line per step and write the results.
 
     Args:
         kind: Name of the pipeline's command.
         run: Flags of the pipeline.
-        sizes: Values of the chosen preset; kept in the run directory, so that changed ones refuse to resume it.
+        sizes: Values of the preset, kept in the run directory; other values refuse to resume it.
         plan: Lists the steps.
         end: Writes the results; called on every run.
 
@@ -95,7 +95,7 @@ def run_pipeline(
 
 
 def run_steps(steps: Sequence[Step], directory: Run) -> None:
-    """Run the steps that no earlier process has finished.
+    """Run the steps not yet finished by an earlier process.
 
     Raises:
         StepFailed: A command exited with an error.
@@ -118,16 +118,16 @@ def index_video(ref: VideoRef) -> None:
 
 
 def command(name: str, *arguments: object) -> Step:
-    """Return the step that runs a `vt-env` command."""
+    """Return a step that runs a `vt-env` command."""
     words = [str(argument) for argument in arguments]
     return Step(name, lambda: run_command(words))
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run a `vt-env` command in a child process; its progress bars and errors are shown, its output is not.
+    """Run a `vt-env` command in a child process, with stderr shown and stdout discarded.
 
-    The child has its own process group, so that Ctrl-C reaches the parent alone, which ends it with one message. It
-    dies with the parent, so that nothing stays in the background.
+    The child has its own process group, so that Ctrl-C reaches only the parent, which then ends the child. The child
+    dies with the parent, so that no process stays in the background.
 
     Returns:
         The exit code.
@@ -148,6 +148,6 @@ def run_command(arguments: Sequence[str]) -> int:
 
 
 def _die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies, however it dies."""
+    """Ask the kernel to kill this process when its parent dies."""
     set_death_signal = 1
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, versions, seeds, machine. Knows nothing of run directories."""
+"""Provenance of a result: commit, package versions, seeds and machine."""
 
 import os
 import platform
@@ -31,7 +31,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def provenance(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Say where a result comes from: commit, versions, every seed of the configuration, the machine."""
+    """Return commit, package versions, all seeds of the configuration and the machine, as plain JSON values."""
     return {
         "schema": 1,
         "commit": commit(),
@@ -44,12 +44,12 @@ def provenance(resolved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Count the cores this process may use and name the GPU; `None` where there is none."""
+    """Return the number of usable CPU cores and the name of the GPU; `None` without a GPU."""
     return {"cpu": len(os.sched_getaffinity(0)), "gpu": _gpu_name()}
 
 
 def package_version(name: str) -> str | None:
-    """Look up the installed version of a distribution; `None` if it is not installed."""
+    """Return the installed version of a distribution; `None` if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -57,14 +57,14 @@ def package_version(name: str) -> str | None:
 
 
 def commit() -> str | None:
-    """Name the commit of this source tree; `None` where it is not a git checkout."""
+    """Return the commit of this source tree; `None` outside a git checkout."""
     if _git("rev-parse", "--show-toplevel") != str(_REPOSITORY):
         return None
     return _git("rev-parse", "HEAD")
 
 
 def has_uncommitted_changes() -> bool | None:
-    """Tell whether this source tree differs from its commit; `None` where it is not a git checkout."""
+    """Return whether tracked files differ from the commit; `None` outside a git checkout."""
     return None if commit() is None else bool(_git("status", "--porcelain", "--untracked-files=no"))
 
 

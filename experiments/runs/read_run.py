@@ -60,7 +60,7 @@ def wall_s(path: Path) -> float:
     return round(total + last, 3)
 
 
-def what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def drop_how_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the values of fields marked `HOW_ONLY`, at any depth.
 
     Args:
@@ -71,5 +71,5 @@ def what_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for field in fields(config):
         if field.name in values and not field.metadata.get("how_only"):
             inner, value = getattr(config, field.name), values[field.name]
-            kept[field.name] = what_only(inner, value) if is_dataclass(inner) else value
+            kept[field.name] = drop_how_only(inner, value) if is_dataclass(inner) else value
     return kept

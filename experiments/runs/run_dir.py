@@ -1,9 +1,9 @@
-"""Run directories: what was run, with what, and every line of what came out. The only user of the clock.
+"""Run directories: resolved configuration, provenance, journal and metrics of one run.
 
 A run directory holds `config.json` (the resolved configuration), `provenance.json` (commit, versions, seeds, machine),
-`journal.jsonl` (one record a line, appended and flushed) and `metrics.jsonl`. A killed run is continued by opening its
-directory again with the same configuration; with another one the directory is refused, so that no table mixes two.
-Knows nothing of episodes or training.
+`journal.jsonl` (one record per line, appended and flushed) and `metrics.jsonl`. A killed run resumes when its directory
+is opened again with the same configuration; another configuration is refused, so that no table mixes two. This module
+knows no episode and no training, and is the only user of the clock. Readers are in `experiments.runs.read_run`.
 """
 
 import fcntl
@@ -17,38 +17,36 @@ from pathlib import Path
 from typing import Any
 
 from experiments.runs.provenance import commit, provenance
-from experiments.runs.read_run import CONFIG, JOURNAL, METRICS, PROVENANCE, read_json, read_metrics, what_only
+from experiments.runs.read_run import CONFIG, JOURNAL, METRICS, PROVENANCE, drop_how_only, read_json, read_metrics
 from vt_env.errors import ConfigError, DataError
 from vt_env.hashing import fingerprint
 from vt_env.jsonl import append_line, drop_torn_line, encode_record, replace_file
 
 _ELSEWHERE = ("out",)
-"""Fields that say where a run lies and not what it does: two directories may differ in them."""
+"""Fields that name the location of a run; they are not kept or compared."""
 
 
 class Stopwatch:
-    """Seconds since it was made, by a clock that never goes back."""
+    """Seconds since construction, by a monotonic clock."""
 
     def __init__(self) -> None:
         self._start_s = time.monotonic()
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since this stopwatch was made."""
+        """Seconds since construction."""
         return time.monotonic() - self._start_s
 
 
 class Run:
-    """An open run directory. Made by `open_run`, which holds the lock."""
+    """An open run directory, made by `open_run`, which holds its lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._watch = Stopwatch()
 
     def journal(self, record: object) -> None:
-        """Append one record, a dataclass or a mapping, to the journal.
-
-        It survives the death of this process from here on.
+        """Append one record, a dataclass or a mapping, to the journal and flush it.
 
         Raises:
             ValueError: A number is not finite.
@@ -56,15 +54,15 @@ class Run:
         append_line(self.path / JOURNAL, encode_record(record))
 
     def origin(self, entry: Mapping[str, Any]) -> str:
-        """Keep in `provenance.json` what is the same for many records of the journal.
+        """Store provenance shared by many journal records in `provenance.json`, once.
 
-        A run that goes on with another commit, other versions or another server has several of these.
+        A run resumed with another commit, other versions or another server has several entries.
 
         Args:
             entry: Plain JSON values.
 
         Returns:
-            Its key in `origins`, a fingerprint of it.
+            Key of the entry in `origins`: its fingerprint.
         """
         key = fingerprint(entry)
         known = read_json(self.path / PROVENANCE)
@@ -73,11 +71,11 @@ class Run:
         return key
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Read every line of the metrics, in order."""
+        """Read all metrics, in order."""
         return read_metrics(self.path)
 
     def metric(self, record: Mapping[str, object]) -> None:
-        """Append one line to the metrics; `elapsed_s` (since this process opened the run) is added."""
+        """Append one line to the metrics, with `elapsed_s` since this process opened the run."""
         row = {**record, "elapsed_s": round(self.elapsed_s, 3)}
         append_line(self.path / METRICS, json.dumps(row, ensure_ascii=False))
 
@@ -95,16 +93,16 @@ def open_run(
     also: Mapping[str, object] | None = None,
     absent: Mapping[str, object] | None = None,
 ) -> Iterator[Run]:
-    """Start a run in `path`, or continue the one that lies there.
+    """Start a run in `path`, or resume the run there.
+
+    A new run that raises one of these errors before it has written anything leaves the directory empty.
 
     Args:
         path: The run directory; made if missing.
-        kind: What is run: `"eval"`, `"sft"`, `"grpo"`, ... Kept as `run` in `config.json`.
-        config: A frozen dataclass; its field `out` says where and is not kept.
-        also: What else decides the run, such as the values behind a preset's name; kept and compared like `config`.
-        absent: Values of the names in `also` that runs of earlier versions do not hold.
-
-    A new run that ends in one of these errors before it has written anything leaves the directory empty.
+        kind: Kind of run: `"eval"`, `"sft"`, `"grpo"`, ... Kept as `run` in `config.json`.
+        config: A frozen dataclass; its field `out` is not kept.
+        also: Further values that determine the run, such as those of a preset; kept and compared like `config`.
+        absent: Values of names in `also` that runs of earlier versions do not hold.
 
     Raises:
         ConfigError: The directory belongs to a run with another configuration, or another process uses it.
@@ -127,13 +125,13 @@ def open_run(
             yield run
         except (ConfigError, DataError):
             if is_new:
-                _take_back(path)
+                _remove_unstarted(path)
             raise
         run.metric({"event": "closed"})
 
 
-def _take_back(path: Path) -> None:
-    """Leave nothing of a run that was refused before it did anything: a typo must not take the directory."""
+def _remove_unstarted(path: Path) -> None:
+    """Remove the files of a run rejected before it started, so a typo does not claim the directory."""
     ours = (CONFIG, PROVENANCE, METRICS)
     if all(it.name in ours for it in path.iterdir()):
         for name in ours:
@@ -141,32 +139,36 @@ def _take_back(path: Path) -> None:
 
 
 def as_json(value: object) -> Any:
-    """Turn dataclasses and enums into what JSON gives back when it is read again."""
+    """Convert dataclasses and enums to plain JSON values."""
     return json.loads(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value))
 
 
 def resolve(config: object) -> dict[str, Any]:
-    """Turn a dataclass into what JSON gives back when it is read again: tuples as lists, paths as text."""
+    """Convert a configuration to the JSON values kept in `config.json`: tuples as lists, paths as text.
+
+    Raises:
+        TypeError: `config` is not a dataclass instance.
+    """
     if not is_dataclass(config) or isinstance(config, type):
         raise TypeError(f"config is {type(config).__name__}: need a dataclass")
     values = {name: value for name, value in asdict(config).items() if name not in _ELSEWHERE}
-    return json.loads(json.dumps(what_only(config, values), default=str))
+    return json.loads(json.dumps(drop_how_only(config, values), default=str))
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON under a temporary name and rename it: readers see the old file or the whole new one."""
+    """Write JSON atomically: readers see the old file or the whole new one."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
+    """Write a text file atomically."""
     with replace_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    # The lock is on the directory itself: no lock file can be left behind, and the kernel drops it with the process.
+    # The lock is on the directory itself: no lock file is left behind, and the kernel releases it with the process.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.data.synth import DATASET_FOLDER
-from experiments.runs.journal import without_failed
+from experiments.runs.journal import drop_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
 from experiments.settings.prompts import choose_prompts
@@ -155,7 +155,7 @@ def at_most(trajectories: Sequence[Trajectory], count: int) -> list[Trajectory]:
 
 def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library, prompts: PromptSet) -> list[Trajectory]:
     """Sample the rollouts that are missing from the journal or invalid in it, and return all."""
-    before = without_failed(run)
+    before = drop_failed(run)
     done = {(it.task_id, it.sample) for it in before}
     left = plan_attempts(tasks, config.samples, done)
     if not left:

@@ -13,7 +13,7 @@ from agents.baselines.oracle import OracleAgent
 from agents.baselines.random_policy import RandomAgent
 from agents.baselines.world_script import ScriptedAgent
 from agents.rollout import AgentBatch, run_episode, run_many
-from experiments.analysis.metrics import policy_row
+from experiments.analysis.accuracy import policy_row
 from vt_env.config import EnvConfig, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode

@@ -149,7 +149,7 @@ def test_no_attempt_counts_twice_and_no_damaged_line_is_passed_over(tmp_path, ca
     folder = write_eval(tmp_path, "sft", [True, False])
     lines = (folder / JOURNAL).read_text().splitlines(keepends=True)
     (folder / JOURNAL).write_text("".join([*lines, lines[0]]))
-    with pytest.raises(DataError, match=r"journal\.jsonl:3: task-000 sample 0 stands already in line 1"):
+    with pytest.raises(DataError, match=r"journal\.jsonl:3: task-000 sample 0 repeats line 1"):
         read_facts(folder)
     assert run(["report", str(folder)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

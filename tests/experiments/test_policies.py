@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from experiments.analysis.metrics import policy_row
+from experiments.analysis.accuracy import policy_row
 from experiments.evaluate.eval import EvalRun, play
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import SeededAttempt, Setting, build_policy

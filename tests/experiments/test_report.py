@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.finished_runs import write_eval
 
-from experiments.analysis.load_runs import build_report
+from experiments.analysis.build_report import build_report
 from experiments.report.plots import moving_mean
 from experiments.report.report import ReportRun, main
 from experiments.report.report_page import render_report
@@ -97,9 +97,9 @@ def test_plots_are_pictures(report):
 
 def test_the_page_says_how_episodes_ended_what_was_done_and_what_it_took(report):
     page = (report / "report.md").read_text()
-    for title in ("How episodes ended", "What the policies did", "What it took", "By kind of question", "LaTeX rows"):
+    for title in ("Status of episodes", "Tool use", "Costs", "By question family", "LaTeX rows"):
         assert f"\n## {title}\n" in page
-    assert "Several attempts" not in page and "By length of the video" not in page
+    assert "Several attempts" not in page and "By video length" not in page
     assert "sft & 50.0 & " in page
     row = json.loads((report / "report.json").read_text())["rows"][0]
     assert row["behaviour"]["forced_answer_rate"] == 0 and row["spending"]["tokens"] == {}

@@ -124,7 +124,7 @@ def test_a_run_on_own_tasks_is_read_again_with_the_key_of_today(tmp_path: Path, 
     folder = played(tmp_path / "run", path, episodes)
     assert run(["rescore", str(folder)]) == 0
     text = capsys.readouterr().out
-    assert "3 episodes, 1 verdicts changed (task-000)" in text and "1 episodes belong to no task" in text
+    assert "3 episodes, 1 verdicts changed (task-000)" in text and "1 episodes belong to no current task" in text
     assert run(["rescore", str(folder), "--samples-file", str(tmp_path / "s")]) == 2
     assert "was not played on a benchmark" in capsys.readouterr().err
     assert run(["rescore", str(tmp_path / "nowhere")]) == 2

@@ -1,8 +1,8 @@
-"""What a set of episodes says about a policy, with its uncertainty. Pure functions over what episodes contribute.
+"""Accuracy of policies with confidence intervals, paired differences and pass@k.
 
-The unit of every interval is the video, by the bootstrap of `vt_env.stats`. With a single video its questions are
-drawn instead, and the interval speaks of that video only. How a policy behaved and what it spent is in
-`experiments.analysis.behaviour`.
+Pure functions over scored episodes. Intervals resample videos (bootstrap of `vt_env.stats`). With a single video its
+questions are resampled instead, and the interval holds for that video only. Tool use and costs are in
+`experiments.analysis.tool_use` and `experiments.analysis.costs`.
 """
 
 from collections import Counter, defaultdict
@@ -12,8 +12,9 @@ from statistics import fmean
 
 import numpy as np
 
-from experiments.analysis.behaviour import Behaviour, Spending, behaviour_of, spending_of
+from experiments.analysis.costs import Costs, costs_of
 from experiments.analysis.episode_facts import EpisodeFacts, facts_of
+from experiments.analysis.tool_use import ToolUse, tool_use_of
 from experiments.settings.prices import Prices
 from vt_env.benchmarks.scoring.replies import Status
 from vt_env.episode.trajectory import Trajectory
@@ -35,9 +36,9 @@ DURATIONS: tuple[tuple[float, str], ...] = (
     (3600.0, "30 to 60 min"),
     (float("inf"), "over 60 min"),
 )
-"""Upper bounds in seconds, exclusive, and names of the groups of videos in tables."""
+"""Groups of video lengths: exclusive upper bound in seconds, and name in tables."""
 MANY_ATTEMPTS = 2
-"""From so many attempts at a task on, pass@k is reported."""
+"""Smallest number of attempts per task for which pass@k is reported."""
 
 
 @dataclass(frozen=True)
@@ -51,85 +52,84 @@ class FamilyRow:
 
 @dataclass(frozen=True)
 class PassRow:
-    """What several attempts at each task are worth."""
+    """pass@k and pass^k of several attempts at each task."""
 
     k: int
     n: int
     """Tasks with at least `k` scored attempts."""
     any_right: float
-    """pass@k, unbiased: chance that one of `k` attempts is right."""
+    """pass@k: unbiased estimate of the probability that at least one of `k` attempts is right."""
     any_ci95: tuple[float, float]
     all_right: float
-    """pass^k, unbiased: chance that all are."""
+    """pass^k: unbiased estimate of the probability that all `k` attempts are right."""
     all_ci95: tuple[float, float]
     chance: float
-    """pass@k of guessing; on four options it is .68 at k = 4."""
+    """pass@k of guessing; .68 on four options at k = 4."""
 
 
 @dataclass(frozen=True)
 class PolicyRow:
-    """One line of the result table. Everything but `status` is over scored episodes."""
+    """One row of the result table, over scored episodes; `status` counts all."""
 
     policy: str
     n: int
     """Scored episodes."""
     videos: int
-    """Different videos among them."""
+    """Distinct videos of the scored episodes."""
     accuracy: float | None
-    """Share answered correctly; no answer is wrong. `None` if nothing was scored."""
+    """Share answered correctly; a missing answer is wrong. `None` without a scored episode."""
     ci95: tuple[float, float] | None
     calls: float
-    """Tool calls an episode, failed and malformed ones included."""
+    """Tool calls per episode, failed and malformed ones included."""
     frames: float
-    """Frames shown an episode, those beside the question included."""
+    """Frames shown per episode, those of the question included."""
     invalid_rate: float
-    """Share of an episode's actions that failed or were malformed, averaged over episodes."""
+    """Share of failed or malformed actions of an episode, averaged over episodes."""
     no_answer_rate: float
-    """Share of episodes that ended without an answer that names an option."""
+    """Share of episodes without an answer that names an option."""
     status: Mapping[str, int]
-    """All episodes, those that are not scored included, by what they count as:
-    `vt_env.benchmarks.scoring.replies.Status`, and `unscored` where the task has no answer key."""
+    """All episodes by `vt_env.benchmarks.scoring.replies.Status`; `unscored` where the task has no answer key."""
     families: Mapping[str, FamilyRow]
     durations: Mapping[str, FamilyRow]
-    """By length of the video, see `DURATIONS`."""
-    behaviour: Behaviour | None
-    """`None` if nothing was scored."""
-    spending: Spending | None
+    """Accuracy by length of the video, see `DURATIONS`."""
+    behaviour: ToolUse | None
+    """`None` without a scored episode."""
+    spending: Costs | None
     attempts: Sequence[PassRow]
     """Empty where each task was attempted once."""
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """Two policies on the same tasks."""
+    """Paired difference of two policies on the same tasks."""
 
     a: str
     b: str
     n: int
-    """Episodes that both were scored on."""
+    """Pairs of scored episodes."""
     difference: float
     """Accuracy of `a` minus accuracy of `b`."""
     ci95: tuple[float, float]
-    """Cluster bootstrap of the difference, videos drawn once for both policies."""
+    """Cluster bootstrap of the difference; both policies share the draws of videos."""
     p_mcnemar: float
-    """Exact two-sided McNemar test; it takes episodes as independent, the interval does not."""
+    """Exact two-sided McNemar test; unlike the interval it assumes independent episodes."""
 
 
 def policy_row(policy: str, episodes: Iterable[Trajectory], seed: int = 0) -> PolicyRow:
-    """Summarise the records of one policy, see `summarise`."""
+    """Summarise the trajectories of one policy, see `summarise`."""
     return summarise(policy, [facts_of(episode) for episode in episodes], seed)
 
 
 def summarise(policy: str, facts: Sequence[EpisodeFacts], seed: int = 0, prices: Prices | None = None) -> PolicyRow:
-    """Summarise the episodes of one policy. Their order does not matter.
+    """Summarise the episodes of one policy, in any order.
 
     Args:
-        policy: The name in the table.
-        facts: Its episodes, unscored ones included.
+        policy: Name in the table.
+        facts: Episodes, unscored ones included.
         seed: Seed of the bootstrap.
-        prices: What tokens cost, where no server has told it.
+        prices: Prices of tokens and captions; by default the cost that the server reported.
     """
-    # In one order, since the sum of floats depends on it.
+    # Sorted, since a sum of floats depends on the order.
     facts = sorted(facts, key=lambda it: (it.task_id, it.sample))
     scored = [it for it in facts if it.is_scored]
     families, durations = _by_family(scored), _by_duration(scored)
@@ -149,8 +149,8 @@ def summarise(policy: str, facts: Sequence[EpisodeFacts], seed: int = 0, prices:
         status=dict(sorted(Counter(str(it.status) for it in facts).items())),
         families=dict(zip(families, of_families, strict=True)),
         durations=dict(zip(durations, of_durations, strict=True)),
-        behaviour=behaviour_of(scored, seed) if scored else None,
-        spending=spending_of(scored, prices) if scored else None,
+        behaviour=tool_use_of(scored, seed) if scored else None,
+        spending=costs_of(scored, prices) if scored else None,
         attempts=pass_rows(scored, seed),
     )
 
@@ -158,12 +158,12 @@ def summarise(policy: str, facts: Sequence[EpisodeFacts], seed: int = 0, prices:
 def compare(
     a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts], names: tuple[str, str], seed: int = 0
 ) -> PairRow | None:
-    """Compare two policies on the tasks that both were scored on; `None` if there is no such task.
+    """Compare two policies on the tasks scored in both; `None` without such a task.
 
     Args:
         a: Episodes of the first policy.
         b: Episodes of the second policy.
-        names: Their names in the table.
+        names: Names of both in the table.
         seed: Seed of the bootstrap.
     """
     pairs = paired(a, b)
@@ -183,7 +183,7 @@ def compare(
 def paired_p(pairs: Sequence[tuple[EpisodeFacts, EpisodeFacts]]) -> float:
     """Return the p value of McNemar's exact test over tasks.
 
-    Of several attempts at a task counts which policy was right more often: attempts at one task are not independent.
+    Attempts at one task are not independent: a task counts once, for the policy with more right attempts.
     """
     more: Counter[str] = Counter()
     for one, other in pairs:
@@ -192,24 +192,24 @@ def paired_p(pairs: Sequence[tuple[EpisodeFacts, EpisodeFacts]]) -> float:
 
 
 def paired(a: Sequence[EpisodeFacts], b: Sequence[EpisodeFacts]) -> list[tuple[EpisodeFacts, EpisodeFacts]]:
-    """Match the scored episodes of two policies by task (its content included) and attempt, ordered by ids."""
+    """Match the scored episodes of two policies by task id, task content and attempt, ordered by id."""
     ones, others = ({(it.task_id, it.sample, it.digest): it for it in facts if it.is_scored} for facts in (a, b))
     return [(ones[key], others[key]) for key in sorted(ones.keys() & others.keys())]
 
 
 def clusters_of_pairs(pairs: Sequence[tuple[EpisodeFacts, EpisodeFacts]]) -> dict[str, Cluster]:
-    """Sum the differences in correctness by video."""
+    """Sum the differences in correctness per video."""
     difference = {id(one): float(one.is_right - other.is_right) for one, other in pairs}
     return clusters_of([one for one, _ in pairs], lambda it: difference[id(it)])
 
 
 def clusters_of(facts: Iterable[EpisodeFacts], value: Callable[[EpisodeFacts], float]) -> dict[str, Cluster]:
-    """Sum a value over the episodes of every video; over those of every task if there is a single video."""
+    """Sum a value over the episodes of each video; with a single video, over those of each task."""
     return clustered_by_video((it.video, it.task_id, float(value(it))) for it in facts)
 
 
 def pass_rows(scored: Sequence[EpisodeFacts], seed: int = 0) -> list[PassRow]:
-    """Estimate pass@k and pass^k at k = 1, 2, 4, ... and at the number of attempts that most tasks have."""
+    """Estimate pass@k and pass^k for k = 1, 2, 4, ... up to the most frequent number of attempts per task."""
     tasks: defaultdict[str, list[EpisodeFacts]] = defaultdict(list)
     for it in scored:
         tasks[it.task_id].append(it)
@@ -222,7 +222,7 @@ def pass_rows(scored: Sequence[EpisodeFacts], seed: int = 0) -> list[PassRow]:
 
 
 def duration_band(duration_s: float) -> str:
-    """Name the group of videos of this length."""
+    """Return the name of the length group in `DURATIONS`."""
     return next(name for below_s, name in DURATIONS if duration_s < below_s)
 
 
@@ -253,9 +253,9 @@ def _by_duration(scored: Sequence[EpisodeFacts]) -> dict[str, list[EpisodeFacts]
 
 
 def _accuracies(groups: Sequence[Sequence[EpisodeFacts]], seed: int) -> list[FamilyRow]:
-    """Accuracy of each group, none of them empty, with intervals over the same draws of videos."""
+    """Return the accuracy of each non-empty group, with intervals from shared draws of videos."""
     columns = [clusters_of(facts, lambda it: it.is_right) for facts in groups]
-    # The questions of a group with a single video stand for themselves, and are drawn apart.
+    # A group with a single video resamples its questions, so it cannot share the draws of videos.
     alone = [len({it.video for it in facts}) == 1 for facts in groups]
     shared = [[column] for column, is_alone in zip(columns, alone, strict=True) if not is_alone]
     drawn = iter(bootstrap_ci95_each(shared, np.random.default_rng(seed)) if shared else [])

@@ -1,13 +1,14 @@
-"""What a policy did and spent is counted from its episodes, and what nobody measured is absent and not 0."""
+"""Tool use and costs of a policy, counted from its episodes; a missing measurement is absent, never 0."""
 
 from dataclasses import replace
 
 import pytest
 from support.finished_runs import episode
 
-from experiments.analysis.behaviour import behaviour_of, captioning_of, spending_of
+from experiments.analysis.accuracy import duration_band, pass_rows, policy_row
+from experiments.analysis.costs import captioning_of, costs_of
 from experiments.analysis.episode_facts import EpisodeFacts, facts_of
-from experiments.analysis.metrics import duration_band, pass_rows, policy_row
+from experiments.analysis.tool_use import tool_use_of
 from experiments.settings.prices import Prices, read_prices
 from vt_env.benchmarks.scoring.cited_spans import cited_spans
 from vt_env.episode.trajectory import CallRecord, ReplyEnd, ReplyRecord, TurnRecord
@@ -36,7 +37,7 @@ def facts(number: int = 0, *turns: TurnRecord, gold=((100.0, 120.0),), **changes
 
 def test_seconds_viewed_are_counted_once_and_as_a_share_of_the_video():
     looked = facts(0, turn("", (90, 110)), turn("", (100, 130)), answer())
-    row = behaviour_of([looked], 0)
+    row = tool_use_of([looked], 0)
     assert (row.unique_s, row.coverage) == (40, pytest.approx(40 / 600))
     assert row.viewed.iou.mean == pytest.approx(20 / 40) and row.viewed.recall.mean == 1.0
     assert (row.right_if_seen.mean, row.right_if_unseen) == (1.0, None)
@@ -45,10 +46,10 @@ def test_seconds_viewed_are_counted_once_and_as_a_share_of_the_video():
 def test_what_is_cited_is_measured_over_all_episodes_with_evidence():
     cites = facts(0, answer("It shows at 01:40-02:00. <answer>47</answer>"))
     silent = facts(1, answer())
-    row = behaviour_of([cites, silent], 0)
+    row = tool_use_of([cites, silent], 0)
     assert (row.cited.iou.n, row.cited.iou.mean, row.cited_rate) == (2, 0.5, 0.5)
-    assert behaviour_of([silent], 0).cited is None
-    assert behaviour_of([facts(0, gold=())], 0).viewed is None
+    assert tool_use_of([silent], 0).cited is None
+    assert tool_use_of([facts(0, gold=())], 0).viewed is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_failures_forced_answers_and_limits_are_told_apart():
     forced = facts(1, turn(""), answer(), remaining=Remaining(0, 4))
     ended = facts(2, turn(""), answer(), stop=StopReason.OUT_OF_CALLS, answer=None, correct=False)
     broken_off = facts(3, turn(""), stop=None, limit="tokens", answer=None, correct=False)
-    row = behaviour_of([failed, forced, ended, broken_off], 0)
+    row = tool_use_of([failed, forced, ended, broken_off], 0)
     assert row.invalid == {"malformed": pytest.approx(1 / 8), "tool_error": pytest.approx(1 / 8)}
     assert (row.failing_episodes, row.forced_answer_rate, row.limit_rate) == (0.25, 0.25, 0.5)
 
@@ -110,7 +111,7 @@ def test_statuses_say_how_every_episode_ended():
 
 def test_tokens_and_seconds_are_absent_where_nobody_measured_them():
     told = ReplyRecord(prompt_tokens=100, image_tokens=30, completion_tokens=10, latency_s=2.0, cost_usd=0.5)
-    row = spending_of([facts(0, answer(reply=told)), facts(1, answer(reply=told), correct=False)])
+    row = costs_of([facts(0, answer(reply=told)), facts(1, answer(reply=told), correct=False)])
     assert (row.tokens["read"].mean, row.tokens["images"].mean, row.tokens["replies"].median) == (100, 30, 10)
     assert (row.latency_s.p90, row.wall_s, row.cost) == (2.0, None, 0.5)
     assert row.per_right == {
@@ -121,7 +122,7 @@ def test_tokens_and_seconds_are_absent_where_nobody_measured_them():
         "latency_s": 4.0,
         "cost": 1.0,
     }
-    silent = spending_of([facts(0)])
+    silent = costs_of([facts(0)])
     assert (silent.tokens, silent.latency_s, silent.cost, silent.captioning) == ({}, None, None, None)
     assert "tokens_read" not in silent.per_right
 
@@ -130,7 +131,7 @@ def test_captions_are_paid_once_a_video_and_shared_by_its_questions():
     asked = [facts(number, perception="captions", video_handle=f"v{number // 3}") for number in range(6)]
     captioning = captioning_of(asked)
     assert (captioning.videos, captioning.video_s, captioning.question_s) == (2, 600, 200)
-    row = spending_of(asked, Prices("2026-11-01", per_captioned_hour=6.0))
+    row = costs_of(asked, Prices("2026-11-01", per_captioned_hour=6.0))
     assert (row.cost, row.cost_raw) == (pytest.approx(1 / 3), pytest.approx(1.0))
     assert captioning_of([facts(0)]) is None
 

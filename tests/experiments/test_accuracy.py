@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.finished_runs import ANSWER_TURN, episode
 
-from experiments.analysis import metrics
+from experiments.analysis import accuracy
 from experiments.analysis.episode_facts import facts_of
 from vt_env.episode.trajectory import CallRecord, FrameRef, Trajectory, TurnRecord
 
@@ -25,7 +25,7 @@ def test_the_order_of_episodes_changes_nothing(pairs, shuffler):
     episodes = episodes_of(pairs)
     shuffled = list(episodes)
     shuffler.shuffle(shuffled)
-    assert metrics.policy_row("p", shuffled) == metrics.policy_row("p", episodes)
+    assert accuracy.policy_row("p", shuffled) == accuracy.policy_row("p", episodes)
 
 
 @given(outcomes, st.integers(0, 6))
@@ -33,48 +33,48 @@ def test_dropping_a_video_leaves_every_other_cluster_as_it_was(pairs, video_idx)
     episodes = episodes_of(pairs)
     kept = [it for it in episodes if it.video_handle != f"video-{video_idx:02d}"]
     if len({it.video_handle for it in kept}) > 1:
-        before = metrics.clusters_of(map(facts_of, episodes), lambda it: it.is_right)
-        after = metrics.clusters_of(map(facts_of, kept), lambda it: it.is_right)
+        before = accuracy.clusters_of(map(facts_of, episodes), lambda it: it.is_right)
+        after = accuracy.clusters_of(map(facts_of, kept), lambda it: it.is_right)
         assert after == {name: cluster for name, cluster in before.items() if name != f"video-{video_idx:02d}"}
 
 
 @given(outcomes)
 def test_the_interval_holds_the_accuracy_and_stays_between_zero_and_one(pairs):
-    row = metrics.policy_row("p", episodes_of(pairs))
+    row = accuracy.policy_row("p", episodes_of(pairs))
     low, high = row.ci95
     assert 0 <= low <= row.accuracy + 1e-12 and row.accuracy <= high + 1e-12 and high <= 1 + 1e-12
 
 
 @pytest.mark.parametrize("correct", [True, False])
 def test_a_constant_outcome_has_an_interval_without_width(correct):
-    row = metrics.policy_row("p", [episode(n, n % 5, correct) for n in range(20)])
+    row = accuracy.policy_row("p", [episode(n, n % 5, correct) for n in range(20)])
     assert row.accuracy == float(correct) and row.ci95 == (float(correct), float(correct))
 
 
 def test_the_interval_agrees_with_the_normal_one_where_every_video_has_one_question():
-    row = metrics.policy_row("p", [episode(n, n, n % 4 == 0) for n in range(400)])
+    row = accuracy.policy_row("p", [episode(n, n, n % 4 == 0) for n in range(400)])
     half_width = 1.96 * np.sqrt(0.25 * 0.75 / 400)
     assert row.ci95 == pytest.approx((0.25 - half_width, 0.25 + half_width), abs=0.006)
 
 
 def test_questions_that_share_a_video_widen_the_interval():
-    alone = metrics.policy_row("p", [episode(n, n, n % 2 == 0) for n in range(80)])
-    shared = metrics.policy_row("p", [episode(n, n // 8, (n // 8) % 2 == 0) for n in range(80)])
+    alone = accuracy.policy_row("p", [episode(n, n, n % 2 == 0) for n in range(80)])
+    shared = accuracy.policy_row("p", [episode(n, n // 8, (n // 8) % 2 == 0) for n in range(80)])
     assert shared.accuracy == alone.accuracy
     assert shared.ci95[1] - shared.ci95[0] > 2 * (alone.ci95[1] - alone.ci95[0])
 
 
 def test_a_single_video_is_judged_by_its_questions():
-    row = metrics.policy_row("p", [episode(n, 0, n % 2 == 0) for n in range(40)])
+    row = accuracy.policy_row("p", [episode(n, 0, n % 2 == 0) for n in range(40)])
     assert row.videos == 1 and 0.3 < row.ci95[0] < 0.5 < row.ci95[1] < 0.7
 
 
 def test_an_episode_whose_data_failed_is_counted_and_not_scored():
     broken = replace(episode(1, 1, False), correct=None, stop=None, turns=(), invalid="video.mp4: no frames")
     episodes = [episode(0, 0, True), broken]
-    row = metrics.policy_row("p", episodes)
+    row = accuracy.policy_row("p", episodes)
     assert (row.n, row.accuracy, row.status) == (1, 1.0, {"error": 1, "ok": 1})
-    nothing = metrics.policy_row("p", episodes[1:])
+    nothing = accuracy.policy_row("p", episodes[1:])
     assert (nothing.n, nothing.accuracy, nothing.ci95) == (0, None, None)
 
 
@@ -84,18 +84,18 @@ def test_calls_frames_failures_and_missing_answers_are_means_over_episodes():
     failed = TurnRecord("look", CallRecord("frame_zoom", {}), "Error: ...", error="tool_error")
     unread = episode(1, 1, False, answer="perhaps")
     busy = episode(0, 0, True, turns=(looked, failed, failed, ANSWER_TURN), prompt_frames=(frame,))
-    row = metrics.policy_row("p", [busy, unread])
+    row = accuracy.policy_row("p", [busy, unread])
     assert (row.calls, row.frames, row.invalid_rate, row.no_answer_rate) == (1.5, 1.5, 0.25, 0.5)
 
 
 def test_families_are_told_apart():
     episodes = [episode(n, n, n % 2 == 0, family="even" if n % 2 == 0 else "odd") for n in range(10)]
-    families = metrics.policy_row("p", episodes).families
+    families = accuracy.policy_row("p", episodes).families
     assert {name: (row.n, row.accuracy) for name, row in families.items()} == {"even": (5, 1.0), "odd": (5, 0.0)}
 
 
 def pair_row(a, b, names):
-    return metrics.compare([facts_of(it) for it in a], [facts_of(it) for it in b], names)
+    return accuracy.compare([facts_of(it) for it in a], [facts_of(it) for it in b], names)
 
 
 def test_a_pair_is_compared_on_the_tasks_that_both_were_scored_on():
