@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from vt_env.errors import ConfigError, suggest
 from vt_env.prompts import DEFAULT, PromptSet
 
+HOW_ONLY: Mapping[str, bool] = {"how_only": True}
+"""Metadata of fields that affect speed but not results: a resumed run may change them."""
+
 
 def at_least(config: object, name: str, minimum: float) -> None:
     """Check a number of a configuration; `None`, where a field may be that, passes.

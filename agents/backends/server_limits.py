@@ -1,43 +1,48 @@
-"""Which server is asked, how hard it may be driven, and when the next request may be sent."""
+"""Server address, limits and request pacing."""
 
 import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from agents.backends.chat_wire import Usage
-from vt_env.config import at_least
-from vt_env.errors import ConfigError
+from vt_env.config import HOW_ONLY, at_least
+from vt_env.errors import ConfigError, suggest
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """A server and how hard it may be driven."""
+    """An OpenAI-compatible server: address, model, limits and prices.
 
-    base_url: str = "http://127.0.0.1:8000/v1"
-    """Address up to and including `/v1`, as the `openai` package takes it."""
+    Raises:
+        ConfigError: The address is none or holds a password, or a number is out of range.
+    """
+
+    base_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
+    """Address up to and including `/v1`, as the `openai` package takes it. `vllm serve` samples with the checkpoint's
+    own `top_p`, `top_k` and repetition penalty unless it is given `--generation-config vllm`."""
     model: str = ""
-    """Name under which the server serves the model; some serve one and take any name."""
-    key_variable: str = "OPENAI_API_KEY"
+    """Name under which the server serves the model; empty takes the only one it serves."""
+    key_variable: str = field(default="OPENAI_API_KEY", metadata=HOW_ONLY)
     """Environment variable that holds the key; where it is not set, no key is sent. The key itself is kept nowhere."""
-    concurrency: int = 8
-    """Requests under way at once, at most."""
-    timeout_s: float = 120.0
-    """Time limit of one try, from the connection to the last byte."""
-    max_retries: int = 5
+    concurrency: int = field(default=8, metadata=HOW_ONLY)
+    """Maximum number of concurrent requests."""
+    timeout_s: float = field(default=120.0, metadata=HOW_ONLY)
+    """Time limit of one try in seconds, from the connection to the last byte."""
+    max_retries: int = field(default=5, metadata=HOW_ONLY)
     """Tries after the first."""
-    max_wait_s: float = 120.0
-    """Longest wait before a retry; a server that asks for more is not asked again."""
-    requests_per_minute: float | None = None
+    max_wait_s: float = field(default=120.0, metadata=HOW_ONLY)
+    """Longest wait before a retry in seconds; a server that asks for more is not asked again."""
+    requests_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
     """`None` sets no limit. Retries count."""
-    tokens_per_minute: float | None = None
-    """`None` sets no limit. A reply's tokens are known when it has come, and hold back what follows."""
+    tokens_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
+    """`None` sets no limit. A reply's tokens are known when it has come, and delay the requests after it."""
     usd_per_million_prompt_tokens: float = 0.0
-    """Price, for the record of what a run cost."""
+    """Price of prompt tokens in US dollars, for the record of a run's cost."""
     usd_per_million_completion_tokens: float = 0.0
-    """Price of what the model writes."""
+    """Price of completion tokens in US dollars."""
 
     def __post_init__(self) -> None:
         address = urlsplit(self.base_url)
@@ -50,13 +55,29 @@ class ServerConfig:
         at_least(self, "max_retries", 0)
         at_least(self, "max_wait_s", 0)
 
+    def choose_model(self, served: Sequence[str]) -> "ServerConfig":
+        """Return the configuration with the name of a served model.
+
+        Args:
+            served: Names that the server serves.
+
+        Raises:
+            ConfigError: `model` is none of them, or is empty and there are several.
+        """
+        name = self.model or (served[0] if len(served) == 1 else "")
+        if name not in served:
+            listed = ", ".join(served[:5]) or "nothing"
+            hint = suggest(name, served)
+            raise ConfigError(f"{self.base_url} serves {listed}: give one of them as server.model, got {name!r}{hint}")
+        return replace(self, model=name)
+
 
 class Pace:
-    """When the next request may be sent: limits per minute, and waits that the server asked for.
+    """Request pacing: limits per minute, and waits that the server asked for.
 
     Args:
-        config: The limits.
-        loop: Whose time it goes by; all methods are called on it.
+        config: Limits.
+        loop: Event loop that all methods are called on; its clock counts.
     """
 
     def __init__(self, config: ServerConfig, loop: asyncio.AbstractEventLoop) -> None:
@@ -66,19 +87,19 @@ class Pace:
         """Time of the loop before which nothing is sent."""
 
     async def wait(self) -> None:
-        """Wait until a request may be sent, and take its place."""
+        """Wait until the next request may be sent, and count it."""
         while (wait_s := self._free_s - self._loop.time()) > 0:
             await asyncio.sleep(wait_s)
         if self._config.requests_per_minute is not None:
             self._push(60 / self._config.requests_per_minute)
 
     def spend(self, usage: Usage) -> None:
-        """Count tokens against the limit."""
+        """Count the tokens of a reply against the limit."""
         if self._config.tokens_per_minute is not None:
             self._push(60 * (usage.prompt_tokens + usage.completion_tokens) / self._config.tokens_per_minute)
 
     def hold(self, wait_s: float) -> None:
-        """Send nothing for so many seconds."""
+        """Send nothing for `wait_s` seconds."""
         self._free_s = max(self._free_s, self._loop.time() + wait_s)
 
     def _push(self, seconds: float) -> None:
@@ -86,7 +107,7 @@ class Pace:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Read how long a server asks to wait, in seconds; 0 where it does not say (RFC 9110, section 10.2.3).
+    """Read the wait in seconds from `Retry-After`; 0 without one (RFC 9110, section 10.2.3).
 
     A date counts from the response's own `Date`, so this machine's clock does not matter.
     """

@@ -32,7 +32,7 @@ from agents.rollout import AgentBatch
 from experiments.evaluate.eval import EvalRun, journal_episodes, play
 from experiments.runs.provenance import machine
 from experiments.runs.run_dir import open_run, write_json
-from experiments.settings.models import ModelConfig, ServedModel, ServerFlags
+from experiments.settings.models import ModelConfig, PolicyServerConfig, ServedModel
 from experiments.settings.policies import Layout, Policy, SeededAttempt
 from vt_env.config import default_budget
 from vt_env.envs.base import make_episode
@@ -111,7 +111,7 @@ def overhead(bench: EvaluationRunnerBench, perception: str) -> dict[str, float]:
 def served_ratio(bench: EvaluationRunnerBench) -> dict[str, Any]:
     """Measure the ratio of the runner's wall time to a bare client's, with the same requests."""
     with _server(bench) as url:
-        config = ModelConfig(backend="openai", max_new_tokens=32, server=ServerFlags(url=url))
+        config = ModelConfig(backend="openai", max_new_tokens=32, server=PolicyServerConfig(base_url=url))
         ratios, times = [], []
         for _ in range(bench.repeats):
             runner_s, bodies = _served_run(bench, config)

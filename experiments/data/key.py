@@ -135,7 +135,14 @@ def in_one_turn(played: Trajectory, item: Item, prompts: PromptSet) -> Trajector
     seen = {ref.time_s: ref for ref in played.frames}
     frames = tuple(seen[time_s] for time_s in sorted(seen))
     text = prompts.opening_text(item, item.duration_s, Remaining(0, 0), played.perception, sorted(seen))
-    return replace(played, prompt_text=text, prompt_frames=frames, prompt_frames_hash="", turns=played.turns[-1:])
+    return replace(
+        played,
+        prompt_text=text,
+        prompt_frames=frames,
+        prompt_frames_hash="",
+        turns=played.turns[-1:],
+        remaining=Remaining(0, 0),
+    )
 
 
 class AnswerKeyAgent:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +14,7 @@ from agents.backends.server_limits import ServerConfig
 from agents.language.tool_calling_chat import ChatSampling
 from synth.captioner import Captioner, CaptionStyle
 from synth.teacher import BatchChatTeacher, BatchTeacher, ChatTeacher, ScriptedTeacher, Teacher
-from vt_env.errors import ConfigError, suggest
+from vt_env.errors import ConfigError
 from vt_env.media.cache.build_once import cache_root
 from vt_env.tools.tool import Tool
 
@@ -142,14 +142,9 @@ def _completer(kind: str, model: str, server: ServerConfig, stack: ExitStack, *,
         return model, TransformersChat(model)
     from agents.backends.chat_client import OpenAIClient
 
-    with OpenAIClient(server) as probe:
-        served = probe.served_models()
-    name = server.model or (served[0] if len(served) == 1 else "")
-    if name not in served:
-        raise ConfigError(
-            f"server.model={name!r}: {server.base_url} serves {', '.join(served[:5])}{suggest(name, served)}"
-        )
-    return name, stack.enter_context(OpenAIClient(replace(server, model=name)))
+    with OpenAIClient(server) as client:
+        chosen = server.choose_model(client.served_models())
+    return chosen.model, stack.enter_context(OpenAIClient(chosen))
 
 
 def _one(completer: Completer) -> Complete:

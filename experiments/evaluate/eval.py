@@ -20,12 +20,11 @@ from agents.seeds import attempt_seed
 from experiments.analysis.accuracy import PolicyRow, policy_row
 from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
 from experiments.runs.journal import drop_failed, read_journal
-from experiments.runs.read_run import HOW_ONLY
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
 from experiments.settings.prompts import PROMPTS_IF_MISSING, EpisodeConfig, choose_prompts, prompts_record
-from vt_env.config import at_least
+from vt_env.config import HOW_ONLY, at_least
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from experiments.runs.read_run import HOW_ONLY
 from experiments.runs.run_dir import Run, Stopwatch, open_run
-from vt_env.config import MediaConfig, at_least
+from vt_env.config import HOW_ONLY, MediaConfig, at_least
 from vt_env.errors import ConfigError
 from vt_env.media.library import VideoLibrary
 from vt_env.types import VideoRef

@@ -11,9 +11,6 @@ from vt_env.jsonl import read_jsonl
 
 CONFIG, PROVENANCE, JOURNAL, METRICS = "config.json", "provenance.json", "journal.jsonl", "metrics.jsonl"
 
-HOW_ONLY: Mapping[str, bool] = {"how_only": True}
-"""Metadata of fields that affect speed but not results: a resumed run may change them."""
-
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
@@ -61,7 +58,7 @@ def wall_s(path: Path) -> float:
 
 
 def drop_how_only(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the values of fields marked `HOW_ONLY`, at any depth.
+    """Drop the values of fields marked `vt_env.config.HOW_ONLY`, at any depth.
 
     Args:
         config: An instance of the dataclass that `values` belongs to.

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,9 @@ def open_run(
         resolved = {"run": kind, **resolve(config), **{name: as_json(value) for name, value in (also or {}).items()}}
         is_new = not (path / CONFIG).exists()
         if not is_new:
-            _check_same(path, {**(absent or {}), **read_json(path / CONFIG)}, resolved)
+            before = read_json(path / CONFIG)
+            kept = {name: before[name] for name in also or {} if name in before}
+            _check_same(path, {**(absent or {}), **_without_how(config, before), **kept}, resolved)
         else:
             write_json(path / PROVENANCE, provenance(resolved))
             write_json(path / CONFIG, resolved)
@@ -186,6 +188,18 @@ def _check_same(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -
     if difference:
         field, was, wanted = difference
         raise ConfigError(f"{path} was run with {field}={was!r}, now {field}={wanted!r}: give another --out")
+
+
+def _without_how(config: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop values of fields that are marked `HOW_ONLY` now but were kept by an earlier version; unknown names stay."""
+    kept = dict(values)
+    for field in fields(config):
+        inner, value = getattr(config, field.name), kept.get(field.name)
+        if field.metadata.get("how_only"):
+            kept.pop(field.name, None)
+        elif is_dataclass(inner) and isinstance(value, Mapping):
+            kept[field.name] = _without_how(inner, value)
+    return kept
 
 
 def _first_difference(before: Any, now: Any, field: str = "") -> tuple[str, Any, Any] | None:

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Protocol
 import tyro
 
 from agents.backends.load import EngineConfig, load_generator, load_processor
+from agents.backends.server_limits import ServerConfig
 from agents.base import BatchPolicy
 from experiments.runs.provenance import package_version
-from experiments.runs.read_run import HOW_ONLY
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.settings.token_budget import check_frame_size
-from vt_env.config import at_least
+from vt_env.config import HOW_ONLY, at_least
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.cache.build_once import content_hash
@@ -29,31 +29,16 @@ Schedule = Literal["batches", "rounds", "threads"]
 
 
 @dataclass(frozen=True)
-class ServerFlags:
-    """An OpenAI-compatible server, for the backend `openai`."""
+class PolicyServerConfig(ServerConfig):
+    """Server of a policy, for the backend `openai`."""
 
-    url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
-    """Address up to and including `/v1`. `vllm serve` samples with the checkpoint's own `top_p`, `top_k` and repetition
-    penalty unless started with `--generation-config vllm`."""
-    model: str = ""
-    """Name under which the server serves the model; by default the only one it serves."""
+    concurrency: tyro.conf.Suppress[int] = field(default=8, metadata=HOW_ONLY)
+    """Maximum number of concurrent requests; set to the number of episodes played together."""
     calls: Literal["text", "native"] = "text"
     """Form of tool calls: `text` in the reply, as checkpoints of this repository write them, or `native`, parsed by the
     server."""
     logprobs: bool = True
     """Request log-probabilities, which the confidence gate needs; turn off for servers that reject the request."""
-    key_variable: str = field(default="OPENAI_API_KEY", metadata=HOW_ONLY)
-    """Environment variable with the API key, if the server needs one."""
-    timeout_s: float = field(default=120.0, metadata=HOW_ONLY)
-    """Timeout of one request in seconds."""
-    max_retries: int = field(default=5, metadata=HOW_ONLY)
-    """Retries after the first attempt at a request."""
-    requests_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
-    """Rate limit of requests; by default none."""
-    usd_per_million_prompt_tokens: float = 0.0
-    """Price of prompt tokens, to record the cost of a run."""
-    usd_per_million_completion_tokens: float = 0.0
-    """Price of completion tokens."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +60,7 @@ class ModelConfig:
     """Number of GPUs that `vllm` shards the model over."""
     uniform_frames: int = 8
     """Number of frames shown to the policy `uniform`."""
-    server: ServerFlags = field(default_factory=ServerFlags)
+    server: PolicyServerConfig = field(default_factory=PolicyServerConfig)
     """Server of the backend `openai`."""
 
     def __post_init__(self) -> None:
@@ -162,30 +147,18 @@ class ServedModel:
 
     def __init__(self, config: ModelConfig, concurrency: int) -> None:
         from agents.backends.chat_client import OpenAIClient
-        from agents.backends.server_limits import ServerConfig
 
-        flags = config.server
-        server = ServerConfig(
-            flags.url,
-            flags.model,
-            key_variable=flags.key_variable,
-            concurrency=concurrency,
-            timeout_s=flags.timeout_s,
-            max_retries=flags.max_retries,
-            requests_per_minute=flags.requests_per_minute,
-            usd_per_million_prompt_tokens=flags.usd_per_million_prompt_tokens,
-            usd_per_million_completion_tokens=flags.usd_per_million_completion_tokens,
-        )
-        with OpenAIClient(server) as probe:
-            name = _served_name(probe.served_models(), flags)
-        self.client = OpenAIClient(replace(server, model=name))
+        server = replace(config.server, concurrency=concurrency)
+        with OpenAIClient(server) as client:
+            server = server.choose_model(client.served_models())
+        self.client = OpenAIClient(server)
         self._config = config
         self.provenance: Mapping[str, Any] = {
-            "model": {"path": name, "hash": None},
+            "model": {"path": server.model, "hash": None},
             "engine": {
                 "name": "openai-compatible server",
-                "version": _server_version(flags.url),
-                "calls": flags.calls,
+                "version": _server_version(server.base_url),
+                "calls": config.server.calls,
                 "temperature": config.temperature,
                 "max_new_tokens": config.max_new_tokens,
             },
@@ -220,17 +193,6 @@ def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int
         ConfigError: The checkpoint does not exist, or the server does not serve the model.
     """
     return ServedModel(config, concurrency) if config.backend == "openai" else LocalModel(path, config, max_images)
-
-
-def _served_name(served: Sequence[str], flags: ServerFlags) -> str:
-    if not flags.model and len(served) == 1:
-        return served[0]
-    if flags.model not in served:
-        raise ConfigError(
-            f"{flags.url} serves {', '.join(served) or 'nothing'}: "
-            f"give one of them as --model.server.model, got {flags.model!r}"
-        )
-    return flags.model
 
 
 def _server_version(url: str) -> str | None:

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from experiments.runs.read_run import CONFIG, HOW_ONLY, read_json
+from experiments.runs.read_run import CONFIG, read_json
 from experiments.settings.library import LibraryConfig
+from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, SETS, TINY, PromptSet, load_prompts, resolve_prompts
 

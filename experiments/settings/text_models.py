@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from experiments.runs.read_run import HOW_ONLY
+from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
 from vt_env.media.library import TextModels
 from vt_env.media.text.summaries import ChatSummariser

@@ -15,11 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from agents.backends.load import load_processor
-from experiments.runs.read_run import HOW_ONLY
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import checkpoint_hash
 from experiments.settings.prompts import PROMPTS_FILE, PROMPTS_IF_MISSING, EpisodeConfig, prompts_record
-from vt_env.config import at_least
+from vt_env.config import HOW_ONLY, at_least
 from vt_env.errors import ConfigError, first_line
 from vt_env.integrations.trl.checkpoints import newest_checkpoint
 from vt_env.media.cache.build_once import content_hash

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from experiments.runs.read_run import HOW_ONLY
 from experiments.train.common import TrainerConfig
-from vt_env.config import MediaConfig, at_least, resolve_budget
+from vt_env.config import HOW_ONLY, MediaConfig, at_least, resolve_budget
 from vt_env.errors import ConfigError
 
 Preset = Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b", "qwen3-vl-8b"]

@@ -20,7 +20,6 @@ from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Trainer, TrainingArguments
 
-from experiments.runs.read_run import HOW_ONLY
 from experiments.runs.run_dir import open_run
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.tiny_model.batches import ExchangeCollator, Exchanges
@@ -30,6 +29,7 @@ from experiments.tiny_model.muon_adamw import MuonAdamW
 from experiments.tiny_model.processor import build_processor
 from experiments.tiny_model.stage_mixtures import GROUPS, MARKING, MATCHING, READING, SEEKING, SIGHT, TEXTS, Group
 from experiments.tiny_model.vision_pretraining import PictureCollator, Pictures, VisionClassifier
+from vt_env.config import HOW_ONLY
 from vt_env.integrations.trl.checked_trainer import CheckedTrainer
 from vt_env.integrations.trl.checkpoints import newest_checkpoint
 from vt_env.jsonl import replace_file

@@ -183,7 +183,9 @@ class TrajectoryRows:
     def _schemas(self, trajectory: Trajectory) -> tuple[dict[str, Any], ...]:
         # Policies without calls are offered no tools: `agents.language.one_turn.OneTurnPolicy`, and the first stage of
         # the confidence gate.
-        if trajectory.prompt_text.endswith(self.prompts.budget_spent):
+        spent = self.prompts.budget_spent
+        # Older records do not say with how many calls they began, but their wording does.
+        if trajectory.remaining.calls + trajectory.calls == 0 or (spent and trajectory.prompt_text.endswith(spent)):
             return ()
         return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
 

@@ -12,7 +12,7 @@ from experiments.cli import run as command
 from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import JOURNAL
-from experiments.settings.models import ModelConfig, ServerFlags
+from experiments.settings.models import ModelConfig, PolicyServerConfig
 from experiments.settings.policies import SeededAttempt, Setting, build_policy
 from vt_env.config import default_budget
 from vt_env.episode.reply_record import ReplyEnd
@@ -43,7 +43,7 @@ def with_logprobs(text: str, tokens: list[tuple[str, float]]) -> Wire:
 
 
 def model_at(server: FakeChatServer, **flags) -> ModelConfig:
-    return ModelConfig(backend="openai", server=ServerFlags(url=server.base_url, max_retries=1, **flags))
+    return ModelConfig(backend="openai", server=PolicyServerConfig(base_url=server.base_url, max_retries=1, **flags))
 
 
 def played_at(server: FakeChatServer, agent: str = "full", count: int = 1, **flags) -> list[Trajectory]:
@@ -171,7 +171,7 @@ def test_a_server_that_dies_ends_the_run_in_one_line_and_nothing_is_lost_or_play
             *where,
             "--batch",
             "1",
-            "--model.server.url",
+            "--model.server.base-url",
             server.base_url,
             "--model.server.max-retries",
             "1",
@@ -208,6 +208,6 @@ def test_requests_of_different_episodes_are_under_way_at_once(tasks, tmp_path):
 
 def test_a_server_that_is_not_there_or_serves_another_model_is_refused_before_anything_is_played():
     with pytest.raises(ConfigError, match="cannot be reached"):
-        build_policy("full", ModelConfig(backend="openai", server=ServerFlags("http://127.0.0.1:1/v1")))
+        build_policy("full", ModelConfig(backend="openai", server=PolicyServerConfig("http://127.0.0.1:1/v1")))
     with FakeChatServer(looks_then_answers) as server, pytest.raises(ConfigError, match=r"serves fake: give one"):
         build_policy("full", model_at(server, model="other"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.language.confidence_gate import GateConfig
-from experiments.settings.models import BASE_MODEL, ModelConfig, ServerFlags, checkpoint_hash
+from experiments.settings.models import BASE_MODEL, ModelConfig, PolicyServerConfig, checkpoint_hash
 from experiments.settings.policies import model_path
 from experiments.settings.prompts import PROMPTS_FILE, choose_prompts, student_prompts, trajectory_prompts
 from vt_env.errors import ConfigError
@@ -68,7 +68,7 @@ def test_trajectories_of_a_file_s_set_are_read_with_that_file_or_a_model_that_wa
         ("sft", ModelConfig(), None),
         ("sft", ModelConfig(path="runs/sft/model"), "runs/sft/model"),
         ("gated", ModelConfig(), BASE),
-        ("full", ModelConfig(backend="openai", server=ServerFlags(model="runs/sft/model")), "runs/sft/model"),
+        ("full", ModelConfig(backend="openai", server=PolicyServerConfig(model="runs/sft/model")), "runs/sft/model"),
         ("full", ModelConfig(backend="openai"), None),
     ],
 )

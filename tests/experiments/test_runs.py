@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from experiments.runs import read_run, run_dir
 from experiments.runs.provenance import commit, provenance
+from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import read_jsonl
 
@@ -48,6 +49,29 @@ def test_the_same_configuration_continues_and_another_one_is_refused_by_its_firs
     other = replace(Small(), inner=Inner(rate_hz=2.0))
     with pytest.raises(ConfigError, match=r"inner\.rate_hz=1\.0, now inner\.rate_hz=2\.0: give another --out"):
         run_dir.open_run(tmp_path, "toy", other).__enter__()
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str = field(default="http://b", metadata=HOW_ONLY)
+    model: str = "m"
+
+
+@dataclass(frozen=True)
+class Asking:
+    server: Served = Served()
+    prompts: str = field(default="", metadata=HOW_ONLY)
+
+
+def test_a_run_goes_on_where_an_earlier_version_kept_how_it_was_done(tmp_path):
+    kept = {"run": "toy", "server": {"url": "http://a", "model": "m"}, "prompts": "tiny@1"}
+    (tmp_path / run_dir.CONFIG).write_text(json.dumps(kept))
+    with run_dir.open_run(tmp_path, "toy", Asking(), {"prompts": "tiny@1"}):
+        pass
+    with pytest.raises(ConfigError, match=r"server\.model='m', now server\.model='n'"):
+        run_dir.open_run(tmp_path, "toy", Asking(Served(model="n")), {"prompts": "tiny@1"}).__enter__()
+    with pytest.raises(ConfigError, match="prompts='tiny@1', now prompts='default@1'"):
+        run_dir.open_run(tmp_path, "toy", Asking(), {"prompts": "default@1"}).__enter__()
 
 
 def test_two_processes_cannot_run_in_one_directory(tmp_path):

@@ -133,7 +133,10 @@ def test_a_run_goes_on_with_a_server_elsewhere_but_not_with_another_model(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--teacher.server.model", "fale"], "serves fake; did you mean 'fake'?"),
+        (
+            ["--teacher.server.model", "fale"],
+            "serves fake: give one of them as server.model, got 'fale'; did you mean 'fake'?",
+        ),
         (["--teacher.server.base-url", "http://127.0.0.1:9/v1"], "cannot be reached"),
         (["--turn-limit", "99"], "turn_limit=99: need 1 to 8"),
         (["--captions.source", "task"], "support needs a captioner"),

@@ -17,7 +17,7 @@ from agents.backends.server_limits import ServerConfig
 from agents.language.tool_calling_chat import ChatSampling
 from experiments.bench.fixtures.vllm_server import MODEL, serving
 from experiments.evaluate.eval import EvalRun, play
-from experiments.settings.models import BASE_MODEL, ModelConfig, ServerFlags
+from experiments.settings.models import BASE_MODEL, ModelConfig, PolicyServerConfig
 from experiments.settings.policies import SeededAttempt, Setting, build_policy
 from synth.captioner import Captioner
 from synth.generate import generate, plan_attempts
@@ -151,7 +151,7 @@ def test_transformers_caption_as_the_server_does(client: OpenAIClient):
 @pytest.mark.parametrize("agent", ["full", "uniform"])
 def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIClient, agent: str):
     local = ModelConfig(max_new_tokens=24, uniform_frames=4)
-    served = replace(local, backend="openai", server=ServerFlags(url=client.config.base_url))
+    served = replace(local, backend="openai", server=PolicyServerConfig(base_url=client.config.base_url))
     library, attempts = FakeLibrary((FakeVideo(frame_px=112),)), [SeededAttempt(task, 0) for task in fake_tasks(2)]
 
     def played(model: ModelConfig) -> list[Trajectory]:

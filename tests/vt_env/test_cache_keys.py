@@ -18,7 +18,7 @@ from experiments.evaluate.replay import main as replay
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import CONFIG, JOURNAL, PROVENANCE, read_json
 from experiments.runs.run_dir import write_json
-from experiments.settings.models import ModelConfig, ServerFlags
+from experiments.settings.models import ModelConfig, PolicyServerConfig
 from synth import captioner
 from synth.captioner import Captioner
 from vt_env.config import MediaConfig
@@ -207,7 +207,7 @@ def test_a_journal_goes_on_where_nothing_changed_and_not_with_other_wording_or_a
         {"model": ModelConfig(temperature=0.5)},
         {"model": ModelConfig(max_new_tokens=5)},
         {"model": ModelConfig(uniform_frames=4)},
-        {"model": ModelConfig(server=ServerFlags(model="other"))},
+        {"model": ModelConfig(server=PolicyServerConfig(model="other"))},
     ],
     ids=str,
 )
