@@ -1,4 +1,4 @@
-"""What an agent is, what it is shown, and the conversation that a language model continues.
+"""Protocols of agents and batch policies, and the conversation that a language model continues.
 
 An agent plays one episode: it reads observations and writes the text that a language model would write. A batch policy
 does the same for many episodes at once. Neither knows the answer key; `agents.baselines.oracle` alone is given it.
@@ -18,7 +18,7 @@ from vt_env.types import Item, Observation
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a policy wrote, with what is known about it."""
+    """Reply of a policy, with its records."""
 
     text: str
     record: ReplyRecord | None = None
@@ -59,7 +59,7 @@ class Agent(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Conversation:
-    """What was shown and written in one open episode."""
+    """Observations and replies of one open episode."""
 
     episode_idx: int
     """Position of the episode among those that are played together."""
@@ -68,7 +68,7 @@ class Conversation:
     observations: list[Observation]
     """The opening one first; one more than the replies whenever a policy is asked to act."""
     replies: list[str] = field(default_factory=list)
-    """What the policy wrote, unchanged."""
+    """Replies of the policy, unchanged."""
     prompts: PromptSet = DEFAULT
     """Wording of the episode."""
 

@@ -1,4 +1,4 @@
-"""Plays episodes: one agent in one episode, one policy in many at once, in rounds or in threads.
+"""Rollouts: one agent in one episode, or one policy in many concurrent episodes, in rounds or in threads.
 
 A rollout that goes badly is data: malformed text and spent budgets end in a trajectory like any other. A video that
 fails in the middle makes its own trajectory invalid and leaves the others alone; any other exception is a bug and stops

@@ -1,1 +1,1 @@
-"""Policies without a language model: the floor, the ceiling, the scripts, a person."""
+"""Policies without a language model: constant, random, oracle, scripted, subtitle overlap, human."""

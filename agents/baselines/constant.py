@@ -1,11 +1,11 @@
-"""The agent that looks at nothing: what a table of results must beat."""
+"""Constant policy: the baseline without any observation."""
 
 from vt_env.actions.parse import render_action
 from vt_env.types import Answer, Item, Observation
 
 
 class ConstantAgent:
-    """Always answers the first option, without a look."""
+    """Answers the first option without a tool call."""
 
     def reset(self, task: Item, observation: Observation) -> None:
         """Nothing is kept from one episode to the next."""

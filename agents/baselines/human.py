@@ -1,4 +1,4 @@
-"""A person at a terminal as an agent: short lines become what a model would write.
+"""Human policy at a terminal: short lines are turned into actions.
 
 clip_retrieval red square
 frame_zoom 05:20, 05:40
@@ -16,7 +16,7 @@ from vt_env.types import Answer, Item, Observation, ToolCall, parse_time
 
 
 class HumanAgent:
-    """Asks for a line until it names a tool or an option.
+    """Asks for lines until one is a call or an option.
 
     Args:
         tools: The tools offered.

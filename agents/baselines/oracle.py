@@ -1,4 +1,4 @@
-"""The agent that holds the answer key: every task must be solvable by it, so it must score 1.0."""
+"""Oracle policy with the answer key; a task set is solvable if it scores 1.0."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The agent that acts at random: the floor of every table, and a cheap way to visit every tool."""
+"""Random policy: the lower baseline, which also covers every tool."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin

@@ -1,4 +1,4 @@
-"""A policy that must look before it answers: the yardstick of the confidence gate."""
+"""Policy that must look before it answers: the baseline of the confidence gate."""
 
 from collections.abc import Sequence
 
