@@ -27,6 +27,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.messages import message
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
+from vt_env.prompts import TINY
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.tools.builtin import tools_for
 from vt_env.types import StopReason
@@ -155,7 +156,7 @@ def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIC
     library, attempts = FakeLibrary((FakeVideo(frame_px=112),)), [SeededAttempt(task, 0) for task in fake_tasks(2)]
 
     def played(model: ModelConfig) -> list[Trajectory]:
-        policy = build_policy(agent, model, Setting(default_budget()))
+        policy = build_policy(agent, model, Setting(default_budget(), prompts=TINY))
         try:
             return sorted(play(policy, attempts, library, EvalRun(agent=agent)), key=lambda it: it.task_id)
         finally:
