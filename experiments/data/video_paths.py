@@ -38,7 +38,10 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
         if not inside:
             raise ConfigError(f"{path}: no video in it; known suffixes are {', '.join(VIDEO_SUFFIXES)}")
         found += inside
-    return list(dict.fromkeys(found))
+    first: dict[Path, Path] = {}
+    for path in found:
+        first.setdefault(path.resolve(), path)
+    return list(first.values())
 
 
 def _of_folder(folder: Path) -> list[Path]:

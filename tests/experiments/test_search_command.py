@@ -81,6 +81,20 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_searched(
     assert "no video can be read" in capsys.readouterr().err
 
 
+def test_a_folder_of_pictures_is_searched_beside_videos_and_every_video_counts_once(folder: Path) -> None:
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number in range(4):
+        Image.new("RGB", (64, 48), COLOURS["green"]).save(pictures / f"{number}.png")
+    (folder / "link.mp4").symlink_to("b.mp4")
+    out = folder.parent / "found"
+    assert search(folder, pictures, folder / "b.mp4", "blue and green", "--out", out) == 0
+    found = json.loads((out / "moments.json").read_text())["moments"]
+    assert {Path(it["video"]).name for it in found} == {"a.mp4", "b.mp4", "pictures"}
+    (shown,) = (it for it in found if it["video"] == str(pictures))
+    assert np.asarray(Image.open(out / shown["picture"])).shape == (48, 64, 3)
+
+
 def test_a_real_clip_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
     assert search(NASA, "black and gray", "--out", tmp_path / "found") == 0

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from support.videos import VideoSpec, indices, write_video
 
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache.build_once import cache_root, content_hash
 from vt_env.media.cache.frame_store import FrameStore, build_store
+from vt_env.types import Box
 
 SIZE_PX = (64, 48)
 CONFIG = MediaConfig(frame_px=112, frame_rate_hz=2.0)
@@ -81,6 +83,15 @@ def test_a_store_is_decoded_once_and_found_again_wherever_the_file_lies(video: P
     (tmp_path / "copy.mp4").write_bytes(video.read_bytes())
     again = build_store(tmp_path / "copy.mp4", CONFIG, tmp_path, lambda share: pytest.fail("decoded twice"))
     assert again.key == first.key and again.video.path == tmp_path / "copy.mp4"
+
+
+def test_a_stored_folder_of_pictures_is_cropped_from_its_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, colour in (("0.png", (250, 0, 0)), ("1.png", (0, 0, 250))):
+        Image.new("RGB", (64, 48), colour).save(folder / name)
+    for video in (build_store(folder, CONFIG, tmp_path).video for _ in range(2)):
+        assert video.crop_at(1.0, Box(0, 0, 0.5, 0.5), 24).data.max(axis=(0, 1, 2)).tolist() == [0, 0, 250]
 
 
 def test_other_parameters_and_other_content_make_other_stores(video: Path, store: FrameStore, tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from vt_env.errors import DataError
 from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.cache.sealed_files import Hold, check_schema, checksum, file_checksum, seal, unseal
 from vt_env.media.decode.container import Timeline, check_file, latest_idxs
-from vt_env.media.decode.pyav_player import Pixels, fit_square, inside_square
+from vt_env.media.decode.picture_folder import PictureFolderPlayer
+from vt_env.media.decode.pyav_player import Pixels, PyAVPlayer, fit_square, inside_square
 from vt_env.media.decode.video_file import VideoFile, open_video
 from vt_env.types import FrameBatch
 
@@ -202,5 +203,6 @@ def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
         raise ValueError(f"frames.bin has {len(packed)} bytes, its index says {offsets[-1]}")
     timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2))
     width, height = meta["size_px"]
-    video = VideoFile(path, (width, height), timeline)
+    make_player = PictureFolderPlayer if path.is_dir() else PyAVPlayer
+    video = VideoFile(path, (width, height), timeline, make_player)
     return FrameStore(folder.name, meta["media"], video, timeline.times_s[idxs], offsets, crcs, packed, config, hold)
