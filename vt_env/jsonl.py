@@ -4,6 +4,7 @@ Only a line feed ends a line, since JSON texts may hold every other separator. B
 without a line feed is *torn* where it is not JSON, as a killed writer leaves it; where it is JSON, it is a line.
 """
 
+import errno
 import json
 import math
 import os
@@ -199,17 +200,27 @@ def replace_file(path: Path) -> Generator[Path]:
 
     Yields:
         Where to write the new file or folder, on the same disk.
+
+    Raises:
+        OSError: The path holds a folder and the new one is a file, or the other way round; the old one is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}{PART}")
     remove(part)
     try:
         yield part
+        _check_same_kind(path, part)
         if part.is_dir():
             remove(path)
         part.replace(path)
     finally:
         remove(part)
+
+
+def _check_same_kind(path: Path, part: Path) -> None:
+    if path.exists() and path.is_dir() != part.is_dir():
+        code = errno.EISDIR if path.is_dir() else errno.ENOTDIR
+        raise OSError(code, os.strerror(code), str(path))
 
 
 def remove(path: Path) -> None:

@@ -112,6 +112,19 @@ def test_a_folder_takes_the_place_of_the_one_that_was_there(tmp_path: Path):
     assert [it.name for it in (tmp_path / "data").iterdir()] == ["second"]
 
 
+def test_a_file_never_takes_the_place_of_a_folder_nor_a_folder_that_of_a_file(tmp_path: Path):
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_text("mine")
+    folder.mkdir()
+    with pytest.raises(OSError, match="directory") as refusal:
+        write_lines(folder, ["new"])
+    assert refusal.value.filename == str(folder)
+    with pytest.raises(OSError, match="directory") as refusal, replace_file(file) as part:
+        part.mkdir()
+    assert refusal.value.filename == str(file)
+    assert file.read_text() == "mine" and sorted(tmp_path.iterdir()) == [file, folder]
+
+
 def test_what_a_killed_writer_left_is_in_nobody_s_way(tmp_path: Path):
     path = tmp_path / "some.txt"
     write_lines(path, ["old"])

@@ -223,6 +223,7 @@ def test_a_toml_file_names_the_texts_that_differ(tmp_path):
         ({"name": "mine", "version": 0}, "version=0: need a whole number"),
         ({"name": "mine", "version": 1, "sytem": ""}, "no text 'sytem'; allowed are .* mean 'system'"),
         ({"name": "mine", "version": 1, "system": 3}, "system is int; need a text"),
+        ({"name": "mine", "version": 1, "system": "half \ud83d"}, "system: not valid Unicode"),
         ({"name": "mine", "version": 1, "result": "{result}"}, "result lacks {budget}"),
         ({"name": "mine", "version": 1, "error": "{message} {name}"}, "error holds {name}; allowed are {message}"),
         ({"name": "mine", "version": 1, "error": "{message.real}"}, "error holds {message.real}"),
@@ -240,7 +241,7 @@ def test_a_file_that_is_no_prompt_set_is_refused_in_one_line(tmp_path, values, m
     assert "\n" not in str(error.value) and "prompts" in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["{", "", None])
+@pytest.mark.parametrize("content", ["{", "", "[" * 100_000, None], ids=["cut", "empty", "deep", "missing"])
 def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "p.json").write_text(content)

@@ -42,9 +42,9 @@ def load_prompts(path: Path) -> PromptSet:
         ConfigError: The file is missing or damaged, names an unknown text, or takes the name of a set that ships.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values: Any = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (OSError, ValueError) as reason:
+    except (OSError, RecursionError, ValueError) as reason:
         raise ConfigError(f"prompts {path}: {type(reason).__name__}: {reason}; need a JSON or TOML file") from None
     allowed = [it.name for it in fields(PromptSet)]
     if not isinstance(values, dict) or not {"name", "version"} <= values.keys():

@@ -219,6 +219,11 @@ def _check_template(owner: str, name: str, template: object, rules: Mapping[str,
     where = f"prompts {owner}: {name}"
     if not isinstance(template, str):
         raise ConfigError(f"{where} is {type(template).__name__}; need a text")
+    try:
+        template.encode()
+    except UnicodeEncodeError as reason:
+        half = template[reason.start]
+        raise ConfigError(f"{where}: not valid Unicode (half a character, {half!r}); write the whole one") from None
     needed, allowed = rules["needed"], rules["allowed"]
     braces = f"allowed are {', '.join(f'{{{it}}}' for it in allowed) or 'none'}; write {{{{ for a brace itself"
     try:
