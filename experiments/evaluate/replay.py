@@ -27,7 +27,7 @@ from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Setting, layout_of
 from experiments.settings.prompts import read_prompts_record
 from experiments.settings.text_models import TextConfig
-from vt_env.config import MediaConfig
+from vt_env.config import MediaConfig, at_least
 from vt_env.envs.storyboard import draw_storyboard
 from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.errors import ConfigError, suggest
@@ -56,6 +56,10 @@ class ReplayRun:
     """Ids of the tasks whose episodes are replayed; by default all."""
     boards: Path | None = None
     """Folder for one storyboard per episode: question, replies, actions, frames."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            at_least(self, "limit", 1)
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,12 @@ def test_other_annotations_wording_or_budgets_are_noted():
     assert [it.split()[1] for it in changed_provenance({"origins": {"a": origin}}, tasks, larger)] == ["sampler"]
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_is_a_number_of_episodes(limit, capsys):
+    assert command(["replay", "some-run", "--limit", str(limit)]) == 2
+    assert f"limit={limit}: need 1 or more" in capsys.readouterr().err
+
+
 def test_only_evaluations_are_replayed(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"run": "sft"}')
     assert command(["replay", str(tmp_path)]) == 2

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vt_env.actions.canonical import normalise_name
+from vt_env.actions.final_answer import final_answer
 from vt_env.actions.parse import parse_action, render_action
 from vt_env.types import Answer, Malformed, ToolCall
 
@@ -177,3 +178,9 @@ def test_these_texts_are_malformed_and_the_reason_says_why(text: str, reason: st
 )
 def test_spellings_of_a_name_are_one_name(name: str):
     assert normalise_name(name) == "clip_retrieval"
+
+
+def test_a_reply_of_a_million_tags_is_read_at_once():
+    opened = "</answer>" + "<answer>" * 20_000
+    assert final_answer(f"<answer>B{opened}") == "B"
+    assert final_answer(f"{'<answer>' * 20_000}B</answer>").endswith("B")

@@ -12,6 +12,7 @@ from vt_env.types import Answer
 _HIDDEN = re.compile(r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _BEFORE_ANSWER = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_ANSWER_END = re.compile(r"</answer>", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)
 
 
@@ -22,8 +23,9 @@ def final_answer(text: str) -> str:
     answer:"; without that, an answer in the form of another agent (`vt_env.actions.dialects`), else the whole rest.
     """
     visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
-    # Without a closing tag the search for one would start again at each of many opening tags.
-    tagged = _ANSWER_TAG.findall(visible) if "</answer>" in visible.lower() else []
+    # Behind the last closing tag the search for one would start again at each of many opening tags.
+    end = max((it.end() for it in _ANSWER_END.finditer(visible)), default=0)
+    tagged = _ANSWER_TAG.findall(visible, 0, end)
     marked = tagged or _FINAL_ANSWER.findall(visible)
     if marked:
         return marked[-1]
