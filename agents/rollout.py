@@ -15,6 +15,7 @@ from agents.running_episode import EpisodeLimits, RunningEpisode, Start, open_ep
 from agents.running_episode import record_unopened as record_unopened
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
+from vt_env.errors import ConfigError
 
 
 class AgentBatch:
@@ -29,7 +30,11 @@ class AgentBatch:
         self._agents: dict[int, Agent] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Ask each conversation's own agent."""
+        """Ask each conversation's own agent.
+
+        Raises:
+            ConfigError: An agent returns neither a text nor a `Reply`.
+        """
         return [self._act(it) for it in conversations]
 
     def forget(self, episode_idx: int) -> None:
@@ -41,8 +46,11 @@ class AgentBatch:
         if agent is None:
             agent = self._agents[conversation.episode_idx] = self._make(conversation.episode_idx)
             agent.reset(conversation.task, conversation.observations[0])
-        written = agent.act(conversation.observations[-1])
-        return written if isinstance(written, Reply) else Reply(written)
+        written: object = agent.act(conversation.observations[-1])
+        if not isinstance(written, str | Reply):
+            got = f"{type(agent).__name__}.act returned {type(written).__name__}"
+            raise ConfigError(f"{got}; return the reply as a text or an agents.base.Reply")
+        return Reply(written) if isinstance(written, str) else written
 
 
 def run_episode(

@@ -4,7 +4,6 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from agents.base import Agent
 from vt_env.errors import ConfigError
+from vt_env.hashing import fingerprint
 from vt_env.media.cache.build_once import content_hash
 from vt_env.tools.tool import Tool
 
@@ -44,8 +44,8 @@ def load_class(name: str) -> type[Any]:
             f"agent={name!r}: {class_name} lacks {', '.join(missing)}; an agent has reset(task, observation) and "
             "act(observation)"
         )
-    _check_parameters(found.reset, "reset(self, task, observation)", name)
-    _check_parameters(found.act, "act(self, observation)", name)
+    _check_parameters(found, "reset", ("task", "observation"), name)
+    _check_parameters(found, "act", ("observation",), name)
     return found
 
 
@@ -76,14 +76,16 @@ def make_agent(kind: type[Any], seed: int, tools: tuple[Tool, ...]) -> Agent:
     return kind(**{it.name: offered[it.name] for it in wanted if it.name in offered})
 
 
-def _check_parameters(method: Callable[..., Any], wanted: str, name: str) -> None:
+def _check_parameters(kind: type[Any], method: str, wanted: tuple[str, ...], name: str) -> None:
     """Reject a method that cannot be called with the arguments of `wanted`."""
-    signature = inspect.signature(method)
+    is_bound = isinstance(inspect.getattr_static(kind, method), classmethod | staticmethod)
+    signature = inspect.signature(getattr(kind, method))
     try:
-        signature.bind(*[None] * (wanted.count(",") + 1))
+        signature.bind(*wanted if is_bound else ("self", *wanted))
     except TypeError as error:
+        form = f"def {method}({', '.join(('self', *wanted))})"
         raise ConfigError(
-            f"agent={name!r}: got {method.__name__}{signature}; write def {wanted}, where task is a vt_env.Item"
+            f"agent={name!r}: got {method}{signature}; write {form}, where task is a vt_env.Item"
         ) from error
 
 
@@ -91,6 +93,8 @@ _STARS = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _load_module(where: str, name: str) -> Any:
+    if not all(part.isidentifier() for part in where.split(".")):
+        raise ConfigError(f"agent={name!r}: got module {where!r}; give module:Class or file.py:Class")
     # Modules in the working directory are found, as with `python -m`.
     if "" not in sys.path:
         sys.path.insert(0, "")
@@ -105,10 +109,12 @@ def _load_module(where: str, name: str) -> Any:
 def _load_file(path: Path, name: str) -> Any:
     if not path.is_file():
         raise ConfigError(f"agent={name!r}: no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A unique name: the file may be called as a package that is imported later, such as agents.py.
+    module_name = f"user_agent_{fingerprint(str(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look up their module by name.
-    sys.modules[path.stem] = module
+    sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module

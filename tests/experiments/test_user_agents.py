@@ -1,6 +1,7 @@
 """Agents of the user's own by `module:Class` or `file.py:Class`."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ class FrameThinker:
 class Deaf:
     def act(self, observation):
         return ""
+
+
+class Silent:
+    @staticmethod
+    def reset(task, observation):
+        pass
+
+    def act(self, observation):
+        print("thinking")
 
 
 class Old:
@@ -110,12 +120,28 @@ def test_an_agent_from_a_module_plays_a_run(tasks, tmp_path):
         ("{file}:Old", r"got reset\(self, observation\); write def reset\(self, task, observation\), where task is a"),
         ("nowhere.py:Hasty", "no file nowhere.py"),
         ("no_such_module:Hasty", "no module 'no_such_module' here"),
+        (":Hasty", "got module ''; give module:Class or file.py:Class"),
+        ("..mine:Hasty", "got module '..mine'; give module:Class"),
     ],
 )
 def test_what_is_no_agent_is_refused_in_one_line(file, name, message):
     with pytest.raises(ConfigError, match=message) as refusal:
         layout_of(name.format(file=file), ModelConfig())
     assert "\n" not in str(refusal.value)
+
+
+def test_an_agent_that_writes_nothing_is_named_and_its_run_leaves_the_directory_free(file, tasks, tmp_path):
+    with pytest.raises(ConfigError, match=r"Silent\.act returned NoneType; return the reply as a text"):
+        evaluate(EvalRun(agent=f"{file}:Silent", tasks=tasks, out=tmp_path / "run"))
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_file_named_as_a_package_hides_it_from_nobody(file):
+    import agents
+
+    file.rename(file.parent / "agents.py")
+    load_class(f"{file.parent / 'agents.py'}:Hasty")
+    assert sys.modules["agents"] is agents
 
 
 def test_a_constructor_that_wants_more_is_refused_with_what_it_may_want(file):
