@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from threading import Event
+from typing import cast
 
 from agents.base import Agent, BatchPolicy, Conversation, Reply, ask, forget
 from agents.running_episode import EpisodeLimits, RunningEpisode, Start, open_episode
@@ -46,7 +47,7 @@ class AgentBatch:
         if agent is None:
             agent = self._agents[conversation.episode_idx] = self._make(conversation.episode_idx)
             agent.reset(conversation.task, conversation.observations[0])
-        written: object = agent.act(conversation.observations[-1])
+        written = cast("object", agent.act(conversation.observations[-1]))
         if not isinstance(written, str | Reply):
             got = f"{type(agent).__name__}.act returned {type(written).__name__}"
             raise ConfigError(f"{got}; return the reply as a text or an agents.base.Reply")
