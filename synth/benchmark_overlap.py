@@ -33,17 +33,15 @@ class Leakage:
     """Benchmark to the reason for which it could not be compared."""
 
 
-def find_leakage(videos: Iterable[Path], roots: Iterable[Path] = ()) -> Leakage:
-    """Compare videos with those of every benchmark whose annotations are there.
+def find_leakage(videos: Iterable[Path]) -> Leakage:
+    """Compare videos with those of every benchmark with annotations below `$VT_ENV_DATA`.
 
     Args:
         videos: Files of the data set.
-        roots: Folders or files of annotations, besides those below `$VT_ENV_DATA`.
     """
     ours = {path: path.stem for path in set(videos)}
     found = _Found({}, {}, {}, {})
-    paths = {**_data_folders(), **{str(root): root for root in roots}}
-    for name, path in paths.items():
+    for name, path in _data_folders().items():
         try:
             _compare(read_annotations(path, name if name in BENCHMARKS else None), ours, found)
         except VtEnvError as reason:

@@ -80,18 +80,17 @@ def library_conformance(library: Library, ref: VideoRef) -> None:
     _check_search(video)
 
 
-def rollout_digest(env: gym.Env[Any, Any], seed: int, steps: int = _STEPS) -> str:
+def rollout_digest(env: gym.Env[Any, Any], seed: int) -> str:
     """Play random actions, resetting at ends, and return a digest of every bit of what the environment gave back.
 
     Args:
         env: The environment.
         seed: Decides the tasks and the actions.
-        steps: Number of actions.
     """
     digest = blake2b(digest_size=16)
     env.action_space.seed(seed)
     _digest(digest, env.reset(seed=seed))
-    for _ in range(steps):
+    for _ in range(_STEPS):
         result = env.step(env.action_space.sample())
         _digest(digest, result)
         if result[2] or result[3]:

@@ -57,22 +57,20 @@ def submission(annotations: Annotations, replies: Mapping[str, Reply]) -> Any:
     ]
 
 
-def lmms_eval_samples(
-    annotations: Annotations, replies: Mapping[str, Reply], split: str, metric: str = "exact_match"
-) -> Iterator[dict[str, Any]]:
+def lmms_eval_samples(annotations: Annotations, replies: Mapping[str, Reply], split: str) -> Iterator[dict[str, Any]]:
     """Yield the lines of an lmms-eval sample file (`*_samples_TASK.jsonl`), in the order of the annotations.
 
     The keys are those of its tracker (0716c69d, `loggers/evaluation_tracker.py`): `doc_id`, `target`,
-    `filtered_resps`, `doc_hash`, `input` and one key per metric. `doc_hash` hashes the annotation as read here, so it
-    equals lmms-eval's only if that reads the same columns. Questions with an error or without a reply are left out.
-    `score` repeats the metric: lmms-eval 0.7.3 (`baselines/loader.py`, for `--baseline`) reads a key of that name, and
-    without one compares the whole reply with the target, so that "(C)" would be wrong.
+    `filtered_resps`, `doc_hash`, `input` and one key per metric, here `exact_match`: 1 for a strictly correct reply,
+    else 0. `doc_hash` hashes the annotation as read here, so it equals lmms-eval's only if that reads the same columns.
+    Questions with an error or without a reply are left out. `score` repeats the metric: lmms-eval 0.7.3
+    (`baselines/loader.py`, for `--baseline`) reads a key of that name, and without one compares the whole reply with
+    the target, so that "(C)" would be wrong.
 
     Args:
         annotations: The benchmark.
         replies: Replies by task id.
         split: The split.
-        metric: Name of the metric; its value is 1 for a strictly correct reply, else 0.
     """
     for doc_id, row in enumerate(scored_rows(annotations, split)):
         reply = replies.get(row.task_id)
@@ -85,7 +83,7 @@ def lmms_eval_samples(
             "filtered_resps": [reply.text],
             "doc_hash": _doc_hash(row),
             "input": _input(row),
-            metric: float(verdict.correct),
+            "exact_match": float(verdict.correct),
             "score": float(verdict.correct),
             "status": verdict.status.value,
             "task_id": row.task_id,

@@ -152,7 +152,6 @@ def judge_open(
     rows: Sequence[Row],
     replies: Mapping[str, Reply],
     judge: Judge,
-    metric: str = "judged",
     *,
     at_once: int = 1,
     seed: int = 0,
@@ -163,7 +162,6 @@ def judge_open(
         rows: Questions; multiple-choice questions are skipped.
         replies: Replies by task id.
         judge: The judge; called from several threads if `at_once` is above 1.
-        metric: Metric name, without the judge.
         at_once: Number of concurrent calls.
         seed: Seed of the bootstrap.
     """
@@ -180,7 +178,7 @@ def judge_open(
     )
     low, high = bootstrap_ci95(clusters, np.random.default_rng(seed)) if is_reported else (0.0, 0.0)
     interval = (100 * low, 100 * high) if is_reported else None
-    return OpenScore(f"{metric}[judge={judge.name}]", value, interval, graded, failed)
+    return OpenScore(f"judged[judge={judge.name}]", value, interval, graded, failed)
 
 
 def _grade(judge: Judge, row: Row, reply: Reply) -> float | str:

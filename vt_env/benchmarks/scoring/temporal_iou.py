@@ -121,14 +121,18 @@ def nextgqa_scores(
     )
 
 
-def recall_at_iou(iou: float, thresholds: Sequence[float] = CGBENCH_THRESHOLDS, *, inclusive: bool = True) -> float:
-    """Return the fraction of thresholds that an IoU reaches: `>=` officially, `>` in VLMEvalKit (`inclusive=False`)."""
-    return sum(iou >= at if inclusive else iou > at for at in thresholds) / len(thresholds)
+def recall_at_iou(iou: float, *, inclusive: bool = True) -> float:
+    """Return the fraction of `CGBENCH_THRESHOLDS` that an IoU reaches.
+
+    Official scoring uses `>=`; VLMEvalKit uses `>` (`inclusive=False`).
+    """
+    reached = (iou >= at if inclusive else iou > at for at in CGBENCH_THRESHOLDS)
+    return sum(reached) / len(CGBENCH_THRESHOLDS)
 
 
-def accuracy_at_iou(iou: float, correct: bool, thresholds: Sequence[float] = CGBENCH_THRESHOLDS) -> float:
+def accuracy_at_iou(iou: float, correct: bool) -> float:
     """Return `recall_at_iou` for a correct answer, else 0."""
-    return recall_at_iou(iou, thresholds) if correct else 0.0
+    return recall_at_iou(iou) if correct else 0.0
 
 
 def clue_recovery(long_accuracy: float, clue_accuracy: float) -> float | None:
