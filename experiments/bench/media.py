@@ -137,9 +137,9 @@ class PlainEncoder:
         flat = frames.data.reshape(len(frames), -1)[:, -DIM * 64 :: 64].astype(np.float32)
         return flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1)
 
-    def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim], drawn with the text's length as the seed."""
-        return np.abs(np.random.default_rng(len(text)).normal(size=DIM)).astype(np.float32)
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32[N, dim], each drawn with the text's length as the seed."""
+        return np.array([np.abs(np.random.default_rng(len(it)).normal(size=DIM)) for it in texts], dtype=np.float32)
 
 
 def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
         "native_look": lambda number: video.store.video.crop_at(moments[number][3], WHOLE, config.frame_px),
         "native_look_again": lambda number: video.crop(moments[number][3], WHOLE),
         "search": lambda number: video.search_clips("x" * number, 8),
-        "encode": lambda number: video.index.encoder.encode_text("x" * number),
+        "encode": lambda number: video.index.encoder.encode_texts(["x" * number])[0],
     }
 
 

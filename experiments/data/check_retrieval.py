@@ -81,7 +81,7 @@ def plant_words(index: ClipIndex, frame_px: int) -> Recall:
     plain[:] = np.array(list(COLOURS.values()), dtype=np.uint8)[:, None, None]
     planted = index.encoder.encode_frames(FrameBatch(plain, np.arange(len(plain), dtype=np.float64)))
     vectors = np.concatenate([index.vectors, planted])
-    queries = [index.encoder.encode_text(f"a plain {name} picture") for name in COLOURS]
+    queries = [index.encoder.encode_texts([f"a plain {name} picture"])[0] for name in COLOURS]
     places = range(len(index.vectors), len(vectors))
     found = sum(_share_found(vectors, place, query) for place, query in zip(places, queries, strict=True))
     return Recall("words", found, len(COLOURS), TOP_K / len(vectors))

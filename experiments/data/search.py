@@ -94,7 +94,7 @@ def best_moments(collection: Collection, query: str, top_k: int) -> list[FoundCl
 def _check_query(run: SearchRun, library: VideoLibrary) -> None:
     """Reject a query that the encoder maps to 0; warn about the limits of the default encoder, before any indexing."""
     hint = "give --encoder OWNER/NAME of a CLIP or SigLIP checkpoint, or a folder that holds one (extra train)"
-    if not library.encoder.encode_text(run.query).any():
+    if not library.encoder.encode_texts([run.query])[0].any():
         raise ConfigError(f"query {run.query!r}: the encoder {run.encoder!r} finds nothing by it; {hint}")
     if run.encoder == COLOURS:
         limits = f"the encoder {COLOURS!r} compares colour names and nothing else in the query; for real videos {hint}"

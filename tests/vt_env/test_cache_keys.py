@@ -52,7 +52,7 @@ class Words:
     def __init__(self, key: str) -> None:
         self.key, self.asked = key, 0
 
-    def encode(self, texts: list[str]):
+    def encode_texts(self, texts: list[str]):
         self.asked += 1
         return np.ones((len(texts), 1), dtype=np.float32)
 

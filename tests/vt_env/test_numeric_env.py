@@ -1,5 +1,6 @@
 """The numeric environment: what its features tell, what they do not, and that looking pays without words."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,8 +136,8 @@ def test_a_frame_encoder_of_ones_own_makes_options_comparable_with_frames():
         def encode_frames(self, frames: Any) -> NDArray[np.float32]:
             return np.tile(np.array([[0.6, 0.8]], np.float32), (len(frames), 1))
 
-        def encode_text(self, text: str) -> NDArray[np.float32]:
-            return np.array([0.0, 1.0 if text == "47" else 0.0], np.float32)
+        def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.array([[0.0, 1.0 if text == "47" else 0.0] for text in texts], np.float32)
 
     env = make("frames", numeric=NumericConfig(candidates=2, frame_encoder=Knowing()))
     features, _ = play(env, "search_clips", "look_at_0")
@@ -170,10 +171,10 @@ def test_observations_share_no_memory():
 
 def test_hashed_words_are_the_same_everywhere_and_tell_questions_apart():
     encoder = HashedWords()
-    assert np.flatnonzero(encoder.encode_text("red square")).tolist() == [6, 21]
-    vectors = np.array([encoder.encode_text(text) for text in FAMILIES])
+    assert np.flatnonzero(encoder.encode_texts(["red square"])[0]).tolist() == [6, 21]
+    vectors = np.array([encoder.encode_texts([text])[0] for text in FAMILIES])
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1) and (vectors @ vectors.T)[np.triu_indices(3, 1)].max() < 0.8
-    assert not encoder.encode_text("?!").any()
+    assert not encoder.encode_texts(["?!"])[0].any()
 
 
 def test_tools_that_a_macro_action_needs_must_be_on_offer():
@@ -193,7 +194,7 @@ def test_tools_that_a_macro_action_needs_must_be_on_offer():
 def by_features(env: LongVideoQANumericEnv, task_id: str) -> float:
     """Play by fixed thresholds on features, which a small network can compute; return the reward."""
     names = env.action_names
-    families = np.array([HashedWords().encode_text(text) for text in FAMILIES])
+    families = np.array([HashedWords().encode_texts([text])[0] for text in FAMILIES])
     features, info = env.reset(options={"task_id": task_id})
     family = int(np.argmax(families @ group(env, features, "question_text")))
     features, *_, info = env.step(names.index("search_subtitles" if family else "search_clips"))

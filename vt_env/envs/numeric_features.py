@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vt_env.config import at_least
 from vt_env.errors import ConfigError
-from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
+from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, TextEncoder, Vectors
 from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
 from vt_env.types import Interval, Observation, TimedLine
 
@@ -31,19 +31,6 @@ _CANDIDATE_SIZE = 7
 _OPTION_SIZE = 5
 
 
-class TextEncoder(Protocol):
-    """A deterministic map from texts to vectors; every `ClipEncoder` is one."""
-
-    @property
-    def dim(self) -> int:
-        """Length of the vectors."""
-        ...
-
-    def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim], of length 1 or 0."""
-        ...
-
-
 @dataclass(frozen=True)
 class HashedWords:
     """Counts words in hashed places: it knows no meaning, needs no model and is the same on every machine.
@@ -54,13 +41,20 @@ class HashedWords:
     dim: int = 32
     """Length of the vectors; words share places where it is small."""
 
-    def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim] of length 1; all 0 for a text without a word."""
-        vector = np.zeros(self.dim, dtype=np.float32)
-        for word in words_of(text):
-            place, sign = _hashed(word)
-            vector[place % self.dim] += sign
-        return vector / max(1e-6, float(np.linalg.norm(vector)))
+    @property
+    def key(self) -> str:
+        """Identifier of the encoder and its version."""
+        return f"hashed-words-1-{self.dim}"
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32[N, dim], rows of length 1; all 0 for a text without a word."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            for word in words_of(text):
+                place, sign = _hashed(word)
+                vector[place % self.dim] += sign
+            vector /= max(1e-6, float(np.linalg.norm(vector)))
+        return vectors
 
 
 @cache
@@ -256,7 +250,7 @@ def feature_count(config: NumericConfig, option_count: int) -> int:
 @lru_cache(maxsize=4096)
 def _encoded(encoder: TextEncoder, text: str) -> Vectors:
     """Encode a text, or read what it was encoded to: the attempts at one question see the same texts."""
-    vector = np.array(encoder.encode_text(text), dtype=np.float32)
+    vector = np.array(encoder.encode_texts([text])[0], dtype=np.float32)
     vector.flags.writeable = False
     return vector
 

@@ -19,8 +19,8 @@ from vt_env.media.cache.frame_store import FrameStore, build_store
 from vt_env.media.decode.container import check_file
 from vt_env.media.decode.video_file import crop_frame
 from vt_env.media.search.clip_index import ClipIndex, build_clip_index
-from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder
-from vt_env.media.text.line_index import LineIndex, TextEncoder, build_line_index
+from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, TextEncoder
+from vt_env.media.text.line_index import LineIndex, build_line_index
 from vt_env.media.text.speech import has_audio, transcribe
 from vt_env.media.text.subtitles import SubtitleTrack, load_captions, load_subtitles
 from vt_env.media.text.summaries import Summariser, WrittenSummaries

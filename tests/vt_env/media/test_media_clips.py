@@ -41,40 +41,40 @@ def test_each_colour_word_matches_the_scene_of_its_colour_best() -> None:
     frames = ENCODER.encode_frames(batch(*(scene(colour) for colour in COLOURS.values())))
     assert frames.shape == (len(COLOURS), ENCODER.dim) and frames.dtype == np.float32
     for row, name in enumerate(COLOURS):
-        scores = frames @ ENCODER.encode_text(f"the {name} square")
+        scores = frames @ ENCODER.encode_texts([f"the {name} square"])[0]
         assert np.argmax(scores) == row and scores[row] > 0.8 and np.delete(scores, row).max() < 0.1
 
 
 def test_a_small_bright_thing_outweighs_a_large_dull_background() -> None:
     muddy = np.full((112, 112, 3), (90, 70, 60), dtype=np.uint8)
     muddy[:8, :8] = COLOURS["blue"]
-    assert ENCODER.encode_frames(batch(muddy))[0] @ ENCODER.encode_text("blue") > 0.6
+    assert ENCODER.encode_frames(batch(muddy))[0] @ ENCODER.encode_texts(["blue"])[0] > 0.6
 
 
 def test_white_gray_and_black_count_only_when_asked_for() -> None:
     night, snow = np.zeros((56, 56, 3), dtype=np.uint8), np.full((56, 56, 3), 250, dtype=np.uint8)
     frames = ENCODER.encode_frames(batch(night, snow))
-    assert (frames @ ENCODER.encode_text("something black")).round(2).tolist() == [1.0, 0.0]
-    assert (frames @ ENCODER.encode_text("white snow")).round(2).tolist() == [0.0, 1.0]
-    assert not (frames @ ENCODER.encode_text("red")).any()
+    assert (frames @ ENCODER.encode_texts(["something black"])[0]).round(2).tolist() == [1.0, 0.0]
+    assert (frames @ ENCODER.encode_texts(["white snow"])[0]).round(2).tolist() == [0.0, 1.0]
+    assert not (frames @ ENCODER.encode_texts(["red"])[0]).any()
 
 
 def test_a_few_stray_pixels_do_not_make_a_colour() -> None:
     stray = scene(DULL)
     stray[5, 5:8] = COLOURS["red"]
-    found = ENCODER.encode_frames(batch(stray, scene(COLOURS["red"]))) @ ENCODER.encode_text("red")
+    found = ENCODER.encode_frames(batch(stray, scene(COLOURS["red"]))) @ ENCODER.encode_texts(["red"])[0]
     assert found[0] < 0.2 < 0.8 < found[1]
 
 
 def test_synonyms_and_spellings_name_the_same_colour() -> None:
-    assert (ENCODER.encode_text("a Grey cat") == ENCODER.encode_text("gray")).all()
-    assert (ENCODER.encode_text("TURQUOISE") == ENCODER.encode_text("cyan")).all()
-    assert np.linalg.norm(ENCODER.encode_text("red and blue")) == pytest.approx(1)
+    assert (ENCODER.encode_texts(["a Grey cat"])[0] == ENCODER.encode_texts(["gray"])[0]).all()
+    assert (ENCODER.encode_texts(["TURQUOISE"])[0] == ENCODER.encode_texts(["cyan"])[0]).all()
+    assert np.linalg.norm(ENCODER.encode_texts(["red and blue"])[0]) == pytest.approx(1)
 
 
 def test_a_text_without_a_colour_is_a_zero_vector() -> None:
-    assert not ENCODER.encode_text("the speaker reddens, bored").any()
-    assert not ENCODER.encode_text("").any()
+    assert not ENCODER.encode_texts(["the speaker reddens, bored"])[0].any()
+    assert not ENCODER.encode_texts([""])[0].any()
 
 
 @given(st.integers(0, 3), st.integers(0, 2**32 - 1))
@@ -186,8 +186,8 @@ class Counting:
         self.calls += 1
         return np.ones((len(frames), 2), dtype=np.float32)
 
-    def encode_text(self, text: str) -> Vectors:
-        return np.ones(2, dtype=np.float32)
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return np.ones((len(texts), 2), dtype=np.float32)
 
 
 def test_an_index_is_encoded_once_for_each_encoder(store: FrameStore, tmp_path: Path) -> None:
@@ -243,9 +243,9 @@ def test_a_query_that_is_asked_again_is_not_encoded_again() -> None:
     class Counting(ColourNameEncoder):
         texts: list[str] = []  # noqa: RUF012
 
-        def encode_text(self, text: str):
-            self.texts.append(text)
-            return super().encode_text(text)
+        def encode_texts(self, texts: Sequence[str]):
+            self.texts.extend(texts)
+            return super().encode_texts(texts)
 
     index = ClipIndex(index_of([0.5]).vectors, 10.0, 10.0, Counting())
     assert index.search("red", 1) == index.search("red", 1) and Counting.texts == ["red"]

@@ -69,12 +69,12 @@ def test_every_class_of_dual_encoder_gives_unit_vectors_that_repeat_and_keys_tha
     from vt_env.media.search.transformers_clip import ClipModelEncoder
 
     encoder = ClipModelEncoder(folder)
-    frames, text = encoder.encode_frames(some_frames(40)), encoder.encode_text("the red square")
+    frames, text = encoder.encode_frames(some_frames(40)), encoder.encode_texts(["the red square"])[0]
     assert frames.shape == (40, encoder.dim) and frames.dtype == text.dtype == np.float32
     assert np.linalg.norm(frames, axis=1) == pytest.approx(1, abs=1e-5) and np.linalg.norm(text) == pytest.approx(1)
-    assert len(np.unique(frames.round(5), axis=0)) == 40 and (text != encoder.encode_text("a blue picture")).any()
+    assert len(np.unique(frames.round(5), axis=0)) == 40 and (text != encoder.encode_texts(["a blue picture"])[0]).any()
     assert encoder.encode_frames(some_frames(0)).shape == (0, encoder.dim)
-    assert len(encoder.encode_text("red " * 100)) == encoder.dim
+    assert len(encoder.encode_texts(["red " * 100])[0]) == encoder.dim
     again = pickle.loads(pickle.dumps(encoder))
     assert (again.encode_frames(some_frames(40)) == frames).all() and again.key == encoder.key
     assert ClipModelEncoder(write_checkpoint(tmp_path / "other", kind, seed=1)).key != encoder.key
@@ -133,8 +133,8 @@ def test_the_encoder_of_the_world_is_trained_and_saved_as_a_checkpoint_like_any_
     assert sum(it.stat().st_size for it in (tmp_path / "encoder").iterdir()) < 5e6
     encoder = ClipModelEncoder(tmp_path / "encoder")
     assert encoder.encode_frames(some_frames(3)).shape == (3, encoder.dim)
-    assert (encoder.encode_text("the red square") != encoder.encode_text("the blue square")).any()
-    assert (encoder.encode_text("the RED square") == encoder.encode_text("the red square")).all()
+    assert (encoder.encode_texts(["the red square"])[0] != encoder.encode_texts(["the blue square"])[0]).any()
+    assert (encoder.encode_texts(["the RED square"])[0] == encoder.encode_texts(["the red square"])[0]).all()
 
 
 def test_the_shipped_encoder_of_the_world_finds_scenes_by_colour_and_shape() -> None:
@@ -146,5 +146,5 @@ def test_the_shipped_encoder_of_the_world_finds_scenes_by_colour_and_shape() -> 
     data = np.stack([render_scene(scene, 112) for scene in scenes])
     encoder = ClipModelEncoder(WORLD)
     seen = encoder.encode_frames(FrameBatch(data, np.arange(len(scenes), dtype=np.float64)))
-    found = [int((seen @ encoder.encode_text(f"{colour} {shape}")).argmax()) for colour, shape in kinds]
+    found = [int((seen @ encoder.encode_texts([f"{colour} {shape}"])[0]).argmax()) for colour, shape in kinds]
     assert np.mean([place == number for number, place in enumerate(found)]) > 0.8

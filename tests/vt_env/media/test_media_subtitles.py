@@ -262,7 +262,7 @@ class Topics:
 
     key = "topics"
 
-    def encode(self, texts: list[str]) -> Vectors:
+    def encode_texts(self, texts: list[str]) -> Vectors:
         topics = (("boat", "ship", "vessel"), ("harbour", "port"), ("nobody", "empty", "alone"))
         rows = [[any(word in text.casefold() for word in topic) for topic in topics] for text in texts]
         vectors = np.array(rows, dtype=np.float32) + 1e-3

@@ -181,7 +181,7 @@ class Meaning:
 
     key = "meaning"
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode_texts(self, texts: list[str]) -> np.ndarray:
         is_film = [not {"film", "cinema"}.isdisjoint(text.split()) for text in texts]
         return np.array([[it, not it] for it in is_film], dtype=np.float32)
 

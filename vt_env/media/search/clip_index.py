@@ -79,7 +79,7 @@ class ClipIndex:
     @cached_property
     def _encoded(self) -> Callable[[str], Vectors]:
         """The text encoder behind an LRU cache, since the rollouts of a group repeat queries."""
-        return lru_cache(maxsize=256)(self.encoder.encode_text)
+        return lru_cache(maxsize=256)(lambda text: self.encoder.encode_texts([text])[0])
 
     def _ranked(self, query: Vectors, count: int) -> Iterator[tuple[int, float]]:
         """Yield clips and scores, best first, ties in time order.

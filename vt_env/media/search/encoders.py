@@ -1,6 +1,7 @@
 """Clip encoders: the protocol, and a colour-name encoder without a model."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from typing import Protocol
@@ -39,8 +40,8 @@ _FLOOR = 0.002
 """Added to the norm, as a fraction of the picture, so that a few noisy pixels are not normalised to a full match."""
 
 
-class ClipEncoder(Protocol):
-    """Maps frames and texts into one embedding space; a larger inner product means a better match."""
+class TextEncoder(Protocol):
+    """A deterministic map from texts to vectors."""
 
     @property
     def key(self) -> str:
@@ -52,12 +53,16 @@ class ClipEncoder(Protocol):
         """Embedding dimension."""
         ...
 
-    def encode_frames(self, frames: FrameBatch) -> Vectors:
-        """Return float32[N, dim], one vector per frame."""
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32[N, dim], rows of length 1; all 0 where the encoder recognises nothing in a text."""
         ...
 
-    def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim]; all 0 if the encoder recognises nothing in the text."""
+
+class ClipEncoder(TextEncoder, Protocol):
+    """Maps frames and texts into one embedding space; a larger inner product means a better match."""
+
+    def encode_frames(self, frames: FrameBatch) -> Vectors:
+        """Return float32[N, dim], one vector per frame."""
         ...
 
 
@@ -87,14 +92,16 @@ class ColourNameEncoder:
             shares[:, group] /= np.linalg.norm(shares[:, group], axis=1, keepdims=True) + _FLOOR
         return shares.astype(np.float32)
 
-    def encode_text(self, text: str) -> Vectors:
-        """Return float32[12] of length 1; all 0 if the text names no colour."""
-        vector = np.zeros(self.dim, dtype=np.float32)
-        for word in re.findall(r"[a-z]+", text.lower()):
-            name = _SYNONYMS.get(word, word)
-            if name in _NAMES:
-                vector[_NAMES.index(name)] = 1
-        return vector / max(1.0, float(np.linalg.norm(vector)))
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32[N, 12], rows of length 1; all 0 where a text names no colour."""
+        vectors = np.zeros((len(texts), self.dim), dtype=np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"[a-z]+", text.lower()):
+                name = _SYNONYMS.get(word, word)
+                if name in _NAMES:
+                    vector[_NAMES.index(name)] = 1
+            vector /= max(1.0, float(np.linalg.norm(vector)))
+        return vectors
 
 
 @cache

@@ -60,7 +60,7 @@ class Collection:
         wanted = min(top_k, int(self.starts[-1]))
         if wanted < 1:
             return []
-        scores, clips = self.faiss_index.search(self.encoder.encode_text(query)[None], wanted)
+        scores, clips = self.faiss_index.search(self.encoder.encode_texts([query])[0][None], wanted)
         ranked = sorted((-score, clip) for score, clip in zip(scores[0].tolist(), clips[0].tolist(), strict=True))
         return [self._found(clip, -score) for score, clip in ranked if clip >= 0 and score < 0]
 

@@ -1,6 +1,6 @@
 """Text encoder of sentence-transformers (extra `text`); the default model is installed with the extra."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -44,13 +44,18 @@ class SentenceEncoder:
     def __reduce__(self) -> tuple[Callable[[Path | None], "SentenceEncoder"], tuple[Path | None]]:
         return SentenceEncoder, (self._given,)
 
-    def encode(self, texts: list[str]) -> Vectors:
+    @property
+    def dim(self) -> int:
+        """Embedding dimension."""
+        return int(self._model.get_sentence_embedding_dimension())
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Return float32[N, dim], rows of length 1.
 
         Raises:
             ConfigError: sentence-transformers is not installed.
         """
-        return np.asarray(self._model.encode(texts, normalize_embeddings=True), dtype=np.float32)
+        return np.asarray(self._model.encode(list(texts), normalize_embeddings=True), dtype=np.float32)
 
     @cached_property
     def _model(self) -> Any:

@@ -6,6 +6,7 @@ black padding.
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class ClipModelEncoder:
 
     @cached_property
     def _dim(self) -> int:
-        return len(self.encode_text(""))
+        return len(self.encode_texts([""])[0])
 
     def encode_frames(self, frames: FrameBatch) -> Vectors:
         """Return float32[N, dim], rows of length 1."""
@@ -103,19 +104,19 @@ class ClipModelEncoder:
                 parts.append(_unit(model.get_image_features(**inputs)))
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), dtype=np.float32)
 
-    def encode_text(self, text: str) -> Vectors:
-        """Return float32[dim] of length 1; longer texts are truncated to the model's maximum length."""
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        """Return float32[N, dim], rows of length 1; longer texts are truncated to the model's maximum length."""
         import torch
 
         model, processor = self._loaded
         length = int(self._config.text_config.max_position_embeddings)
         # SigLIP was trained on texts padded to the full length; for CLIP the padding is masked.
         inputs = processor.tokenizer(
-            [text], padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+            list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
         ).to(self._device)
         names = ("input_ids", "attention_mask") if self._config.model_type == "clip" else ("input_ids",)
         with torch.inference_mode():
-            return _unit(model.get_text_features(**{name: inputs[name] for name in names}))[0]
+            return _unit(model.get_text_features(**{name: inputs[name] for name in names}))
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

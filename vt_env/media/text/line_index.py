@@ -4,30 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from vt_env.media.cache.build_once import build_once, cache_key, cache_root
 from vt_env.media.cache.sealed_files import checksum, read_sealed, touch, write_sealed
-from vt_env.media.search.encoders import Vectors
+from vt_env.media.search.encoders import TextEncoder, Vectors
 from vt_env.types import SubtitleLine
 
 SCHEMA = 1
 """Version of the index file; part of its key."""
-
-
-class TextEncoder(Protocol):
-    """Maps texts to unit vectors, such as `vt_env.media.search.sentence_encoder.SentenceEncoder`."""
-
-    @property
-    def key(self) -> str:
-        """Identifier of the encoder, its weights and its version; part of cache keys."""
-        ...
-
-    def encode(self, texts: list[str]) -> Vectors:
-        """Return float32[N, dim], rows of length 1."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +35,7 @@ class LineIndex:
         """Return the cosine of every line with the query, float32[N]."""
         if not self.lines:
             return np.zeros(0, dtype=np.float32)
-        return self.vectors @ self.encoder.encode([query])[0]
+        return self.vectors @ self.encoder.encode_texts([query])[0]
 
 
 def build_line_index(lines: Sequence[SubtitleLine], encoder: TextEncoder, cache_dir: Path | None = None) -> LineIndex:
@@ -63,7 +49,7 @@ def build_line_index(lines: Sequence[SubtitleLine], encoder: TextEncoder, cache_
         return LineIndex((), np.zeros((0, 0), dtype=np.float32), encoder)
     about = {"schema": SCHEMA, "encoder": encoder.key, "lines": checksum(json.dumps(texts).encode())}
     path = (cache_dir or cache_root()) / "lines" / f"{cache_key(**about)}.f32"
-    build_once(path, lambda aside: write_sealed(aside, about, encoder.encode(texts).tobytes()))
+    build_once(path, lambda aside: write_sealed(aside, about, encoder.encode_texts(texts).tobytes()))
     vectors = np.frombuffer(read_sealed(path, SCHEMA).payload, dtype=np.float32)
     touch(path)
     return LineIndex(tuple(lines), vectors.reshape(len(texts), -1), encoder)
