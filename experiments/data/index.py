@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from tqdm import tqdm
@@ -71,8 +71,7 @@ class IndexResult:
     """Status of one video after indexing."""
 
     path: str
-    status: str
-    """`indexed`, `missing` or `undecodable`."""
+    status: Literal["indexed", "missing", "undecodable"]
     line: str
     """Printed line: a summary of the index, or the reason for its absence."""
     duration_s: float | None = None

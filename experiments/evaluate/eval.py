@@ -110,7 +110,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
             with closing(policy):
                 entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library)}
                 check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
-                key = directory.origin(entry)
+                key = directory.add_provenance(entry)
                 episodes = play(policy, left, library, run, key)
                 journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)

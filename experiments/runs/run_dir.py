@@ -53,7 +53,7 @@ class Run:
         """
         append_line(self.path / JOURNAL, encode_record(record))
 
-    def origin(self, entry: Mapping[str, Any]) -> str:
+    def add_provenance(self, entry: Mapping[str, Any]) -> str:
         """Store provenance shared by many journal records in `provenance.json`, once.
 
         A run resumed with another commit, other versions or another server has several entries.
