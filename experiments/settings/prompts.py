@@ -115,12 +115,16 @@ def read_prompts_record(value: object) -> PromptSet:
     """Read a value of `prompts_record`; `None` means a run made when there was one set only.
 
     Raises:
-        ConfigError: The id names a version that this code does not have.
+        ConfigError: The id names a version that this code does not have, or the texts are not those of a set.
     """
     if value is None:
         return TINY
     if isinstance(value, dict):
-        return PromptSet(**value)  # pyright: ignore[reportUnknownArgumentType]
+        try:
+            return PromptSet(**value)  # pyright: ignore[reportUnknownArgumentType]
+        except TypeError as reason:
+            said = str(reason).removeprefix("PromptSet.__init__() ")
+            raise ConfigError(f"prompts in {CONFIG}: {said}; restore the file or start a new run") from None
     return prompts_of_id(str(value))
 
 

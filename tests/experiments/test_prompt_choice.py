@@ -1,6 +1,6 @@
 """Which prompt set a command plays with, and what is said where a model was trained on another one."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,13 @@ import pytest
 from agents.language.confidence_gate import GateConfig
 from experiments.settings.models import BASE_MODEL, ModelConfig, PolicyServerConfig, checkpoint_hash
 from experiments.settings.policies import model_path
-from experiments.settings.prompts import PROMPTS_FILE, choose_prompts, student_prompts, trajectory_prompts
+from experiments.settings.prompts import (
+    PROMPTS_FILE,
+    choose_prompts,
+    read_prompts_record,
+    student_prompts,
+    trajectory_prompts,
+)
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, TINY, save_prompts
 
@@ -34,6 +40,12 @@ def test_a_damaged_set_in_a_model_s_folder_is_refused(tmp_path: Path):
     (tmp_path / PROMPTS_FILE).write_text("{")
     with pytest.raises(ConfigError, match="need a JSON or TOML file"):
         choose_prompts(None, str(tmp_path))
+
+
+@pytest.mark.parametrize("texts", [{**asdict(MINE), "sytem": ""}, {"name": "mine", "version": 1}])
+def test_texts_in_a_run_that_are_no_set_are_refused_in_one_line(texts: dict[str, object]):
+    with pytest.raises(ConfigError, match=r"prompts in config\.json: .*; restore the file or start a new run"):
+        read_prompts_record(texts)
 
 
 def test_data_for_a_model_that_is_not_known_is_for_the_shipped_one_where_it_is_of_its_own_world():
