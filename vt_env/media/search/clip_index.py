@@ -79,7 +79,13 @@ class ClipIndex:
     @cached_property
     def _encoded(self) -> Callable[[str], Vectors]:
         """The text encoder behind an LRU cache, since the rollouts of a group repeat queries."""
-        return lru_cache(maxsize=256)(lambda text: self.encoder.encode_texts([text])[0])
+        encoder = self.encoder
+
+        @lru_cache(maxsize=256)
+        def encoded(text: str) -> Vectors:
+            return encoder.encode_texts([text])[0]
+
+        return encoded
 
     def _ranked(self, query: Vectors, count: int) -> Iterator[tuple[int, float]]:
         """Yield clips and scores, best first, ties in time order.
