@@ -1,1 +1,1 @@
-"""Commands of the command line, one room for each kind; `experiments.cli` lists them."""
+"""Commands of the command line, one folder for each kind; `experiments.cli` lists them."""

@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from synth.rejection_reasons import REASONS, Evidence, outline
+from synth.near_duplicates import outline
+from synth.rejection_reasons import REASONS, Evidence
 from vt_env.episode.trajectory import Trajectory
 from vt_env.types import StopReason
 

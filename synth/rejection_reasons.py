@@ -7,6 +7,7 @@ key; they run when all attempts are made, so that nothing of it reaches a teache
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from synth.near_duplicates import plain
 from vt_env.actions.parse import ActionReader
 from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.prompts import read_lines
@@ -18,8 +19,6 @@ Reason = Callable[[Trajectory, Evidence], str | None]
 """Returns one line about what is wrong with a trajectory; `None` if nothing is."""
 
 _READER = ActionReader()
-NEAR_S = 5.0
-"""Times that round to the same multiple of this count as the same when attempts are compared."""
 _TASK_WORDS = ("answer", "call", "caption", "clip", "frame", "option", "question", "subtitle", "tool", "video", "zoom")
 """Words that name nothing in the video, however they are written."""
 _MOMENT_S = 1e-3
@@ -159,25 +158,6 @@ REASONS: Mapping[str, Reason] = {
 """In the order in which they are tried; the first that finds something is kept."""
 
 
-def outline(trajectory: Trajectory) -> tuple[object, ...]:
-    """Return what was done, without thoughts and without differences that do not matter.
-
-    Times are rounded to `NEAR_S`, texts are sets of words, and so near-duplicates have equal outlines.
-    """
-    calls = tuple(
-        (turn.call.name, tuple(sorted((name, _rough(name, it)) for name, it in turn.call.arguments.items())))
-        for turn in trajectory.turns
-        if turn.call is not None
-    )
-    return (trajectory.task_id, calls, _plain(trajectory.answer or ""))
-
-
-def _rough(name: str, value: object) -> str:
-    if name.endswith("_s") and isinstance(value, int | float):
-        return str(round(value / NEAR_S))
-    return " ".join(sorted(set(_plain(value).split()))) if isinstance(value, str) else repr(value)
-
-
 def _failed(trajectory: Trajectory, kinds: Sequence[str]) -> str | None:
     for number, turn in enumerate(trajectory.turns):
         if turn.error in kinds:
@@ -196,7 +176,7 @@ def _right_option(trajectory: Trajectory) -> str | None:
 
 
 def _states(text: str, option: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(_plain(option))}(?!\w)", _plain(text)) is not None
+    return re.search(rf"(?<!\w){re.escape(plain(option))}(?!\w)", plain(text)) is not None
 
 
 def _thought(turn: TurnRecord) -> str:
@@ -250,7 +230,3 @@ def _shown(turn: TurnRecord) -> tuple[Interval, ...]:
 
 def _listed(intervals: Sequence[Interval]) -> str:
     return ", ".join(map(str, intervals[:3])) + (" ..." if len(intervals) > 3 else "")
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -60,7 +60,7 @@ def check_clips(paths: Sequence[Path], library: VideoLibrary) -> bool:
         for recall in plant(library.open(video_ref(path))):
             is_above_chance &= not recall.is_near_chance
             print(
-                f"{path}: {recall.found:.1f} of {recall.planted} planted {recall.kind} found among the best {TOP_K} "
+                f"{path}: {recall.found:.3g} of {recall.planted} planted {recall.kind} found among the best {TOP_K} "
                 f"(recall {recall.share:.2f}, chance {recall.chance:.2f})"
                 + (": NEAR CHANCE, do not trust clip retrieval with this encoder here" * recall.is_near_chance)
             )

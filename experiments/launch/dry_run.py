@@ -19,12 +19,13 @@ from typing import Any, Literal
 from experiments.launch.small_models import CHECKPOINTS, write_small_checkpoint
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.token_budget import check_frame_size
-from experiments.train.common import is_first_process, load_model, lora_config, process_count, save_trained
 from experiments.train.grpo import check_fit, grpo_arguments
 from experiments.train.grpo_config import PRESETS as GRPO_PRESETS
 from experiments.train.sft import PRESETS as SFT_PRESETS
 from experiments.train.sft import build_trainer as build_sft_trainer
 from experiments.train.sft_rows import TrajectoryRows
+from experiments.train.trainer_config import lora_config
+from experiments.train.training_run import is_first_process, load_model, process_count, save_trained
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import record_episode

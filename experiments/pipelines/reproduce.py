@@ -33,7 +33,7 @@ from experiments.report.plots import plot_accuracy, plot_groups
 from experiments.runs.pipeline import PipelineRun, Step, command, index_video, run_pipeline
 from experiments.runs.run_dir import Run, write_json, write_text
 from experiments.settings.models import BASE_MODEL
-from experiments.train.common import MODEL_FOLDER
+from experiments.train.training_run import MODEL_FOLDER
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.tasks.task_set import TaskSet
 from vt_env.world.tasks import world_tasks

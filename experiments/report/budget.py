@@ -50,7 +50,7 @@ def main(run: BudgetRun) -> None:
     curves = {unit: curves_of(_by_policy(found), unit, run.seed) for unit in UNITS}
     curves = {unit: some for unit, some in curves.items() if any(curve.within[-1].spent for curve in some)}
     lines = list(budget_lines(curves))
-    print("\n".join(lines))
+    print("\n".join(lines).rstrip())
     folder = (out or found[0].path) / "plots"
     _draw(curves, [it for one in found for it in one.facts], folder)
     if out is not None:

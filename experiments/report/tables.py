@@ -80,8 +80,8 @@ def tool_use_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
 def cost_table(rows: Sequence[PolicyRow]) -> Iterator[str]:
     """Yield costs per episode and per right answer; a dash marks a missing measurement."""
     heads = ["policy", "tokens read", "written", "of images", "latency s, p50 / p90", "money"]
-    heads += ["money, captions unshared", "captioned s per question", "per video"]
-    heads += ["calls per right answer", "frames", "tokens read", "money"]
+    heads += ["money, captions unshared", "captioned s per question", "captioned s per video"]
+    heads += [f"{name} per right answer" for name in ("calls", "frames", "tokens read", "money")]
     found: list[list[object]] = []
     for row in rows:
         it = row.spending

@@ -12,7 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from experiments.runs.run_dir import Run
-from experiments.train.common import Tracker, process_count
+from experiments.train.trainer_config import Tracker
+from experiments.train.training_run import process_count
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.checked_trainer import TrainingStopped
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS

@@ -16,24 +16,23 @@ from agents.backends.vllm_generate import CPU_SETTINGS
 from experiments.settings.prompts import choose_prompts
 from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
 from experiments.train.callbacks import add_callbacks, check_trackers, stop_without_variance, trackers_of
-from experiments.train.common import (
-    CHECKPOINTS_FOLDER,
-    MODEL_FOLDER,
-    draw_tasks,
-    last_checkpoint,
-    load_model,
-    lora_config,
-    open_training,
-    process_count,
-    process_index,
-    save_trained,
-    trained_dtype,
-)
 from experiments.train.grpo_config import PRESETS, GRPORun
 from experiments.train.grpo_metrics import PROGRESS_METRICS, step_record
 from experiments.train.grpo_rollout_journal import RolloutJournal
 from experiments.train.grpo_step_times import StepTimes, timed_environment, update_callback
 from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
+from experiments.train.trainer_config import lora_config, trained_dtype
+from experiments.train.training_run import (
+    CHECKPOINTS_FOLDER,
+    MODEL_FOLDER,
+    draw_tasks,
+    last_checkpoint,
+    load_model,
+    open_training,
+    process_count,
+    process_index,
+    save_trained,
+)
 from vt_env.config import resolve_budget
 from vt_env.errors import ConfigError, first_line
 from vt_env.integrations.trl import Recorder, environment_class, reward_functions, training_rows

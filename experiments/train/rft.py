@@ -22,9 +22,9 @@ from experiments.runs.journal import drop_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
 from experiments.settings.prompts import choose_prompts
-from experiments.train.common import MODEL_FOLDER, draw_tasks, open_training, process_count
 from experiments.train.sample_rollouts import RolloutSampler
 from experiments.train.sft import SFTSettings, train
+from experiments.train.training_run import MODEL_FOLDER, draw_tasks, open_training, process_count
 from synth.dataset import DataCard, count_families, write_dataset
 from synth.filters import MODES, Filtered, FilterMode, filter_trajectories
 from synth.generate import plan_attempts

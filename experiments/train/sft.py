@@ -19,20 +19,18 @@ from experiments.settings.policies import BASE_MODEL
 from experiments.settings.prompts import trajectory_prompts
 from experiments.settings.token_budget import check_frame_size
 from experiments.train.callbacks import add_callbacks, check_trackers, trackers_of
-from experiments.train.common import (
+from experiments.train.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
+from experiments.train.sft_rows import ConversationCollator, TrajectoryRows, load_trajectories
+from experiments.train.trainer_config import TrainerConfig, lora_config, trained_dtype
+from experiments.train.training_run import (
     CHECKPOINTS_FOLDER,
     MODEL_FOLDER,
-    TrainerConfig,
     last_checkpoint,
     load_model,
-    lora_config,
     open_training,
     process_count,
     save_trained,
-    trained_dtype,
 )
-from experiments.train.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
-from experiments.train.sft_rows import ConversationCollator, TrajectoryRows, load_trajectories
 from vt_env.config import MediaConfig, at_least
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl.sharded_vision import keep_tower_in_step

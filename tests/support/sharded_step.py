@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
-from experiments.train.common import load_model
+from experiments.train.training_run import load_model
 from vt_env.integrations.trl.sharded_vision import keep_tower_in_step
 
 SIDE_PX = 448

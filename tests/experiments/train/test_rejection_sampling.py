@@ -9,9 +9,9 @@ pytest.importorskip("trl", reason="needs the train extra")
 
 from support.small_training import write_training_folder
 
-from experiments.train.common import open_training
 from experiments.train.rft import RFTRun
 from experiments.train.rft import main as rft
+from experiments.train.training_run import open_training
 from synth.dataset import read_dataset
 from vt_env.episode.trajectory import read_trajectories
 from vt_env.jsonl import read_jsonl

@@ -15,9 +15,9 @@ pytest.importorskip("trl", reason="needs the train extra")
 from support.small_training import write_training_folder
 
 from experiments.runs.read_run import read_metrics
-from experiments.train.common import last_checkpoint
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
+from experiments.train.training_run import last_checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -22,12 +22,13 @@ from experiments.train.callbacks import (
     progress_callback,
     stop_without_variance,
 )
-from experiments.train.common import TrainerConfig, load_model, trained_dtype
 from experiments.train.grpo import GRPORun, build_trainer, grpo_arguments
 from experiments.train.grpo_metrics import step_record
 from experiments.train.grpo_step_times import StepTimes
 from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
+from experiments.train.trainer_config import TrainerConfig, trained_dtype
+from experiments.train.training_run import load_model
 from vt_env.config import BudgetConfig, MediaConfig, tiny_budget
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl.checked_trainer import CheckedTrainer, TrainingStopped
