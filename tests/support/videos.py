@@ -100,11 +100,12 @@ def write_video(path: Path, spec: VideoSpec | None = None, muxer: dict[str, str]
 
 
 def _add_video(container: av.container.OutputContainer, spec: VideoSpec) -> av.VideoStream:
-    avi = container.format.name == "avi"  # AVI knows no time base but its frame rate
-    stream = container.add_stream(spec.codec, rate=spec.fps if avi or not spec.frame_times_s else None)
+    # AVI, MPEG-1 and MPEG-2 know no time base but their frame rate.
+    by_rate = container.format.name == "avi" or spec.codec in ("mpeg1video", "mpeg2video")
+    stream = container.add_stream(spec.codec, rate=spec.fps if by_rate or not spec.frame_times_s else None)
     stream.width, stream.height = spec.size_px if spec.turned_deg % 180 == 0 else spec.size_px[::-1]
     stream.pix_fmt = "yuvj420p" if spec.codec == "mjpeg" else spec.pix_fmt
-    stream.time_base = stream.codec_context.time_base = 1 / spec.fps if avi else Fraction(1, _TICKS_HZ)
+    stream.time_base = stream.codec_context.time_base = 1 / spec.fps if by_rate else Fraction(1, _TICKS_HZ)
     stream.codec_context.sample_aspect_ratio = spec.pixel_aspect
     if spec.turned_deg:
         stream.set_display_rotation(spec.turned_deg)

@@ -2,7 +2,8 @@
 
 Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by a hash of the
 video content and the parameters. `frames.bin` holds the concatenated JPEGs, without padding. `index.bin` (int64) holds
-the offset and the CRC-32 of each JPEG, its frame index, and the timeline of the whole video. `meta.json` seals both.
+the offset and the CRC-32 of each JPEG, its frame index, and the timeline of the whole video (with its packets' ticks
+where they differ). `meta.json` seals both.
 
 A store appears atomically and never changes, so any number of processes can read it. Opening verifies the index and
 reading verifies each frame, since a JPEG with a flipped bit mostly decodes to a different picture; `check_store`
@@ -167,6 +168,8 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
             if progress is not None:
                 progress((row + 1) / len(idxs))
     arrays = [offsets, crcs, idxs, timeline.pts, timeline.keyframes.ravel()]
+    if timeline.packet_ticks is not None:
+        arrays.append(timeline.packet_ticks)
     index = np.concatenate(arrays).tobytes()
     (folder / "index.bin").write_bytes(index)
     meta = {
@@ -197,11 +200,11 @@ def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
     if checksum(data) != meta["files"]["index.bin"]:
         raise ValueError("index.bin does not match its checksum")
     index = np.frombuffer(data, dtype=np.int64)
-    offsets, crcs, idxs, pts, keyframes = np.split(index, np.cumsum(meta["lengths"])[:-1])
+    offsets, crcs, idxs, pts, keyframes, *rest = np.split(index, np.cumsum(meta["lengths"])[:-1])
     packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
     if len(packed) != offsets[-1]:
         raise ValueError(f"frames.bin has {len(packed)} bytes, its index says {offsets[-1]}")
-    timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2))
+    timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2), *rest)
     width, height = meta["size_px"]
     make_player = PictureFolderPlayer if path.is_dir() else PyAVPlayer
     video = VideoFile(path, (width, height), timeline, make_player)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +50,9 @@ class Timeline:
     """Tick at which the last frame leaves the screen."""
     keyframes: NDArray[np.int64] = field(repr=False)
     """int64[K, 2], sorted: presentation tick and seek tick of the frames that decoding can start from."""
+    packet_ticks: NDArray[np.int64] | None = field(default=None, repr=False)
+    """int64[N], decoding tick of the packet that holds each frame, where the packets' presentation times are not the
+    frames' (AVI with B-frames); `None` elsewhere."""
 
     @property
     def origin_s(self) -> float:
@@ -58,6 +63,24 @@ class Timeline:
     def times_s(self) -> NDArray[np.float64]:
         """float64[N], presentation times in seconds, starting at 0."""
         return (self.pts - self.pts[0]).astype(np.float64) * float(self.tick_s)
+
+    def frame_pts(self, packet_tick: int | None) -> int | None:
+        """Return a frame's presentation tick by its packet's: its `packet_ticks` entry, or the same tick without them.
+
+        Returns `None` for a packet without a frame.
+        """
+        if self.packet_ticks is None or packet_tick is None:
+            return packet_tick
+        at = int(np.searchsorted(self._packet_order[0], packet_tick))
+        is_frame = at < len(self.pts) and int(self._packet_order[0][at]) == packet_tick
+        return int(self.pts[self._packet_order[1][at]]) if is_frame else None
+
+    @cached_property
+    def _packet_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64[N] each, packet ticks in increasing order and the frame index of each."""
+        assert self.packet_ticks is not None
+        order = np.argsort(self.packet_ticks)
+        return self.packet_ticks[order], order
 
     @property
     def duration_s(self) -> float:
@@ -165,7 +188,7 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
             raise DataError(f"{path}: a frame breaks off {end_s:.1f} s into the file; {REENCODE}")
         if packet.is_keyframe:
             keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
-        if keyframes and packet.pts >= keyframes[0][0] and not packet.is_discard:
+        if keyframes and packet.pts >= keyframes[0][0] and not packet.is_discard and not is_never_shown(packet):
             shown.append(packet.pts)
             lasting.append(packet.duration or 0)
     if not shown:
@@ -181,6 +204,25 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
             f"{path}: its times span {hours} hours, at most {MAX_DURATION_S / 3600:.0f} are read; {REENCODE}"
         )
     return Timeline(_tick(stream), pts, end, np.array(sorted(keyframes), dtype=np.int64))
+
+
+def is_never_shown(packet: "Packet[Any]") -> bool:
+    """Return whether a packet of VP8 or VP9 holds a frame that only others refer to.
+
+    RFC 6386, 9.1 (`show_frame`), and the VP9 bitstream specification, 6.2 and annex B (superframes).
+    """
+    codec = packet.stream.codec_context.name
+    if codec not in ("vp8", "vp9", "libvpx", "libvpx-vp9") or not packet.size:
+        return False
+    data = memoryview(packet)
+    if codec in ("vp8", "libvpx"):
+        return not data[0] >> 4 & 1
+    if data[-1] >> 5 == 0b110 or data[0] >> 6 != 0b10:
+        return False
+    # The fields after the frame marker: profile (3 bits for profile 3, else 2), show existing, type, show.
+    shift = 1 if data[0] >> 4 & 3 == 3 else 0
+    shows_existing, shows = data[0] >> (3 - shift) & 1, data[0] >> (1 - shift) & 1
+    return not shows_existing and not shows
 
 
 def _tick(stream: VideoStream) -> Fraction:

@@ -7,12 +7,14 @@ hides, such as flipped bytes that still decode or a block missing from a Matrosk
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -25,6 +27,10 @@ Pixels = NDArray[np.uint8]
 
 _JUMP_FRAMES = 64
 """Minimum number of frames that a seek must skip; decoding a shorter distance is faster."""
+_WITHHOLDING = ("h264", "hevc", "vp8", "vp9", "av1")
+"""Codecs whose decoders return nothing before a keyframe; others return grey pictures with differences on them."""
+_FALSE_KEYFRAMES = 512
+"""Maximum number of false keyframes in turn; encoders place keyframes up to 300 frames apart."""
 
 
 class Player(Protocol):
@@ -57,6 +63,8 @@ class PyAVPlayer:
         self._idx: int | None = None
         """Index of the last returned frame."""
         self._media: tuple[InputContainer, VideoStream] | None = None
+        self._has_false_keyframes = False
+        """Whether decoding from a keyframe has begun with another frame."""
         self._stack = ExitStack()
         """Owns the open file."""
         self._reformatter = VideoReformatter()
@@ -87,10 +95,10 @@ class PyAVPlayer:
         jump_idx = int(np.searchsorted(self._timeline.pts, self._timeline.keyframes[keyframe_idx, 0]))
         near = self._idx is not None and jump_idx - self._idx < _JUMP_FRAMES
         frame = self._advance(pts) if near else None
-        for start in self._starts(keyframe_idx):
+        for start_idx in self._starts(keyframe_idx):
             if frame is not None:
                 break
-            self._frames = self._play(start)
+            self._frames = self._play(start_idx)
             frame = self._advance(pts)
         if frame is None:
             time_s = self._timeline.times_s[idx]
@@ -99,10 +107,14 @@ class PyAVPlayer:
         return frame
 
     def _starts(self, keyframe_idx: int) -> Iterator[int | None]:
-        """Yield seek ticks of keyframes ever further back, then `None`: some formats and open GOPs overshoot a seek."""
-        for back in (0, 1, 2, 4, 8):
-            if keyframe_idx - back >= 0:
-                yield int(self._timeline.keyframes[keyframe_idx - back, 1])
+        """Yield keyframes ever further back, then `None`: some formats and open GOPs overshoot a seek.
+
+        Each one in turn while keyframes prove false, which takes one decoded frame each.
+        """
+        back = 0
+        while back <= keyframe_idx and back <= (_FALSE_KEYFRAMES if self._has_false_keyframes else 8):
+            yield keyframe_idx - back
+            back += 1 if self._has_false_keyframes else max(1, back)
         yield None
 
     def _advance(self, pts: int) -> VideoFrame | None:
@@ -114,26 +126,55 @@ class PyAVPlayer:
                 return frame
         return None
 
-    def _play(self, start: int | None) -> Iterator[VideoFrame]:
-        """Yield frames from the keyframe at `start`, or from the start of the file, until the decoder fails."""
-        if start is None or self._media is None:
+    def _play(self, start_idx: int | None) -> Iterator[VideoFrame]:
+        """Yield frames from a keyframe of the timeline, or from the start of the file, until the decoder fails.
+
+        Yields nothing where the file has no keyframe there: the container's flag is not the decoder's, or the packet
+        got another time by the seek, as in MPEG program streams.
+        """
+        if start_idx is None or self._media is None:
             self._media = self._open()
-        container, stream = self._media
-        first_pts: int | None = None
+        _, stream = self._media
+        is_sound = start_idx is None or stream.codec_context.codec.canonical_name in _WITHHOLDING
         try:
-            if start is not None:
-                container.seek(start, stream=stream)
-            for packet in container.demux(stream):
-                if first_pts is None and packet.is_keyframe:
-                    first_pts = packet.pts
-                if first_pts is None:
-                    continue
+            for first_pts, packet in self._packets(start_idx, *self._media):
                 for frame in packet.decode():
+                    frame.pts = self._timeline.frame_pts(frame.pts)
                     # Frames presented before the keyframe may reference pictures that were never decoded.
-                    if frame.pts is not None and frame.pts >= first_pts:
-                        yield frame
+                    if frame.pts is None or frame.pts < first_pts:
+                        continue
+                    if not is_sound and not frame.key_frame:
+                        self._has_false_keyframes = True
+                        return
+                    is_sound = True
+                    yield frame
         except av.error.FFmpegError:
             return
+
+    def _packets(
+        self, start_idx: int | None, container: InputContainer, stream: VideoStream
+    ) -> Iterator[tuple[int, "Packet[VideoStream]"]]:
+        """Yield the keyframe's presentation tick and a packet, from the keyframe on."""
+        if start_idx is not None:
+            container.seek(int(self._timeline.keyframes[start_idx, 1]), stream=stream)
+        first_pts: int | None = None
+        for packet in container.demux(stream):
+            if self._timeline.packet_ticks is not None:
+                packet.pts = packet.dts
+            if first_pts is None and packet.is_keyframe:
+                first_pts = self._timeline.frame_pts(packet.pts)
+                if start_idx is not None and not self._is_keyframe(first_pts, start_idx):
+                    return
+            if first_pts is not None:
+                yield first_pts, packet
+
+    def _is_keyframe(self, pts: int | None, last_idx: int) -> bool:
+        """Return whether one of the timeline's keyframes up to `last_idx` is presented at `pts`."""
+        if pts is None:
+            return False
+        known = self._timeline.keyframes[: last_idx + 1, 0]
+        at = int(np.searchsorted(known, pts))
+        return at < len(known) and int(known[at]) == pts
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
         """Open the file; dropping the last reference closes it."""
@@ -171,15 +212,44 @@ def _picture(
 ) -> Pixels:
     """Convert a decoded frame to upright RGB at display size; with `square_px`, scale and pad it to a square."""
     width, height = fit_square(shown_px, square_px) if square_px else shown_px
-    quarters = quarter_turns(frame)
-    if quarters % 2:
+    orientation = orientation_of(frame)
+    if orientation.is_transposed:
         width, height = height, width
     scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
-    pixels = scaled.to_ndarray()
-    upright = np.rot90(pixels, quarters).astype(np.uint8, copy=False)
+    pixels = scaled.to_ndarray().astype(np.uint8, copy=False)
+    upright = orientation.upright(pixels)
     return pad_square(upright, square_px) if square_px else np.ascontiguousarray(upright)
 
 
-def quarter_turns(frame: VideoFrame) -> int:
-    """Return the counter-clockwise quarter turns that put a frame upright; phones store rotated pictures."""
-    return round(frame.rotation / 90) % 4
+@dataclass(frozen=True)
+class Orientation:
+    """How a stored picture is shown: transposed, then flipped; phones store rotated pictures, some mirrored."""
+
+    is_transposed: bool = False
+    flips_rows: bool = False
+    """Whether the top is at the bottom, after the transposition."""
+    flips_columns: bool = False
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether no rotation alone shows the picture."""
+        return self.is_transposed ^ self.flips_rows ^ self.flips_columns
+
+    def upright(self, pixels: Pixels) -> Pixels:
+        """Return a stored picture uint8[H, W, 3] as a view in its shown orientation."""
+        turned = pixels.swapaxes(0, 1) if self.is_transposed else pixels
+        return turned[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """Read the display matrix of a frame, rounded to one of the eight orientations.
+
+    The matrix (ISO/IEC 14496-12, 6.2.2) maps a stored (x, y) to a shown (a x + c y, b x + d y), y pointing down.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return Orientation()
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(False, d < 0, a < 0)
+    return Orientation(True, b < 0, c < 0)

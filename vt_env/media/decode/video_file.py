@@ -20,10 +20,11 @@ from PIL import Image
 
 from vt_env.errors import DataError
 from vt_env.media.decode.container import Timeline, check_size, format_of, open_media, read_timeline, video_stream
+from vt_env.media.decode.decoded_timeline import checked_timeline
 from vt_env.media.decode.other_backends import choose_player
 from vt_env.media.decode.picture_folder import PictureFolderPlayer, read_folder
 from vt_env.media.decode.player_pool import lend_player
-from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer, fit_square, pad_square, quarter_turns
+from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer, fit_square, orientation_of, pad_square
 from vt_env.types import Box, FrameBatch
 
 
@@ -132,6 +133,7 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
         pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
         format_name = format_of(container, stream)
         timeline = read_timeline(container, stream, path)
+    timeline = checked_timeline(path, timeline)
     player = PyAVPlayer(path, timeline, (1, 1))
     try:
         first = player.frame(0)
@@ -139,7 +141,11 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
     finally:
         player.close()
     width, height = round(first.width * pixel_aspect), first.height
-    size_px = (height, width) if quarter_turns(first) % 2 else (width, height)
+    orientation = orientation_of(first)
+    size_px = (height, width) if orientation.is_transposed else (width, height)
+    # Other backends were measured on files without these.
+    oddities = {"mirrored": orientation.is_mirrored, "decoding order": timeline.packet_ticks is not None}
+    format_name = ",".join([format_name, *(name for name, is_so in oddities.items() if is_so)])
     return VideoFile(path, size_px, timeline, choose_player(backend, format_name, path))
 
 

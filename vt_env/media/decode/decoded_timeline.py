@@ -1,0 +1,115 @@
+"""Timelines by decoding, for files whose packets are not their frames.
+
+Knows decoders and times; knows nothing of pixels. Packets without a picture (MPEG-4 "not coded", single fields) and
+containers that store decoding times alone (AVI with B-frames) show only in what the decoder returns.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import av.error
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from vt_env.errors import DataError
+from vt_env.media.decode.container import REENCODE, Timeline, open_media, video_stream
+
+_PROBED_FRAMES = 64
+"""Frames at the start that are compared with the packets: more than any decoder reorders."""
+_REORDERED_FRAMES = 16
+"""Maximum distance between a frame's places in decoding and in display order (H.264, A.3.1)."""
+_WITHOUT_TIMES = ("avi", "mpeg")
+"""Containers that store no presentation time for some packets."""
+
+
+def checked_timeline(path: Path, timeline: Timeline) -> Timeline:
+    """Return `timeline`, or the times by decoding the whole file where the decoder returns other frames.
+
+    Compares the first frames, or all where the container stores no time for some.
+
+    Raises:
+        DataError: The frames do not decode, or have no times of their own.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_count = 1
+        if container.format.name not in _WITHOUT_TIMES or not stream.codec_context.codec.reorder:
+            pts = [frame.pts for frame in islice(_frames(container.demux(stream)), _PROBED_FRAMES)]
+            if pts == timeline.pts[: len(pts)].tolist():
+                return timeline
+    return _decoded_timeline(path, timeline)
+
+
+def _frames(packets: Iterable["Packet[VideoStream]"]) -> Iterator[VideoFrame]:
+    """Yield the frames from the first keyframe to the end, as far as they decode."""
+    first: int | None = None
+    try:
+        for packet in packets:
+            if first is None and packet.is_keyframe:
+                first = packet.pts
+            if first is None:
+                continue
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    return
+                if frame.pts is None or frame.pts >= first:
+                    yield frame
+    except av.error.FFmpegError:
+        return
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    pts: NDArray[np.int64]
+    """int64[N], times of the frames in display order."""
+    is_key: NDArray[np.bool_]
+    packet_ticks: Mapping[int, int | None]
+    """Decoding tick of the packet of each time."""
+
+
+def _decode(path: Path) -> _Decoded:
+    ticks: dict[int, int | None] = {}
+    shown: list[tuple[int, bool]] = []
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_count = 1
+
+        def watched() -> Iterator["Packet[VideoStream]"]:
+            for packet in container.demux(stream):
+                if packet.pts is not None:
+                    ticks[packet.pts] = packet.dts
+                yield packet
+
+        for frame in _frames(watched()):
+            if frame.pts is None:
+                raise DataError(f"{path}: its frames carry no presentation times; {REENCODE}")
+            shown.append((frame.pts, frame.key_frame))
+    pts = np.array([it for it, _ in shown], dtype=np.int64)
+    return _Decoded(pts, np.array([key for _, key in shown], dtype=bool), ticks)
+
+
+def _decoded_timeline(path: Path, timeline: Timeline) -> Timeline:
+    """Decode the whole file; return `timeline` itself where its times are the frames'."""
+    decoded = _decode(path)
+    pts = decoded.pts
+    in_order = np.unique(pts)
+    if np.array_equal(pts, timeline.pts[: len(pts)]):
+        return timeline
+    if not len(pts) or len(in_order) != len(pts):
+        raise DataError(f"{path}: its frames carry no presentation times of their own; {REENCODE}")
+    if np.array_equal(pts, in_order):
+        known = timeline.keyframes[np.isin(timeline.keyframes[:, 0], pts)]
+        return replace(timeline, pts=pts, keyframes=known)
+    if np.abs(np.searchsorted(in_order, pts) - np.arange(len(pts))).max() > _REORDERED_FRAMES:
+        raise DataError(f"{path}: its times run backwards; {REENCODE}")
+    packet_ticks = [decoded.packet_ticks.get(it) for it in pts.tolist()]
+    if None in packet_ticks:
+        raise DataError(f"{path}: its packets carry no times; {REENCODE}")
+    labels = np.array(packet_ticks, dtype=np.int64)
+    keyframes = np.stack([in_order[decoded.is_key], labels[decoded.is_key]], axis=1)
+    return replace(timeline, pts=in_order, keyframes=keyframes, packet_ticks=labels)
