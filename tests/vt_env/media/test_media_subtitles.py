@@ -86,6 +86,8 @@ def test_no_bytes_make_the_decoder_fail(data: bytes) -> None:
         ("1\n00:00:01,000 --> 00:00:02,000\n3 < 4 and 5 > 4\n", [(1, 2, "3 < 4 and 5 > 4")]),
         ("1\n00:00:05,000 --> 00:00:06,000\nb\n\n2\n00:00:01,000 --> 00:00:02,000\na", [(1, 2, "a"), (5, 6, "b")]),
         ("1\n00:00:01,000 --> 00:00:02,000\n\n\n2\n00:00:03,000 --> 00:00:04,000\nb", [(3, 4, "b")]),
+        ("WEBVTT\n\n00:01.0 --> 00:02.0\n \nnew\n\n00:03.0 --> 00:04.0\nold\n \n", [(1, 2, "new"), (3, 4, "old")]),
+        ("1\n00:01,0 --> 00:02,0\na\n\t\nb\n \n2\n00:03,0 --> 00:04,0\nc", [(1, 2, "a b"), (3, 4, "c")]),
     ],
 )  # fmt: skip
 def test_subtitles_in_their_many_habits(text: str, expected: list[tuple[float, float, str]]) -> None:

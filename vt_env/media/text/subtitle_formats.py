@@ -107,9 +107,12 @@ def _seconds(clock: tuple[str | None, ...]) -> float:
 
 
 def _cue_text(rows: list[str], at: int) -> tuple[str, int]:
-    """Join the text rows of a cue; return the text and the index of the row after it."""
+    """Join the text rows of a cue; return the text and the index of the row after it.
+
+    An empty row ends a cue. A row of white space does not: rolling captions hold one.
+    """
     start = at
-    while at < len(rows) and rows[at].strip() and not _TIMING.match(rows[at]):
+    while at < len(rows) and rows[at] and not _TIMING.match(rows[at]):
         at += 1
     end = at
     # Without a blank row between cues, the number of the next cue looks like text.
