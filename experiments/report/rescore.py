@@ -152,7 +152,7 @@ def _replies(run: RescoreRun, path: Path, annotations: Annotations) -> Mapping[s
     if not path.exists():
         raise ConfigError(f"{path}: no such run directory or file of replies")
     if path.is_file():
-        return read_replies(path, annotations)
+        return read_replies(path, annotations, run.split)
     replies = replies_of(_attempt(path, run.sample))
     if not replies:
         raise ConfigError(f"{path}: no episode of sample {run.sample}; give the directory of an evaluation")

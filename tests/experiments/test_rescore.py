@@ -146,7 +146,7 @@ def test_replies_of_another_harness_are_scored_by_id_or_position(tmp_path: Path,
     }
     assert run(["rescore", str(path), "--annotations", str(tmp_path / "mme")]) == 0
     assert "3 of 2700 questions have a reply" in capsys.readouterr().out
-    path.write_text(path.read_text() + '{"doc_id": 0, "resps": [["C"]]}\n{"doc_id": 1, "torn')
+    path.write_text(path.read_text() + '{"doc_id": 0, "resps": [["C"]], "target": "C"}\n{"doc_id": 1, "torn')
     with pytest.raises(DataError, match=r"samples\.jsonl:4: second reply to video_mme/001-1"):
         read_replies(path, annotations)
     assert run(["rescore", str(path)]) == 2

@@ -12,9 +12,9 @@ from vt_env.benchmarks.readers.parse_fields import (
     id_of,
     idx_of_letter,
     number_of,
+    question_of,
     span_defects,
     spans_of,
-    text_of,
     texts_of,
 )
 from vt_env.benchmarks.readers.raw_files import RawFile
@@ -62,7 +62,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
         question_id=qid,
         video_id=video_uid,
         video_names=(f"cg_videos_720p/{video_uid}", video_uid),
-        question=text_of(row, "question"),
+        question=question_of(row),
         options=options,
         answer_idx=answer_idx,
         answer_text=str(row.get("answer", "")),

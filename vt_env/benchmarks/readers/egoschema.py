@@ -7,7 +7,15 @@ repository has no licence.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vt_env.benchmarks.readers.parse_fields import checked_options, gold_defects, id_of, text_of, texts_of, unlettered
+from vt_env.benchmarks.readers.parse_fields import (
+    checked_options,
+    gold_defects,
+    id_of,
+    question_of,
+    text_of,
+    texts_of,
+    unlettered,
+)
 from vt_env.benchmarks.readers.raw_files import RawFile
 from vt_env.benchmarks.readers.reader import Benchmark, Column, Official, Place, RawRow, has_keys, keys, table_of
 from vt_env.benchmarks.readers.rows import Row
@@ -28,15 +36,17 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
     uid = id_of(row, "q_uid" if "q_uid" in row else "video_idx")
     written = [text_of(row, f"option {idx}") for idx in range(5)] if "q_uid" in row else texts_of(row, "option")
     options, defects = checked_options(unlettered(written), uid)
-    answer = row.get("answer", place.companions.get("egoschema_answers", {}).get(uid))
-    has_gold = answer is not None and answer != ""
+    written_answer = row.get("answer")
+    is_hidden = written_answer is None or written_answer == ""
+    answer = place.companions.get("egoschema_answers", {}).get(uid) if is_hidden else written_answer
+    has_gold = answer is not None
     answer_idx = _position(answer, len(options)) if has_gold else None
     yield Row(
         benchmark="egoschema",
         question_id=uid,
         video_id=uid,
         video_names=(uid,),
-        question=text_of(row, "question"),
+        question=question_of(row),
         options=options,
         answer_idx=answer_idx,
         duration_s=CLIP_S,

@@ -6,7 +6,15 @@ rate, so it is not evidence in seconds. CC-BY-NC-SA-4.0.
 
 from collections.abc import Iterable
 
-from vt_env.benchmarks.readers.parse_fields import checked_options, gold_defects, id_of, number_of, text_of, texts_of
+from vt_env.benchmarks.readers.parse_fields import (
+    checked_options,
+    gold_defects,
+    id_of,
+    number_of,
+    question_of,
+    text_of,
+    texts_of,
+)
 from vt_env.benchmarks.readers.reader import Benchmark, Column, Official, Place, RawRow, has_keys, keys
 from vt_env.benchmarks.readers.rows import Row, SubtitleForm, SubtitleSource
 
@@ -28,7 +36,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
         question_id=question_id,
         video_id=id_of(row, "video_id"),
         video_names=(text_of(row, "video_path"),),
-        question=text_of(row, "question"),
+        question=question_of(row),
         options=options,
         answer_idx=answer_idx,
         duration_s=duration_s,

@@ -14,9 +14,9 @@ from vt_env.benchmarks.readers.parse_fields import (
     id_of,
     idx_of_letter,
     number_of,
+    question_of,
     span_defects,
     span_of_clock,
-    text_of,
     texts_of,
     unlettered,
 )
@@ -51,7 +51,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
 
 def _question(row: RawRow, video_id: str, video: RawRow, raw: RawRow) -> Row:
     uid = id_of(row, "uid")
-    question, *lettered = _split(text_of(row, "question"))
+    question, *lettered = _split(question_of(row))
     options, defects = checked_options(lettered or unlettered(texts_of(row, "options")), uid)
     answer_idx = idx_of_letter(row.get("answer"), len(options))
     info = cast("Mapping[str, Any]", video.get("video_info") or {})

@@ -15,6 +15,7 @@ from vt_env.benchmarks.readers.parse_fields import (
     id_of,
     idx_of_letter,
     number_of,
+    question_of,
     text_of,
     texts_of,
 )
@@ -80,7 +81,8 @@ def test_gold(file: RawFile) -> Mapping[str, Any] | None:
     """
     if not file.keys >= {"question_id", "answer"} or not _TEST_ID.fullmatch(str(file.rows[0]["question_id"])):
         return None
-    return {str(row["question_id"]): row["answer"] for row in file.rows if "question_id" in row and "answer" in row}
+    answered = (row for row in file.rows if "question_id" in row and row.get("answer") not in (None, ""))
+    return {str(row["question_id"]): row["answer"] for row in answered}
 
 
 def _official(row: RawRow) -> RawRow:
@@ -88,7 +90,7 @@ def _official(row: RawRow) -> RawRow:
     if "video_name" not in row:
         return row
     names = {"video": row["video_name"], "question_type": row["task_type"]}
-    return {**row, **names, "question": _OPTIONS_IN_QUESTION.sub("", text_of(row, "question"))}
+    return {**row, **names, "question": _OPTIONS_IN_QUESTION.sub("", question_of(row))}
 
 
 def _read_dev(raw: RawRow, place: Place) -> Iterable[Row]:
@@ -107,7 +109,9 @@ def _read_test(raw: RawRow, place: Place) -> Iterable[Row]:
     row = _official(raw)
     has_id = "question_id" in row
     question_id = id_of(row, "question_id") if has_id else f"{place.stem}/{place.number - 1:04d}"
-    answer = row.get("answer", place.companions.get("mlvu_test_gold", {}).get(question_id))
+    answer = row.get("answer")
+    if answer is None or answer == "":
+        answer = place.companions.get("mlvu_test_gold", {}).get(question_id, answer)
     yield _row(row, "mlvu_test", question_id, text_of(row, "question_type"), "", answer)
 
 
@@ -124,7 +128,7 @@ def _row(row: RawRow, benchmark: str, question_id: str, task: str, folder: str, 
         # File names such as `7.mp4` are unique only within a task.
         video_id=f"{folder}/{name.stem}" if folder else name.stem,
         video_names=(f"{folder}/{name.name}", name.name) if folder else (name.name,),
-        question=text_of(row, "question"),
+        question=question_of(row),
         options=options,
         answer_idx=answer_idx,
         answer_text=str(answer) if is_open and answer is not None else "",

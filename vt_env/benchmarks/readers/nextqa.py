@@ -1,7 +1,8 @@
 """NExT-QA and NExT-GQA reader (doc-doc/NExT-GQA, 63772e02; MIT): a CSV of questions, spans in `gsub_{val,test}.json`.
 
-Both have the same columns; a CSV with span files beside it is NExT-GQA. `answer` is an option's text in NExT-GQA and an
-option's index in NExT-QA. The split comes from the file name, since no column holds it.
+A CSV with span files beside it is NExT-GQA. `answer` is an option's text in NExT-GQA's files and an option's index in
+NExT-QA's, which call the video `video`; copies in Parquet hold whole numbers. The split comes from the file name, since
+no column holds it.
 """
 
 from collections.abc import Iterable, Mapping, Set
@@ -9,10 +10,12 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from vt_env.benchmarks.readers.parse_fields import (
+    cell_of,
     checked_options,
     gold_defects,
     id_of,
     number_of,
+    question_of,
     span_defects,
     spans_of,
     text_of,
@@ -21,8 +24,13 @@ from vt_env.benchmarks.readers.raw_files import RawFile
 from vt_env.benchmarks.readers.reader import Benchmark, Column, Official, Place, RawRow, keys, table_of
 from vt_env.benchmarks.readers.rows import Defect, DefectKind, Row
 
-_COLUMNS = keys("video_id, question, answer, qid, type, a0, a1, a2, a3, a4")
-_FIELDS = _COLUMNS | keys("frame_count, width, height")
+_SHARED = keys("question, answer, qid, type, a0, a1, a2, a3, a4")
+_COLUMNS, _OWN = _SHARED | keys("video_id"), _SHARED | keys("video")
+"""Columns of NExT-GQA's files; those of NExT-QA and of copies on model hubs name the video `video`."""
+_FIELDS = _COLUMNS | _OWN | keys("frame_count, width, height")
+OPTIONS = 5
+_LOOKED_AT = 200
+"""Number of rows by which a file is known to hold positions as answers."""
 SUMMARY: Mapping[str, str] = {
     "CW": "Why",
     "CH": "How",
@@ -52,19 +60,23 @@ def vidor_paths(file: RawFile) -> Mapping[str, Any] | None:
 
 
 def _is_grounded(file: RawFile, companions: Set[str]) -> bool:
-    return file.keys >= _COLUMNS and "nextgqa_spans" in companions
+    return _is_table(file) and "nextgqa_spans" in companions
 
 
 def _is_plain(file: RawFile, companions: Set[str]) -> bool:
-    return file.keys >= _COLUMNS and "nextgqa_spans" not in companions
+    return _is_table(file) and "nextgqa_spans" not in companions
+
+
+def _is_table(file: RawFile) -> bool:
+    return file.keys >= _COLUMNS or file.keys >= _OWN
 
 
 def _read(row: RawRow, place: Place) -> Iterable[Row]:
-    video_id, qid = id_of(row, "video_id"), id_of(row, "qid")
+    video_id, qid = id_of(row, "video_id" if "video_id" in row else "video"), id_of(row, "qid")
     where = f"{video_id}_{qid}"
-    options, defects = checked_options([text_of(row, f"a{idx}") for idx in range(5)], where)
+    options, defects = checked_options([cell_of(row, f"a{idx}") for idx in range(OPTIONS)], where)
     is_grounded = "nextgqa_spans" in place.companions
-    answer_idx = _answer_idx(text_of(row, "answer"), options, is_grounded)
+    answer_idx = _answer_idx(cell_of(row, "answer"), options, _holds_positions(place.file))
     video = cast("Mapping[str, Any]", place.companions.get("nextgqa_spans", {}).get(video_id, {}))
     duration_s = number_of(video, "duration")
     evidence = spans_of(video.get("location", {}).get(qid, ()))
@@ -76,7 +88,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
         question_id=where,
         video_id=video_id,
         video_names=(video_id, *([PurePosixPath(vidor).name] if vidor else [])),
-        question=text_of(row, "question"),
+        question=question_of(row),
         options=options,
         answer_idx=answer_idx,
         evidence=evidence,
@@ -98,20 +110,23 @@ def _summary(question_type: str) -> tuple[str, ...]:
     return () if heading is None else (heading, f"Acc_{question_type[0]}")
 
 
-def _answer_idx(answer: str, options: tuple[str, ...], is_grounded: bool) -> int | None:
-    """Return the index of the right option; a numeric answer is a text in NExT-GQA and an index in NExT-QA."""
-    as_text = options.index(answer.strip()) if answer.strip() in options else None
-    as_position = int(answer) if answer.isdecimal() and int(answer) < len(options) else None
-    if is_grounded or as_position is None:
-        return as_text
-    return as_position
+def _holds_positions(file: RawFile) -> bool:
+    """Return whether the answers of a file are positions, as in NExT-QA, and not texts, as in NExT-GQA."""
+    answers = [row.get("answer") for row in file.rows[:_LOOKED_AT]]
+    return all(str(answer).isdecimal() and int(str(answer)) < OPTIONS for answer in answers if answer is not None)
+
+
+def _answer_idx(answer: str, options: tuple[str, ...], is_position: bool) -> int | None:
+    if is_position:
+        return int(answer) if answer.isdecimal() and int(answer) < len(options) else None
+    return options.index(answer) if answer in options else None
 
 
 _BY_KIND = tuple(Column(name, "summary", name) for name in ("Acc_C", "Acc_T", "Acc_D"))
 NEXTGQA = Benchmark(
     name="nextgqa",
     matches=_is_grounded,
-    signatures=(_COLUMNS,),
+    signatures=(_COLUMNS, _OWN),
     fields=_FIELDS,
     read=_read,
     # The paper counts 570 val videos; its question file has 567 of them.
@@ -127,7 +142,7 @@ NEXTGQA = Benchmark(
 NEXTQA = Benchmark(
     name="nextqa",
     matches=_is_plain,
-    signatures=(_COLUMNS,),
+    signatures=(_COLUMNS, _OWN),
     fields=_FIELDS,
     read=_read,
     official={},

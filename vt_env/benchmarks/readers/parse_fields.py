@@ -23,6 +23,22 @@ def text_of(row: Mapping[str, Any], key: str) -> str:
     return value.strip()
 
 
+def question_of(row: Mapping[str, Any]) -> str:
+    """Return the text of the question, stripped; it may be blank, as in one published row of MLVU."""
+    value = row.get("question")
+    if not isinstance(value, str):
+        raise ValueError(f"question={value!r}; need a text")
+    return value.strip()
+
+
+def cell_of(row: Mapping[str, Any], key: str) -> str:
+    """Return a cell of a table as text, stripped; whole numbers are what other readers make of texts of digits."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"{key}={value!r}; need a text")
+    return str(value).strip()
+
+
 def id_of(row: Mapping[str, Any], key: str) -> str:
     """Return an id, a text or an integer, as text."""
     value = row.get(key)

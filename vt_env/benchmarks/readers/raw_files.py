@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +29,8 @@ class RawFile:
     sha256: str
     rows: Sequence[Mapping[str, Any]]
     """Rows of a table; a JSON object is a single row."""
+    faults: Mapping[int, str] = field(default_factory=lambda: {})
+    """Why a row cannot be read, by its number from 1; its cells are `None`."""
 
     @property
     def keys(self) -> frozenset[str]:
@@ -47,7 +49,11 @@ def read_file(path: Path) -> RawFile:
         data = path.read_bytes()
     except OSError as reason:
         raise DataError(f"{path}: cannot be read ({reason.strerror}); check the path") from reason
-    return RawFile(path, hashlib.sha256(data).hexdigest(), _rows(path, data))
+    sha256 = hashlib.sha256(data).hexdigest()
+    if path.suffix.lower() == ".csv":
+        rows, faults = _csv_rows(path, data)
+        return RawFile(path, sha256, rows, faults)
+    return RawFile(path, sha256, _rows(path, data))
 
 
 def find_files(folder: Path) -> Iterator[Path]:
@@ -56,9 +62,14 @@ def find_files(folder: Path) -> Iterator[Path]:
         folders.sort()
         if len(Path(parent).relative_to(folder).parts) >= MAX_DEPTH:
             folders.clear()
-        found = sorted(name for name in names if Path(name).suffix.lower() in SUFFIXES)
+        found = sorted(name for name in names if _may_hold_rows(name))
         if len(found) <= MAX_SIBLINGS:
             yield from (Path(parent) / name for name in found)
+
+
+def _may_hold_rows(name: str) -> bool:
+    # Files such as `._val.csv` are what a Mac writes beside a copied file.
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def is_parquet(path: Path) -> bool:
@@ -75,18 +86,37 @@ def _rows(path: Path, data: bytes) -> Sequence[Mapping[str, Any]]:
     if is_parquet(path):
         return _parquet_rows(path)
     try:
-        text = data.decode("utf-8-sig")
-        if path.suffix.lower() == ".csv":
-            return list(csv.DictReader(io.StringIO(text)))
+        text = _decoded(path, data)
         # Not `splitlines`, which also splits at characters that JSON allows inside strings.
         is_lines = path.suffix.lower() == ".jsonl"
         parsed = [json.loads(line) for line in text.split("\n") if line.strip()] if is_lines else json.loads(text)
-    except UnicodeDecodeError as reason:
-        raise DataError(f"{path}: not UTF-8 (at byte {reason.start}); download it again") from reason
-    except (json.JSONDecodeError, csv.Error, RecursionError) as reason:
+    except (json.JSONDecodeError, RecursionError) as reason:
         raise DataError(f"{path}: damaged ({str(reason)[:80]}); download it again or repair that place") from reason
     rows = cast("list[Any]", parsed) if isinstance(parsed, list) else [parsed]
     return [cast("dict[str, Any]", row) if isinstance(row, dict) else {} for row in rows]
+
+
+def _csv_rows(path: Path, data: bytes) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
+    """Read a table; a row with more or fewer cells than columns has shifted ones, so none of its cells is used."""
+    try:
+        header, *lines = [cells for cells in csv.reader(io.StringIO(_decoded(path, data), newline="")) if cells] or [[]]
+    except csv.Error as reason:
+        raise DataError(f"{path}: damaged ({str(reason)[:80]}); download it again or repair that place") from reason
+    rows: list[Mapping[str, Any]] = []
+    faults: dict[int, str] = {}
+    for number, cells in enumerate(lines, start=1):
+        is_whole = len(cells) == len(header)
+        rows.append(dict(zip(header, cells, strict=True)) if is_whole else dict.fromkeys(header))
+        if not is_whole:
+            faults[number] = f"{len(cells)} cells for {len(header)} columns; quote the cells that hold commas"
+    return rows, faults
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        raise DataError(f"{path}: not UTF-8 (at byte {reason.start}); download it again") from reason
 
 
 def _parquet_rows(path: Path) -> Sequence[Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """Benchmark registry: find and read the annotations in a file or folder, recognised by row keys, never by file name."""
 
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -184,13 +185,13 @@ def _folder_of(benchmark: Benchmark) -> Path:
 
 
 def _readable(path: Path, name: str | None) -> list[RawFile]:
-    """Read the files of a folder, or a file and the JSON files beside it, ignoring unreadable ones of the latter.
+    """Read the files of a folder, or a file and the JSON files beside it; unreadable ones are left out.
 
     Without pyarrow, the Parquet files of a folder are ignored if another file is recognised, since they are copies.
     """
     if path.is_dir():
         paths = list(find_files(path))
-        files = [read_file(file) for file in paths if not is_parquet(file) or has_pyarrow()]
+        files = _undamaged([file for file in paths if not is_parquet(file) or has_pyarrow()])
         unread = [file for file in paths if is_parquet(file) and not has_pyarrow()]
         wanted = {name} if name else BENCHMARKS.keys()
         if not unread or wanted & {recognise(file, _companions(files)) for file in files}:
@@ -203,6 +204,23 @@ def _readable(path: Path, name: str | None) -> list[RawFile]:
                 files.append(read_file(file))
             except DataError:
                 continue
+    return files
+
+
+def _undamaged(paths: Sequence[Path]) -> list[RawFile]:
+    """Read the files that can be read, with a warning of the others; if none can, raise the first reason."""
+    files: list[RawFile] = []
+    reasons: list[DataError] = []
+    for path in paths:
+        try:
+            files.append(read_file(path))
+        except DataError as reason:
+            reasons.append(reason)
+    companions = _companions(files)
+    if reasons and not any(recognise(file, companions) for file in files):
+        raise reasons[0]
+    for reason in reasons:
+        warnings.warn(f"{reason}; left out", stacklevel=5)
     return files
 
 
@@ -226,22 +244,56 @@ def _collect(
     rows: dict[str, Row] = {}
     defects: list[Defect] = []
     read: list[AnnotationFile] = []
+    positions: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
         unread = tuple(sorted(file.keys - benchmark.fields))
         read.append(AnnotationFile(file.path, file.sha256, len(file.rows), unread))
+        known = len(rows)
+        entries: list[tuple[str, str]] = []
         for number, raw in enumerate(file.rows, start=1):
             place = Place(file, number, companions)
             try:
-                found = list(benchmark.read(raw, place))
+                found = _read_row(benchmark, raw, place)
             except (ValueError, KeyError) as reason:
                 why = f"no {reason}" if isinstance(reason, KeyError) else str(reason)
                 defects.append(Defect(DefectKind.BROKEN_ROW, str(place), why))
+                entries.append(("", ""))
                 continue
             for row in found:
                 before = rows.setdefault(row.question_id, row)
-                if before is not row and not _is_copy(before, row):
+                is_left_out = before is not row and not _is_copy(before, row)
+                if is_left_out:
                     defects.append(Defect(DefectKind.DUPLICATE_ID, row.question_id, f"again at {place}; left out"))
-    return Annotations(benchmark.name, root, tuple(read), tuple(rows.values()), tuple(defects))
+                entries.append((row.split, "" if is_left_out else row.task_id))
+        # A copy of another file brings no rows and is not counted again.
+        if len(rows) > known:
+            _count_on(positions, entries)
+    return Annotations(
+        benchmark=benchmark.name,
+        root=root,
+        files=tuple(read),
+        rows=tuple(rows.values()),
+        defects=tuple(defects),
+        positions={split: tuple(ids) for split, ids in positions.items()},
+    )
+
+
+def _read_row(benchmark: Benchmark, raw: Mapping[str, Any], place: Place) -> list[Row]:
+    if place.number in place.file.faults:
+        raise ValueError(place.file.faults[place.number])
+    found = benchmark.read(raw, place)
+    blank = DefectKind.BLANK_QUESTION
+    return [
+        row if row.question else replace(row, defects=(*row.defects, Defect(blank, row.question_id))) for row in found
+    ]
+
+
+def _count_on(positions: defaultdict[str, list[str]], entries: Sequence[tuple[str, str]]) -> None:
+    """Append the rows of a file to their splits; an unreadable row is one of each split in the file."""
+    splits = sorted({split for split, _ in entries} - {""})
+    for split, task_id in entries:
+        for one in [split] if split else splits:
+            positions[one].append(task_id)
 
 
 def _is_copy(one: Row, other: Row) -> bool:

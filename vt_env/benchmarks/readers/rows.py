@@ -22,6 +22,8 @@ class DefectKind(StrEnum):
     """An earlier row has the same id; the later one is left out."""
     DUPLICATE_OPTIONS = "duplicate options"
     """Options have equal texts; tasks add the letter to each copy."""
+    BLANK_QUESTION = "blank question"
+    """The question has no text; it is played and scored all the same, as in the official scripts."""
     PLACEHOLDER_OPTION = "N/A option"
     """An option is padding."""
     TOO_FEW_OPTIONS = "too few options"
@@ -152,6 +154,8 @@ class Annotations:
     rows: tuple[Row, ...]
     defects: tuple[Defect, ...] = ()
     """Unreadable and repeated rows; defects of usable rows are in `Row.defects`."""
+    positions: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {})
+    """Task id of each raw row of a split, in the order of the files; blank for a row that is left out."""
     view: str = ""
     """Condition of the questions, one of `Benchmark.views`; empty for the whole video."""
 

@@ -23,8 +23,9 @@ MAX_NAMED = 3
 def benchmark_tasks(annotations: Annotations, split: str | None = None, media: MediaFolder | None = None) -> TaskSet:
     """Build the tasks whose videos exist, in the order of the annotations.
 
-    Open questions are left out, since an episode ends with a choice. Questions without a usable gold answer are played
-    but not scored. Only NExT-QA's training split has `train_allowed=True`.
+    Rows that cannot be read are left out with a warning. Open questions are left out, since an episode ends with a
+    choice. Questions without a usable gold answer are played but not scored. Only NExT-QA's training split has
+    `train_allowed=True`.
 
     Under the view `clues`, items show only their clue intervals, and questions without one are left out.
 
@@ -35,14 +36,9 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
 
     Raises:
         ConfigError: The split is unknown, or none of its videos exists.
-        DataError: A row cannot be read, or under the view `clues` no row has a clue interval.
+        DataError: No row can be read, or under the view `clues` no row has a clue interval.
     """
-    if annotations.broken:
-        first, count = annotations.broken[0], len(annotations.broken)
-        raise DataError(
-            f"{annotations.benchmark}: {count} rows cannot be read, first {first.where}: {first.detail}; "
-            "vt-env audit lists all"
-        )
+    _report_broken(annotations)
     rows = [row for row in annotations.rows if split in (None, row.split) and len(row.options) >= 2]
     if not rows:
         splits = sorted({row.split for row in annotations.rows})
@@ -55,6 +51,19 @@ def benchmark_tasks(annotations: Annotations, split: str | None = None, media: M
         _report_missing(annotations, rows, missing, folder.root)
     there = [(row, path) for row in rows if (path := paths[row.video_id]) is not None]
     return TaskSet(tuple(_task(row, path, folder, annotations.view) for row, path in there))
+
+
+def _report_broken(annotations: Annotations) -> None:
+    if not annotations.broken:
+        return
+    first, count = annotations.broken[0], len(annotations.broken)
+    said = (
+        f"{annotations.benchmark}: {count} rows cannot be read, first {first.where}: {first.detail}; "
+        "vt-env audit lists all"
+    )
+    if not annotations.rows:
+        raise DataError(said)
+    warnings.warn(said, stacklevel=4)
 
 
 def item_options(row: Row) -> tuple[str, ...]:

@@ -63,6 +63,7 @@ def lmms_eval_samples(annotations: Annotations, replies: Mapping[str, Reply], sp
     The keys are those of its tracker (0716c69d, `loggers/evaluation_tracker.py`): `doc_id`, `target`,
     `filtered_resps`, `doc_hash`, `input` and one key per metric, here `exact_match`: 1 for a strictly correct reply,
     else 0. `doc_hash` hashes the annotation as read here, so it equals lmms-eval's only if that reads the same columns.
+    `doc_id` counts the raw rows of the split, from 0.
     Questions with an error or without a reply are left out. `score` repeats the metric: lmms-eval 0.7.3
     (`baselines/loader.py`, for `--baseline`) reads a key of that name, and without one compares the whole reply with
     the target, so that "(C)" would be wrong.
@@ -72,13 +73,14 @@ def lmms_eval_samples(annotations: Annotations, replies: Mapping[str, Reply], sp
         replies: Replies by task id.
         split: The split.
     """
-    for doc_id, row in enumerate(scored_rows(annotations, split)):
+    doc_ids = {task_id: doc_id for doc_id, task_id in enumerate(annotations.positions.get(split, ())) if task_id}
+    for row in scored_rows(annotations, split):
         reply = replies.get(row.task_id)
         verdict = None if reply is None else strict_verdict(row, reply)
         if reply is None or verdict is None or verdict.status is Status.ERROR:
             continue
         yield {
-            "doc_id": doc_id,
+            "doc_id": doc_ids[row.task_id],
             "target": "" if row.answer_idx is None else letter_at(row.answer_idx),
             "filtered_resps": [reply.text],
             "doc_hash": _doc_hash(row),
