@@ -1,4 +1,4 @@
 """Policies: random, scripted, and language models over several backends.
 
-None of them knows the answer key, the oracle excepted.
+No policy but the oracle reads the answer key.
 """

@@ -22,19 +22,19 @@ class Reply:
 
     text: str
     record: ReplyRecord | None = None
-    """`None` where no language model wrote it."""
+    """Lengths, log-probabilities and cost; `None` without a language model."""
     gate: GateRecord | None = None
-    """What a confidence gate decided before it."""
+    """Decision of a confidence gate on the direct answer."""
 
     def timed(self, seconds: float) -> "Reply":
-        """Return it with the seconds it took, unless it has its own already."""
+        """Return the reply with its latency in seconds; a latency recorded earlier is kept."""
         if self.record is None or self.record.latency_s is not None:
             return self
         return replace(self, record=replace(self.record, latency_s=round(seconds, 6)))
 
 
 class Unanswerable(DataError):
-    """A policy cannot act in one episode, whatever is tried; the episode is invalid and the others go on."""
+    """Permanent failure of a policy in one episode; the episode is invalid and the others continue."""
 
 
 class Agent(Protocol):
@@ -62,7 +62,7 @@ class Conversation:
     """Observations and replies of one open episode."""
 
     episode_idx: int
-    """Position of the episode among those that are played together."""
+    """Position of the episode in the run."""
     task: Item
     """Question, options, duration and starting budget."""
     observations: list[Observation]
@@ -96,15 +96,15 @@ class BatchPolicy(Protocol):
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A batch policy that keeps something about open episodes."""
+    """Batch policy with state about open episodes."""
 
     def forget(self, episode_idx: int) -> None:
-        """Drop what is kept about an episode: it has ended, or its conversation is to be read anew."""
+        """Drop the state of an episode that has ended, or whose conversation was changed."""
         ...
 
 
 def ask(policy: BatchPolicy, conversations: Sequence[Conversation]) -> list[Reply]:
-    """Ask a policy and note how long the replies took."""
+    """Ask a policy and record the latency of the replies."""
     if not conversations:
         return []
     start_s = time.perf_counter()
@@ -114,6 +114,6 @@ def ask(policy: BatchPolicy, conversations: Sequence[Conversation]) -> list[Repl
 
 
 def forget(policy: BatchPolicy, episode_idx: int) -> None:
-    """Let a policy drop what it keeps about an episode, if it keeps anything."""
+    """Drop a policy's state of an episode; does nothing for policies without state."""
     if isinstance(policy, Remembering):
         policy.forget(episode_idx)

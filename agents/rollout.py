@@ -1,8 +1,7 @@
 """Rollouts: one agent in one episode, or one policy in many concurrent episodes, in rounds or in threads.
 
-A rollout that goes badly is data: malformed text and spent budgets end in a trajectory like any other. A video that
-fails in the middle makes its own trajectory invalid and leaves the others alone; any other exception is a bug and stops
-everything.
+Malformed replies and exhausted budgets are data and end in an ordinary trajectory. A video that fails to decode
+invalidates only its own trajectory. Any other exception is a bug and stops the run.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,10 +19,10 @@ from vt_env.errors import ConfigError
 
 
 class AgentBatch:
-    """Plays many episodes with one agent each, so that agents run where a batch policy does.
+    """Adapter from agents to a batch policy, with one agent per episode.
 
     Args:
-        make: Makes the agent of the episode at a position; called when it first acts.
+        make: Factory of the agent for an episode index, called before its first action; or one agent per episode.
     """
 
     def __init__(self, make: Callable[[int], Agent] | Sequence[Agent]) -> None:
@@ -31,7 +30,7 @@ class AgentBatch:
         self._agents: dict[int, Agent] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Ask each conversation's own agent.
+        """Ask the agent of each conversation.
 
         Raises:
             ConfigError: An agent returns neither a text nor a `Reply`.
@@ -57,14 +56,14 @@ class AgentBatch:
 def run_episode(
     agent: Agent, episode: Episode, *, policy_name: str = "", seed: int | None = None, sample: int = 0
 ) -> Trajectory:
-    """Play one fresh episode to its end.
+    """Play one episode to its end.
 
     Args:
-        agent: Who plays.
-        episode: Not started yet.
-        policy_name: Kept in the trajectory.
-        seed: Seed of the policy; kept in the trajectory.
-        sample: Which attempt at this task it is; kept in the trajectory.
+        agent: Agent to play.
+        episode: Episode that has not been started.
+        policy_name: Name recorded in the trajectory.
+        seed: Seed of the policy, recorded in the trajectory.
+        sample: Number of the attempt at this task, recorded in the trajectory.
     """
     return run_many(AgentBatch([agent]), [episode], policy_name=policy_name, seed=seed, samples=[sample])[0]
 
@@ -77,17 +76,17 @@ def run_many(
     seed: int | None = None,
     samples: Sequence[int] | None = None,
 ) -> list[Trajectory]:
-    """Play fresh episodes in lock-step: each round asks the policy once, for all episodes that still run.
+    """Play episodes in lock-step: each round asks the policy once, for all running episodes.
 
     Args:
-        policy: Who plays.
-        episodes: Not started yet. All are open at once, so hand over as many as memory holds.
-        policy_name: Kept in the trajectories.
-        seed: Seed of the policy; kept in the trajectories.
-        samples: Which attempt at its task each episode is; `None` means the first of each.
+        policy: Policy to play.
+        episodes: Episodes that have not been started. All are open at once and must fit into memory.
+        policy_name: Name recorded in the trajectories.
+        seed: Seed of the policy, recorded in the trajectories.
+        samples: Number of the attempt of each episode; `None` means 0 for all.
 
     Returns:
-        One trajectory an episode, in order. They hold no times, so equal plays are equal records.
+        One trajectory per episode, in order; without times, so that equal rollouts are equal records.
     """
     numbers = [0] * len(episodes) if samples is None else samples
     starts = [
@@ -107,16 +106,16 @@ def play_in_rounds(
     limits: EpisodeLimits | None = None,
     refill: bool = True,
 ) -> Iterator[tuple[int, Trajectory]]:
-    """Play many episodes, `width` at once, one round of replies after the other; for engines that batch.
+    """Play up to `width` episodes concurrently, in rounds of replies; for engines that batch.
 
     Args:
-        policy: Who plays.
-        starts: What to play.
-        width: Episodes open at once.
-        policy_name: Kept in the trajectories.
-        limits: What an episode may take.
-        refill: Whether an episode that ends makes room for the next at once. Without it a batch is played to its end,
-            which suits engines that pad to the longest conversation.
+        policy: Policy to play.
+        starts: Specifications of the episodes.
+        width: Maximum number of open episodes.
+        policy_name: Name recorded in the trajectories.
+        limits: Limits of each episode besides its budget; `None` sets none.
+        refill: Replace each finished episode at once. Otherwise the whole batch finishes first, which suits engines
+            that pad to the longest conversation.
 
     Yields:
         Position in `starts` and the trajectory, as episodes end.
@@ -147,17 +146,17 @@ def play_in_threads(
     policy_name: str = "",
     limits: EpisodeLimits | None = None,
 ) -> Iterator[tuple[int, Trajectory]]:
-    """Play many episodes, `width` at once, each in its own thread and at its own pace; for policies that wait.
+    """Play up to `width` episodes concurrently, each in its own thread; for policies that wait on a server.
 
-    What goes wrong in one thread ends all: no other episode is begun, those that have ended are still yielded, and then
-    the exception is raised. Threads that wait for a reply are left to whoever closes the policy.
+    An exception in one thread stops the run: no further episode is started, finished episodes are still yielded, and
+    the exception is raised. Threads waiting for a reply are not joined; closing the policy's client ends them.
 
     Args:
-        policy: Who plays; asked by several threads, for one conversation each.
-        starts: What to play.
-        width: Episodes open at once.
-        policy_name: Kept in the trajectories.
-        limits: What an episode may take.
+        policy: Policy to play; called from several threads, with one conversation each.
+        starts: Specifications of the episodes.
+        width: Maximum number of open episodes.
+        policy_name: Name recorded in the trajectories.
+        limits: Limits of each episode besides its budget; `None` sets none.
 
     Yields:
         Position in `starts` and the trajectory, as episodes end.
@@ -172,7 +171,7 @@ def play_in_threads(
         playing[pool.submit(_play_alone, policy, idx, starts[idx], policy_name, limits, stopping)] = idx
 
     try:
-        # No more than are played are handed out, so that memory does not grow with the number of tasks.
+        # At most `width` futures exist, so that memory does not grow with the number of tasks.
         for idx in islice(waiting, width):
             begin(idx)
         while done := wait(playing, timeout=0 if failure else None, return_when=FIRST_COMPLETED).done:
@@ -197,7 +196,7 @@ def play_in_threads(
 def _play_alone(
     policy: BatchPolicy, idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None, stopping: Event
 ) -> Trajectory | None:
-    """Play one episode; `None` where it was stopped before its end."""
+    """Play one episode; `None` if the run stopped before its end."""
     open_one = None if stopping.is_set() else open_episode(idx, start, policy_name, limits)
     if not isinstance(open_one, RunningEpisode):
         return open_one

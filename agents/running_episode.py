@@ -1,4 +1,4 @@
-"""An episode in progress under a policy, and the trajectory that is recorded of it."""
+"""Episode in progress under a policy, and its recording as a trajectory."""
 
 import time
 from collections.abc import Callable
@@ -16,56 +16,56 @@ from vt_env.types import Item, Remaining
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """An episode to be played."""
+    """Specification of an episode that has not been opened yet."""
 
     item: Item
     config: EnvConfig
     build: Callable[[], Episode]
-    """Opens the video and makes the fresh episode; may raise `DataError`."""
+    """Factory of the episode; opens the video and may raise `DataError`."""
     seed: int | None = None
-    """Kept in the trajectory."""
+    """Seed of the attempt, recorded in the trajectory."""
     sample: int = 0
-    """Which attempt at its task it is."""
+    """Number of the attempt at this task, from 0."""
 
 
 @dataclass(frozen=True)
 class EpisodeLimits:
-    """Limits of one episode besides its budget. An episode that reaches one is broken off and counts as wrong."""
+    """Limits of one episode besides its budget. An episode that reaches a limit is stopped and counts as wrong."""
 
     tokens: int | None = None
-    """Tokens read and written over all requests; `None` sets no limit."""
+    """Maximum prompt and completion tokens, summed over all requests; `None` sets no limit."""
     seconds: float | None = None
-    """Seconds from the question on, waiting included. Depends on the machine; `None` sets no limit."""
+    """Maximum wall time in seconds, waiting included. Depends on the machine; `None` sets no limit."""
 
 
 @dataclass(eq=False)
 class RunningEpisode:
-    """An episode in progress, with its conversation and what is needed to record it."""
+    """Episode in progress, with its conversation and records."""
 
     idx: int
-    """Position of the episode among those played together."""
+    """Position of the episode in the run."""
     start: Start
     episode: Episode
     policy_name: str
     limits: EpisodeLimits
     start_s: float
-    """`time.perf_counter` when the episode was opened."""
+    """Value of `time.perf_counter` at the start of the episode."""
     conversation: Conversation = field(init=False)
     replies: list[Reply] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
-    """One per observation, of its frames."""
+    """Hash of the frames of each observation."""
     limit: str | None = None
-    """Name of the limit that ended the episode."""
+    """Name of the limit that stopped the episode."""
     failure: str | None = None
-    """Why the policy could not act."""
+    """Reason for an invalid episode: unreadable video, or a policy that cannot act."""
 
     @property
     def is_new(self) -> bool:
-        """Whether the policy has not replied yet."""
+        """True before the first reply."""
         return not self.replies
 
     def start_episode(self) -> bool:
-        """Render the question; `False` where the video cannot be read, and the episode is then invalid."""
+        """Render the question. Returns `False` if the video cannot be read; the episode is then invalid."""
         try:
             observation = self.episode.start()
             item, prompts = self.episode.policy_item, self.episode.config.prompts
@@ -77,7 +77,7 @@ class RunningEpisode:
         return True
 
     def ask_and_apply(self, policy: BatchPolicy) -> bool:
-        """Ask the policy for one reply and apply it; `False` where the episode is over."""
+        """Ask the policy for one reply and apply it. Returns `False` at the end of the episode."""
         try:
             (reply,) = ask(policy, [self.conversation])
         except Unanswerable as reason:
@@ -86,7 +86,7 @@ class RunningEpisode:
         return self.apply(reply)
 
     def apply(self, reply: Reply) -> bool:
-        """Apply a reply; `False` where the episode has ended, is invalid or has reached a limit."""
+        """Apply a reply. Returns `False` if the episode has ended, is invalid or has reached a limit."""
         self.replies.append(reply)
         self.conversation.replies.append(reply.text)
         try:
@@ -101,7 +101,7 @@ class RunningEpisode:
         return self.limit is None
 
     def record(self) -> Trajectory:
-        """Build the trajectory, with reply records, hashes of frames and the time taken."""
+        """Build the trajectory, with reply records, frame hashes and wall time."""
         texts = [reply.text for reply in self.replies]
         seed, sample = self.start.seed, self.start.sample
         played = record_episode(self.episode, texts, policy=self.policy_name, seed=seed, sample=sample)
@@ -131,13 +131,16 @@ class RunningEpisode:
 
 
 def open_episode(idx: int, start: Start, policy_name: str, limits: EpisodeLimits | None) -> RunningEpisode | Trajectory:
-    """Build an episode and start it; returns its invalid record where that fails.
+    """Build and start an episode.
 
     Args:
-        idx: Position of the episode among those played together.
-        start: Episode to build.
-        policy_name: Kept in the trajectory.
+        idx: Position of the episode in the run.
+        start: Specification of the episode.
+        policy_name: Name recorded in the trajectory.
         limits: Limits besides the budget; `None` sets none.
+
+    Returns:
+        The running episode, or an invalid trajectory if the video cannot be opened or read.
     """
     start_s = time.perf_counter()
     try:
@@ -153,7 +156,7 @@ def open_episode(idx: int, start: Start, policy_name: str, limits: EpisodeLimits
 def record_unopened(
     item: Item, config: EnvConfig, reason: str, *, policy_name: str = "", seed: int | None = None, sample: int = 0
 ) -> Trajectory:
-    """Record an episode whose video does not open: invalid, without a turn."""
+    """Build the trajectory of an episode whose video could not be opened: invalid, without turns."""
     return Trajectory(
         task_id=item.task_id,
         video_handle=item.video.handle,

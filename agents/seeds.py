@@ -1,4 +1,4 @@
-"""Seeds of attempts and replies, derived so that neither depends on what else is played."""
+"""Seeds of attempts and replies, independent of the other episodes of a run."""
 
 import zlib
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def attempt_sequence(run_seed: int, task_id: str, sample: int) -> np.random.SeedSequence:
-    """Derive the randomness of one attempt from the run's seed, the task and the number of the attempt.
+    """Derive the seed sequence of one attempt from the run's seed, the task and the number of the attempt.
 
-    The number of tasks, their order and what is played beside them do not matter, so a run that is continued or split
-    over processes draws what an unbroken one draws.
+    The number and order of the other tasks have no influence, so a resumed run, or one split over processes, draws the
+    same numbers as an uninterrupted run.
     """
     return np.random.SeedSequence([run_seed, zlib.crc32(task_id.encode()), sample])
 
@@ -20,5 +20,5 @@ def attempt_seed(run_seed: int, task_id: str, sample: int) -> int:
 
 
 def reply_seed(attempt_seed: int, turn: int) -> int:
-    """Derive the seed of one reply, 32 bits, from that of its attempt and the number of replies before it."""
+    """Derive the seed of one reply, 32 bits, from the seed of its attempt and the number of earlier replies."""
     return int(np.random.SeedSequence([attempt_seed, turn]).generate_state(1)[0])

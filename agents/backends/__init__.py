@@ -1,1 +1,1 @@
-"""What generates: transformers, vLLM, an OpenAI-compatible server. Heavy imports live only here."""
+"""Generation backends: transformers, vLLM, OpenAI-compatible servers. Imported lazily, as torch and vLLM are heavy."""

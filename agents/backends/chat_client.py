@@ -1,14 +1,14 @@
-"""The one client for OpenAI-compatible servers: a `ChatRequest` in, a `ChatReply` out, whatever happens in between.
+"""Client of OpenAI-compatible servers, from `ChatRequest` to `ChatReply`, with retries and rate limits.
 
     with OpenAIClient(ServerConfig("http://127.0.0.1:8000/v1", "my-model")) as client:
         reply = client.complete(ChatRequest([{"role": "user", "content": "Hello"}]))
 
-Requests run on an event loop of the client's own thread, so any number of threads may ask at once; how many are under
-way is bounded. Failures are values (`ReplyStatus`), apart from what no retry and no other request would mend: a key
-that is refused or a model that is not served is a `ConfigError`.
+Requests run on an event loop in the client's own thread, so any number of threads may call it; the number of concurrent
+requests is bounded. Failures are values (`ReplyStatus`), except those that would fail every request: a refused key or
+an unknown model raises `ConfigError`.
 
-httpx and not the `openai` package: what that adds is retries, and these ignore a wait of more than a minute, take a
-broken body for a reply, and cannot hold back the other requests when the server says 429.
+Built on httpx instead of the `openai` package, whose retries ignore a `Retry-After` of more than a minute, accept a
+broken body as a reply, and cannot hold back the other requests after a 429.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from vt_env.errors import ConfigError
 
 _FIRST_WAIT_S = 0.5
 _RETRIED = (408, 409, 425, 429)
-"""4xx that may succeed later; every 5xx is retried too."""
+"""Retried 4xx codes; every 5xx is retried too."""
 _TOO_LONG = re.compile(r"context.{0,20}(length|window|size)|maximum.{0,20}(length|tokens)|too long", re.IGNORECASE)
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _ERROR_CHARACTERS = 300
 _AHEAD = 2
-"""Requests read ahead of the replies, in multiples of the concurrency."""
+"""Number of requests read ahead of the replies, in multiples of the concurrency."""
 
 
 class OpenAIClient:
-    """Asks one server. Close it, or use it in a `with` statement: requests under way are then cancelled.
+    """Client of one server. Closing, also by a `with` statement, cancels pending requests.
 
     Args:
-        config: The server.
+        config: Address, model and limits of the server.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -54,12 +54,12 @@ class OpenAIClient:
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             limits=httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency),
             timeout=None,
-            # A proxy that the environment names is not meant for this machine.
+            # A proxy from the environment cannot reach a server on this machine.
             trust_env=httpx.URL(config.base_url).host not in _THIS_MACHINE,
         )
         self._slots = asyncio.Semaphore(config.concurrency)
         self._pace = Pace(config, self._loop)
-        # Spreads retries out and decides nothing else.
+        # Jitter of retries only, so a fixed seed is fine.
         self._rng = np.random.default_rng(0)
         self._used = Usage()
         self._closing = False
@@ -68,21 +68,21 @@ class OpenAIClient:
 
     @property
     def used(self) -> Usage:
-        """What all requests so far have used."""
+        """Total usage of all requests so far."""
         return self._used
 
     def complete(self, request: ChatRequest) -> ChatReply:
-        """Ask for one completion and wait for it.
+        """Request one completion and wait for the reply.
 
         Raises:
-            ConfigError: The server refuses the key or does not know the model.
+            ConfigError: The server refuses the key or does not serve the model.
         """
         return self.submit(request).result()
 
     def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
-        """Ask for many completions at once; replies come in the order of requests.
+        """Request many completions concurrently; replies keep the order of the requests.
 
-        Requests are read a little ahead of the replies, so a generator of many that hold images takes little memory.
+        Requests are read only a little ahead of the replies, so a long generator of images takes little memory.
 
         Raises:
             ConfigError: As `complete`.
@@ -100,20 +100,20 @@ class OpenAIClient:
                 future.cancel()
 
     def submit(self, request: ChatRequest) -> "Future[ChatReply]":
-        """Ask for one completion without waiting for it."""
-        # Written here and not on the client's thread, where encoding pictures would hold up everyone's replies.
+        """Request one completion without waiting for the reply."""
+        # The body is built in the caller's thread: encoding images on the event loop would delay all replies.
         return self._run(self._complete(request.body(self.config.model)))
 
     def served_models(self) -> list[str]:
-        """Ask the server once which models it serves: a check before a long run.
+        """Fetch the names of the served models, without retries; a check before a long run.
 
         Raises:
-            ConfigError: It cannot be reached, refuses the key, or says something else.
+            ConfigError: The server cannot be reached, refuses the key, or returns no list of models.
         """
         return self._run(self._served_models()).result()
 
     def close(self) -> None:
-        """Cancel what is under way and end the client's thread."""
+        """Cancel pending requests and stop the client's thread."""
         if self._closing:
             return
         self._closing = True
@@ -167,7 +167,7 @@ class OpenAIClient:
             return replace(reply, usage=used)
 
     async def _try(self, body: Mapping[str, Any]) -> tuple[ChatReply, float | None]:
-        """Send once. Returns the reply, and the least wait in seconds before a retry; `None` where that is useless."""
+        """Send once. Returns the reply and the minimum wait in seconds before a retry; `None` forbids a retry."""
         try:
             async with asyncio.timeout(self.config.timeout_s):
                 response = await self._http.post(f"{self.config.base_url.rstrip('/')}/chat/completions", json=body)
@@ -205,7 +205,7 @@ class OpenAIClient:
         return ChatReply(status, error=line[:_ERROR_CHARACTERS])
 
     async def _hold(self, status: ReplyStatus, wait_s: float) -> None:
-        """Wait before a retry; a server that is asked too often is left alone by all requests."""
+        """Wait before a retry; after a 429, all requests wait."""
         if status is ReplyStatus.RATE_LIMITED:
             self._pace.hold(wait_s)
         else:

@@ -1,7 +1,7 @@
-"""Requests to OpenAI-compatible servers and what comes back, as records; nothing here sends anything.
+"""Request and reply records of OpenAI-compatible servers, without any network access.
 
-The form is that of OpenAI's chat completions, which vLLM, SGLang, llama.cpp and most hosted models serve. A reply is
-read strictly: what a broken server sends is `UnreadableReply`, never a guess.
+The format is OpenAI's chat completions, as served by vLLM, SGLang, llama.cpp and most hosted models. Replies are parsed
+strictly: a body of any other form raises `UnreadableReply`.
 """
 
 import base64
@@ -15,49 +15,49 @@ from PIL import Image
 
 
 class ReplyStatus(StrEnum):
-    """How a request ended."""
+    """Outcome of a request."""
 
     OK = "ok"
-    """The model ended its turn by itself."""
+    """The model ended its turn."""
     TRUNCATED = "truncated"
-    """The reply was cut off at `max_tokens`; what there is of it is kept."""
+    """The reply was cut off at `max_tokens`; the partial text is kept."""
     REFUSED = "refused"
     """The model or a content filter declined."""
     TOO_LONG = "too_long"
     """The prompt does not fit the model's context."""
     REJECTED = "rejected"
-    """The server does not accept the request (another 4xx); asking again would not help."""
+    """The server does not accept the request (another 4xx); not retried."""
     RATE_LIMITED = "rate_limited"
-    """429 to the last retry, or the server asked for a longer wait than allowed."""
+    """429 after all retries, or a `Retry-After` beyond the maximum wait."""
     TIMED_OUT = "timed_out"
-    """No whole reply within the time limit, to the last retry."""
+    """No complete reply within the time limit, after all retries."""
     ERROR = "error"
-    """The server failed (5xx), broke off the connection or could not be reached, to the last retry."""
+    """Server failure (5xx), broken connection or unreachable server, after all retries."""
     UNREADABLE = "unreadable"
-    """What came is not a chat completion, to the last retry."""
+    """The body is not a chat completion, after all retries."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One completion to ask for."""
+    """Request for one chat completion."""
 
     messages: Sequence[Mapping[str, Any]]
     """Chat messages; images as `{"type": "image", "image": PIL image}` blocks, as `vt_env.episode.messages` makes
-    them, or already as OpenAI's `image_url`. Other keys (`tool_calls`, `tool_call_id`) are passed on."""
+    them, or as OpenAI's `image_url`. Other keys (`tool_calls`, `tool_call_id`) are sent unchanged."""
     tools: Sequence[Mapping[str, Any]] = ()
     """JSON schemas of the tools, as `vt_env.tools.tool.Tool.schema`."""
     max_tokens: int = 512
-    """Length at which the reply is cut off."""
+    """Maximum length of the reply in tokens."""
     temperature: float = 0.0
     seed: int | None = None
-    """Seed of the sampling, for servers that take one."""
+    """Sampling seed, for servers that support it."""
     logprobs: bool = False
-    """Ask for the log-probability of each token of the reply."""
+    """Request the log-probability of each token of the reply."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Further fields of the request's body, such as `tool_choice` or `chat_template_kwargs`."""
+    """Additional fields of the request body, such as `tool_choice` or `chat_template_kwargs`."""
 
     def body(self, model: str) -> dict[str, Any]:
-        """Write the request's JSON body."""
+        """Build the JSON body."""
         body: dict[str, Any] = {
             "model": model,
             "messages": [_wire_message(message) for message in self.messages],
@@ -76,17 +76,17 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class NativeCall:
-    """A tool call as the server parsed it."""
+    """Tool call parsed by the server."""
 
     call_id: str
     name: str
     arguments: str
-    """JSON text as the model wrote it; it need not be valid."""
+    """JSON text written by the model; possibly invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """One token of a reply."""
+    """Token of a reply, with its natural log-probability."""
 
     token: str
     logprob: float
@@ -94,17 +94,17 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, tries and money; sums with `+`."""
+    """Tokens, requests and cost; summed with `+`."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     tries: int = 0
     """HTTP requests sent, retries included."""
     cost_usd: float = 0.0
-    """By the prices of the client's configuration; 0 where none are given."""
+    """Cost in US dollars at the prices of the client's configuration; 0 without prices."""
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Sum up two uses."""
+        """Add two usages."""
         return Usage(
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
@@ -115,38 +115,38 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What came of one request. Whoever reads `text` looks at `status` first."""
+    """Result of one request. Check `status` before reading `text`."""
 
     status: ReplyStatus
     text: str = ""
-    """What the model wrote; empty where nothing came."""
+    """Text of the model; empty if there is none."""
     calls: tuple[NativeCall, ...] = ()
     reasoning: str = ""
-    """Thoughts that the server keeps apart from the text."""
+    """Reasoning that the server returns apart from the text."""
     usage: Usage = Usage()
     logprobs: tuple[TokenLogprob, ...] = ()
-    """One a token, where they were asked for and the server sends them."""
+    """One per token, if requested and supported by the server."""
     error: str = ""
-    """One line about what went wrong; empty if nothing did."""
+    """Description of the failure in one line; empty on success."""
 
 
 Complete = Callable[[ChatRequest], ChatReply]
-"""Answers one request; `agents.backends.chat_client.OpenAIClient.complete` is one."""
+"""Function that answers one request, such as `agents.backends.chat_client.OpenAIClient.complete`."""
 
 CompleteEach = Callable[[Iterable[ChatRequest]], Iterator[ChatReply]]
-"""Answers many requests in their order."""
+"""Function that answers many requests in order."""
 
 
 class Completer(Protocol):
-    """Answers many requests: a server, or an engine in this process."""
+    """Batch chat completion by a server, or by an engine in this process."""
 
     def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
-        """Answer requests in their order."""
+        """Answer requests in order."""
         ...
 
 
 class NoReply(Exception):
-    """A request ended without a usable reply."""
+    """Request that ended without a usable reply."""
 
     def __init__(self, reply: ChatReply) -> None:
         super().__init__(f"{reply.status}: {reply.error}")
@@ -155,14 +155,14 @@ class NoReply(Exception):
 
 
 class UnreadableReply(Exception):
-    """What a server sent is not a chat completion."""
+    """Body of a server that is not a chat completion."""
 
 
 def read_reply(body: Any) -> ChatReply:
-    """Read the JSON of a chat completion.
+    """Parse the JSON of a chat completion.
 
     Raises:
-        UnreadableReply: It is none.
+        UnreadableReply: The JSON is not a chat completion.
     """
     try:
         choice = body["choices"][0]
@@ -184,7 +184,7 @@ def read_reply(body: Any) -> ChatReply:
 
 
 def image_url(picture: Image.Image) -> str:
-    """Write a picture as a PNG data URI: lossless, so that equal frames are equal bytes."""
+    """Encode an image as a PNG data URI. PNG is lossless, so equal frames are equal bytes."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
@@ -195,7 +195,7 @@ def _wire_message(message: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(content, list):
         return dict(message)
     blocks = [_wire_block(block) for block in content]
-    # A lone text is sent as a string, which every server takes in every role.
+    # Not every server accepts a list of blocks in every role.
     alone = len(blocks) == 1 and blocks[0].get("type") == "text"
     return {**message, "content": blocks[0]["text"] if alone else blocks}
 

@@ -1,4 +1,4 @@
-"""A chat server for tests: real sockets on this machine, replies and faults by script.
+"""Chat server for tests, on local sockets, with scripted replies and faults.
 
 with FakeChatServer(lambda body: completion("<answer>A</answer>")) as server:
 ServerConfig(server.base_url, "fake")
@@ -18,46 +18,46 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Wire:
-    """What goes over the wire."""
+    """HTTP response to send, faults included."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
-    """Seconds before anything is sent."""
+    """Delay in seconds before the response."""
     sent_bytes: int | None = None
-    """Break off the connection after so many bytes of the body; `None` sends all."""
+    """Number of body bytes after which the connection breaks; `None` sends the whole body."""
 
 
 def completion(text: str = "", finish: str = "stop", tokens: int = 1, **message: Any) -> Wire:
-    """Make a chat completion; `message` adds fields such as `tool_calls`."""
+    """Build a chat completion; `message` adds fields such as `tool_calls`."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
     usage = {"prompt_tokens": 10 * tokens, "completion_tokens": tokens, "total_tokens": 11 * tokens}
     return Wire(body=json.dumps({"object": "chat.completion", "choices": [choice], "usage": usage}).encode())
 
 
 def native_call(name: str, arguments: Mapping[str, Any] | str, text: str = "") -> Wire:
-    """Make a completion that calls one tool; arguments given as text are sent unchanged."""
+    """Build a completion with one tool call; arguments given as text are sent unchanged."""
     written = arguments if isinstance(arguments, str) else json.dumps(arguments)
     call = {"id": "call-0", "type": "function", "function": {"name": name, "arguments": written}}
     return completion(text, "tool_calls", tool_calls=[call])
 
 
 class FakeChatServer:
-    """Serves `/v1/chat/completions` and `/v1/models` in threads of this process.
+    """Server of `/v1/chat/completions` and `/v1/models`, in threads of this process.
 
     Args:
-        answer: Called with the JSON body of each request, from several threads.
+        answer: Maps the JSON body of a request to a response; called from several threads.
         model: Name of the served model.
     """
 
     def __init__(self, answer: Callable[[Body], Wire], model: str = "fake") -> None:
         self.requests: list[Body] = []
-        """Bodies of all requests, in the order of their arrival."""
+        """JSON bodies of all requests, in order of arrival."""
         self.keys: list[str | None] = []
-        """Their `Authorization` headers."""
+        """`Authorization` header of each request."""
         self.peak = 0
-        """Most requests that were under way at once."""
+        """Maximum number of concurrent requests."""
         self._answer, self._model = answer, model
         self._lock, self._open = threading.Lock(), 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -65,11 +65,11 @@ class FakeChatServer:
 
     @property
     def base_url(self) -> str:
-        """Address for `ServerConfig`."""
+        """Base URL for `ServerConfig`."""
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
     def __enter__(self) -> Self:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
         return self
 
@@ -120,6 +120,6 @@ class FakeChatServer:
                     self.close_connection = True
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
+                """Suppress the access log."""
 
         return Handler

@@ -1,4 +1,4 @@
-"""Interface between policies and text generation: token sequences in, completions out. Imports no model library."""
+"""Interface of text generation backends: token sequences in, completions out. Imports no model library."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ class TokenSequence:
     """Token ids and images of a conversation so far."""
 
     ids: list[int]
-    """Token ids; an image stands as one run of image tokens, as long as its features."""
+    """Token ids; each image is one run of image tokens, as long as its features."""
     images: list[Image.Image] = field(default_factory=list)
-    """RGB, in the order of their runs."""
+    """RGB images, in the order of their runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Completion:
     """One generated reply."""
 
     ids: list[int]
-    """Up to and including the end-of-turn token, unless it was cut off before."""
+    """Token ids up to and including the end-of-turn token; without that token if cut off."""
     logprobs: list[float] = field(default_factory=list)
-    """Natural log-probability of each token at temperature 1; empty where they are not known."""
+    """Natural log-probability of each token at temperature 1; empty if unknown."""
 
     def __len__(self) -> int:
         """Number of tokens."""
@@ -32,18 +32,18 @@ class Completion:
 
 
 class Generator(Protocol):
-    """Continues token sequences; implemented by the backends that hold weights."""
+    """Continuation of token sequences; implemented by the backends that hold weights."""
 
     context_tokens: int
-    """The longest sequence the model takes, its reply included."""
+    """Maximum sequence length in tokens, reply included."""
     max_new_tokens: int
-    """Length at which a reply is cut off."""
+    """Maximum length of a reply in tokens."""
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
-        """Write one reply for each sequence.
+        """Generate one reply per sequence.
 
         Args:
             sequences: Sequences to continue.
-            seeds: One a sequence, so that a sampled reply does not depend on the rest of the batch.
+            seeds: One per sequence, so that a sampled reply does not depend on the rest of the batch.
         """
         ...

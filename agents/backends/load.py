@@ -1,4 +1,4 @@
-"""Load a checkpoint: its processor, and a generator over transformers or vLLM."""
+"""Loading of checkpoints: the processor, and a generator on transformers or vLLM."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,25 +15,25 @@ class EngineConfig:
 
     backend: Backend = "transformers"
     max_new_tokens: int = 128
-    """Length at which a reply is cut off."""
+    """Maximum length of a reply in tokens."""
     temperature: float = 0.0
-    """0 takes the likeliest token."""
+    """0 decodes greedily."""
     max_images: int = 64
-    """Most images in one conversation (vLLM reserves memory for them)."""
+    """Maximum number of images in a conversation (vLLM reserves memory for them)."""
     context_tokens: int | None = None
-    """Longest conversation of vLLM; `None` takes what the checkpoint can."""
+    """Maximum sequence length of vLLM in tokens; `None` takes the checkpoint's limit."""
     tensor_parallel: int = 1
-    """GPUs that vLLM spreads the model over."""
+    """Number of GPUs for vLLM's tensor parallelism."""
 
 
 def load_processor(path: str) -> Any:
-    """Load a checkpoint's processor, with a chat template that knows tools.
+    """Load a checkpoint's processor, with a tool-aware chat template.
 
     Args:
         path: A checkpoint folder or hub name.
 
     Raises:
-        ConfigError: There is no such checkpoint, or its template cannot be made to call tools.
+        ConfigError: The checkpoint does not exist, or its template cannot be extended to tools.
     """
     from transformers import AutoProcessor
 
@@ -49,7 +49,7 @@ def load_processor(path: str) -> Any:
 
 
 def load_generator(path: str, processor: Any, engine: EngineConfig) -> Generator:
-    """Load a checkpoint's weights into the engine that `engine` names; torch or vLLM is imported here.
+    """Load a checkpoint's weights into an engine; imports torch or vLLM.
 
     Args:
         path: A checkpoint folder or hub name.

@@ -1,4 +1,4 @@
-"""Replies that were paid for, on disk: a run that was killed asks for none of them again."""
+"""On-disk cache of API replies; a resumed run never pays twice."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from vt_env.errors import ConfigError
 from vt_env.jsonl import append_line, decode_record, drop_torn_line, encode_record, read_jsonl
 
 _SETTLED = (ReplyStatus.OK, ReplyStatus.TRUNCATED, ReplyStatus.REFUSED)
-"""What asking again would pay for again; other failures are asked again."""
+"""Outcomes that are billed and not requested again; any other failure is."""
 
 
 @dataclass(frozen=True, slots=True)
 class _PaidReply:
-    """One line of the file."""
+    """Line of the journal."""
 
     key: str
     model: str
@@ -26,13 +26,13 @@ class _PaidReply:
 
 
 class ReplyJournal:
-    """Appends every reply to a JSONL file and answers from it what was answered before. Safe from several threads.
+    """Thread-safe JSONL cache of replies.
 
-    A request is known by its whole content, pictures and seed included; two samples of one question differ in the seed.
+    The key of a request is its whole content, images and seed included; two samples of one question differ in the seed.
 
     Args:
-        path: The file; a torn last line, whose writer was killed, is dropped.
-        model: Name of the model, part of what a request is known by.
+        path: JSONL file; a torn last line of a killed writer is dropped.
+        model: Name of the model, part of the key.
 
     Raises:
         ConfigError: The file holds replies of another model.
@@ -44,13 +44,13 @@ class ReplyJournal:
         self._lock = threading.Lock()
         self._replies: dict[str, ChatReply] = {}
         self.used = Usage()
-        """What all replies of the file have used, in this process and before."""
+        """Total usage of all replies in the file, earlier runs included."""
         drop_torn_line(path)
         if path.exists():
             self._load()
 
     def through(self, complete: Complete) -> Complete:
-        """Wrap what asks one request."""
+        """Wrap a completion function with the cache."""
 
         def journalled(request: ChatRequest) -> ChatReply:
             key = self._key(request)
@@ -60,7 +60,7 @@ class ReplyJournal:
         return journalled
 
     def through_each(self, completer: Completer) -> CompleteEach:
-        """Wrap what answers many requests; those that are known are not passed on."""
+        """Wrap a batch completer with the cache; it receives only requests without a cached reply."""
 
         def journalled(requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
             asked = list(requests)

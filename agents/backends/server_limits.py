@@ -17,28 +17,28 @@ class ServerConfig:
     """An OpenAI-compatible server: address, model, limits and prices.
 
     Raises:
-        ConfigError: The address is none or holds a password, or a number is out of range.
+        ConfigError: The address is invalid or holds a password, or a number is out of range.
     """
 
     base_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
     """Address up to and including `/v1`, as the `openai` package takes it. `vllm serve` samples with the checkpoint's
     own `top_p`, `top_k` and repetition penalty unless it is given `--generation-config vllm`."""
     model: str = ""
-    """Name under which the server serves the model; empty takes the only one it serves."""
+    """Name of the served model; empty takes the only one."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=HOW_ONLY)
-    """Environment variable that holds the key; where it is not set, no key is sent. The key itself is kept nowhere."""
+    """Environment variable that holds the API key; if unset, no key is sent. The key itself is never recorded."""
     concurrency: int = field(default=8, metadata=HOW_ONLY)
     """Maximum number of concurrent requests."""
     timeout_s: float = field(default=120.0, metadata=HOW_ONLY)
-    """Time limit of one try in seconds, from the connection to the last byte."""
+    """Time limit of one attempt in seconds, from the connection to the last byte."""
     max_retries: int = field(default=5, metadata=HOW_ONLY)
-    """Tries after the first."""
+    """Maximum number of retries after the first attempt."""
     max_wait_s: float = field(default=120.0, metadata=HOW_ONLY)
-    """Longest wait before a retry in seconds; a server that asks for more is not asked again."""
+    """Maximum wait before a retry in seconds; a longer `Retry-After` ends the request."""
     requests_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
-    """`None` sets no limit. Retries count."""
+    """Maximum number of requests per minute, retries included; `None` sets no limit."""
     tokens_per_minute: float | None = field(default=None, metadata=HOW_ONLY)
-    """`None` sets no limit. A reply's tokens are known when it has come, and delay the requests after it."""
+    """Maximum number of tokens per minute; `None` sets no limit. The tokens of a reply delay the requests after it."""
     usd_per_million_prompt_tokens: float = 0.0
     """Price of prompt tokens in US dollars, for the record of a run's cost."""
     usd_per_million_completion_tokens: float = 0.0
@@ -59,10 +59,10 @@ class ServerConfig:
         """Return the configuration with the name of a served model.
 
         Args:
-            served: Names that the server serves.
+            served: Names of the served models.
 
         Raises:
-            ConfigError: `model` is none of them, or is empty and there are several.
+            ConfigError: `model` is not in `served`, or is empty while `served` does not hold exactly one name.
         """
         name = self.model or (served[0] if len(served) == 1 else "")
         if name not in served:
@@ -73,33 +73,33 @@ class ServerConfig:
 
 
 class Pace:
-    """Request pacing: limits per minute, and waits that the server asked for.
+    """Request pacing: limits per minute, and waits requested by the server.
 
     Args:
         config: Limits.
-        loop: Event loop that all methods are called on; its clock counts.
+        loop: Event loop of all calls; its clock is used.
     """
 
     def __init__(self, config: ServerConfig, loop: asyncio.AbstractEventLoop) -> None:
         self._config = config
         self._loop = loop
         self._free_s = 0.0
-        """Time of the loop before which nothing is sent."""
+        """Earliest time of the next request, on the clock of the loop."""
 
     async def wait(self) -> None:
-        """Wait until the next request may be sent, and count it."""
+        """Wait for the next free slot, and count one request."""
         while (wait_s := self._free_s - self._loop.time()) > 0:
             await asyncio.sleep(wait_s)
         if self._config.requests_per_minute is not None:
             self._push(60 / self._config.requests_per_minute)
 
     def spend(self, usage: Usage) -> None:
-        """Count the tokens of a reply against the limit."""
+        """Count the tokens of a reply against `tokens_per_minute`."""
         if self._config.tokens_per_minute is not None:
             self._push(60 * (usage.prompt_tokens + usage.completion_tokens) / self._config.tokens_per_minute)
 
     def hold(self, wait_s: float) -> None:
-        """Send nothing for `wait_s` seconds."""
+        """Block all requests for `wait_s` seconds."""
         self._free_s = max(self._free_s, self._loop.time() + wait_s)
 
     def _push(self, seconds: float) -> None:
@@ -107,9 +107,9 @@ class Pace:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float:
-    """Read the wait in seconds from `Retry-After`; 0 without one (RFC 9110, section 10.2.3).
+    """Parse the wait in seconds from `Retry-After`; 0 without the header (RFC 9110, section 10.2.3).
 
-    A date counts from the response's own `Date`, so this machine's clock does not matter.
+    A date is measured from the response's own `Date`, which is independent of the local clock.
     """
     text = headers.get("Retry-After", "")
     if re.fullmatch(r"\d+(\.\d+)?", text):

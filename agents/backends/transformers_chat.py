@@ -1,4 +1,4 @@
-"""Chat completions by transformers: every machine, one request at a time, the same records as a server's."""
+"""Chat completions with transformers, one request at a time, on CPU or GPU; same records as from a server."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from agents.backends.transformers_generate import SeededSampling
 
 
 class TransformersChat:
-    """A vision-language checkpoint behind `model.generate`; safe from several threads, which wait for each other.
+    """Chat model on `model.generate`. Thread-safe; concurrent requests run one after another.
 
     Args:
         model: A checkpoint folder or hub name.
@@ -25,14 +25,14 @@ class TransformersChat:
         self._processor = AutoProcessor.from_pretrained(model)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype)
         self._model: Any = loaded.to(device).eval()
-        # As in vLLM, nothing but the request decides how is sampled.
+        # As in vLLM, the request alone decides the sampling.
         self._model.generation_config = GenerationConfig()
         self._lock = Lock()
         self.used = Usage()
-        """Tokens read and written so far."""
+        """Prompt and completion tokens so far."""
 
     def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
-        """Answer requests in their order."""
+        """Answer requests in order."""
         for request in requests:
             with self._lock:
                 reply = self._complete(request)

@@ -1,4 +1,4 @@
-"""Generation with transformers: every machine, batches padded on the left."""
+"""Generation with transformers on CPU or GPU, in left-padded batches."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ from agents.backends.generator import Completion, TokenSequence
 
 
 class TransformersGenerator:
-    """A vision-language checkpoint behind `model.generate`, in fp32 on the CPU and in its own type on a GPU.
+    """Generator on `model.generate`: fp32 on the CPU, the dtype of the checkpoint on a GPU.
 
     Args:
         model_path: A checkpoint folder or hub name.
-        processor: Its processor; images go through its image processor.
-        max_new_tokens: Length at which a reply is cut off.
-        temperature: 0 takes the likeliest token.
+        processor: Processor of the checkpoint; its image processor prepares the images.
+        max_new_tokens: Maximum length of a reply in tokens.
+        temperature: 0 decodes greedily.
     """
 
     def __init__(self, model_path: str | Path, processor: Any, max_new_tokens: int, temperature: float = 0.0) -> None:
@@ -32,7 +32,7 @@ class TransformersGenerator:
         dtype = "auto" if device == "cuda" else torch.float32
         model: Any = AutoModelForImageTextToText.from_pretrained(model_path, dtype=dtype)
         self._model: Any = model.to(device).eval()
-        # Qwen2.5's own would scale down what was written before: other replies than vLLM's, and no probabilities.
+        # Qwen2.5's default has a repetition penalty: replies would differ from vLLM's, and scores be no probabilities.
         self._model.generation_config = GenerationConfig()
         self._processor = processor
         self._temperature = temperature
@@ -60,7 +60,7 @@ class TransformersGenerator:
         return [Completion(ids, row[: len(ids)]) for ids, row in zip(replies, logprobs, strict=True)]
 
     def _inputs(self, sequences: Sequence[TokenSequence]) -> dict[str, torch.Tensor]:
-        """Batch sequences; int64[B, T] ids, mask and modality, and what the image processor makes of all images."""
+        """Batch sequences: int64[B, T] ids, mask and modality, and the image processor's tensors of all images."""
         length = max(len(sequence.ids) for sequence in sequences)
         rows = [torch.tensor(sequence.ids) for sequence in sequences]
         ids = torch.stack(
@@ -83,20 +83,20 @@ class TransformersGenerator:
 
 
 class _ChosenLogprobs(LogitsProcessor):
-    """Notes the log-probability of each token that is chosen, one step later, when it is known which that was."""
+    """Recorder of the log-probability of each chosen token, read one step later from its id."""
 
     def __init__(self) -> None:
         self._previous: torch.Tensor | None = None
         self._chosen: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Take float[B, V] scores as they come from the model, and return them unchanged."""
+        """Record float[B, V] scores of the model, and return them unchanged."""
         self._gather(input_ids[:, -1])
         self._previous = torch.log_softmax(scores.float(), dim=-1)
         return scores
 
     def of(self, written: torch.Tensor) -> list[list[float]]:
-        """Return the log-probabilities of int64[B, T] written tokens; those after a row's end mean nothing."""
+        """Return the log-probabilities of int64[B, T] generated tokens; values after the end of a row are undefined."""
         self._gather(written[:, -1])
         return torch.stack(self._chosen, dim=1).tolist()
 
@@ -106,15 +106,15 @@ class _ChosenLogprobs(LogitsProcessor):
 
 
 class SeededSampling(LogitsProcessor):
-    """Makes taking the likeliest token the same as sampling, with one random stream a row.
+    """Gumbel-max sampling with one random stream per row; use with greedy decoding.
 
     Adding Gumbel noise to `logits / temperature` and taking the maximum samples from the softmax (Gumbel, 1954;
     Maddison et al., NeurIPS 2014). PyTorch's own sampling has one stream for the batch, so a reply would depend on its
     neighbours.
 
     Args:
-        seeds: One a row.
-        temperature: Above 0.
+        seeds: One per row.
+        temperature: Sampling temperature, above 0.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float) -> None:
@@ -122,6 +122,6 @@ class SeededSampling(LogitsProcessor):
         self._temperature = temperature
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Perturb float[B, V] scores."""
+        """Scale float[B, V] scores by the temperature and add Gumbel noise."""
         uniform = torch.stack([torch.rand(scores.shape[1], generator=stream) for stream in self._streams])
         return scores / self._temperature - torch.log(-torch.log(uniform)).to(scores.device)

@@ -1,4 +1,4 @@
-"""Chat completions by vLLM's offline engine: the same records as a server's, without a server."""
+"""Chat completions with vLLM's offline engine; same records as from a server."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,14 +11,14 @@ from agents.backends.vllm_generate import CPU_SETTINGS
 
 
 class VllmChat:
-    """A chat model in this process; a whole batch of requests is answered at once. Threads wait for each other.
+    """Chat model on vLLM in this process. Thread-safe; batches run one after another.
 
-    Conversations are rendered anew each turn with the model's own chat template; vLLM's prefix cache makes that cheap.
-    Tool calls stand in the text as the model wrote them.
+    Each turn renders the whole conversation with the model's own chat template; vLLM's prefix cache makes this cheap.
+    Tool calls stay in the text of the reply.
 
     Args:
         model: A checkpoint folder or hub name.
-        max_images: Images one conversation may hold; 0 for models that see none.
+        max_images: Maximum number of images in a conversation; 0 for text-only models.
     """
 
     def __init__(self, model: str | Path, max_images: int = 0) -> None:
@@ -35,14 +35,14 @@ class VllmChat:
             limit_mm_per_prompt={"image": max_images, "video": 0},
             seed=0,
         )
-        # A call takes whatever the engine finishes meanwhile, another thread's replies too.
+        # A concurrent call would also take the replies of another thread.
         self._lock = Lock()
         self._context_tokens: int = self._engine.model_config.max_model_len
         self.used = Usage()
-        """Tokens read and written so far."""
+        """Prompt and completion tokens so far."""
 
     def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
-        """Answer requests in their order, all in one batch.
+        """Answer requests in order, as one batch.
 
         Raises:
             ValueError: The requests offer different tools.
@@ -52,7 +52,7 @@ class VllmChat:
             return
         tools = [[dict(tool) for tool in request.tools] for request in asked]
         if any(it != tools[0] for it in tools):
-            raise ValueError("requests of one batch offer different tools: answer them in batches of their own")
+            raise ValueError("requests of one batch offer different tools: give each list of tools its own batch")
         bodies = [request.body("")["messages"] for request in asked]
         fitting = [number for number, body in enumerate(bodies) if self._fits(body, asked[number])]
         with self._lock:
@@ -78,10 +78,10 @@ class VllmChat:
 
 
 def _settle_threads() -> None:
-    """Let this thread compute with as many threads as PyTorch was told to.
+    """Apply PyTorch's thread count to OpenMP in the calling thread.
 
-    PyTorch tells OpenMP so when a thread first asks; vLLM's attention for the CPU (0.32) takes the number before and
-    after, and refuses where they differ.
+    PyTorch sets the count of OpenMP when a thread first asks for it; vLLM's attention for the CPU (0.32) reads the
+    count before and after, and fails if the two differ.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Generation with vLLM's offline engine: fast batches, prefixes of earlier turns kept in its cache.
+"""Generation with vLLM's offline engine, with prefix caching of earlier turns.
 
-On the CPU it runs in fp32 with 1 GiB of cache; a GPU build takes the checkpoint's own type.
+Runs in fp32 with a KV cache of 1 GiB on the CPU, and in the dtype of the checkpoint on a GPU.
 """
 
 import os
@@ -17,30 +17,30 @@ CPU_SETTINGS = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
-"""Read by vLLM when it is imported; what is set in the environment already wins."""
+"""Environment variables read when vLLM is imported; values already set take precedence."""
 
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """What an engine must hold, and what it may take for that."""
+    """Capacity limits of a vLLM engine."""
 
     max_images: int = 64
-    """Images in one conversation."""
+    """Maximum number of images in a conversation."""
     context_tokens: int | None = None
-    """Longest conversation; `None` takes what the checkpoint can, which may not fit into a GPU."""
+    """Maximum sequence length in tokens; `None` takes the checkpoint's limit, which may not fit into a GPU."""
     tensor_parallel: int = 1
-    """GPUs that the model is spread over."""
+    """Number of GPUs for tensor parallelism."""
 
 
 class VllmGenerator:
-    """A vision-language checkpoint behind `vllm.LLM`.
+    """Generator on `vllm.LLM`.
 
     Args:
         model_path: A checkpoint folder or hub name.
-        processor: Its processor, for the end-of-turn token.
-        max_new_tokens: Length at which a reply is cut off.
-        temperature: 0 takes the likeliest token.
-        limits: What the engine must hold.
+        processor: Processor of the checkpoint, for the end-of-turn token.
+        max_new_tokens: Maximum length of a reply in tokens.
+        temperature: 0 decodes greedily.
+        limits: Capacity limits of the engine.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class VllmGenerator:
             model=str(model_path),
             dtype="float32" if on_cpu else "auto",
             enforce_eager=on_cpu,
-            # A prompt that is read in parts ends in an error on the CPU where its request has a seed (vLLM 0.32).
+            # On the CPU, chunked prefill fails for requests with a seed (vLLM 0.32).
             enable_chunked_prefill=not on_cpu,
             limit_mm_per_prompt={"image": limits.max_images, "video": 0},
             max_model_len=limits.context_tokens,
@@ -80,7 +80,7 @@ class VllmGenerator:
         """Generate one reply per sequence; see `agents.backends.generator.Generator`.
 
         Raises:
-            ValueError: vLLM has read other ids than it was given.
+            ValueError: vLLM changed the prompt ids.
         """
         from vllm import SamplingParams
 
@@ -93,14 +93,14 @@ class VllmGenerator:
                 stop_token_ids=[self._end_token_id],
                 logit_bias={self._image_token_id: -100.0, self._video_token_id: -100.0},
                 detokenize=False,
-                # The chosen token's own, and no others.
+                # 0 returns only the chosen token's log-probability.
                 logprobs=0,
             )
             for seed in seeds
         ]
         outputs = self._engine.generate(prompts, sampling, use_tqdm=False)
         if [list(output.prompt_token_ids or ()) for output in outputs] != [sequence.ids for sequence in sequences]:
-            raise ValueError("vLLM has read other ids than it was given: the model needs one run of tokens an image")
+            raise ValueError("vLLM changed the prompt ids: the model needs one run of image tokens per image")
         return [_completion(output.outputs[0]) for output in outputs]
 
     def _prompt(self, sequence: TokenSequence) -> Any:

@@ -5,10 +5,10 @@ from vt_env.types import Answer, Item, Observation
 
 
 class ConstantAgent:
-    """Answers the first option without a tool call."""
+    """Answer the first option without a tool call."""
 
     def reset(self, task: Item, observation: Observation) -> None:
-        """Nothing is kept from one episode to the next."""
+        """Do nothing; the agent has no state."""
 
     def act(self, observation: Observation) -> str:
         """Answer `A`."""

@@ -1,4 +1,4 @@
-"""Human policy at a terminal: short lines are turned into actions.
+"""Human policy at a terminal, with a short line per action.
 
 clip_retrieval red square
 frame_zoom 05:20, 05:40
@@ -16,11 +16,11 @@ from vt_env.types import Answer, Item, Observation, ToolCall, parse_time
 
 
 class HumanAgent:
-    """Asks for lines until one is a call or an option.
+    """Read lines until one is a valid call or option.
 
     Args:
-        tools: The tools offered.
-        ask: Shows a prompt and returns a line, such as `input`; what it raises ends the episode.
+        tools: Available tools.
+        ask: Function that shows a prompt and returns a line, such as `input`; its exceptions end the episode.
     """
 
     def __init__(self, tools: Sequence[Tool], ask: Callable[[str], str]) -> None:
@@ -28,7 +28,7 @@ class HumanAgent:
         self._ask = ask
 
     def reset(self, task: Item, observation: Observation) -> None:
-        """Keep the options."""
+        """Store the options."""
         self._options = task.options
 
     def act(self, observation: Observation) -> str:

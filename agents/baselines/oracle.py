@@ -8,18 +8,18 @@ from vt_env.types import Action, Answer, Item, Observation, ToolCall
 
 
 class OracleAgent:
-    """Looks at the evidence as far as the budget reaches, then gives the right option.
+    """Inspect the evidence within the budget, then answer the right option.
 
-    The only agent that is given `Gold`. It measures the benchmark and the scoring, never a policy.
+    The only agent that receives `Gold`; it validates tasks and scoring.
     """
 
     def __init__(self, gold: Gold, item: Item, zoom_tool: str = "frame_zoom") -> None:
-        """Make an agent for one task.
+        """Create an agent for one task.
 
         Args:
-            gold: The answer key.
-            item: The task it belongs to.
-            zoom_tool: The perception's tool that looks at an interval.
+            gold: Answer key of the task.
+            item: Task.
+            zoom_tool: Name of the perception's interval zoom.
         """
         self._gold = gold
         self._item = item
@@ -32,7 +32,7 @@ class OracleAgent:
         )
 
     def act(self, observation: Observation) -> str:
-        """Look at the next piece of evidence, or answer."""
+        """Inspect the next piece of evidence, or answer."""
         answer = Answer(self._item.options[self._gold.answer_idx])
         is_spent = not observation.remaining.calls or not observation.remaining.frames
         return render_action(answer if is_spent else next(self._looks, answer))

@@ -11,10 +11,15 @@ from vt_env.types import Answer, Item, Observation, ToolCall
 
 
 class RandomAgent:
-    """Makes a random number of valid calls, then answers a random option; arguments with a default are left out."""
+    """Make a random number of valid calls without optional arguments, then answer a random option."""
 
     def __init__(self, rng: np.random.Generator, tools: Sequence[Tool]) -> None:
-        """Make an agent that draws everything from `rng` and calls only `tools`."""
+        """Create an agent.
+
+        Args:
+            rng: Random generator of all choices.
+            tools: Tools to call.
+        """
         self._rng = rng
         self._tools = tools
 

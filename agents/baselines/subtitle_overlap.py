@@ -1,8 +1,8 @@
-"""An agent that reads subtitles and compares words: a baseline without any model, for videos of your own.
+"""Subtitle baseline without any model: answers by word overlap, on any video with subtitles.
 
-It searches the subtitles for the question's content words, or for the options' where those are not said, and reads on
-around the best line. It takes the option most of whose words it has read, looks at the frames under the line that says
-them, and answers. It understands nothing: an answer that is said in other words than the option's is lost on it.
+The agent searches the subtitles for the content words of the question, or of the options if the former do not occur,
+and reads the lines around the best one. It chooses the option with the largest share of its words in these lines,
+inspects the frames of the matching line, and answers. Paraphrases of an option are not recognised.
 """
 
 from collections.abc import Generator, Sequence
@@ -12,30 +12,30 @@ from vt_env.media.text.bm25 import FUNCTION_WORDS, words_of
 from vt_env.types import Answer, Interval, Item, Observation, TimedLine, ToolCall
 
 CONTEXT_S = 10.0
-"""How far around the best line it reads."""
+"""Margin in seconds read on both sides of the best line."""
 STOP_WORDS = FUNCTION_WORDS | {"narrator", "said", "say", "says", "speak", "speaker", "speaks", "video"}
-"""Words that say nothing about where an answer is; the ones that questions about a video share included."""
+"""Words without information about the answer, including those common to all questions about videos."""
 
 
 class SubtitleAgent:
-    """Answers from subtitle lines by word overlap; equal options go to the first.
+    """Answer by word overlap with subtitle lines; ties go to the first option.
 
     Args:
-        zoom_tool: The perception's tool that looks at an interval; it is used once.
+        zoom_tool: Name of the perception's interval zoom; called once.
     """
 
     def __init__(self, zoom_tool: str = "frame_zoom") -> None:
         self._zoom_tool = zoom_tool
 
     def reset(self, task: Item, observation: Observation) -> None:
-        """Start to read."""
+        """Start a new search."""
         self._task = task
         self._lines: list[TimedLine] = []
         self._reading = self._read()
         next(self._reading)
 
     def act(self, observation: Observation) -> str:
-        """Write the next call, or the answer once all is read or no call is left."""
+        """Write the next call; or the answer, at the end of the search or without remaining calls."""
         call = self._reading.send(observation) if observation.remaining.calls else None
         return render_action(call or Answer(best_option(self._task.options, self._lines)))
 
@@ -56,7 +56,7 @@ class SubtitleAgent:
         yield None
 
     def _times(self, interval: Interval, margin_s: float) -> dict[str, float]:
-        """Arguments for the interval and a margin on both sides, cut to the video's whole seconds."""
+        """Return call arguments for the interval with a margin, clipped to the video and in whole seconds."""
         end_s = min(float(int(self._task.duration_s)), interval.end_s + margin_s)
         return {"start_s": max(0.0, min(interval.start_s - margin_s, end_s - 1)), "end_s": end_s}
 

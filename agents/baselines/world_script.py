@@ -1,8 +1,7 @@
-"""A script that plays the embedded world from the text it is shown, captions and subtitles, and from nothing else.
+"""Scripted agent for the embedded world; reads captions and subtitles only.
 
-It writes the demonstrations that a tiny model learns from. What it does for each kind of question is in
-`agents.baselines.world_plays`; here is what all kinds have in common: the choice of the script, and the guess where it
-ends.
+Its episodes are the demonstrations for the tiny model. The scripts of the question kinds are in
+`agents.baselines.world_plays`; this module selects the script and guesses when the script ends without an answer.
 """
 
 import numpy as np
@@ -13,31 +12,31 @@ from vt_env.types import Answer, Item, Observation, ToolCall
 
 
 class ScriptedAgent:
-    """Looks for the answer with the tools that the question calls for; guesses where it finds none."""
+    """Search for the answer with a script per kind of question; guess if the search fails."""
 
     def __init__(self, rng: np.random.Generator, persistence: float = 1.0) -> None:
-        """Make an agent whose every choice is drawn from `rng`.
+        """Create an agent.
 
         Args:
-            rng: Decides when to give up, and every guess.
-            persistence: Chance to go on after a wrong candidate; otherwise the script gives up and guesses.
+            rng: Random generator for giving up and for guesses.
+            persistence: Probability in `[0, 1]` to continue after a wrong candidate; otherwise the script gives up.
 
         Raises:
             ValueError: `persistence` lies outside `[0, 1]`.
         """
         if not 0 <= persistence <= 1:
-            raise ValueError(f"persistence={persistence}: need a chance in [0, 1]")
+            raise ValueError(f"persistence={persistence}: need a probability in [0, 1]")
         self._rng = rng
         self._persistence = persistence
 
     def reset(self, task: Item, observation: Observation) -> None:
-        """Choose the script for the question; a question of no known form is guessed at once."""
+        """Select the script for the question; a question of unknown form is guessed at once."""
         self._scripts = Scripts(task.options, lambda: self._rng.random() < self._persistence)
         self._play: Play = self._scripts.play(task.question)
         self._started = False
 
     def act(self, observation: Observation) -> str:
-        """Write the script's next action, or a guess once the budget or the script is at its end."""
+        """Write the next action of the script, or a guess at the end of the script or the budget."""
         try:
             action = self._play.send(observation) if self._started else next(self._play)
         except StopIteration:
@@ -50,4 +49,4 @@ class ScriptedAgent:
     def _guess(self) -> Answer:
         possible = self._scripts.possible
         option = possible[int(self._rng.integers(len(possible)))]
-        return self._scripts.take(option) if len(possible) == 1 else self._scripts.name(option)
+        return self._scripts.answer_option(option) if len(possible) == 1 else self._scripts.answer_letter(option)

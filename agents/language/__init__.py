@@ -1,1 +1,1 @@
-"""Policies that are a language model, and policies around one."""
+"""Language-model policies and their wrappers."""

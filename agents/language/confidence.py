@@ -1,7 +1,7 @@
 """Confidence of an answer: mean log-probability of its tokens.
 
 VideoThinker (arXiv 2601.15724) takes the geometric mean of the answer's token probabilities. Which tokens these are is
-not published; our choice is every token that holds a character of the answer's text as `vt_env.actions.parse` finds it
+not published; our choice is every token that overlaps the answer's text as `vt_env.actions.parse` finds it
 (`ParsedReply.answer_span`). Tags are left out: they are the same for all answers and would raise every confidence.
 """
 
@@ -12,12 +12,15 @@ from vt_env.actions.parsed_reply import CharSpan
 
 
 def answer_logprob(logprobs: Sequence[float], end_of: Callable[[int], int], span: CharSpan | None) -> float | None:
-    """Average the log-probabilities of the tokens that hold characters of the span.
+    """Average the log-probabilities of the tokens that overlap the answer.
 
     Args:
-        logprobs: One a token.
+        logprobs: Natural log-probability of each token.
         end_of: Length in characters of the text of the first `n` tokens; must not fall with `n`.
         span: Characters of the answer, as `ParsedReply.answer_span`.
+
+    Returns:
+        Mean log-probability; `None` without an answer or without log-probabilities.
     """
     if span is None or not logprobs:
         return None
@@ -30,5 +33,5 @@ def answer_logprob(logprobs: Sequence[float], end_of: Callable[[int], int], span
 
 
 def mean(logprobs: Sequence[float]) -> float | None:
-    """Average log-probabilities; `None` for none."""
+    """Average log-probabilities; `None` for an empty sequence."""
     return sum(logprobs) / len(logprobs) if logprobs else None

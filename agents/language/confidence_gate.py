@@ -1,10 +1,11 @@
 """VideoThinker's confidence gate (arXiv 2601.15724, section on inference), around any policy.
 
-First a direct answer: from frames spread over the video where it is shorter than ten minutes, from the clips that
-retrieval finds where it is longer. If the answer is sure enough, it is given; otherwise the policy takes over. Not
-published, and our choice: how many clips are looked at (as many as the frames of the first stage reach for), that the
-policy sees the frames of the first stage unless it is told to begin anew, and which tokens make up the answer
-(`agents.language.confidence`).
+The first stage answers directly: from uniformly sampled frames for videos under ten minutes, from retrieved clips for
+longer videos. An answer with at least the threshold confidence ends the episode; otherwise the policy continues.
+
+The paper leaves three choices open. Ours: the number of clips is the frame budget of the first stage divided by the
+frames of a clip; the policy sees the frames of the first stage unless `carry_over` is off; the tokens of an answer are
+those of `agents.language.confidence`.
 """
 
 from collections.abc import Sequence
@@ -16,35 +17,35 @@ from vt_env.config import BudgetConfig, at_least
 from vt_env.episode.reply_record import GateRecord
 
 LONG_FROM_S = 600.0
-"""Videos as long as this or longer are looked at by retrieval (the paper's ten minutes)."""
+"""Shortest video in seconds that takes the retrieval route (ten minutes in the paper)."""
 
 
 @dataclass(frozen=True)
 class GateConfig:
-    """When a direct answer is good enough."""
+    """Confidence threshold of a direct answer, and the fallback policy."""
 
     agent: str = "full"
-    """Who plays on where it is not: a policy, or `module:Class` or `file.py:Class` of your own."""
+    """Fallback policy: a built-in name, `module:Class` or `file.py:Class`."""
     tau: float = 0.7
-    """Least confidence of an accepted answer (0.7 in the paper). Above 1 the tools always take over, and the records
-    then hold both answers to every question: what `vt-env sweep` reads."""
+    """Minimum confidence of an accepted answer (0.7 in the paper). Above 1 every direct answer is rejected, so the
+    records hold both answers to every question, as `vt-env sweep` requires."""
     carry_over: bool = True
-    """Show the policy what the first stage looked at; otherwise it begins with the question and what is left of the
-    budget, as policies do that were trained without a gate."""
+    """Show the frames of the first stage to the fallback policy. Off, the fallback starts from the question and the
+    remaining budget, as in training without a gate."""
 
     def __post_init__(self) -> None:
         at_least(self, "gate.tau", 0)
 
 
 class ConfidenceGate:
-    """Answers directly where it is sure, and lets another policy play where it is not.
+    """Accept a confident direct answer; otherwise hand the episode to another policy.
 
     Args:
-        policy: Who plays on.
-        answerer: Who answers directly. Its replies need a confidence; one without an answer is never accepted.
-        tau: Least confidence of an accepted answer.
-        looks: What of a long video is looked at.
-        carry_over: Whether the policy sees what was looked at.
+        policy: Fallback policy.
+        answerer: Policy of the direct answer. A reply without an answer or a confidence is never accepted.
+        tau: Minimum confidence of an accepted answer.
+        looks: Clips inspected in a long video.
+        carry_over: Whether the fallback policy sees the frames of the first stage.
     """
 
     def __init__(
@@ -62,10 +63,10 @@ class ConfidenceGate:
         self._looks = looks
         self._carry_over = carry_over
         self._passed: dict[int, int] = {}
-        """Episodes whose direct answer was turned down, and the calls that had been made for it."""
+        """Episodes with a rejected direct answer, and the number of calls made before it."""
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Look, answer directly, or let the policy act."""
+        """Inspect a clip, answer directly, or ask the fallback policy."""
         replies = {it.episode_idx: Reply(call) for it in conversations if (call := self._next_look(it)) is not None}
         asked = [it for it in conversations if it.episode_idx not in self._passed and it.episode_idx not in replies]
         gates = dict(zip((it.episode_idx for it in asked), self._decide(asked), strict=True))
@@ -80,7 +81,7 @@ class ConfidenceGate:
         return [replies[it.episode_idx] for it in conversations]
 
     def forget(self, episode_idx: int) -> None:
-        """Drop what is kept about an episode."""
+        """Drop the state of an episode."""
         self._passed.pop(episode_idx, None)
         forget(self._policy, episode_idx)
 
@@ -105,10 +106,10 @@ class ConfidenceGate:
 
 
 def gate_budget(budget: BudgetConfig, duration_s: float) -> BudgetConfig:
-    """Divide an episode's frames between the stages: half of them for the first (32 of 64 in the paper).
+    """Reserve half of an episode's frames for the first stage (32 of 64 in the paper).
 
-    Frames of a short video stand with its question; a long one's are looked at by calls, which come on top of those of
-    the budget. Those that the gate does not use, since retrieval finds fewer clips, are left to the policy.
+    In a short video the reserved frames accompany the question. In a long video they are viewed by extra calls, added
+    to `max_calls`; calls left over when retrieval finds fewer clips go to the fallback policy.
     """
     if duration_s < LONG_FROM_S:
         return replace(budget, global_frames=_first_stage(budget))
@@ -116,12 +117,12 @@ def gate_budget(budget: BudgetConfig, duration_s: float) -> BudgetConfig:
 
 
 def gate_looks(budget: BudgetConfig) -> RetrievedClips:
-    """Make the looks at a long video: as many clips as the first stage has frames for."""
+    """Build the clip selection for long videos, sized to the frames of the first stage."""
     return RetrievedClips(max(1, min(budget.top_k_max, _first_stage(budget) // budget.frames_per_zoom)))
 
 
 def looks_budget(budget: BudgetConfig) -> BudgetConfig:
-    """Keep of a budget what the looks at a long video spend, for policies that answer at once after them."""
+    """Reduce a budget to the calls of the first stage, for policies that answer right after retrieval."""
     return replace(budget, global_frames=0, max_calls=gate_looks(budget).calls)
 
 

@@ -1,4 +1,4 @@
-"""Policy that must look before it answers: the baseline of the confidence gate."""
+"""Baseline of the confidence gate: a policy that must inspect a clip before it answers."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from vt_env.types import Answer, ToolCall
 
 
 class AlwaysTools:
-    """Makes a look of an answer that comes before any: first a search for the question, then the best clip of it.
+    """Replace an answer given before any zoom call by a retrieval call, then by a zoom into the best clip.
 
     Args:
-        policy: Who plays.
-        zoom_tool: The perception's tool that looks at an interval.
+        policy: Wrapped policy.
+        zoom_tool: Name of the perception's interval zoom.
     """
 
     def __init__(self, policy: BatchPolicy, zoom_tool: str = "frame_zoom") -> None:
@@ -21,19 +21,19 @@ class AlwaysTools:
         self._reader = ActionReader(zoom_tool=zoom_tool)
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Let the policy act, and hold back an early answer."""
+        """Ask the policy and replace early answers."""
         replies = ask(self._policy, conversations)
         return [self._checked(it, reply) for it, reply in zip(conversations, replies, strict=True)]
 
     def forget(self, episode_idx: int) -> None:
-        """Drop what the policy keeps about an episode."""
+        """Drop the policy's state of an episode."""
         forget(self._policy, episode_idx)
 
     def _checked(self, conversation: Conversation, reply: Reply) -> Reply:
         is_early = isinstance(self._reader.read(reply.text).action, Answer) and not self._has_looked(conversation)
         if not is_early or not conversation.observations[-1].remaining.calls:
             return reply
-        # The policy goes on from what stands in the conversation, and not from what it wrote.
+        # The conversation holds the replacement, so a cache of the policy's own reply would be wrong.
         forget(self._policy, conversation.episode_idx)
         return Reply(render_action(self._look(conversation)), reply.record)
 

@@ -1,8 +1,8 @@
-"""Answering at once: no call is left, and what was seen so far stands beside the question.
+"""Single-turn answering: the question, all frames seen so far, and no remaining call.
 
-VideoThinker's first stage (arXiv 2601.15724) is this: frames spread over a short video, or those of the clips that
-retrieval finds in a long one, and a direct answer. The clips are looked at by calls like any other, written by a
-script, so that budgets count them and a record of them can be replayed.
+This is the first stage of VideoThinker (arXiv 2601.15724): a direct answer from uniformly sampled frames of a short
+video, or from retrieved clips of a long video. Clips are inspected by ordinary tool calls, written by a script, so that
+they count against the budget and their trajectories can be replayed.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from vt_env.types import FrameBatch, Item, Observation, Remaining, ToolCall
 
 
 class OneTurnPolicy:
-    """Lets a policy answer at once, from whatever was shown; asked again it repeats its reply.
+    """Ask a policy for one direct answer; later turns repeat that reply.
 
     Args:
-        policy: Who answers. It is shown one observation: the question, and all frames so far in the order of time.
-        looks: What is looked at first; `None` looks at nothing.
+        policy: Answering policy. It receives one observation: the question and all frames so far, in order of time.
+        looks: Clips inspected before the answer; `None` inspects nothing.
     """
 
     def __init__(self, policy: BatchPolicy, looks: "RetrievedClips | None" = None) -> None:
@@ -31,7 +31,7 @@ class OneTurnPolicy:
         self._given: dict[int, Reply] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Look, then answer."""
+        """Inspect the next clip, or answer."""
         replies = {it.episode_idx: self._scripted(it) for it in conversations}
         open_ones = [it for it in conversations if replies[it.episode_idx] is None]
         answers = ask(self._policy, [seen_so_far(it) for it in open_ones])
@@ -48,33 +48,33 @@ class OneTurnPolicy:
     def _scripted(self, conversation: Conversation) -> Reply | None:
         given = self._given.get(conversation.episode_idx)
         if given is not None:
-            # What a repetition costs nobody is charged for, since no model is asked.
+            # Without a record: no model is asked, so the repetition has no cost.
             return Reply(given.text)
         call = None if self._looks is None else self._looks.next_call(conversation)
         return None if call is None else Reply(call)
 
 
 def spread_frames(count: int) -> BudgetConfig:
-    """Make the budget of an episode that shows so many frames, spread over the video, with its question."""
+    """Build the budget of a single-turn episode with `count` uniformly sampled frames beside the question."""
     return BudgetConfig(max_calls=1, max_frames=count + 1, frames_per_zoom=1, global_frames=count)
 
 
 @dataclass(frozen=True)
 class RetrievedClips:
-    """Looks at the clips that match the question best, the best first, as far as frames and calls reach."""
+    """Inspect the clips that match the question best, in order of rank, within the budget."""
 
     top_k: int
-    """Clips to look at."""
+    """Number of clips to inspect."""
     zoom_tool: str = "frame_zoom"
-    """The perception's tool that looks at an interval."""
+    """Name of the perception's interval zoom."""
 
     @property
     def calls(self) -> int:
-        """Calls that the looking takes."""
+        """Number of calls: one retrieval and one zoom per clip."""
         return 1 + self.top_k
 
     def next_call(self, conversation: Conversation) -> str | None:
-        """Write the next call; `None` once all is looked at."""
+        """Write the next call; `None` after the last clip or without budget."""
         number, results = len(conversation.replies), conversation.observations[1:]
         latest = conversation.observations[-1].remaining
         if number == 0:
@@ -88,7 +88,7 @@ class RetrievedClips:
 
 
 def seen_so_far(conversation: Conversation) -> Conversation:
-    """Gather a conversation into one observation: the question, no call left, and every frame shown, by time."""
+    """Merge a conversation into one observation: the question, all frames in order of time, no remaining call."""
     batches = [it.frames for it in conversation.observations if it.frames is not None]
     task = replace(conversation.task, budget=Remaining(0, 0))
     opening = _opening(task, _by_time(batches), conversation.prompts)
@@ -96,7 +96,10 @@ def seen_so_far(conversation: Conversation) -> Conversation:
 
 
 def since(conversation: Conversation, calls: int) -> Conversation:
-    """Leave out what the first calls led to: the question with what they have left of the budget, and what follows."""
+    """Drop the first `calls` turns of a conversation.
+
+    The question then states the budget that remained after them.
+    """
     task = replace(conversation.task, budget=conversation.observations[calls].remaining)
     later = conversation.observations[calls + 1 :]
     observations = [_opening(task, None, conversation.prompts), *later]
@@ -113,6 +116,6 @@ def _by_time(batches: Sequence[FrameBatch]) -> FrameBatch | None:
     if not batches:
         return None
     times_s = np.concatenate([batch.pts_s for batch in batches])
-    # Neighbouring clips may share a frame; a picture twice says nothing more.
+    # Neighbouring clips may share a frame.
     times_s, first = np.unique(times_s, return_index=True)
     return FrameBatch(np.concatenate([batch.data for batch in batches])[first], times_s)

@@ -1,12 +1,14 @@
-"""A language model behind an OpenAI-compatible server as a policy.
+"""Policy backed by a language model on an OpenAI-compatible server.
 
-Each conversation is asked for on its own, so many threads may play at once (`agents.rollout.play_in_threads`) and the
-server never waits for the slowest of a batch.
+Each conversation is its own request, so many threads may play at once (`agents.rollout.play_in_threads`) and the server
+never waits for the slowest of a batch.
 
-Calls take one of two forms. As text, the model writes `<tool_call>` itself and tool results are messages of the role
-`tool` with their frames inside: the form that checkpoints of this repository were trained on, through the server's own
-chat template. As native calls, the server parses what the model writes, and frames follow a result in a message of the
-user's, since OpenAI's own service takes no pictures in tool messages.
+Calls take one of two forms:
+
+* `text`: the model writes `<tool_call>` itself, and tool results are messages of the role `tool` with their frames
+  inside. Checkpoints of this repository were trained on this form, through the server's own chat template.
+* `native`: the server parses the calls, and the frames of a result follow in a user message, since OpenAI's own service
+  takes no images in tool messages.
 """
 
 import json
@@ -37,30 +39,30 @@ _ENDS: Mapping[ReplyStatus, ReplyEnd] = {
 
 
 class ServerLost(ConfigError):
-    """The server no longer answers. What was played is kept; the run goes on when it is started again."""
+    """The server no longer answers. Recorded episodes are kept; the same command resumes the run."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How replies are drawn."""
+    """Sampling settings of replies."""
 
     max_new_tokens: int
-    """Length at which a reply is cut off."""
+    """Maximum length of a reply in tokens."""
     temperature: float = 0.0
-    """0 takes the likeliest token."""
+    """0 decodes greedily."""
     logprobs: bool = True
-    """Ask for log-probabilities; without them there is no confidence. Some servers refuse such requests."""
+    """Request log-probabilities, from which the confidence is computed. Some servers refuse such requests."""
 
 
 class ServedPolicy:
-    """Plays through a server.
+    """Batch policy over a chat-completions server.
 
     Args:
-        client: Asks the server; shared by policies, and closed by whoever made it.
+        client: Client of the server; may be shared between policies, and is not closed here.
         tools: JSON schemas of the tools.
-        sampling: How replies are drawn.
-        form: How calls are written.
-        seeds: One an episode.
+        sampling: Sampling settings.
+        form: Form of tool calls.
+        seeds: One per episode.
     """
 
     def __init__(
@@ -72,22 +74,21 @@ class ServedPolicy:
         seeds: Sequence[int],
     ) -> None:
         self._client = client
-        # In the order of `agents.language.token_policy.ChatTokens`: a prompt that lists tools in another order is
-        # another prompt.
+        # Same order as `agents.language.token_policy.ChatTokens`, so that both send the same prompt.
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"])
         self._reader = ActionReader.for_schemas(tools)
         self._sampling = sampling
         self._form = form
         self._seeds = seeds
         self._sent: dict[int, list[dict[str, Any]]] = {}
-        """Messages of open episodes as they go over the wire, so that each picture is encoded once."""
+        """Wire messages of open episodes, kept so that each image is encoded once."""
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
         """Ask for the next reply of each conversation.
 
         Raises:
-            Unanswerable: The server works and does not accept this request.
-            ServerLost: It does not work, to the last retry.
+            Unanswerable: The server works but rejects this request.
+            ServerLost: The server fails or cannot be reached, after all retries.
         """
         requests = [self._request(it) for it in conversations]
         answers = [self._client.submit(request) for request in requests]
@@ -100,8 +101,8 @@ class ServedPolicy:
         self._sent.pop(episode_idx, None)
 
     def _request(self, conversation: Conversation) -> ChatRequest:
-        # A text server renders the tools into the prompt and leaves what the model writes alone.
-        left_alone = {"tool_choice": "none"} if self._tools and self._form == "text" else {}
+        # In text form the server must render the tools into the prompt but not parse the reply.
+        unparsed = {"tool_choice": "none"} if self._tools and self._form == "text" else {}
         return ChatRequest(
             messages=self._messages(conversation),
             tools=self._tools,
@@ -110,7 +111,7 @@ class ServedPolicy:
             # Some servers take no more than 31 bits.
             seed=reply_seed(self._seeds[conversation.episode_idx], len(conversation.replies)) >> 1,
             logprobs=self._sampling.logprobs,
-            extra=left_alone,
+            extra=unparsed,
         )
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
@@ -150,7 +151,7 @@ class ServedPolicy:
         )
 
     def _failure(self, answer: ChatReply) -> Exception:
-        """Tell whether it is this request that fails or the server."""
+        """Classify a failure as one of the request or of the server."""
         url = self._client.config.base_url
         if answer.status is ReplyStatus.REJECTED:
             return Unanswerable(f"the server rejects the request: {answer.error}")
@@ -165,7 +166,7 @@ class ServedPolicy:
 
 
 def _wire(message: Message) -> dict[str, Any]:
-    """Write a message's pictures as data URIs."""
+    """Encode the images of a message as data URIs."""
     content = message["content"]
     if isinstance(content, str):
         return dict(message)
@@ -177,7 +178,7 @@ def _wire(message: Message) -> dict[str, Any]:
 
 
 def _native_turn(call_id: str, reply: str, action: Action, result: Message) -> list[dict[str, Any]]:
-    """Write a reply and its result as a native call; what is no call stays text, its result a user's message."""
+    """Write a reply and its result as a native call; a reply without a call stays text, answered by a user message."""
     wire = _wire(result)
     texts = [block for block in wire["content"] if block["type"] == "text"]
     pictures = [block for block in wire["content"] if block["type"] == "image_url"]

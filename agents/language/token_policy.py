@@ -1,8 +1,8 @@
-"""Language models as policies: from conversations to token ids and back.
+"""Language-model policy on token ids: conversations in, token sequences to a `Generator`, replies out.
 
-Token ids are concatenated and what a model wrote is never tokenised again, exactly as TRL's GRPO does it: the prompt is
-rendered once with the tools; each tool result adds the ids that the chat template puts behind an assistant's turn. So a
-checkpoint is evaluated on the ids it was trained on. Knows no backend: a `Generator` continues token sequences.
+Token ids are concatenated and generated ids are never tokenised again, exactly as in TRL's GRPO: the prompt is rendered
+once with the tools; each tool result adds the ids that the chat template puts behind an assistant's turn. So a
+checkpoint is evaluated on the ids it was trained on. The module imports no backend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 
 
 class ChatTokens:
-    """Renders messages as token ids with a processor's own chat template.
+    """Rendering of messages to token ids with a processor's own chat template.
 
     Args:
         processor: A transformers processor whose template knows tools.
@@ -31,7 +31,7 @@ class ChatTokens:
 
     def __init__(self, processor: Any, tools: Sequence[Mapping[str, Any]]) -> None:
         self._processor = processor
-        # None and not an empty list, for which some templates render a preamble.
+        # Some templates render a preamble for an empty list.
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
         self._reader = ActionReader.for_schemas(tools)
         self._answered = self._render(_DUMMY_TURNS)
@@ -40,7 +40,7 @@ class ChatTokens:
 
     @property
     def has_tools(self) -> bool:
-        """Whether the model is offered a tool."""
+        """True if the prompt lists a tool."""
         return self._tools is not None
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
@@ -48,31 +48,31 @@ class ChatTokens:
         return self._render(messages, tools=self._tools, add_generation_prompt=True)
 
     def result_ids(self, message: Message) -> list[int]:
-        """Render what stands between a reply's end-of-turn token and the next reply: a tool message and the header.
+        """Render a tool message and the assistant header, starting behind the end-of-turn token of the reply.
 
         Raises:
-            ValueError: The template renders earlier messages differently once a result follows.
+            ValueError: The chat template is not prefix-preserving.
         """
         ids = self._render([*_DUMMY_TURNS, message], add_generation_prompt=True)
         if ids[: len(self._answered)] != self._answered:
-            raise ValueError("the chat template is not prefix-preserving: a tool result changes what stands before it")
+            raise ValueError("the chat template is not prefix-preserving: a tool result changes earlier tokens")
         return ids[len(self._answered) :]
 
     def reply_ids(self, text: str) -> list[int]:
-        """Tokenise a reply and its end-of-turn token, for text that no model wrote."""
+        """Tokenise a reply written without this model, and append the end-of-turn token."""
         tokenizer = self._processor.tokenizer
         return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
     def reply_text(self, ids: Sequence[int]) -> str:
-        """Read a generated reply, without its end-of-turn token."""
+        """Decode a generated reply, without special tokens."""
         return self._processor.tokenizer.decode(ids, skip_special_tokens=True)
 
     def image_tokens(self, ids: Sequence[int]) -> int:
-        """Count the tokens that stand for images."""
+        """Count image tokens."""
         return ids.count(self._image_token)
 
     def describe(self, completion: Completion, prompt_ids: Sequence[int], seed: int) -> Reply:
-        """Read a completion, with what is known about it."""
+        """Decode a completion and record lengths, log-probabilities and seed."""
         ids, logprobs = completion.ids, completion.logprobs
         text = self.reply_text(ids)
         stopped = bool(ids) and ids[-1] == self._processor.tokenizer.eos_token_id
@@ -97,25 +97,25 @@ class ChatTokens:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """The ids of an open episode."""
+    """Token ids of an open episode."""
 
     sequence: TokenSequence
     replies: int = 0
-    """How many of the conversation's replies the ids hold."""
+    """Number of replies in `sequence`."""
     results: int = 0
-    """How many of its results; as many, or one less."""
+    """Number of results in `sequence`; equal to `replies` or one less."""
 
 
 class ChatPolicy:
-    """A language model that plays many episodes in lock-step.
+    """Batch policy over a generator; plays many episodes in lock-step.
 
-    It takes over conversations in which another policy wrote the first replies; their text is then tokenised. A
-    conversation that no longer fits the model's context gets an empty reply, which the episode counts as malformed.
+    Replies written earlier by another policy are tokenised from their text. A conversation longer than the model's
+    context gets an empty reply, which the episode counts as malformed.
 
     Args:
-        tokens: Renders messages.
-        generator: The model.
-        seeds: One an episode; a reply's own seed also depends on its turn.
+        tokens: Rendering of messages to token ids.
+        generator: Text generation backend.
+        seeds: One per episode; the seed of a reply is derived from it and the turn.
     """
 
     def __init__(self, tokens: ChatTokens, generator: Generator, seeds: Sequence[int]) -> None:
@@ -125,7 +125,7 @@ class ChatPolicy:
         self._open: dict[int, _Open] = {}
 
     def act(self, conversations: Sequence[Conversation]) -> list[Reply]:
-        """Write the next reply of each conversation."""
+        """Generate the next reply of each conversation."""
         limit = self._generator.context_tokens - self._generator.max_new_tokens
         opened = [self._extend(conversation) for conversation in conversations]
         seeds = [reply_seed(self._seeds[it.episode_idx], len(it.replies)) for it in conversations]
@@ -136,11 +136,11 @@ class ChatPolicy:
         return [self._close(it, completions.get(number), seeds[number]) for number, it in enumerate(opened)]
 
     def forget(self, episode_idx: int) -> None:
-        """Drop the ids and images of an episode."""
+        """Drop the token ids and images of an episode."""
         self._open.pop(episode_idx, None)
 
     def _extend(self, conversation: Conversation) -> _Open:
-        """Add to the ids of an episode what others wrote and what was shown since."""
+        """Append new results, and replies of other policies, to the ids of an episode."""
         messages = conversation.messages(conversation.prompts.system_text(has_tools=self._tokens.has_tools))
         opened = self._open.get(conversation.episode_idx)
         if opened is None:
@@ -158,7 +158,7 @@ class ChatPolicy:
         return opened
 
     def _close(self, opened: _Open, completion: Completion | None, seed: int) -> Reply:
-        """Add to the ids what was written, if there was room."""
+        """Append a completion to the ids of an episode; `None` stands for a full context."""
         if completion is None:
             count = len(opened.sequence.ids)
             images = self._tokens.image_tokens(opened.sequence.ids)
@@ -170,7 +170,7 @@ class ChatPolicy:
 
 
 _OPENING_MESSAGES = 2
-"""System text and question."""
+"""Number of messages before the first reply: system text and question."""
 
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:
@@ -184,7 +184,7 @@ def _text_turn(role: str, text: str) -> Message:
 
 
 _DUMMY_TURNS: Sequence[Message] = (_text_turn("user", "dummy"), _text_turn("assistant", "dummy"))
-"""Stands before a tool result while its ids are rendered; templates may refuse one without."""
+"""Turns rendered before a tool result, since templates may refuse a result without a preceding call."""
 
 
 def _last_index(ids: Sequence[int], wanted: int) -> int:

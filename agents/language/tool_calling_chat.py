@@ -1,7 +1,6 @@
-"""A chat model as an agent: it is offered the tools natively, and what it does is written in this package's own form.
+"""Agent over a chat model with native tool calls, translated to and from the environment's action text.
 
-Speaks in records (`agents.backends.chat_wire`) and knows no server: whatever answers a `ChatRequest` with a
-`ChatReply` does.
+Works on the records of `agents.backends.chat_wire`, so any backend that maps a `ChatRequest` to a `ChatReply` fits.
 """
 
 import json
@@ -24,16 +23,16 @@ from vt_env.types import Item, Malformed, Observation, ToolCall
 
 @dataclass(frozen=True)
 class ChatSampling:
-    """How replies are sampled."""
+    """Sampling settings of chat replies."""
 
     temperature: float = 0.7
-    """0 takes the likeliest token (0.7 in the paper)."""
+    """0 decodes greedily (0.7 in the paper)."""
     max_tokens: int = 1024
-    """Length at which a reply is cut off."""
+    """Maximum length of a reply in tokens."""
     force_answer: bool = True
-    """Forbid calls once none is left (`tool_choice="none"`), so that the last turn is an answer, as in the paper."""
+    """Forbid calls when no call remains (`tool_choice="none"`), so that the last turn is an answer, as in the paper."""
     extra_body: str = "{}"
-    """Further fields of every request as a JSON object, for settings that one kind of server has, such as
+    """Additional fields of every request body, as a JSON object; for server-specific settings such as
     `{"chat_template_kwargs": {"enable_thinking": false}}`."""
 
     def __post_init__(self) -> None:
@@ -49,15 +48,15 @@ class ChatSampling:
 
 
 class ChatTurns:
-    """The conversation of one episode: an observation becomes a request, a reply becomes the text of an action.
+    """Chat of one episode: turns observations into requests, and replies into action texts.
 
     Args:
-        tools: The tools offered.
-        sampling: How replies are sampled.
-        seed: Seed of this episode; each turn's own is derived from it.
-        system: The instruction at the top.
-        result_role: Role of what follows a call that stands in the text. An engine whose template knows tools takes
-            `"tool"`; servers refuse a tool's result that answers no native call.
+        tools: Available tools.
+        sampling: Sampling settings.
+        seed: Seed of the episode; the seed of each turn is derived from it.
+        system: System message; empty takes the default for the tools.
+        result_role: Role of the result of a call written as text. An engine with a tool-aware template takes
+            `"tool"`; servers refuse a tool message that answers no native call.
     """
 
     def __init__(
@@ -77,16 +76,16 @@ class ChatTurns:
         ]
         self._text_role = result_role
         self._next_role = "user"
-        """Role of the next observation, where no native call waits for it."""
+        """Role of the next observation if it answers no native call."""
         self._pending: tuple[str, ...] = ()
-        """Ids of the calls of the last reply, which the next observation answers."""
+        """Ids of the native calls answered by the next observation."""
         self._turns = 0
 
     def request(self, observation: Observation) -> ChatRequest:
-        """Add an observation and ask for the next reply."""
+        """Append an observation and build the request for the next reply."""
         if self._pending:
             frames = () if observation.frames is None else observation.frames.data
-            # A call each; OpenAI's API takes no pictures in tool messages.
+            # OpenAI's API requires one result per call and takes no images in tool messages.
             results = [{"role": "tool", "tool_call_id": it, "content": observation.text} for it in self._pending]
             pictures = message("user", observation.text.partition("\n")[0], frames)
             self._messages += [*results, *([pictures] if observation.frames is not None else [])]
@@ -104,10 +103,10 @@ class ChatTurns:
         )
 
     def read(self, reply: ChatReply) -> str:
-        """Take a reply as the next turn and write its action.
+        """Append a reply and return its action as text.
 
         Raises:
-            NoReply: It was cut off, refused or never came.
+            NoReply: The reply was cut off, refused or missing.
         """
         if reply.status is not ReplyStatus.OK:
             raise NoReply(reply)
@@ -126,7 +125,7 @@ class ChatTurns:
         return text
 
     def skip(self) -> str:
-        """Take an empty turn where no reply came."""
+        """Append an empty assistant turn in place of a missing reply."""
         self._messages.append({"role": "assistant", "content": ""})
         self._pending, self._next_role = (), "user"
         self._turns += 1
@@ -134,11 +133,11 @@ class ChatTurns:
 
 
 class ChatAgent:
-    """Plays one episode with a chat model.
+    """Agent over a chat model, for one episode at a time.
 
     Args:
-        complete: Asks the model.
-        turns: Makes the conversation of each episode.
+        complete: Answers a request, such as `OpenAIClient.complete`.
+        turns: Factory of the chat of each episode.
     """
 
     def __init__(self, complete: Complete, turns: Callable[[], ChatTurns]) -> None:
@@ -146,27 +145,27 @@ class ChatAgent:
         self._new_turns = turns
 
     def reset(self, task: Item, observation: Observation) -> None:
-        """Begin a conversation."""
+        """Begin a new chat."""
         self._turns = self._new_turns()
 
     def act(self, observation: Observation) -> str:
         """Ask the model for its next action.
 
         Raises:
-            NoReply: There is none.
+            NoReply: The model gave no usable reply.
         """
         return self._turns.read(self._complete(self._turns.request(observation)))
 
 
 def action_text(reply: ChatReply, reader: ActionReader) -> str:
-    """Write the reply of a chat model as the text of one action.
+    """Convert the reply of a chat model to the text of one action.
 
-    Thoughts come first, wherever the server put them; their own tags are broken, so that a thought about `<answer>` is
-    not read as one. A call or an answer that can be read is written in canonical form, any other text as it came.
+    Thoughts come first, from either field of the reply; tags inside them are broken, so that a thought about `<answer>`
+    is not read as an answer. A valid call or answer is written in canonical form, any other text unchanged.
 
     Args:
         reply: Text, thoughts and native calls.
-        reader: Reads actions of the tools on offer.
+        reader: Action reader for the available tools.
     """
     thoughts, rest = split_thoughts(reply.text)
     thought = _joined(break_tags(as_plain_text(part.strip())) for part in (reply.reasoning, thoughts))
@@ -182,7 +181,7 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def _call_text(call: NativeCall) -> str:
-    # Inside JSON, "<" stands in strings alone.
+    # In JSON, "<" occurs only inside strings, so the escape is valid and no text can close the tag.
     name, arguments = (text.replace("<", "\\u003c") for text in (call.name.replace('"', "'"), call.arguments or "{}"))
     return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
 

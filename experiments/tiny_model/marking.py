@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from agents.baselines.world_plays import ABSENCE, COUNTING, DETAIL, GROUNDING, NEEDLE, ORDERING, Steps, mark
+from agents.baselines.world_plays import ABSENCE, COUNTING, DETAIL, GROUNDING, NEEDLE, ORDERING, Steps, match_word
 from experiments.tiny_model.exercise import (
     CALLS,
     Exchange,
@@ -145,7 +145,7 @@ def match(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gene
     def one() -> Round:
         asked, other = random_kind(rng), random_kind(rng)
         colour, shape = (it if rng.random() < 0.5 else new for it, new in zip(asked, other, strict=True))
-        reply = f"{colour} {shape} {mark((colour, shape), asked)}"
+        reply = f"{colour} {shape} {match_word((colour, shape), asked)}"
         return Round(f"Asked: {' '.join(asked)}\nSeen: {colour} {shape}", reply)
 
     return Exchange("match", tuple(one() for _ in range(random_count(lengths, 8))))
@@ -153,7 +153,7 @@ def match(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gene
 
 def note(scene: Scene, colour: str, shape: str) -> str:
     """Return the note on a scene: its kind, the mark of the comparison, and its number."""
-    return f"{scene.colour} {scene.shape} {mark(scene_kind(scene), (colour, shape))} {scene.number}"
+    return f"{scene.colour} {scene.shape} {match_word(scene_kind(scene), (colour, shape))} {scene.number}"
 
 
 def scene_kind(scene: Scene) -> tuple[str, str]:
