@@ -46,9 +46,9 @@ class HumanAgent:
 
 
 def read_arguments(tool: Tool, text: str) -> dict[str, object]:
-    """Read arguments that are separated by commas, in the order of the tool's; a list takes all that are left.
+    """Parse comma-separated arguments in the order of the tool's parameters; a list takes all remaining parts.
 
-    What cannot be read is handed on as text, for the episode to complain about.
+    An invalid value stays text, and the episode reports the error.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     arguments: dict[str, object] = {}

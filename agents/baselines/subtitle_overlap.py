@@ -42,7 +42,7 @@ class SubtitleAgent:
     def _read(self) -> Generator[ToolCall | None, Observation, None]:
         yield None
         for text in (self._task.question, " ".join(self._task.options)):
-            # Retrieval compares whole words, so both numbers of a noun are asked for.
+            # Retrieval compares whole words, so the query holds singular and plural.
             query = " ".join(f"{word} {word}s" for word in content_words(text))
             found = yield ToolCall("subtitle_retrieval", {"query": query})
             self._lines = list(found.lines)
@@ -56,13 +56,13 @@ class SubtitleAgent:
         yield None
 
     def _times(self, interval: Interval, margin_s: float) -> dict[str, float]:
-        """Return call arguments for the interval with a margin, clipped to the video and in whole seconds."""
+        """Return call arguments for the interval with a margin, clipped to the whole seconds of the video."""
         end_s = min(float(int(self._task.duration_s)), interval.end_s + margin_s)
         return {"start_s": max(0.0, min(interval.start_s - margin_s, end_s - 1)), "end_s": end_s}
 
 
 def best_option(options: Sequence[str], lines: Sequence[TimedLine]) -> str:
-    """Return the option with the largest share of its words in the lines; the first of equals."""
+    """Return the option with the largest share of its words in the lines; ties go to the first."""
     return max(options, key=lambda option: share_said(option, lines))
 
 
