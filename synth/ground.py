@@ -1,8 +1,8 @@
 """Grounding: the actions of a caption-space trajectory are played again with frames.
 
 VideoThinker (arXiv 2601.15724) swaps each caption for the frames of its interval. Here the swap is a replay on a fresh
-episode, with that episode's own budgets, so whatever does not come out the same is seen: it is a divergence, with the
-turn, what was expected and what came instead. `unseen_caption` is an extension: the teacher's next text repeats a
+episode with its own budgets. Every difference is recorded as a divergence: the turn, the expected result and the result
+with frames. `unseen_caption` is an extension: the teacher's next text repeats a
 caption of which no frame was shown, so it speaks of what a policy with frames has not seen. The test is literal (all
 words of the caption occur in the text) and misses a paraphrase. `unsupported`, an extension too, is a model's verdict:
 shown the frames, it says that they do not support the teacher's next thought.

@@ -1,4 +1,4 @@
-"""Keeps text that comes from data from being read as a control token of a chat template.
+"""Protection against control tokens: text from data is never read as a token of a chat template.
 
 A tokenizer turns `<|im_end|>` into the token that ends a turn wherever the text stands, in a subtitle as well. So a
 space is put behind the first character, `< |im_end|>`: it stays readable, no tokenizer drops it, and no special token

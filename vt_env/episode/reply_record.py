@@ -1,7 +1,6 @@
 """Metadata of a model's reply: finish reason, tokens, log-probabilities, seconds, cost.
 
-Backends measure these; nothing here or elsewhere in `vt_env` reads a clock. Whatever a backend does not tell is `None`,
-never 0.
+Backends measure these; nothing in `vt_env` reads a clock. A value that a backend does not report is `None`, never 0.
 """
 
 import math
@@ -104,15 +103,15 @@ def token_use(replies: list[ReplyRecord], turned_down: list[ReplyRecord]) -> Tok
     every = [*counted, *(it for it in turned_down if it.prompt_tokens is not None)]
     if not every:
         return None
-    told = all(it.image_tokens is not None for it in every)
-    texts = [(it.prompt_tokens or 0) - (it.image_tokens or 0 if told else 0) for it in counted]
+    is_known = all(it.image_tokens is not None for it in every)
+    texts = [(it.prompt_tokens or 0) - (it.image_tokens or 0 if is_known else 0) for it in counted]
     writes = [it.completion_tokens or 0 for it in counted]
     added = [now - before - wrote for before, now, wrote in zip(texts, texts[1:], writes, strict=False)]
     return TokenUse(
         question=texts[0] if texts else 0,
         # A server may render earlier turns shorter later on, such as without their thoughts.
         results=sum(max(0, tokens) for tokens in added),
-        images=max((it.image_tokens or 0 for it in every), default=0) if told else None,
+        images=max((it.image_tokens or 0 for it in every), default=0) if is_known else None,
         replies=sum(writes) + sum(it.completion_tokens or 0 for it in turned_down),
         read=sum(it.prompt_tokens or 0 for it in every),
     )

@@ -16,7 +16,7 @@ Formulas and sources are in `vt_env.rewards.terms`. With weights w, the reward i
     w_accuracy accuracy + accuracy sum(w_t t, built-in terms t) + sum(w_o o, custom terms o)
 
 so bonuses and penalties are paid only where the answer is right. That is what makes them useless to farm: without
-custom terms, a wrong or missing answer earns exactly 0 whatever was done, and a right one at least 0, since
+custom terms, a wrong or missing answer earns exactly 0, and a right one at least 0, since
 weights may not be negative and penalties may not outweigh accuracy. A policy that is right on a share p of the tasks
 earns between p (w_accuracy - P) and p (w_accuracy + B), P and B the sums of the weights of penalties and bonuses: one
 that plays for the terms gains only while its p is more than (w_accuracy - P) / (w_accuracy + B) of an honest policy's.

@@ -1,4 +1,4 @@
-"""Fakes for tests of whatever plays episodes: a video that lives in memory, a library of them, tasks about them.
+"""Fakes for tests of agents and environments: videos in memory, a library of them, tasks about them.
 
 Each frame paints the number of its second, so a test can read back which moment it was shown (`read_second`).
 """

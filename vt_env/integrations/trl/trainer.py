@@ -62,7 +62,7 @@ class EpisodeTrainerConfig:
 class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
     """`trl.GRPOTrainer` for episodes of `environment_class`.
 
-    Whatever the config says, the faults of TRL 1.16 and vLLM that `vt_env.integrations.trl.vllm_repairs` lists are
+    With every config, the faults of TRL 1.16 and vLLM that `vt_env.integrations.trl.vllm_repairs` lists are
     repaired, resuming restores all weights, and a run stops before an update if its sampler and its trainer score the
     samples differently, or if a loss or gradient is not finite.
 
