@@ -15,6 +15,8 @@ from vt_env.envs.numeric_features import NumericConfig
 from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.world.tasks import world_tasks
 
+pytestmark = pytest.mark.slow
+
 TOY = HeldOutWorld(videos=2, test_videos=3, minutes=(2, 3))
 
 
@@ -32,7 +34,6 @@ def run_sb3(out: Path) -> None:
     main(SB3Run(TOY, steps=256, envs=8, out=out))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("name", "run"), [("ppo", run_ppo), ("sb3-maskable-ppo", run_sb3)])
 def test_an_example_trains_and_is_measured_beside_a_random_policy(
     name: str, run: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -46,7 +47,6 @@ def test_an_example_trains_and_is_measured_beside_a_random_policy(
     assert f"\n{name}: " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("actions", ["discrete", "multi_discrete"])
 def test_the_checker_of_stable_baselines3_has_nothing_to_say(actions: Any):
     checker = pytest.importorskip("stable_baselines3.common.env_checker")

@@ -152,6 +152,7 @@ def test_what_cannot_work_is_one_line(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_pays_again_for_no_reply_that_had_come(folder: Path, models: Models):
     out, concurrency = folder.parent / "run", 2
     slow = ["--teacher.server.concurrency", str(concurrency), "--no-support"]

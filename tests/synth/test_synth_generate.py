@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from support.small_world import CAPTIONS, SmallWorld, small_world
 
 from synth.generate import Opening, generate, plan_attempts
@@ -33,6 +34,7 @@ def with_other_answer(task: Task, rng: np.random.Generator) -> Task:
     return replace(task, gold=Gold(int(rng.choice(others)), task.gold.evidence))
 
 
+@pytest.mark.slow
 def test_a_permuted_answer_key_changes_nothing_that_the_teacher_sees_or_does(small_world: SmallWorld):
     tasks = small_world.tasks.head(24)
     rng = np.random.default_rng(0)

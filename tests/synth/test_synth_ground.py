@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from support.small_world import CAPTIONS, FRAMES, SmallWorld, small_world
 
 from agents.baselines.world_script import ScriptedAgent
@@ -53,6 +54,7 @@ def without_last_line(text: str) -> str:
     return text.rpartition("\n")[0]
 
 
+@pytest.mark.slow
 def test_the_world_comes_out_the_same_with_frames_turn_by_turn(small_world: SmallWorld):
     tasks = small_world.tasks
     plan = plan_attempts(tasks, 1)

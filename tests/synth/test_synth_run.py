@@ -16,6 +16,8 @@ from synth.teacher import ScriptedTeacher
 from vt_env.errors import ConfigError
 from vt_env.types import Item
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["small_world"]
 
 INTERRUPTED_AT = 5

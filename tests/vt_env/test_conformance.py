@@ -124,6 +124,7 @@ def test_a_library_is_checked_and_what_breaks_a_rule_is_found():
             library_conformance(FakeLibrary((kind(),)), FakeVideo().ref)
 
 
+@pytest.mark.slow
 def test_rollouts_are_the_same_bits_in_other_processes_whatever_their_hash_seed():
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_conformance; "
     code += "print(test_conformance.digests())"

@@ -24,6 +24,8 @@ from vt_env.testing import FakeLibrary, fake_tasks
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Answer, Malformed, ToolCall
 
+pytestmark = pytest.mark.slow
+
 ACTIONS = int(os.environ.get("VT_ENV_FUZZ_ACTIONS", "20000"))
 """Actions of the seeded run."""
 ERRORS = {None, "malformed", "tool_error", "over_budget"}

@@ -61,6 +61,7 @@ def test_the_interval_has_the_width_of_the_clustered_standard_error():
     assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_true_mean_lies_in_nineteen_of_twenty_intervals():
     generator, hits = rng(), 0
     for _ in range(200):

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from vt_env.integrations.trl.length_batches import by_length, score_by_length, select_rows, shorten
 from vt_env.integrations.trl.zero_advantage import drop_zero_advantage, rows_to_keep, share_of_silent_groups
 
+pytestmark = pytest.mark.slow
+
 
 @given(st.lists(st.booleans(), min_size=1, max_size=24), st.integers(1, 6))
 def test_all_that_teaches_is_kept_and_the_rest_divides_into_the_passes(teaching: list[bool], passes: int):

@@ -83,6 +83,7 @@ def test_public_members_are_the_tools_and_reset_alone():
     assert public == sorted([*(tool.name for tool in tools_for("frames")), "reset"])
 
 
+@pytest.mark.slow
 def test_the_methods_have_the_schemas_of_the_tools():
     get_json_schema = pytest.importorskip("transformers.utils").get_json_schema
     environment = make()()

@@ -5,6 +5,8 @@ import pytest
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.vllm_repairs import allow_batches_without_images, collapse_runs
 
+pytestmark = pytest.mark.slow
+
 
 def test_runs_are_shortened_to_one_token_and_other_repetitions_stay():
     assert collapse_runs([7, 5, 5, 5, 7, 7, 5, 5, 8, 5], 5) == [7, 5, 7, 7, 5, 8, 5]
