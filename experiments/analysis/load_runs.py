@@ -16,6 +16,8 @@ def load_runs(folders: Sequence[Path]) -> list[FinishedRun]:
         ConfigError: There is no run directory.
         DataError: One is damaged.
     """
+    if not folders:
+        raise ConfigError("no path given: name run directories or folders of them, such as runs/eval")
     found = [load_run(path) for path in dict.fromkeys(path for folder in folders for path in find_runs(folder))]
     if not found:
         raise ConfigError(

@@ -158,3 +158,8 @@ def test_the_cost_of_training_is_reported(tmp_path):
     report = build_report([tmp_path])
     assert report.to_json()["training"]["sft (sft)"]["trained_tokens"] == 1200
     assert "| sft (sft) | 0 | 0 | 1200 |" in render_report(report)
+
+
+def test_a_report_of_nothing_asks_for_a_path():
+    with pytest.raises(ConfigError, match="no path given: name run directories"):
+        main(ReportRun(()))
