@@ -5,12 +5,11 @@ invalidates only its own trajectory. Any other exception is a bug and stops the 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import islice
 from threading import Event
 from typing import cast
 
 from agents.base import Agent, BatchPolicy, Conversation, Reply, ask, forget
+from agents.bounded_threads import work_in_threads
 from agents.running_episode import EpisodeLimits, RunningEpisode, Start, open_episode
 from agents.running_episode import record_unopened as record_unopened
 from vt_env.episode.episode import Episode
@@ -148,8 +147,7 @@ def play_in_threads(
 ) -> Iterator[tuple[int, Trajectory]]:
     """Play up to `width` episodes concurrently, each in its own thread; for policies that wait on a server.
 
-    An exception in one thread stops the run: no further episode is started, finished episodes are still yielded, and
-    the exception is raised. Threads waiting for a reply are not joined; closing the policy's client ends them.
+    An exception in one thread stops the run as in `work_in_threads`; closing the policy's client ends waiting threads.
 
     Args:
         policy: Policy to play; called from several threads, with one conversation each.
@@ -161,36 +159,11 @@ def play_in_threads(
     Yields:
         Position in `starts` and the trajectory, as episodes end.
     """
-    stopping = Event()
-    pool = ThreadPoolExecutor(width, thread_name_prefix="episode")
-    playing: dict[Future[Trajectory | None], int] = {}
-    waiting = iter(range(len(starts)))
-    failure: BaseException | None = None
 
-    def begin(idx: int) -> None:
-        playing[pool.submit(_play_alone, policy, idx, starts[idx], policy_name, limits, stopping)] = idx
+    def play(idx: int, stopping: Event) -> Trajectory | None:
+        return _play_alone(policy, idx, starts[idx], policy_name, limits, stopping)
 
-    try:
-        # At most `width` futures exist, so that memory does not grow with the number of tasks.
-        for idx in islice(waiting, width):
-            begin(idx)
-        while done := wait(playing, timeout=0 if failure else None, return_when=FIRST_COMPLETED).done:
-            for future in done:
-                idx = playing.pop(future)
-                failure = failure or future.exception()
-                if failure is not None:
-                    stopping.set()
-                else:
-                    for next_idx in islice(waiting, 1):
-                        begin(next_idx)
-                trajectory = None if future.exception() else future.result()
-                if trajectory is not None:
-                    yield idx, trajectory
-        if failure is not None:
-            raise failure
-    finally:
-        stopping.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+    return work_in_threads(play, range(len(starts)), width)
 
 
 def _play_alone(

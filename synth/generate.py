@@ -7,13 +7,12 @@ journal of a run directory) and says which are done.
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 
 from agents.backends.chat_wire import NoReply, ReplyStatus
+from agents.bounded_threads import work_in_threads
 from agents.rollout import record_unopened, run_episode, run_many
 from agents.seeds import attempt_seed, attempt_sequence
 from synth.teacher import BatchTeacher, Teacher
@@ -27,8 +26,6 @@ Opening = Callable[[Task], Episode]
 """Builds a fresh episode about a task; raises `DataError` where its video cannot be opened."""
 
 _PASSING = (ReplyStatus.RATE_LIMITED, ReplyStatus.TIMED_OUT, ReplyStatus.ERROR, ReplyStatus.UNREADABLE)
-_AHEAD = 2
-"""Attempts handed out at once, in multiples of the concurrency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +88,8 @@ def generate(
     elif teacher.concurrency == 1:
         yield from (play.one(attempt, teacher) for attempt in attempts)
     else:
-        yield from _at_once(attempts, teacher, play)
-
-
-def _at_once(attempts: Sequence[Attempt], teacher: Teacher, play: "_Play") -> Iterator[Trajectory]:
-    """Play several attempts in threads, which wait for the teacher most of the time."""
-    left = iter(attempts)
-    pool = ThreadPoolExecutor(teacher.concurrency)
-    running: set[Future[Trajectory]] = set()
-    try:
-        while True:
-            free = _AHEAD * teacher.concurrency - len(running)
-            running |= {pool.submit(play.one, attempt, teacher) for attempt in islice(left, free)}
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    finally:
-        # Not waited for: after an interruption, threads wait for replies until the caller closes the client.
-        pool.shutdown(wait=False, cancel_futures=True)
+        made = work_in_threads(lambda attempt, _: play.one(attempt, teacher), attempts, teacher.concurrency)
+        yield from (trajectory for _, trajectory in made)
 
 
 @dataclass(frozen=True, slots=True)
