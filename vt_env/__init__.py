@@ -16,6 +16,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories, record_episode, write_trajectories
 from vt_env.errors import BudgetError, ConfigError, DataError, EpisodeOver, ToolError, VtEnvError
 from vt_env.rewards.reward import FinishedEpisode
+from vt_env.session import Session, SessionResult, SessionSource
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.tool import Tool
@@ -38,6 +39,9 @@ __all__ = [
     "Observation",
     "Outcome",
     "RewardConfig",
+    "Session",
+    "SessionResult",
+    "SessionSource",
     "StopReason",
     "Task",
     "TaskSet",

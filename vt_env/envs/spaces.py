@@ -54,8 +54,9 @@ class Utf8(spaces.Text):
         return f"Utf8({self.max_length})"
 
 
-def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> spaces.OneOf[Any]:
+def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> "spaces.OneOf[Any]":
     """Build the action space: one `Dict` a tool, in order, then the answer."""
+    # Quoted: `OneOf` takes no parameter in Gymnasium 1.2.
     calls = [spaces.Dict({_key(it): _parameter_space(it, top_k_max) for it in tool.parameters}) for tool in tools]
     return spaces.OneOf([*calls, spaces.Discrete(option_count)])
 

@@ -2,14 +2,21 @@
 
 from vt_env.testing.conformance import conformance, library_conformance
 from vt_env.testing.fakes import FakeLibrary, FakeSubtitles, FakeVideo, fake_task, fake_tasks, paint_second, read_second
+from vt_env.testing.integrations import Adapter, Conversation, Played, Received, ScriptedTurn, integration_conformance
 
 __all__ = [
+    "Adapter",
+    "Conversation",
     "FakeLibrary",
     "FakeSubtitles",
     "FakeVideo",
+    "Played",
+    "Received",
+    "ScriptedTurn",
     "conformance",
     "fake_task",
     "fake_tasks",
+    "integration_conformance",
     "library_conformance",
     "paint_second",
     "read_second",

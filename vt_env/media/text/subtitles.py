@@ -3,14 +3,16 @@
 Works without a model. An optional text encoder makes the search hybrid, and an optional summariser writes prose.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import av.stream
 import numpy as np
-from av.stream import Discard
 from av.subtitles.subtitle import AssSubtitle
 from numpy.typing import NDArray
 
@@ -25,6 +27,8 @@ from vt_env.media.text.summaries import MAX_LINES, WrittenSummaries
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine, VideoRef
 
+_ASS_COMMENT = re.compile(r"\{(?!\\)[^}]*\}")
+_DISCARD: Any = getattr(av.stream, "Discard", None)
 _RANK_SHIFT = 60
 """The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
@@ -175,10 +179,12 @@ def _embedded(path: Path, timeline: Timeline | None) -> SubtitleTrack:
             return SubtitleTrack()
         origin_s = (timeline or _timeline(path)).origin_s
         for stream in container.streams:
-            stream.discard = Discard.none if stream is texts[0] else Discard.all
+            # Before PyAV 17.1 the packets of the other streams are read, and dropped below.
+            if _DISCARD is not None:
+                stream.discard = _DISCARD.none if stream is texts[0] else _DISCARD.all
         for packet in container.demux(texts[0]):
             events = [event for event in packet.decode() if isinstance(event, AssSubtitle)]
-            spoken = plain_text(" ".join(event.dialogue.decode(errors="replace") for event in events))
+            spoken = plain_text(" ".join(map(_dialogue, events)))
             if not spoken:
                 continue
             start_s = max(0.0, float((packet.pts or 0) * packet.time_base) - origin_s)
@@ -188,6 +194,14 @@ def _embedded(path: Path, timeline: Timeline | None) -> SubtitleTrack:
             else:
                 lines.append(SubtitleLine(Interval(start_s, end_s), spoken))
     return SubtitleTrack(tuple(sorted(lines, key=lambda line: line.interval)), dropped)
+
+
+def _dialogue(event: AssSubtitle) -> str:
+    """Return the text behind the eight fields of an ASS event, without comments.
+
+    `AssSubtitle.dialogue` of PyAV 15 fails on letters beyond ASCII.
+    """
+    return _ASS_COMMENT.sub("", event.ass.split(b",", 8)[-1].decode(errors="replace"))
 
 
 def _timeline(path: Path) -> Timeline:
