@@ -71,6 +71,8 @@ class Conversation:
     """Replies of the policy, unchanged."""
     prompts: PromptSet = DEFAULT
     """Wording of the episode."""
+    has_parallel_calls: bool = False
+    """Whether a reply may hold several calls."""
 
     def messages(self, system_text: str) -> list[Message]:
         """Render the conversation as a chat: system, question, then replies and tool results in turn.

@@ -1,14 +1,15 @@
 """Episode in progress under a policy, and its recording as a trajectory."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 
 from agents.base import BatchPolicy, Conversation, Reply, Unanswerable, ask
 from vt_env.config import EnvConfig
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import token_use
-from vt_env.episode.trajectory import Trajectory, record_episode
+from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import DataError
 from vt_env.hashing import frames_hash
 from vt_env.types import Item, Remaining
@@ -53,7 +54,7 @@ class RunningEpisode:
     conversation: Conversation = field(init=False)
     replies: list[Reply] = field(default_factory=list)
     hashes: list[str] = field(default_factory=list)
-    """Hash of the frames of each observation."""
+    """Hash of the frames of the question and of each result."""
     limit: str | None = None
     """Name of the limit that stopped the episode."""
     failure: str | None = None
@@ -69,7 +70,10 @@ class RunningEpisode:
         try:
             observation = self.episode.start()
             item, prompts = self.episode.policy_item, self.episode.config.prompts
-            self.conversation = Conversation(self.idx, item, [observation], prompts=prompts)
+            parallel = self.episode.config.budget.max_parallel_calls > 1
+            self.conversation = Conversation(
+                self.idx, item, [observation], prompts=prompts, has_parallel_calls=parallel
+            )
         except DataError as reason:
             self.failure = str(reason)
             return False
@@ -90,11 +94,11 @@ class RunningEpisode:
         self.replies.append(reply)
         self.conversation.replies.append(reply.text)
         try:
-            outcome = self.episode.apply(self.episode.parse(reply.text))
+            outcome = self.episode.apply(*self.episode.actions(reply.text))
         except DataError:
             return False
         self.conversation.observations.append(outcome.observation)
-        self.hashes.append(frames_hash(outcome.observation.frames))
+        self.hashes += [frames_hash(it.frames) for it in outcome.observation.parts]
         if outcome.stop is not None:
             return False
         self.limit = self._limit()
@@ -105,18 +109,25 @@ class RunningEpisode:
         texts = [reply.text for reply in self.replies]
         seed, sample = self.start.seed, self.start.sample
         played = record_episode(self.episode, texts, policy=self.policy_name, seed=seed, sample=sample)
-        turns = tuple(
-            replace(turn, frames_hash=shown, reply=reply.record, gate=reply.gate)
-            for turn, shown, reply in zip(played.turns, self.hashes[1:], self.replies, strict=False)
-        )
         return replace(
             played,
-            turns=turns,
+            turns=tuple(self._with_records(played.turns)),
             prompt_frames_hash=self.hashes[0] if self.hashes else "",
             limit=self.limit,
             invalid=played.invalid or self.failure,
             wall_s=round(time.perf_counter() - self.start_s, 6),
         )
+
+    def _with_records(self, turns: Sequence[TurnRecord]) -> Iterator[TurnRecord]:
+        """Add what the backend said to the first turn of each reply, and hashes to all that were shown."""
+        # Where the data failed between the calls of a reply, the last turns were shown to nobody.
+        hashes, replies = chain(self.hashes[1:], repeat("")), iter(self.replies)
+        for turn, shown in zip(turns, hashes, strict=False):
+            if turn.continues:
+                yield replace(turn, frames_hash=shown)
+            else:
+                reply = next(replies)
+                yield replace(turn, frames_hash=shown, reply=reply.record, gate=reply.gate)
 
     def _limit(self) -> str | None:
         seconds = time.perf_counter() - self.start_s

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from synth.frame_files import OpenVideo, PictureRecord, write_pictures
 from vt_env.actions.parse import ActionReader, render_call
-from vt_env.episode.trajectory import FrameRef, Trajectory
+from vt_env.episode.trajectory import FrameRef, Trajectory, TurnRecord
 from vt_env.errors import ConfigError
 from vt_env.jsonl import replace_file, write_lines
 from vt_env.prompts import DEFAULT, PromptSet
@@ -103,11 +103,9 @@ def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, 
         _blocks("system", f"{system}{_tools_text(tools)}"),
         _blocks("user", trajectory.prompt_text, len(trajectory.prompt_frames)),
     ]
-    for turn in trajectory.turns[:-1]:
-        messages.append(_blocks("assistant", turn.text))
-        messages.append(
-            _blocks("user", turn.observation_text, len(turn.frames), "<tool_response>\n", "\n</tool_response>")
-        )
+    for turns in trajectory.by_reply[:-1]:
+        messages.append(_blocks("assistant", turns[0].text))
+        messages.append({"role": "user", "content": [block for it in turns for block in _response(it, turns[-1])]})
     messages.append(_blocks("assistant", trajectory.turns[-1].text))
     return {"messages": messages, "images": _images(trajectory, files), **_origin(trajectory)}
 
@@ -127,20 +125,31 @@ def _blocks(role: str, text: str, pictures: int = 0, before: str = "", after: st
     return {"role": role, "content": [*parts, {"type": "text", "text": f"{text}{after}"}]}
 
 
+def _response(turn: TurnRecord, last: TurnRecord) -> list[Row]:
+    """Write a result as Qwen's templates do, which join those of one reply in one turn of the user."""
+    after = "\n</tool_response>" if turn is last else "\n</tool_response>\n"
+    content: list[Row] = _blocks("user", turn.observation_text, len(turn.frames), "<tool_response>\n", after)["content"]
+    return content
+
+
 def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
     opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
     messages: list[Row] = [{"role": "system", "content": system}, {"role": "user", "content": opening}]
-    for turn in trajectory.turns[:-1]:
-        (found,) = ActionReader().read(turn.text).actions
-        if not isinstance(found.action, ToolCall) or found.span is None or turn.call is None:
+    for turns in trajectory.by_reply[:-1]:
+        text, reply = turns[0].text, ActionReader().read(turns[0].text)
+        if len(reply.calls) != len(turns):
             raise TypeError(f"task {trajectory.task_id}: a turn without a call before the answer")
-        if found.action.thought:
+        if reply.thought:
             # It joins neighbouring turns of the assistant as they are.
-            messages.append({"role": "assistant", "content": f"{found.action.thought}\n"})
-        call = ToolCall(turn.call.name, turn.call.arguments)
-        written = turn.text[slice(*found.span)] if found.is_canonical else render_call(call)
-        messages.append({"role": "tool_call", "content": json.dumps(json.loads(written), ensure_ascii=False)})
-        messages.append({"role": "tool_response", "content": _TAG * len(turn.frames) + turn.observation_text})
+            messages.append({"role": "assistant", "content": f"{reply.thought}\n"})
+        for turn, found in zip(turns, reply.actions, strict=True):
+            assert turn.call is not None and found.span is not None
+            call = ToolCall(turn.call.name, turn.call.arguments)
+            written = text[slice(*found.span)] if found.is_canonical else render_call(call)
+            messages.append({"role": "tool_call", "content": json.dumps(json.loads(written), ensure_ascii=False)})
+        messages += [
+            {"role": "tool_response", "content": _TAG * len(turn.frames) + turn.observation_text} for turn in turns
+        ]
     messages.append({"role": "assistant", "content": trajectory.turns[-1].text})
     return {"messages": messages, "images": _images(trajectory, files), "tools": tools}
 
@@ -148,9 +157,11 @@ def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str
 def _factory_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
     opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
     turns: list[Row] = [{"from": "human", "value": opening}]
-    for turn in trajectory.turns[:-1]:
-        turns.append({"from": "gpt", "value": turn.text})
-        turns.append({"from": "observation", "value": _TAG * len(turn.frames) + turn.observation_text})
+    for group in trajectory.by_reply[:-1]:
+        turns.append({"from": "gpt", "value": group[0].text})
+        # It has one observation a turn; Qwen's templates write several results of one reply this way.
+        results = (_TAG * len(turn.frames) + turn.observation_text for turn in group)
+        turns.append({"from": "observation", "value": "\n</tool_response>\n<tool_response>\n".join(results)})
     turns.append({"from": "gpt", "value": trajectory.turns[-1].text})
     return {"conversations": turns, "system": system, "tools": tools, "images": _images(trajectory, files)}
 

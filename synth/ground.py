@@ -12,21 +12,20 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
 from synth.captioner import NoCaption
 from synth.filters import FilterMode
 from synth.frame_files import read_pictures
-from vt_env.actions.parse import ActionReader, render_action
+from vt_env.actions.parse import ActionReader, render_actions
 from vt_env.episode.episode import Episode
 from vt_env.episode.perception import CaptionPerception, FramePerception
 from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import DataError
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
-from vt_env.types import FrameBatch, SubtitleLine, ToolCall
+from vt_env.types import FrameBatch, SubtitleLine
 
 SupportCheck = Callable[[Video, FrameBatch, str], str]
 """Judges whether frames support a thought: `"yes"`, `"no"` or `"unclear"`; `synth.captioner.Captioner.supports` is
@@ -85,13 +84,13 @@ def ground(source: Trajectory, episode: Episode, check: SupportCheck | None = No
         check: Judges each thought by the frames before it; `None` asks nobody.
     """
     reader = replace(episode.reader, zoom_tool=CaptionPerception.zoom_tool)
-    texts = [_with_frames(turn.text, reader) for turn in source.turns]
+    texts = [_with_frames(turn.text, reader) for turn, *_ in source.by_reply]
     # Where the data fails, the episode keeps the reason, and with it the record is marked invalid.
     with suppress(DataError):
         episode.start()
         for text in texts:
             if episode.stop is None:
-                episode.apply(episode.parse(text))
+                episode.apply(*episode.actions(text))
     replayed = record_episode(episode, texts, policy=source.policy, seed=source.seed, sample=source.sample)
     support = () if check is None or replayed.invalid else tuple(_verdicts(replayed, episode, check))
     unsupported = (
@@ -110,8 +109,8 @@ def ground_unopened(source: Trajectory, reason: str) -> Grounded:
 
 
 def _verdicts(replayed: Trajectory, episode: Episode, check: SupportCheck) -> Iterator[Verdict]:
-    for turn_idx, (turn, following) in enumerate(pairwise(replayed.turns)):
-        thought = episode.reader.read(following.text).thought
+    for turn_idx, turn in enumerate(replayed.turns):
+        thought = episode.reader.read(_next_text(replayed.turns, turn_idx)).thought
         if turn.frames and thought:
             pictures = np.stack(read_pictures(episode.video, turn.frames))
             frames = FrameBatch(pictures, np.array([frame.time_s for frame in turn.frames], dtype=np.float64))
@@ -122,11 +121,17 @@ def _verdicts(replayed: Trajectory, episode: Episode, check: SupportCheck) -> It
 
 
 def _with_frames(text: str, reader: ActionReader) -> str:
-    """Rewrite a look at captions as a look at frames; the thought stays."""
-    action = reader.read(text).action
-    if isinstance(action, ToolCall) and action.name == CaptionPerception.zoom_tool:
-        return render_action(replace(action, name=FramePerception.zoom_tool))
-    return text
+    """Rewrite the looks at captions of a reply as looks at frames; thoughts stay."""
+    calls = reader.read(text).calls
+    if not any(call.name == CaptionPerception.zoom_tool for call in calls):
+        return text
+    zoom = FramePerception.zoom_tool
+    return render_actions(replace(it, name=zoom) if it.name == CaptionPerception.zoom_tool else it for it in calls)
+
+
+def _next_text(turns: Sequence[TurnRecord], turn_idx: int) -> str:
+    """Return the reply that was written after a turn's result was seen; empty behind the last."""
+    return next((turn.text for turn in turns[turn_idx + 1 :] if not turn.continues), "")
 
 
 def _divergences(source: Trajectory, replayed: Trajectory, episode: Episode) -> Iterator[Divergence]:
@@ -142,7 +147,7 @@ def _divergences(source: Trajectory, replayed: Trajectory, episode: Episode) -> 
         elif got.frames and len(got.frames) == left < frames_per_zoom:
             yield Divergence(turn_idx, "fewer_frames", f"{frames_per_zoom} frames", f"{left}, all that was left")
         left -= len(got.frames)
-        next_text = replayed.turns[turn_idx + 1].text if turn_idx + 1 < len(replayed.turns) else ""
+        next_text = _next_text(replayed.turns, turn_idx)
         for line in _unseen(got, captions):
             if set() < _words(line.text) <= _words(next_text):
                 times = " ".join(f"{frame.time_s:g}" for frame in got.frames)

@@ -11,7 +11,7 @@ from synth.near_duplicates import plain
 from vt_env.actions.parse import ActionReader
 from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.prompts import read_lines
-from vt_env.types import Answer, Interval, StopReason, ToolCall, parse_time
+from vt_env.types import NOT_PLAYED, Answer, Interval, StopReason, ToolCall, parse_time
 
 Evidence = Sequence[Interval]
 """Intervals of the video that show the answer; empty where unknown."""
@@ -46,12 +46,14 @@ def over_budget(trajectory: Trajectory, evidence: Evidence) -> str | None:
     """Calls ran out without an answer, or a call was refused since the budget did not allow it."""
     if trajectory.stop is StopReason.OUT_OF_CALLS:
         return f"no answer after {trajectory.calls} calls"
-    return _failed(trajectory, ("over_budget",))
+    return _failed(trajectory, ("over_budget", NOT_PLAYED))
 
 
 def malformed(trajectory: Trajectory, evidence: Evidence) -> str | None:
-    """An action could not be read, named no tool, or had arguments that the tool does not take."""
-    return _failed(trajectory, ("malformed", "tool_error"))
+    """An action could not be read, named no tool, had arguments that the tool does not take, or is not in our form."""
+    failed = _failed(trajectory, ("malformed", "tool_error"))
+    others = (f"turn {number}: {it.form}, not our form" for number, it in enumerate(trajectory.turns, 1) if it.form)
+    return failed or next(others, None)
 
 
 def never_looked(trajectory: Trajectory, evidence: Evidence) -> str | None:
@@ -184,9 +186,9 @@ def _thought(turn: TurnRecord) -> str:
 
 
 def _call_text(turn: TurnRecord) -> str:
-    """Return the call as it is written; nothing for an answer."""
-    (found,) = _READER.read(turn.text).actions
-    return turn.text[slice(*found.span)] if found.span and isinstance(found.action, ToolCall) else ""
+    """Return the calls of a reply as they are written; nothing for an answer."""
+    found = _READER.read(turn.text).actions
+    return "\n".join(turn.text[slice(*it.span)] for it in found if it.span and isinstance(it.action, ToolCall))
 
 
 def _numbers(text: str) -> set[float]:

@@ -41,13 +41,15 @@ class BudgetConfig:
     """Frames sampled uniformly over the whole video and shown with the question (32 in the paper)."""
     top_k_max: int = 8
     """Largest `top_k` of a retrieval."""
+    max_parallel_calls: int = 8
+    """Calls that one reply may hold; each costs a call. A reply with more is malformed. 1 is one call a turn."""
 
     def __post_init__(self) -> None:
         for it in fields(self):
             value: object = getattr(self, it.name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"budget.{it.name}={value!r}: need a whole number")
-        for name in ("max_calls", "frames_per_zoom", "top_k_max"):
+        for name in ("max_calls", "frames_per_zoom", "top_k_max", "max_parallel_calls"):
             at_least(self, f"budget.{name}", 1)
         if self.global_frames < 0 or self.max_frames < self.global_frames + self.frames_per_zoom:
             raise ConfigError(
@@ -113,8 +115,8 @@ def default_budget() -> BudgetConfig:
 
 
 def tiny_budget() -> BudgetConfig:
-    """Budget of the tiny model: one frame a look, as many looks as calls."""
-    return BudgetConfig(max_calls=8, max_frames=8, frames_per_zoom=1)
+    """Budget of the tiny model: one frame a look, as many looks as calls, one call a turn."""
+    return BudgetConfig(max_calls=8, max_frames=8, frames_per_zoom=1, max_parallel_calls=1)
 
 
 def paper_budget() -> BudgetConfig:

@@ -270,6 +270,9 @@ class ToolCall:
     arguments: Mapping[str, object] = field(default_factory=dict)
     thought: str = ""
     """Text before the call."""
+    form: str = field(default="", compare=False)
+    """Form in which it was written, where that is not our own: a name in `vt_env.actions.model_forms` or
+    `vt_env.actions.dialects`. Empty for our own form and for calls of programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +281,8 @@ class Answer:
 
     text: str
     thought: str = ""
+    form: str = field(default="", compare=False)
+    """As `ToolCall.form`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +296,9 @@ class Malformed:
 
 
 Action = ToolCall | Answer | Malformed
+
+NOT_PLAYED = "not_played"
+"""Error of a call for which the calls before it in the same reply left no budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +316,10 @@ class FrameRef:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One action of an episode and what came back."""
+    """One action of an episode and what came back.
+
+    A reply with several calls is several turns, since each has its own price, error and evidence.
+    """
 
     action: Action
     observation_text: str
@@ -318,6 +329,13 @@ class Turn:
     """As in `Outcome.error`."""
     box: Box | None = None
     """As in `View.box`."""
+    continues: bool = False
+    """Whether it is a further call of the reply of the turn before."""
+
+    @property
+    def is_played(self) -> bool:
+        """False for a call that the budget did not reach, which cost nothing."""
+        return self.error != NOT_PLAYED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -336,14 +354,27 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """Text, budget and frames that a policy gets at the start and after each action."""
+    """Text, budget and frames that a policy gets at the start and after each reply."""
 
     text: str
     """The rendered text; the only wording a language model sees."""
     remaining: Remaining
     frames: FrameBatch | None = None
+    """Those of several results together where all have one size; otherwise each result has its own."""
     lines: tuple[TimedLine, ...] = ()
     """As in `View.lines`."""
+    results: "tuple[Observation, ...]" = ()
+    """One observation a call where the reply held several, which `text` and `lines` join; empty for a single one."""
+
+    @property
+    def parts(self) -> "tuple[Observation, ...]":
+        """What each call of the reply led to; the observation itself where there was one."""
+        return self.results or (self,)
+
+    @property
+    def pictures(self) -> tuple[NDArray[np.uint8], ...]:
+        """All frames in the order of the calls, uint8[H, W, 3] each."""
+        return tuple(frame for it in self.parts if it.frames is not None for frame in it.frames.data)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -356,7 +387,8 @@ class Outcome:
     stop: StopReason | None = None
     """`None` while the episode goes on."""
     error: str | None = None
-    """Kind of failure of the action (`"malformed"`, `"tool_error"`, `"over_budget"`); `None` if it succeeded."""
+    """Kind of failure of the action (`"malformed"`, `"tool_error"`, `"over_budget"`, `"not_played"`), of several calls
+    that of the first that failed; `None` if it succeeded."""
 
 
 class Perception(Protocol):

@@ -53,6 +53,8 @@ class ChatRequest:
     """Sampling seed, for servers that support it."""
     logprobs: bool = False
     """Request the log-probability of each token of the reply."""
+    parallel_calls: bool = False
+    """Allow several calls in one reply."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Additional fields of the request body, such as `tool_choice` or `chat_template_kwargs`."""
 
@@ -65,8 +67,7 @@ class ChatRequest:
             "temperature": self.temperature,
         }
         if self.tools:
-            # One action a turn: a second call would be dropped or make the reply malformed.
-            body |= {"tools": list(self.tools), "parallel_tool_calls": False}
+            body |= {"tools": list(self.tools), "parallel_tool_calls": self.parallel_calls}
         if self.seed is not None:
             body["seed"] = self.seed
         if self.logprobs:

@@ -38,8 +38,8 @@ class AlwaysTools:
         return Reply(render_action(self._look(conversation)), reply.record)
 
     def _has_looked(self, conversation: Conversation) -> bool:
-        actions = [self._reader.read(reply).action for reply in conversation.replies]
-        return any(isinstance(action, ToolCall) and action.name == self._zoom_tool for action in actions)
+        calls = [call for reply in conversation.replies for call in self._reader.read(reply).calls]
+        return any(call.name == self._zoom_tool for call in calls)
 
     def _look(self, conversation: Conversation) -> ToolCall:
         if not conversation.replies:

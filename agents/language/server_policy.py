@@ -23,10 +23,20 @@ from agents.language.confidence import answer_logprob, mean
 from agents.language.tool_calling_chat import action_text
 from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
-from vt_env.episode.messages import Message
+from vt_env.actions.parsed_reply import ParsedReply
+from vt_env.episode.messages import (
+    ContentBlock,
+    Message,
+    content_blocks,
+    conversation_messages,
+    joined_message,
+    message,
+    result_messages,
+)
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.errors import ConfigError
-from vt_env.types import Action, ToolCall
+from vt_env.types import Observation, ToolCall
+from vt_env.valid_text import as_valid_text
 
 CallForm = Literal["text", "native"]
 
@@ -111,22 +121,23 @@ class ServedPolicy:
             # Some servers take no more than 31 bits.
             seed=reply_seed(self._seeds[conversation.episode_idx], len(conversation.replies)) >> 1,
             logprobs=self._sampling.logprobs,
+            parallel_calls=conversation.has_parallel_calls,
             extra=unparsed,
         )
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         sent = self._sent.setdefault(conversation.episode_idx, [])
-        messages = conversation.messages(conversation.prompts.system_text(has_tools=bool(self._tools)))
         if not sent:
-            sent += [_wire(message) for message in messages[:2]]
+            system_text = conversation.prompts.system_text(has_tools=bool(self._tools))
+            opening = conversation_messages(system_text, conversation.observations[:1], ())
+            sent += [_wire(message) for message in opening]
         known = sum(message["role"] == "assistant" for message in sent)
         for number in range(known, len(conversation.replies)):
-            reply, result = messages[2 + 2 * number], messages[3 + 2 * number]
+            reply, result = conversation.replies[number], conversation.observations[number + 1]
             if self._form == "native":
-                action = self._reader.read(conversation.replies[number]).action
-                sent += _native_turn(f"call-{number}", conversation.replies[number], action, result)
+                sent += _native_turn(f"call-{number}", self._reader.read(reply), result)
             else:
-                sent += [_wire(reply), _wire(result)]
+                sent += [_wire(it) for it in (message("assistant", reply), *result_messages(result))]
         return list(sent)
 
     def _reply(self, answer: ChatReply, seed: int) -> Reply:
@@ -177,18 +188,35 @@ def _wire(message: Message) -> dict[str, Any]:
     return {**message, "content": blocks}
 
 
-def _native_turn(call_id: str, reply: str, action: Action, result: Message) -> list[dict[str, Any]]:
-    """Write a reply and its result as a native call; a reply without a call stays text, answered by a user message."""
-    wire = _wire(result)
-    texts = [block for block in wire["content"] if block["type"] == "text"]
-    pictures = [block for block in wire["content"] if block["type"] == "image_url"]
-    if not isinstance(action, ToolCall):
-        return [{"role": "assistant", "content": reply}, {"role": "user", "content": [*pictures, *texts]}]
-    arguments = json.dumps(dict(action.arguments))
-    call = {"id": call_id, "type": "function", "function": {"name": action.name, "arguments": arguments}}
-    shown = [{"role": "user", "content": pictures}] if pictures else []
-    return [
-        {"role": "assistant", "content": action.thought, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": call_id, "content": texts},
-        *shown,
+def _native_turn(turn_id: str, reply: ParsedReply, result: Observation) -> list[dict[str, Any]]:
+    """Write a reply and its results as native calls, one tool message a call.
+
+    A reply without calls stays text, and so does one that was malformed as a whole; a user message answers it.
+    """
+    calls = reply.calls
+    if len(calls) != len(result.parts):
+        return [_wire(message("assistant", reply.text)), _wire(joined_message("user", result))]
+    ids = [turn_id if len(calls) == 1 else f"{turn_id}-{number}" for number in range(len(calls))]
+    turn = {"role": "assistant", "content": as_valid_text(reply.thought)}
+    native = [_native_call(call_id, call) for call_id, call in zip(ids, calls, strict=True)]
+    results = [
+        {"role": "tool", "tool_call_id": call_id, "content": content_blocks(part.text)}
+        for call_id, part in zip(ids, result.parts, strict=True)
     ]
+    pictures = [_wire({"role": "user", "content": _pictures(it)}) for it in (result,) if it.pictures]
+    return [{**turn, "tool_calls": native}, *results, *pictures]
+
+
+def _native_call(call_id: str, call: ToolCall) -> dict[str, Any]:
+    arguments = json.dumps(dict(call.arguments))
+    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _pictures(result: Observation) -> list[ContentBlock]:
+    """Return the frames of all results, where there are several each after a line that says whose they are."""
+    parts = [it for it in result.parts if it.frames is not None]
+    blocks: list[ContentBlock] = []
+    for part in parts:
+        named = content_blocks(part.text.partition("\n")[0]) if len(result.parts) > 1 else []
+        blocks += [*named, *content_blocks("", () if part.frames is None else part.frames.data)[:-1]]
+    return blocks

@@ -16,8 +16,9 @@ from agents.base import Conversation, Reply
 from agents.language.confidence import answer_logprob, mean
 from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
-from vt_env.episode.messages import Message
+from vt_env.episode.messages import Message, conversation_messages, result_messages
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
+from vt_env.errors import ConfigError
 
 
 class ChatTokens:
@@ -47,13 +48,16 @@ class ChatTokens:
         """Render the opening messages and the header of the assistant's turn."""
         return self._render(messages, tools=self._tools, add_generation_prompt=True)
 
-    def result_ids(self, message: Message) -> list[int]:
-        """Render a tool message and the assistant header, starting behind the end-of-turn token of the reply.
+    def result_ids(self, *messages: Message) -> list[int]:
+        """Render the tool messages behind one reply and the assistant header, from behind its end-of-turn token.
 
         Raises:
             ValueError: The chat template is not prefix-preserving.
+            ConfigError: It cannot show several results of one reply.
         """
-        ids = self._render([*_DUMMY_TURNS, message], add_generation_prompt=True)
+        if len(messages) > 1:
+            check_several_results(self._processor)
+        ids = self._render([*_DUMMY_TURNS, *messages], add_generation_prompt=True)
         if ids[: len(self._answered)] != self._answered:
             raise ValueError("the chat template is not prefix-preserving: a tool result changes earlier tokens")
         return ids[len(self._answered) :]
@@ -141,19 +145,19 @@ class ChatPolicy:
 
     def _extend(self, conversation: Conversation) -> _Open:
         """Append new results, and replies of other policies, to the ids of an episode."""
-        messages = conversation.messages(conversation.prompts.system_text(has_tools=self._tokens.has_tools))
         opened = self._open.get(conversation.episode_idx)
         if opened is None:
-            opening = messages[:_OPENING_MESSAGES]
+            system_text = conversation.prompts.system_text(has_tools=self._tokens.has_tools)
+            opening = conversation_messages(system_text, conversation.observations[:1], ())
             opened = _Open(TokenSequence(self._tokens.prompt_ids(opening), images_of(opening)))
             self._open[conversation.episode_idx] = opened
         sequence = opened.sequence
         for number in range(opened.results, len(conversation.replies)):
             if number >= opened.replies:
                 sequence.ids += self._tokens.reply_ids(conversation.replies[number])
-            result = messages[_OPENING_MESSAGES + 2 * number + 1]
-            sequence.ids += self._tokens.result_ids(result)
-            sequence.images += images_of([result])
+            results = result_messages(conversation.observations[number + 1])
+            sequence.ids += self._tokens.result_ids(*results)
+            sequence.images += images_of(results)
         opened.replies = opened.results = len(conversation.replies)
         return opened
 
@@ -169,8 +173,26 @@ class ChatPolicy:
         return reply
 
 
-_OPENING_MESSAGES = 2
-"""Number of messages before the first reply: system text and question."""
+def check_several_results(processor: Any) -> None:
+    """Check that a chat template shows the results of several calls of one reply.
+
+    Raises:
+        ConfigError: It drops one or refuses them.
+    """
+    # Jinja comes with transformers, which loads it.
+    from jinja2 import TemplateError
+
+    shown = ("first result", "second result")
+    try:
+        turns = [*_DUMMY_TURNS, *(_text_turn("tool", text) for text in shown)]
+        rendered = str(processor.apply_chat_template(turns, tokenize=False))
+    except (TemplateError, TypeError) as reason:
+        rendered = f"({reason})"
+    if not all(text in rendered for text in shown):
+        raise ConfigError(
+            f"{type(processor).__name__}: its chat template cannot show several results of one reply; give a budget "
+            "with max_parallel_calls=1"
+        )
 
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:

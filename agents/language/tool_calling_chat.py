@@ -11,14 +11,15 @@ from typing import Any, Literal
 from agents.backends.chat_wire import ChatReply, ChatRequest, Complete, NativeCall, NoReply, ReplyStatus
 from agents.seeds import reply_seed
 from vt_env.actions.dialects import break_tags
-from vt_env.actions.parse import ActionReader, render_action
+from vt_env.actions.parse import ActionReader, render_actions
 from vt_env.actions.thoughts import split_thoughts
 from vt_env.control_tokens import as_plain_text
-from vt_env.episode.messages import message, observation_message
+from vt_env.episode.messages import content_blocks, joined_message, message, result_messages
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT
 from vt_env.tools.tool import Tool
-from vt_env.types import Item, Malformed, Observation, ToolCall
+from vt_env.types import Item, Malformed, Observation
+from vt_env.valid_text import as_valid_text
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,11 @@ class ChatTurns:
     def request(self, observation: Observation) -> ChatRequest:
         """Append an observation and build the request for the next reply."""
         if self._pending:
-            frames = () if observation.frames is None else observation.frames.data
-            # OpenAI's API requires one result per call and takes no images in tool messages.
-            results = [{"role": "tool", "tool_call_id": it, "content": observation.text} for it in self._pending]
-            pictures = message("user", observation.text.partition("\n")[0], frames)
-            self._messages += [*results, *([pictures] if observation.frames is not None else [])]
+            self._messages += self._native_results(observation)
+        elif self._next_role == "tool":
+            self._messages += result_messages(observation)
         else:
-            self._messages.append(observation_message(self._next_role, observation))
+            self._messages.append(joined_message("user", observation))
         forced = self._schemas and self._sampling.force_answer and not observation.remaining.calls
         return ChatRequest(
             tuple(self._messages),
@@ -111,10 +110,10 @@ class ChatTurns:
         if reply.status is not ReplyStatus.OK:
             raise NoReply(reply)
         text = action_text(reply, self._reader)
-        action = self._reader.read(text).action
-        self._next_role = self._text_role if isinstance(action, ToolCall) else "user"
+        calls = self._reader.read(text).calls
+        self._next_role = self._text_role if calls else "user"
         # Templates of servers read the arguments of earlier calls as JSON, so what cannot be read stays text.
-        is_readable = bool(reply.calls) and not isinstance(action, Malformed)
+        is_readable = bool(reply.calls) and len(calls) == len(reply.calls)
         ids = [call.call_id or f"call-{self._turns}-{number}" for number, call in enumerate(reply.calls)]
         turn: dict[str, Any] = {"role": "assistant", "content": reply.text if is_readable else text}
         if is_readable:
@@ -123,6 +122,22 @@ class ChatTurns:
         self._pending = tuple(ids) if is_readable else ()
         self._turns += 1
         return text
+
+    def _native_results(self, observation: Observation) -> list[Mapping[str, Any]]:
+        """Answer each native call. One result for several calls says that they may not stand together."""
+        parts = observation.parts
+        if len(parts) != len(self._pending):
+            parts = (observation,) * len(self._pending)
+        # OpenAI's API requires one result per call and takes no images in tool messages.
+        answered = zip(self._pending, parts, strict=True)
+        results = [{"role": "tool", "tool_call_id": it, "content": as_valid_text(part.text)} for it, part in answered]
+        shown = [it for it in observation.parts if it.frames is not None]
+        blocks = [
+            block
+            for it in shown
+            for block in content_blocks(it.text.partition("\n")[0], () if it.frames is None else it.frames.data)
+        ]
+        return [*results, *([{"role": "user", "content": blocks}] if blocks else [])]
 
     def skip(self) -> str:
         """Append an empty assistant turn in place of a missing reply."""
@@ -158,10 +173,10 @@ class ChatAgent:
 
 
 def action_text(reply: ChatReply, reader: ActionReader) -> str:
-    """Convert the reply of a chat model to the text of one action.
+    """Convert the reply of a chat model to the text of its actions.
 
     Thoughts come first, from either field of the reply; tags inside them are broken, so that a thought about `<answer>`
-    is not read as an answer. A valid call or answer is written in canonical form, any other text unchanged.
+    is not read as an answer. Valid calls and answers are written in canonical form, any other text unchanged.
 
     Args:
         reply: Text, thoughts and native calls.
@@ -170,10 +185,12 @@ def action_text(reply: ChatReply, reader: ActionReader) -> str:
     thoughts, rest = split_thoughts(reply.text)
     thought = _joined(break_tags(as_plain_text(part.strip())) for part in (reply.reasoning, thoughts))
     said = _joined((rest.strip(), *map(_call_text, reply.calls)))
-    action = reader.read(said).action
-    if isinstance(action, Malformed):
-        return _joined((thought, said))
-    return render_action(replace(action, thought=_joined((thought, action.thought))))
+    first, *others = (it.action for it in reader.read(said).actions)
+    if isinstance(first, Malformed):
+        both = _joined((thought, said))
+        # A thought that names a call in a form without tags must not be played.
+        return both if isinstance(reader.read(both).action, Malformed) else said
+    return render_actions((replace(first, thought=_joined((thought, first.thought))), *others))
 
 
 def _joined(parts: Iterable[str]) -> str:

@@ -137,7 +137,7 @@ def _bare(task: Task, layout: Layout, agent: Any) -> int:
     agent.reset(episode.policy_item, observation)
     steps = 0
     while episode.stop is None:
-        observation = episode.apply(episode.parse(agent.act(observation))).observation
+        observation = episode.apply(*episode.actions(agent.act(observation))).observation
         steps += 1
     return steps
 

@@ -34,6 +34,7 @@ from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import tools_for
 from vt_env.types import Item
+from vt_env.valid_text import as_valid_text
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,16 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
         except EOFError:
             break
         conversation.replies.append(reply)
-        conversation.observations.append(episode.apply(episode.parse(reply)).observation)
-        turn = episode.turns[-1]
+        before = len(episode.turns)
+        observation = episode.apply(*episode.actions(reply)).observation
+        conversation.observations.append(observation)
         if run.agent != "hand":
-            print(f"> {reply}\n{turn.observation_text}")
-        if turn.frames:
-            picture = run.out / f"look-{len(episode.turns):02d}.png"
-            draw_look(video, turn.frames).save(picture)
-            print(f"[{picture}]")
+            print(f"> {as_valid_text(reply)}\n{observation.text}")
+        for number, turn in enumerate(episode.turns[before:], start=before + 1):
+            if turn.frames:
+                picture = run.out / f"look-{number:02d}.png"
+                draw_look(video, turn.frames).save(picture)
+                print(f"[{picture}]")
     return conversation.replies
 
 

@@ -36,7 +36,7 @@ from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 
-_TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash")
+_TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash", "continues")
 _OPENING_FIELDS = ("prompt_text", "prompt_frames", "prompt_frames_hash")
 _END_FIELDS = ("remaining", "stop", "answer", "correct", "reward", "reward_terms", "invalid")
 _EXCERPT_CHARACTERS = 60
@@ -183,7 +183,7 @@ def _replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) 
         0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None
     )
     if isinstance(played, RunningEpisode):
-        for turn in recorded.turns:
+        for turn, *_ in recorded.by_reply:
             if not played.apply(Reply(turn.text, turn.reply, turn.gate)):
                 break
     return played

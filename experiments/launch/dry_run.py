@@ -122,7 +122,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         episode = make_episode(task, library, EnvConfig("frames", BUDGET))
         episode.start()
         for text in (_LOOK, _RIGHT):
-            episode.apply(episode.parse(text))
+            episode.apply(*episode.actions(text))
         trajectories.append(record_episode(episode, (_LOOK, _RIGHT)))
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
     check_frame_size(processor, config.media.frame_px)

@@ -9,6 +9,7 @@ assign a token to the wrong speaker.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from agents.language.token_policy import ChatTokens, images_of
 from synth.dataset import read_dataset
 from vt_env.episode.messages import Message, conversation_messages
-from vt_env.episode.trajectory import Trajectory, read_trajectories
+from vt_env.episode.trajectory import Trajectory, TurnRecord, read_trajectories
 from vt_env.errors import DataError
 from vt_env.prompts import DEFAULT, SETS, PromptSet
 from vt_env.protocols import Library
@@ -42,7 +43,8 @@ class Row:
     """A training conversation."""
 
     messages: tuple[Message, ...]
-    """Opening messages, then alternating model turns and tool results; model turns contain calls as raw text."""
+    """Opening messages, then model turns, each followed by one tool result a call; model turns contain calls as raw
+    text."""
     tools: tuple[dict[str, Any], ...] = ()
     """JSON schemas of the offered tools; empty for a plain question."""
 
@@ -122,13 +124,10 @@ class TrajectoryRows:
         opening = Observation(
             trajectory.prompt_text, trajectory.remaining, self._frames(trajectory, trajectory.prompt_frames)
         )
-        *turns, last = trajectory.turns
-        results = [
-            Observation(turn.observation_text, trajectory.remaining, self._frames(trajectory, turn.frames))
-            for turn in turns
-        ]
+        *replies, (last, *_) = trajectory.by_reply
+        results = [self._result(trajectory, turns) for turns in replies]
         system_text = self.prompts.system_text(has_tools=bool(schemas))
-        chat = conversation_messages(system_text, [opening, *results], [turn.text for turn in turns])
+        chat = conversation_messages(system_text, [opening, *results], [first.text for first, *_ in replies])
         answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
         return Row((*chat, answer), schemas)
 
@@ -188,6 +187,11 @@ class TrajectoryRows:
         if trajectory.remaining.calls + trajectory.calls == 0 or (spent and trajectory.prompt_text.endswith(spent)):
             return ()
         return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
+
+    def _result(self, trajectory: Trajectory, turns: Sequence[TurnRecord]) -> Observation:
+        left = trajectory.remaining
+        parts = [Observation(it.observation_text, left, self._frames(trajectory, it.frames)) for it in turns]
+        return parts[0] if len(parts) == 1 else Observation("", left, results=tuple(parts))
 
     def _frames(self, trajectory: Trajectory, refs: Sequence[FrameRef]) -> FrameBatch | None:
         if not refs:
@@ -267,9 +271,9 @@ class ConversationCollator:
         start = next(number for number, message in enumerate(row.messages) if message["role"] == "assistant")
         ids = tokens.prompt_ids(row.messages[:start])
         written = [False] * len(ids)
-        for message in row.messages[start:]:
-            is_reply = message["role"] == "assistant"
-            new = tokens.reply_ids(_text(message)) if is_reply else tokens.result_ids(message)
+        for is_reply, group in groupby(row.messages[start:], lambda message: message["role"] == "assistant"):
+            messages = list(group)
+            new = tokens.reply_ids(_text(messages[0])) if is_reply else tokens.result_ids(*messages)
             ids += new
             written += [is_reply] * len(new)
         return ids, written

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vt_env.actions.canonical import normalise_name
+from vt_env.actions.call_json import normalise_name
 from vt_env.actions.final_answer import final_answer
 from vt_env.actions.parse import parse_action, render_action
 from vt_env.types import Answer, Malformed, ToolCall

@@ -196,7 +196,7 @@ def test_actions_are_rendered_where_no_texts_are_given():
 
 
 def test_too_few_texts_are_refused():
-    with pytest.raises(ValueError, match="4 texts for 5 turns"):
+    with pytest.raises(ValueError, match="4 texts for 5 replies"):
         record_episode(played(WRITTEN, EnvConfig(budget=default_budget())), WRITTEN[:4])
 
 

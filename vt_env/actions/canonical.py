@@ -1,137 +1,104 @@
 """The canonical form of actions: `<tool_call>` around JSON, `<answer>` around an option. `parse` writes it.
 
-One text holds one action: two calls, or a call and an answer, are malformed, and so is text with neither. Tags inside
+One text holds one or more calls, or one answer: a call and an answer are malformed, and so is text with neither. A text
+is read whole or not at all, so one call that cannot be read makes all of them malformed. Tags inside
 `<think>...</think>` do not count. Knows the form of calls, not which tools exist.
 """
 
-import json
-import math
 import re
-from collections.abc import Mapping
-from typing import Any, cast
+from dataclasses import dataclass
 
+from vt_env.actions.call_json import Unreadable, decode_value, read_own_call, skip_space
 from vt_env.actions.parsed_reply import ParsedAction
-from vt_env.types import Answer, Malformed, ToolCall, parse_time
+from vt_env.types import Answer, Malformed
+from vt_env.valid_text import is_valid_text
 
 OPENING_TAG = re.compile(r"<(tool_call|answer)>")
 """Start of an action."""
-SURROGATE = re.compile(r"[\ud800-\udfff]")
-"""Half of a character, which no file in UTF-8 holds."""
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_CLOSING_CALL = "</tool_call>"
 _FORM = '<tool_call>{"name": ..., "arguments": {...}}</tool_call> or <answer>the option</answer>'
 
 
-class _Unreadable(Exception):
-    """Why a text is malformed; never leaves this module."""
+def read_canonical(text: str, start: int = 0, max_calls: int | None = 1) -> tuple[ParsedAction, ...]:
+    """Read the actions of a text in canonical form; never raises.
 
-
-def read_canonical(text: str, start: int = 0) -> ParsedAction:
-    """Read one action in canonical form; never raises.
-
-    A call whose closing tag is missing is accepted if its JSON is complete, since generation often stops there. An
-    answer without its closing tag is malformed, since it may have been cut. Times (arguments whose names end in `_s`)
-    are read into seconds; values are not checked any further.
+    A call whose closing tag is missing is accepted if it is the last and its JSON is complete, since generation often
+    stops there. An answer without its closing tag is malformed, since it may have been cut. Times (arguments whose
+    names end in `_s`) are read into seconds; values are not checked any further.
 
     Args:
         text: Reply of a model.
         start: Position from which tags count, see `vt_env.actions.thoughts.after_thinking`.
+        max_calls: Calls that a reply may hold; `None` sets no limit.
+
+    Returns:
+        The calls in their order, or one answer or malformed action.
     """
     try:
-        return _read(text, start)
-    except _Unreadable as reason:
-        return ParsedAction(Malformed(text, str(reason)), None)
+        if not is_valid_text(text):
+            raise Unreadable("the text is not valid Unicode")
+        opening = OPENING_TAG.search(text, start)
+        if opening is None:
+            raise Unreadable(f"neither a call nor an answer; write {_FORM}")
+        if opening[1] == "answer":
+            return (_read_answer(text, opening, max_calls),)
+        return tuple(_read_calls(text, opening, max_calls))
+    except Unreadable as reason:
+        return (ParsedAction(Malformed(text, str(reason)), None),)
 
 
-def normalise_name(name: str) -> str:
-    """Spell a tool's name as the tools do: `Clip_Retrieval` and `ClipRetrieval` become `clip_retrieval`."""
-    return re.sub(r"[ -]", "_", _HUMP.sub("_", name.strip())).lower()
+def too_many(max_calls: int) -> Unreadable:
+    """Say that a reply holds more calls than it may."""
+    if max_calls == 1:
+        return Unreadable("more than one call or answer; write exactly one")
+    return Unreadable(f"more than {max_calls} calls in one reply; write {max_calls} or fewer")
 
 
-def _read(text: str, start: int) -> ParsedAction:
-    if SURROGATE.search(text):
-        raise _Unreadable("the text is not valid Unicode")
-    opening = OPENING_TAG.search(text, start)
-    if opening is None:
-        raise _Unreadable(f"neither a call nor an answer; write {_FORM}")
-    thought = text[: opening.start()].strip()
-    return (_read_call if opening[1] == "tool_call" else _read_answer)(text, opening.end(), thought)
+def call_beside_answer(max_calls: int | None) -> Unreadable:
+    """Say that a reply holds more than one answer, or a call beside an answer."""
+    if max_calls == 1:
+        return too_many(1)
+    return Unreadable("a call or another answer beside an answer; write calls or one answer, never both")
 
 
-def _read_answer(text: str, start: int, thought: str) -> ParsedAction:
-    _check_alone(text, start)
+def _read_answer(text: str, opening: re.Match[str], max_calls: int | None) -> ParsedAction:
+    start = opening.end()
+    if OPENING_TAG.search(text, start):
+        raise call_beside_answer(max_calls)
     end = text.find("</answer>", start)
     if end < 0:
-        raise _Unreadable("the answer does not end; write <answer>the option</answer>")
+        raise Unreadable("the answer does not end; write <answer>the option</answer>")
     answer = text[start:end].strip()
     if not answer:
-        raise _Unreadable("the answer is empty; write <answer>the option</answer>")
+        raise Unreadable("the answer is empty; write <answer>the option</answer>")
     start = text.index(answer, start)
-    return ParsedAction(Answer(answer, thought), (start, start + len(answer)))
+    return ParsedAction(Answer(answer, text[: opening.start()].strip()), (start, start + len(answer)))
 
 
-def _read_call(text: str, start: int, thought: str) -> ParsedAction:
-    start = len(text) - len(text[start:].lstrip())
-    try:
-        call, end = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        raise _Unreadable('the call is not JSON; write {"name": ..., "arguments": {...}}') from None
-    rest = text[end:].strip()
-    if rest and not rest.startswith("</tool_call>"):
-        raise _Unreadable("there is text after the JSON of the call; close it with </tool_call>")
-    _check_alone(text, end)
-    if not isinstance(call, dict) or not call.keys() <= {"name", "arguments"}:
-        raise _Unreadable('the call needs the keys "name" and "arguments" and no other')
-    fields = cast("dict[str, Any]", call)
-    arguments = fields.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise _Unreadable('"arguments" must be an object such as {"query": "a red car"}')
-    name, read = _read_name(fields.get("name")), _read_arguments(cast("dict[str, Any]", arguments))
-    return ParsedAction(ToolCall(name, read, thought), (start, end))
+@dataclass(frozen=True, slots=True)
+class _Written:
+    value: object
+    span: tuple[int, int]
+    thought: str
 
 
-def _check_alone(text: str, start: int) -> None:
-    if OPENING_TAG.search(text, start):
-        raise _Unreadable("more than one call or answer; write exactly one")
-
-
-def _read_name(name: object) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name.strip()):
-        raise _Unreadable('"name" must be the name of a tool')
-    return normalise_name(name)
-
-
-def _read_arguments(arguments: Mapping[str, Any]) -> dict[str, object]:
-    for name, value in arguments.items():
-        parts = cast("list[Any]", value) if isinstance(value, list) else [value]
-        if not all(part is None or isinstance(part, str | int | float) for part in parts):
-            raise _Unreadable("an argument must be a text, a number or a list of them")
-        if SURROGATE.search(name) or any(isinstance(part, str) and SURROGATE.search(part) for part in parts):
-            raise _Unreadable("an argument is not valid Unicode")
-    return {name: _read_value(name, value) for name, value in arguments.items()}
-
-
-def _read_value(name: str, value: object) -> object:
-    seconds = parse_time(value) if isinstance(value, str) and name.endswith("_s") else None
-    return value if seconds is None else seconds
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _bounded(text: str) -> int:
-    value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(text)
-    return value
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(text)
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite, parse_int=_bounded, parse_constant=_refuse_constant)
+def _read_calls(text: str, opening: re.Match[str] | None, max_calls: int | None) -> list[ParsedAction]:
+    written: list[_Written] = []
+    thought_from = 0
+    while opening is not None:
+        start = skip_space(text, opening.end())
+        try:
+            value, end = decode_value(text, start)
+        except ValueError:
+            raise Unreadable('the call is not JSON; write {"name": ..., "arguments": {...}}') from None
+        closing = skip_space(text, end)
+        if closing < len(text) and not text.startswith(_CLOSING_CALL, closing):
+            raise Unreadable("there is text after the JSON of the call; close it with </tool_call>")
+        written.append(_Written(value, (start, end), text[thought_from : opening.start()].strip()))
+        opening = OPENING_TAG.search(text, end)
+        if opening is not None and len(written) == max_calls:
+            raise too_many(max_calls)
+        if opening is not None and opening[1] == "answer":
+            raise call_beside_answer(max_calls)
+        thought_from = closing + len(_CLOSING_CALL)
+    return [ParsedAction(read_own_call(it.value, it.thought), it.span) for it in written]

@@ -18,7 +18,7 @@ r"""Dialects: call and answer forms of public video agents, so that their checkp
 The zoom is `frame_zoom` or `caption_zoom`, whichever is offered. Frame numbers are read as seconds, since frames are
 stored once a second and shown by their times; frame rates are ignored, since the budget decides. A tool on offer keeps
 its name and its arguments. Not read: LongVideo-R1's addresses in a tree of captions, since there is no tree; several
-calls in one turn; lists of ranges.
+tags in one turn; lists of ranges. The forms of general models are in `vt_env.actions.model_forms`.
 """
 
 import json
@@ -27,12 +27,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from vt_env.actions.canonical import OPENING_TAG, SURROGATE
+from vt_env.actions.canonical import OPENING_TAG
 from vt_env.actions.parsed_reply import CharSpan, ParsedAction
 from vt_env.types import Answer, Malformed, ToolCall, parse_time
+from vt_env.valid_text import is_valid_text
 
 FRAME_ZOOM, CAPTION_ZOOM = "frame_zoom", "caption_zoom"
 """Built-in tools that look at an interval."""
+RENAMED, BOXED, FINISH = "renamed", "boxed", "finish"
+"""Forms, as `vt_env.types.ToolCall.form`: another agent's name of a tool or argument, an answer in `\\boxed{}`, an
+answer as a call of `finish`. What another agent writes in a tag has the tag's name."""
 _ZOOM = "(zoom)"
 """Placeholder for the zoom on offer in the tables below."""
 _BOXED = re.compile(r"\\+boxed\{(?:\\+text\{)?([^{}]*)\}{1,2}")
@@ -81,7 +85,7 @@ def read_tags(text: str, start: int, unread: ParsedAction) -> ParsedAction:
             canonical one beside it.
     """
     opening = _TAG.search(text, start)
-    if opening is None or OPENING_TAG.search(text, start) or SURROGATE.search(text):
+    if opening is None or OPENING_TAG.search(text, start) or not is_valid_text(text):
         return unread
     tag, thought = opening[1], text[: opening.start()].strip()
     reader = _READERS[tag]
@@ -97,7 +101,7 @@ def read_tags(text: str, start: int, unread: ParsedAction) -> ParsedAction:
     end = opening.end() + len(inside.rstrip())
     # An answer is what stands last in its tag.
     size = len(action.text) if isinstance(action, Answer) else len(body)
-    return ParsedAction(replace(action, thought=thought), (end - size, end), is_canonical=False)
+    return ParsedAction(replace(action, thought=thought, form=tag), (end - size, end))
 
 
 def translate(text: str, found: ParsedAction, tools: Mapping[str, Collection[str]], zoom_tool: str) -> ParsedAction:
@@ -124,7 +128,7 @@ def translate(text: str, found: ParsedAction, tools: Mapping[str, Collection[str
         is_known = known is not None and key in known
         arguments |= {key: value} if is_known else _argument(theirs.arguments.get(key, key), value, known)
     call = ToolCall(name, {key: _seconds(key, value) for key, value in arguments.items()}, action.thought)
-    return ParsedAction(call, span, found.is_canonical and call == action)
+    return ParsedAction(replace(call, form=action.form or ("" if call == action else RENAMED)), span)
 
 
 def _unboxed(found: ParsedAction, answer: Answer, span: CharSpan) -> ParsedAction:
@@ -133,7 +137,7 @@ def _unboxed(found: ParsedAction, answer: Answer, span: CharSpan) -> ParsedActio
     if boxed is None or not inside:
         return found
     start = span[0] + answer.text.index(inside, boxed.start(1))
-    return ParsedAction(replace(answer, text=inside), (start, start + len(inside)), is_canonical=False)
+    return ParsedAction(replace(answer, text=inside, form=BOXED), (start, start + len(inside)))
 
 
 def _finished(text: str, call: ToolCall, span: CharSpan) -> ParsedAction:
@@ -147,11 +151,11 @@ def _finished(text: str, call: ToolCall, span: CharSpan) -> ParsedAction:
         inside = written[1].strip()
         start = text.index(inside, written.start(1))
         found = start, start + len(inside)
-    return ParsedAction(Answer(answer.strip(), call.thought), found, is_canonical=False)
+    return ParsedAction(Answer(answer.strip(), call.thought, FINISH), found)
 
 
 def _malformed(text: str, reason: str) -> ParsedAction:
-    return ParsedAction(Malformed(text, reason), None, is_canonical=False)
+    return ParsedAction(Malformed(text, reason), None)
 
 
 def _seconds(name: str, value: object) -> object:

@@ -5,25 +5,36 @@
     {"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}
     </tool_call>
 
-or `<answer>47</answer>`: the canonical form (`vt_env.actions.canonical`), the only one that is written. The forms of
-public video agents (`vt_env.actions.dialects`) are read as well. Everything that looks for an action in a text goes
-through `ActionReader`, so that training, evaluation, environments and replay take one text for one action. What cannot
-be read is malformed and never taken for an answer.
+or `<answer>47</answer>`: the canonical form (`vt_env.actions.canonical`), the only one that is written. A reply holds
+one or more calls, or one answer. The forms of models (`vt_env.actions.model_forms`) and of public video agents
+(`vt_env.actions.dialects`) are read as well, and named in the action. Everything that looks for an action in a text
+goes through `ActionReader`, so that training, evaluation, environments and replay take one text for one action. What
+cannot be read is malformed and never taken for an answer, and neither is a call inside `<answer>`.
 """
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from vt_env.actions.canonical import read_canonical
+from vt_env.actions.canonical import call_beside_answer, read_canonical, too_many
 from vt_env.actions.dialects import ANY_OPENING_TAG, FRAME_ZOOM, read_tags, translate, zoom_tool_of
-from vt_env.actions.parsed_reply import ParsedReply
+from vt_env.actions.model_forms import FIRST_MARK, IN_ANSWER, is_call, read_forms
+from vt_env.actions.parsed_reply import ParsedAction, ParsedReply
 from vt_env.actions.thoughts import after_thinking
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Answer, Malformed, ToolCall, format_time, parse_time
+from vt_env.valid_text import is_valid_text
 
+_START = re.compile(f"{ANY_OPENING_TAG.pattern}|{FIRST_MARK.pattern}")
+_BUILT_IN = (
+    "clip_retrieval", "subtitle_retrieval", "subtitle_summary", "frame_zoom", "caption_zoom", "subtitle_zoom",
+    "spatial_zoom",
+)  # fmt: skip
+_BUILT_IN_TEXTS = ("query",)
+_IN_ANSWER = "a call stands inside the answer; write the call alone, or <answer>the option</answer>"
 _SHOWN_CHARS = 200
 """What is kept of arguments that cannot be written."""
 
@@ -40,39 +51,102 @@ class ActionReader:
     """Names of the arguments of each tool on offer. These names are never translated."""
     zoom_tool: str = FRAME_ZOOM
     """Tool that looks at an interval."""
+    texts: Mapping[str, Collection[str]] = field(default_factory=lambda: {})
+    """Names of the arguments of each tool that are texts, which forms without quotes do not tell."""
+    max_calls: int | None = None
+    """Calls that a reply may hold, as `BudgetConfig.max_parallel_calls`; one with more is malformed. `None` sets no
+    limit."""
+    strict: bool = False
+    """Take the canonical form with the names of the tools on offer alone; any other is malformed."""
 
     @staticmethod
-    def for_tools(tools: Iterable[Tool], zoom_tool: str | None = None) -> "ActionReader":
+    def for_tools(tools: Iterable[Tool], zoom_tool: str | None = None, max_calls: int | None = None) -> "ActionReader":
         """Make a reader from tools; `zoom_tool=None` takes the built-in zoom that is among them."""
-        offered = {tool.name: frozenset(it.name for it in tool.parameters) for tool in tools}
-        return ActionReader(offered, zoom_tool or zoom_tool_of(offered))
+        return replace(ActionReader.for_schemas([tool.schema for tool in tools], zoom_tool), max_calls=max_calls)
 
     @staticmethod
-    def for_schemas(schemas: Iterable[Mapping[str, Any]]) -> "ActionReader":
+    def for_schemas(schemas: Iterable[Mapping[str, Any]], zoom_tool: str | None = None) -> "ActionReader":
         """Make a reader from JSON schemas of tools, as `vt_env.tools.tool.Tool.schema` writes them."""
-        functions = [schema["function"] for schema in schemas]
-        offered = {it["name"]: frozenset(it["parameters"]["properties"]) for it in functions}
-        return ActionReader(offered, zoom_tool_of(offered))
+        properties = {it["function"]["name"]: it["function"]["parameters"]["properties"] for it in schemas}
+        offered = {name: frozenset(arguments) for name, arguments in properties.items()}
+        texts = {
+            name: frozenset(key for key, it in arguments.items() if it.get("type") == "string")
+            for name, arguments in properties.items()
+        }
+        return ActionReader(offered, zoom_tool or zoom_tool_of(offered), texts)
 
     def read(self, text: str) -> ParsedReply:
         """Read a reply; never raises.
 
-        The canonical form goes first; a text that it cannot read is searched for the tags of other agents. Tags inside
-        a thought do not count where one of either kind follows it.
+        The canonical form goes first; a text that it cannot read is read in the forms of models, then searched for the
+        tags of other agents. Tags inside a thought do not count where one of either kind follows it.
         """
-        start = after_thinking(text, ANY_OPENING_TAG)
-        found = read_canonical(text, start)
-        if isinstance(found.action, Malformed):
-            found = read_tags(text, start, found)
-        return ParsedReply(text, (translate(text, found, self.tools, self.zoom_tool),))
+        start = after_thinking(text, _START)
+        found = read_canonical(text, start, self.max_calls)
+        if isinstance(found[0].action, Answer):
+            found = self._checked_answer(text, found[0])
+        elif isinstance(found[0].action, Malformed) and not self.strict and is_valid_text(text):
+            found = self._read_others(text, start, found[0])
+        if self.strict:
+            return ParsedReply(text, found)
+        translated = tuple(translate(text, it, self.tools, self.zoom_tool) for it in found)
+        reason = reason_against_group([it.action for it in translated], self.max_calls)
+        return ParsedReply(text, translated if reason is None else (ParsedAction(Malformed(text, reason), None),))
+
+    def _checked_answer(self, text: str, found: ParsedAction) -> tuple[ParsedAction, ...]:
+        """Return an answer as it is, or the calls that stand in its place."""
+        answer, span, names = found.action, found.span, self.tools or _BUILT_IN
+        if not isinstance(answer, Answer) or span is None or not is_call(answer.text, names):
+            return (found,)
+        calls = None if self.strict else self._read_forms(answer.text, 0, has_tags=False)
+        if calls is None or isinstance(calls[0].action, Malformed):
+            return (ParsedAction(Malformed(text, _IN_ANSWER), None),)
+        return tuple(_moved(it, span[0], answer.thought if number == 0 else "") for number, it in enumerate(calls))
+
+    def _read_others(self, text: str, start: int, unread: ParsedAction) -> tuple[ParsedAction, ...]:
+        has_tags = ANY_OPENING_TAG.search(text, start) is not None
+        found = self._read_forms(text, start, has_tags=has_tags)
+        if found is None or (has_tags and isinstance(found[0].action, Malformed)):
+            return (read_tags(text, start, unread),)
+        return found
+
+    def _read_forms(self, text: str, start: int, *, has_tags: bool) -> tuple[ParsedAction, ...] | None:
+        names = self.tools or _BUILT_IN
+        return read_forms(text, start, names, self._texts_of, max_calls=self.max_calls, has_tags=has_tags)
+
+    def _texts_of(self, tool: str) -> Collection[str]:
+        return self.texts.get(tool, ()) if self.tools else _BUILT_IN_TEXTS
+
+
+def _moved(found: ParsedAction, by: int, thought: str) -> ParsedAction:
+    """Return a call that was read inside an answer as one of the whole reply."""
+    if not isinstance(found.action, ToolCall) or found.span is None:
+        return found
+    call = replace(found.action, thought=thought, form=IN_ANSWER)
+    return ParsedAction(call, (found.span[0] + by, found.span[1] + by))
 
 
 def parse_action(text: str) -> Action:
-    """Read the action of a reply for the built-in tools; never raises.
+    """Read the action of a reply with one action for the built-in tools; never raises. Several calls are malformed.
 
-    `ActionReader` also tells where in the text it stands, and knows tools of other names.
+    `ActionReader` also reads several, tells where in the text each stands, and knows tools of other names.
     """
-    return ActionReader().read(text).action
+    return ActionReader(max_calls=1).read(text).action
+
+
+def reason_against_group(actions: Sequence[Action], max_calls: int | None) -> str | None:
+    """Say why actions may not stand in one reply; `None` where they may: one action, or calls up to the limit.
+
+    Raises:
+        ValueError: There is no action.
+    """
+    if not actions:
+        raise ValueError("no action: need one or more")
+    if len(actions) == 1:
+        return None
+    if not all(isinstance(it, ToolCall) for it in actions):
+        return str(call_beside_answer(max_calls))
+    return str(too_many(max_calls)) if max_calls is not None and len(actions) > max_calls else None
 
 
 def render_action(action: Action) -> str:
@@ -90,6 +164,11 @@ def render_action(action: Action) -> str:
     if isinstance(action, Answer):
         return f"{thought}<answer>{action.text}</answer>"
     return f"{thought}<tool_call>\n{render_call(action)}\n</tool_call>"
+
+
+def render_actions(actions: Iterable[Action]) -> str:
+    """Write the actions of one reply, one behind the other, as `render_action` writes each."""
+    return "\n".join(map(render_action, actions))
 
 
 def render_call(call: ToolCall) -> str:
@@ -112,7 +191,7 @@ def as_written(action: Action) -> Action:
     if not isinstance(action, ToolCall) or all(map(_is_written, action.arguments, action.arguments.values())):
         return action
     shown = str(dict(action.arguments))[:_SHOWN_CHARS]
-    return read_canonical(f"<tool_call>\n{action.name}({shown})\n</tool_call>").action
+    return read_canonical(f"<tool_call>\n{action.name}({shown})\n</tool_call>")[0].action
 
 
 def _write(name: str, value: object) -> object:

@@ -1,8 +1,8 @@
-"""Result of reading a reply: the action and the characters that it was read from."""
+"""Result of reading a reply: its actions and the characters that they were read from."""
 
 from dataclasses import dataclass
 
-from vt_env.types import Action, Answer, Malformed
+from vt_env.types import Action, Answer, Malformed, ToolCall
 
 CharSpan = tuple[int, int]
 """Characters of a text, half-open: `text[start:end]`."""
@@ -16,8 +16,11 @@ class ParsedAction:
     span: CharSpan | None
     """Characters of the answer's text or of the call, tags left out; `None` where the action is malformed. An answer
     given as a JSON string is covered as it is escaped there."""
-    is_canonical: bool = True
-    """Whether the reply uses the form that `vt_env.render_action` writes, with the names of the tools on offer."""
+
+    @property
+    def is_canonical(self) -> bool:
+        """Whether the reply uses the form that `vt_env.render_action` writes, with the names of the tools on offer."""
+        return not isinstance(self.action, Malformed) and not self.action.form
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,17 @@ class ParsedReply:
     text: str
     """The reply, unchanged."""
     actions: tuple[ParsedAction, ...]
-    """In the order of the text. Exactly one: a turn takes one action, and a reply with several is malformed."""
+    """In the order of the text: one or more calls, or one answer, or one malformed action."""
 
     @property
     def action(self) -> Action:
-        """The action that the turn takes."""
+        """The first action."""
         return self.actions[0].action
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls; empty for an answer and for a malformed reply."""
+        return tuple(it.action for it in self.actions if isinstance(it.action, ToolCall))
 
     @property
     def thought(self) -> str:

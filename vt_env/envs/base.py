@@ -144,7 +144,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         return self._element(self.episode, self.episode.start()), self._info(self.episode, None)
 
     def step(self, action: StepT) -> tuple[ElementT, float, bool, bool, dict[str, Any]]:
-        """Apply one action.
+        """Apply one action, or the several calls of one reply.
 
         Raises:
             DataError: The video cannot be read.
@@ -154,7 +154,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         episode = self._running()
         if episode.stop is not None or episode.invalid is not None:
             raise EpisodeOver("the episode has ended; call reset to begin another one")
-        outcome = episode.apply(self._read(action, episode))
+        outcome = episode.apply(*self._read(action, episode))
         element = self._element(episode, outcome.observation)
         info = self._info(episode, outcome.error)
         if outcome.stop is not None:
@@ -212,8 +212,8 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         """Build the action space and the observation space; called once, when all else is set."""
         raise NotImplementedError
 
-    def _read(self, action: StepT, episode: Episode) -> Action:
-        """Turn what `step` was given into an action; called once a step, before it is applied."""
+    def _read(self, action: StepT, episode: Episode) -> tuple[Action, ...]:
+        """Turn what `step` was given into the actions of one reply; called once a step, before they are applied."""
         raise NotImplementedError
 
     def _element(self, episode: Episode, observation: Observation) -> ElementT:

@@ -155,7 +155,10 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
             return spaces.Discrete(len(self.action_names)), features
         return spaces.MultiDiscrete([len(_VERBS), self._most_targets]), features
 
-    def _read(self, action: Any, episode: Episode) -> Action:
+    def _read(self, action: Any, episode: Episode) -> tuple[Action, ...]:
+        return (self._action(action, episode),)
+
+    def _action(self, action: Any, episode: Episode) -> Action:
         verb, target = self._verb_and_target(action)
         self._kind, self._looked_at = "failed", None
         if verb == "answer":

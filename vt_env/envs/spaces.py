@@ -5,7 +5,6 @@ positions. Times are given as fractions of the video's duration (`start_fraction
 serve videos of seconds and of hours; everything else is given as the tool takes it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast, get_args, get_origin
 
@@ -17,6 +16,7 @@ from vt_env.control_tokens import as_plain_text
 from vt_env.tools.check_arguments import show
 from vt_env.tools.tool import Parameter, Tool
 from vt_env.types import Answer, Observation, ToolCall
+from vt_env.valid_text import is_valid_text
 
 MAX_TEXT_CHARS = 1_000_000
 """Longest text in an observation; three hours of subtitles are about a fifth of it."""
@@ -24,7 +24,6 @@ MAX_QUERY_CHARS = 1000
 """Longest text in an action."""
 
 _SAMPLE_CHARS = 12
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Utf8(spaces.Text):
@@ -47,7 +46,7 @@ class Utf8(spaces.Text):
 
     def contains(self, x: Any) -> bool:
         """Tell whether `x` is a text that is short enough and can be encoded."""
-        return isinstance(x, str) and len(x) <= self.max_length and not _SURROGATE.search(x)
+        return isinstance(x, str) and len(x) <= self.max_length and is_valid_text(x)
 
     def __repr__(self) -> str:
         """The length, not the characters."""
@@ -81,7 +80,7 @@ def observation_element(observation: Observation, question: str, options: tuple[
 
     Question and options are shown as plain text, as in the observation's own text.
     """
-    frames = () if observation.frames is None else tuple(frame.copy() for frame in observation.frames.data)
+    frames = tuple(frame.copy() for frame in observation.pictures)
     return {
         "question": as_plain_text(question),
         "options": tuple(map(as_plain_text, options)),

@@ -1,12 +1,10 @@
 """The environment for language models: an action is what a model wrote, an observation is a chat message."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import InvalidAction
-from numpy.typing import NDArray
 
 from vt_env.actions.parse import render_action
 from vt_env.envs.base import EpisodeEnv
@@ -71,9 +69,11 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         {"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}
         </tool_call>
 
-    or `<answer>47</answer>`. The forms in which public video agents write calls are read as well
-    (`vt_env.actions.dialects`). Text that cannot be read costs a call and is answered with the calls that exist; it is
-    never taken for an answer and never raises. Samples are well-formed calls and answers.
+    or `<answer>47</answer>`. Several calls in one text are played in order, each at its price, up to the budget's
+    `max_parallel_calls`; their results come back together. The forms in which models and public video agents write
+    calls are read as well (`vt_env.actions.model_forms`, `vt_env.actions.dialects`). Text that cannot be read costs a
+    call and is answered with the calls that exist; it is never taken for an answer and never raises, and neither is a
+    call beside an answer or inside one. Samples are well-formed calls and answers.
 
     ## Observation Space
     A `Dict`; `vt_env.episode.messages.message(**observation)` turns it into a message:
@@ -136,20 +136,16 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         shown = spaces.Dict({"role": Utf8(len("user")), "text": Utf8(MAX_TEXT_CHARS), "frames": frames})
         return WrittenAction(self.tools, self.option_count, self.config.budget.top_k_max), shown
 
-    def _read(self, action: str, episode: Episode) -> Action:
+    def _read(self, action: str, episode: Episode) -> tuple[Action, ...]:
         if not isinstance(action, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidAction(f"action {show(action)}: need a text; vt_env.render_action writes an action as one")
         self._written.append(action)
-        return episode.parse(action)
+        return episode.actions(action)
 
     def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
         if not episode.turns:
             self._shown, self._written = [], []
         self._shown.append(observation)
         # Copied: a frame may be shared with a cache.
-        frames = tuple(frame.copy() for frame in _frames(observation))
+        frames = tuple(frame.copy() for frame in observation.pictures)
         return {"role": "tool" if episode.turns else "user", "text": observation.text, "frames": frames}
-
-
-def _frames(observation: Observation) -> Sequence[NDArray[np.uint8]]:
-    return () if observation.frames is None else tuple(observation.frames.data)

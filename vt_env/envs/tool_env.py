@@ -35,7 +35,8 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | 6 | the answer | position of the option, from 0 |
 
     `step` also takes a `vt_env.ToolCall` or `vt_env.Answer` with times in seconds, or a text such as
-    `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`.
+    `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`, which may hold
+    several calls.
 
     ## Observation Space
     A `Dict`:
@@ -96,12 +97,12 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
         actions = action_space(self.tools, self.option_count, limits.top_k_max)
         return actions, observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
 
-    def _read(self, action: Step, episode: Episode) -> Action:
+    def _read(self, action: Step, episode: Episode) -> tuple[Action, ...]:
         if isinstance(action, str):
-            return episode.parse(action)
+            return episode.actions(action)
         if isinstance(action, ToolCall | Answer | Malformed):
-            return action
-        return read_element(action, self.tools, episode.item.options, episode.video.duration_s)
+            return (action,)
+        return (read_element(action, self.tools, episode.item.options, episode.video.duration_s),)
 
     def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
         return observation_element(observation, episode.item.question, episode.item.options)

@@ -75,7 +75,8 @@ class RecordTrajectories(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCo
             self._write()
             raise
         # What a language model wrote is kept as it is; everything else is written in its place.
-        self._texts.append(action if isinstance(action, str) else render_action(_episode(self._base).turns[-1].action))
+        turn = _episode(self._base).turns[-1]
+        self._texts.append(action if isinstance(action, str) else render_action(turn.action))
         if terminated or truncated:
             self._write()
         return element, float(reward), terminated, truncated, info
@@ -132,7 +133,7 @@ class EpisodeStatistics(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCon
         viewed_s = length_s(record.viewed)
         return {
             "calls": record.calls,
-            "failed_calls": sum(turn.error is not None for turn in record.turns[: record.calls]),
+            "failed_calls": sum(turn.error is not None for turn in record.paid_turns),
             "frames": len(record.frames),
             "viewed_s": viewed_s,
             "viewed_share": min(1.0, viewed_s / _episode(self._base).video.duration_s),

@@ -5,11 +5,13 @@ it. Budgets are enforced here, before anything is rendered, so that no integrati
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from vt_env.actions.parse import ActionReader, as_written, render_action
+import numpy as np
+
+from vt_env.actions.parse import ActionReader, as_written, reason_against_group, render_action, render_actions
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
 from vt_env.config import EnvConfig
 from vt_env.control_tokens import as_plain_text
@@ -23,9 +25,11 @@ from vt_env.tools.builtin import tools_for
 from vt_env.tools.check_arguments import check_arguments, show
 from vt_env.tools.tool import Tool
 from vt_env.types import (
+    NOT_PLAYED,
     Action,
     Answer,
     Box,
+    FrameBatch,
     FrameRef,
     Interval,
     Item,
@@ -40,6 +44,8 @@ from vt_env.types import (
     VideoRef,
     View,
 )
+
+_NOT_REACHED = "this call was not made, since no calls are left"
 
 
 class Episode:
@@ -74,7 +80,7 @@ class Episode:
         self.config = config
         self.perception = perception or build_perception(config, video, item.shown)
         self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
-        self.reader = ActionReader.for_tools(self.tools, self.perception.zoom_tool)
+        self.reader = ActionReader.for_tools(self.tools, self.perception.zoom_tool, config.budget.max_parallel_calls)
         """Reader of the policy's replies. Everything that plays this episode from text uses it."""
         self.turns: list[Turn] = []
         self.prompt_text = ""
@@ -150,10 +156,13 @@ class Episode:
         self.prompt_text = f"{returned_text(view.text)}\n{text}" if is_read else text
         return Observation(self.prompt_text, self.remaining, view.frames, view.lines)
 
-    def apply(self, action: Action) -> Outcome:
-        """Apply one action. Every action except an answer costs one call, failed and malformed ones included.
+    def apply(self, *actions: Action) -> Outcome:
+        """Apply the actions of one reply: one action, or several calls that are played in order.
 
-        A call with arguments that cannot be written as JSON, such as not-a-number, is malformed.
+        Every action except an answer costs one call, failed and malformed ones included. Of several calls, those that
+        the budget does not reach are not played and cost nothing. Calls that may not stand together (more than
+        `max_parallel_calls`, or a call beside an answer) are one malformed action. A call with arguments that cannot be
+        written as JSON, such as not-a-number, is malformed.
 
         Raises:
             EpisodeOver: The episode has ended or was not started.
@@ -161,31 +170,36 @@ class Episode:
         """
         if not self._is_started or self.stop is not None or self.invalid is not None:
             raise EpisodeOver("this episode is not running; build a fresh one and start it")
-        action = as_written(action)
+        reason = reason_against_group(actions, self.config.budget.max_parallel_calls)
+        if reason is not None:
+            actions = (Malformed(render_actions(map(as_written, actions)), reason),)
+        action = as_written(actions[0])
         with self._invalid_on_failure():
             if isinstance(action, Answer):
                 return self._end(action, StopReason.ANSWERED, None)
             if self._calls == 0:
                 return self._end(action, StopReason.OUT_OF_CALLS, "over_budget")
-            self._calls -= 1
-            return self._respond(action)
+            if len(actions) == 1:
+                self._calls -= 1
+                return self._respond(action)
+            return self._respond_to_each([as_written(it) for it in actions])
 
-    def parse(self, text: str) -> Action:
-        """Read the action of a reply for the tools of this episode; never raises."""
-        return self.reader.read(text).action
+    def actions(self, text: str) -> tuple[Action, ...]:
+        """Read the actions of a reply for the tools of this episode, as `apply` takes them; never raises."""
+        return tuple(it.action for it in self.reader.read(text).actions)
 
-    async def apply_async(self, action: Action) -> Outcome:
-        """Apply one action as `apply`, in a thread, so that the looks of many episodes decode side by side.
+    async def apply_async(self, *actions: Action) -> Outcome:
+        """Apply the actions of one reply as `apply`, in a thread, so that the looks of many episodes decode together.
 
             outcomes = await asyncio.gather(*(it.apply_async(action) for it, action in zip(episodes, actions)))
 
-        Await one action of an episode before the next. What a group gains is in `experiments/bench/results/media.json`.
+        Await one reply of an episode before the next. What a group gains is in `experiments/bench/results/media.json`.
 
         Raises:
             EpisodeOver: As `apply`.
             DataError: As `apply`.
         """
-        return await asyncio.to_thread(self.apply, action)
+        return await asyncio.to_thread(self.apply, *actions)
 
     def look(self, interval: Interval) -> View:
         """Look at an interval with this episode's perception; for tools.
@@ -231,8 +245,36 @@ class Episode:
     def _respond(self, action: ToolCall | Malformed) -> Outcome:
         view, error = self._attempt(action)
         self._frames -= _frame_count(view)
-        text = self.config.prompts.result_text(view.text, self.item, self.remaining, self.perception.name)
-        self.turns.append(Turn(action, text, self._refs(view), view.viewed, error, view.box))
+        return self._show(action, view, error)
+
+    def _respond_to_each(self, actions: Sequence[Action]) -> Outcome:
+        """Play several calls of one reply. The last result alone says what is left and repeats the question."""
+        outcomes: list[Outcome] = []
+        for number, action in enumerate(actions):
+            assert not isinstance(action, Answer)
+            if self._calls:
+                self._calls -= 1
+                view, error = self._attempt(action)
+            else:
+                view, error = View(self.config.prompts.error_text(_NOT_REACHED)), NOT_PLAYED
+            self._frames -= _frame_count(view)
+            is_last = number == len(actions) - 1
+            outcomes.append(self._show(action, view, error, continues=number > 0, is_last=is_last))
+        return _joined(outcomes)
+
+    def _show(
+        self,
+        action: ToolCall | Malformed,
+        view: View,
+        error: str | None,
+        *,
+        continues: bool = False,
+        is_last: bool = True,
+    ) -> Outcome:
+        prompts, text = self.config.prompts, view.text
+        if is_last:
+            text = prompts.result_text(view.text, self.item, self.remaining, self.perception.name)
+        self.turns.append(Turn(action, text, self._refs(view), view.viewed, error, view.box, continues))
         return Outcome(Observation(text, self.remaining, view.frames, view.lines), error=error)
 
     def _attempt(self, action: ToolCall | Malformed) -> tuple[View, str | None]:
@@ -302,6 +344,20 @@ class Episode:
         except Exception as reason:
             self.invalid = f"{type(reason).__name__}: {reason}"
             raise
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """Join what several calls of one reply led to."""
+    results = tuple(it.observation for it in outcomes)
+    batches = [it.frames for it in results if it.frames is not None]
+    is_one_size = len({it.data.shape[1:] for it in batches}) == 1
+    frames = None
+    if is_one_size:
+        frames = FrameBatch(np.concatenate([it.data for it in batches]), np.concatenate([it.pts_s for it in batches]))
+    text = "\n\n".join(it.text for it in results)
+    lines = tuple(line for it in results for line in it.lines)
+    error = next((it.error for it in outcomes if it.error is not None), None)
+    return Outcome(Observation(text, results[-1].remaining, frames, lines, results), error=error)
 
 
 def _as_view(tool: Tool, result: object) -> View:

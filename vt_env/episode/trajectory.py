@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vt_env.actions.parse import render_action
+from vt_env.actions.parse import render_actions
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import GateRecord, ReplyEnd, ReplyRecord, TokenUse, token_use
 from vt_env.errors import DataError
 from vt_env.jsonl import decode_object, decode_record, encode_record, read_jsonl, write_lines
 from vt_env.prompts import TINY
-from vt_env.types import FrameRef, Interval, Remaining, StopReason, ToolCall, Turn
+from vt_env.types import NOT_PLAYED, Action, FrameRef, Interval, Malformed, Remaining, StopReason, ToolCall, Turn
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -49,10 +49,16 @@ class CallRecord:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """One turn: the policy's text and the observation it led to."""
+    """One action: the policy's text and the observation it led to.
+
+    A reply with several calls is several of these, one a call, since each has its own price, error and evidence; so
+    whatever reads a trajectory call by call needs no second loop, and a reply with one call is recorded as it always
+    was. `Trajectory.by_reply` gives the replies.
+    """
 
     text: str
-    """Reply of the policy, unchanged; `vt_env.actions.parse.ActionReader` reads the action."""
+    """Reply of the policy, unchanged; `vt_env.actions.parse.ActionReader` reads the actions. Empty where `continues`,
+    since the first call of the reply holds it."""
     call: CallRecord | None
     """`None` for an answer and for malformed text."""
     observation_text: str
@@ -67,6 +73,10 @@ class TurnRecord:
     wrote into another action, such as an early answer into a look, it speaks of what the model wrote."""
     gate: GateRecord | None = None
     """Decision of a confidence gate before this turn, if there was one."""
+    form: str = ""
+    """Form in which the action was written, as `vt_env.types.ToolCall.form`; empty for our own form."""
+    continues: bool = False
+    """Whether it is a further call of the reply of the turn before."""
 
     def without_times(self) -> "TurnRecord":
         """Return it without what a clock measured."""
@@ -125,8 +135,25 @@ class Trajectory:
 
     @property
     def calls(self) -> int:
-        """Turns that cost a call: all but an answer and the one after the last call."""
-        return len(self.turns) - (self.stop is not None)
+        """Number of turns that cost a call."""
+        return len(self.paid_turns)
+
+    @property
+    def paid_turns(self) -> tuple[TurnRecord, ...]:
+        """Turns that cost a call: all but an answer, the one after the last call, and calls that were not played."""
+        turns = self.turns if self.stop is None else self.turns[:-1]
+        return tuple(turn for turn in turns if turn.error != NOT_PLAYED)
+
+    @property
+    def by_reply(self) -> tuple[tuple[TurnRecord, ...], ...]:
+        """The turns of each reply, in order."""
+        replies: list[list[TurnRecord]] = []
+        for turn in self.turns:
+            if turn.continues and replies:
+                replies[-1].append(turn)
+            else:
+                replies.append([turn])
+        return tuple(map(tuple, replies))
 
     @property
     def frames(self) -> tuple[FrameRef, ...]:
@@ -229,18 +256,22 @@ def record_episode(
 
     Args:
         episode: The episode, started.
-        texts: What the policy wrote, one text a turn; `None` renders the actions.
+        texts: What the policy wrote, one text a reply; `None` renders the actions.
         policy: Name of the policy.
         seed: Seed of the policy, if it has one.
         sample: Which attempt of the policy at this task.
 
     Raises:
-        ValueError: There are fewer texts than turns.
+        ValueError: There are fewer texts than replies.
     """
     item = episode.item
-    if texts is not None and len(texts) < len(episode.turns):
-        raise ValueError(f"{len(texts)} texts for {len(episode.turns)} turns: need one text a turn")
-    written = [render_action(turn.action) for turn in episode.turns] if texts is None else texts
+    written = _texts(episode.turns) if texts is None else texts
+    replies = sum(not turn.continues for turn in episode.turns)
+    if len(written) < replies:
+        raise ValueError(f"{len(written)} texts for {replies} replies: need one text a reply")
+    # An invalid episode has no turn for the action that broke it, so the last text may have none.
+    waiting = iter(written)
+    turns = tuple(_turn_record("" if turn.continues else next(waiting), turn) for turn in episode.turns)
     return Trajectory(
         task_id=item.task_id,
         video_handle=item.video.handle,
@@ -248,8 +279,7 @@ def record_episode(
         options=item.options,
         prompt_text=episode.prompt_text,
         perception=episode.perception.name,
-        # An invalid episode has no turn for the action that broke it, so the last text may have none.
-        turns=tuple(map(_turn_record, written[: len(episode.turns)], episode.turns)),
+        turns=turns,
         remaining=episode.remaining,
         stop=episode.stop,
         answer=None if episode.answer is None else episode.answer.text,
@@ -289,4 +319,18 @@ def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[
 def _turn_record(text: str, turn: Turn) -> TurnRecord:
     action = turn.action
     call = CallRecord(action.name, dict(action.arguments)) if isinstance(action, ToolCall) else None
-    return TurnRecord(text, call, turn.observation_text, turn.frames, turn.viewed, turn.error)
+    form = "" if isinstance(action, Malformed) else action.form
+    return TurnRecord(
+        text, call, turn.observation_text, turn.frames, turn.viewed, turn.error, form=form, continues=turn.continues
+    )
+
+
+def _texts(turns: Sequence[Turn]) -> list[str]:
+    """Write each reply of an episode that no text was written for."""
+    replies: list[list[Action]] = []
+    for turn in turns:
+        if turn.continues:
+            replies[-1].append(turn.action)
+        else:
+            replies.append([turn.action])
+    return [render_actions(actions) for actions in replies]

@@ -3,7 +3,7 @@
 | term | value | kind |
 |---|---|---|
 | accuracy | 1 if the answer is the right option, else 0 | |
-| format | 1 if no action failed or was malformed and the answer was read as an option, else 0 | bonus |
+| format | 1 if all actions are in our form, none failed and the answer was read as an option, else 0 | bonus |
 | evidence | temporal IoU of what was viewed with where the answer is, 0 to 1 | bonus |
 | evidence_f1 | the same as an F1 | bonus |
 | spatial_evidence | IoU of what was looked at closely with the gold boxes, 0 to 1 | bonus |

@@ -13,7 +13,7 @@ from vt_env.actions.read_answer import AnswerStatus, ReadAnswer
 from vt_env.config import BudgetConfig
 from vt_env.gold import Gold
 from vt_env.intervals import iou, length_s, overlap_s, union
-from vt_env.types import Box, Interval, Item, Remaining, StopReason, ToolCall, Turn
+from vt_env.types import Box, Interval, Item, Malformed, Remaining, StopReason, ToolCall, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,15 @@ def accuracy(finished: FinishedEpisode) -> float:
 
 
 def well_formed(finished: FinishedEpisode) -> float:
-    """Return 1 if every action succeeded and the answer was read as an option, else 0.
+    """Return 1 if every action succeeded in our own form and the answer was read as an option, else 0.
+
+    Actions that were read leniently (`vt_env.types.ToolCall.form`) do not count as well-formed.
 
     Source: the format reward of DeepSeek-R1 (arXiv 2501.12948, section 2.2.2), for tool calls.
     """
-    failed = any(turn.error is not None for turn in finished.turns)
+    failed = any(
+        turn.error is not None or isinstance(turn.action, Malformed) or turn.action.form for turn in finished.turns
+    )
     return float(not failed and finished.answer.status is AnswerStatus.MATCHED)
 
 

@@ -92,7 +92,7 @@ def reply_of(episode: Trajectory) -> Reply:
     if episode.stop is not StopReason.ANSWERED:
         cut = episode.limit is None and episode.ended
         return Reply(episode.task_id, "", _ENDS.get(cut, Ended.LIMIT) if cut else Ended.LIMIT, viewed)
-    last = episode.turns[-1].text if episode.turns else ""
+    last = episode.by_reply[-1][0].text if episode.turns else ""
     return Reply(episode.task_id, episode.answer or "", Ended.STOP, viewed, cited_spans(last))
 
 

@@ -197,8 +197,8 @@ def _counts(rollout: FinishedRollout) -> dict[str, float]:
     calls = finished.turns[:-1]
     answered = finished.stop is StopReason.ANSWERED
     return {
-        "episode/calls": len(calls),
-        "episode/failed_calls": sum(turn.error is not None for turn in calls),
+        "episode/calls": sum(turn.is_played for turn in calls),
+        "episode/failed_calls": sum(turn.is_played and turn.error is not None for turn in calls),
         "episode/frames": sum(len(turn.frames) for turn in calls),
         "episode/no_answer": not answered,
         "episode/unread_answer": answered and finished.answer.status is not AnswerStatus.MATCHED,

@@ -5,20 +5,21 @@ as it asks for them: what it sees is the same. Videos of a batch are opened in t
 they are not stored yet.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl.rollout import Message
+from vt_env.types import ToolCall
 
 
 class ParallelTools:
     """Threads for the tools and videos of a trainer.
 
     Args:
-        threads: Calls that run at the same time; with 1 TRL calls as it always does.
+        threads: Conversations whose calls run at the same time; with 1 all run in TRL's own thread.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -30,10 +31,8 @@ class ParallelTools:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tools") if threads > 1 else None
 
     def watch(self, environments: Sequence[Any], completions: Sequence[Sequence[Message]]) -> None:
-        """Begin the calls of these conversations in threads from now on; to be called before TRL's tool loop."""
-        if self._pool is None:
-            return
-        batch = CallBatch(environments, completions, self._pool)
+        """Begin the calls of these conversations from now on, those of one reply together; call before TRL's loop."""
+        batch = CallBatch(environments, completions, self._pool or SameThread())
         for environment in environments:
             environment._rollout.before_call = batch.begin
 
@@ -56,6 +55,19 @@ class ParallelTools:
         list(self._pool.map(open_video, dict.fromkeys(zip(names, (row["task_id"] for row in rows), strict=True))))
 
 
+class SameThread(Executor):
+    """Executor that runs each task at once, in the thread that submits it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run a task; what it raises comes out of the future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as failure:  # noqa: BLE001  As an executor promises, the future raises it.
+            future.set_exception(failure)
+        return future
+
+
 class CallBatch:
     """The conversations that TRL plays together.
 
@@ -65,9 +77,7 @@ class CallBatch:
         pool: Where calls run.
     """
 
-    def __init__(
-        self, environments: Sequence[Any], completions: Sequence[Sequence[Message]], pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, environments: Sequence[Any], completions: Sequence[Sequence[Message]], pool: Executor) -> None:
         self._environments = environments
         self._completions = completions
         self._pool = pool
@@ -82,8 +92,9 @@ class CallBatch:
                 wanted = [call["function"] for call in calls if call["type"] == "function"]
                 # TRL itself answers calls of tools that do not exist, and those whose arguments have no names.
                 own = [
-                    (it["name"], it["arguments"])
+                    ToolCall(it["name"], it["arguments"])
                     for it in wanted
                     if it["name"] in environment._tool_names and isinstance(it["arguments"], Mapping)
                 ]
-                environment._rollout.begin(own, self._pool)
+                rollout = environment._rollout
+                rollout.begin(own, self._pool, together=len(calls) <= rollout.max_parallel_calls)

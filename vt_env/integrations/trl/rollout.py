@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from vt_env.actions.parse import ActionReader
@@ -54,7 +55,9 @@ class Rollout:
         self._episode: Episode | None = None
         self._failure: Exception | None = None
         self._results: list[str] = []
-        self._begun: deque[Future[Content]] = deque()
+        self._begun: deque[Callable[[], Content]] = deque()
+        """Results of calls that were begun, in the order in which TRL asks for them."""
+        self._pending: list[Future[list[Content]]] = []
         self.before_call: Callable[[], None] | None = None
         """Called before each call; begins those of the whole batch, see `vt_env.integrations.trl.parallel_tools`."""
 
@@ -75,38 +78,50 @@ class Rollout:
         """
         if self.before_call is not None:
             self.before_call()
-        return self._begun.popleft().result() if self._begun else self._call(name, arguments)
+        return self._begun.popleft()() if self._begun else self._play([ToolCall(name, arguments)])[0]
 
-    def begin(self, calls: Sequence[tuple[str, Mapping[str, object]]], pool: Executor) -> None:
-        """Begin the next calls in a pool, one after the other; `call` returns their results in order."""
-        for name, arguments in calls:
-            before = list(self._begun)
-            self._begun.append(pool.submit(self._call_after, before, name, arguments))
+    @property
+    def max_parallel_calls(self) -> int:
+        """Calls that one reply may hold."""
+        return 1 if self._episode is None else self._episode.config.budget.max_parallel_calls
 
-    def _call_after(self, before: Sequence[Future[Content]], name: str, arguments: Mapping[str, object]) -> Content:
+    def begin(self, calls: Sequence[ToolCall], pool: Executor, *, together: bool = False) -> None:
+        """Begin calls in a pool, one after the other; `call` returns their results in order.
+
+        Args:
+            calls: Calls of one reply.
+            pool: Where they run.
+            together: Play them as one reply, as `Episode.apply` does, instead of one by one.
+        """
+        for group in [calls] if together and calls else [[it] for it in calls]:
+            future = pool.submit(self._play_after, list(self._pending), group)
+            self._pending.append(future)
+            self._begun += [partial(_nth_result, future, number) for number in range(len(group))]
+
+    def _play_after(self, before: Sequence[Future[list[Content]]], calls: Sequence[ToolCall]) -> list[Content]:
         # A pool starts tasks in order, so those before run or are done: none waits for one that cannot start.
         wait(before)
-        return self._call(name, arguments)
+        return self._play(calls)
 
-    def _call(self, name: str, arguments: Mapping[str, object]) -> Content:
+    def _play(self, calls: Sequence[ToolCall]) -> list[Content]:
         try:
-            content = self._apply(ToolCall(name, arguments))
+            contents = self._apply(calls)
         except DataError as failure:
             self._failure = failure
-            content = OVER
+            contents: list[Content] = [OVER] * len(calls)
         except Exception as failure:
             self._failure = failure
             raise
-        self._results.append(_text(content))
-        return content
+        self._results += map(_text, contents)
+        return contents
 
     def finish(self, completion: Sequence[Message]) -> FinishedRollout | None:
         """End the episode with the last message of the conversation; `None` if its data failed.
 
         TRL asks a model that wrote no answer no further, so such a rollout counts as if it had repeated itself until
-        its calls were spent: ending early never pays more than answering. TRL also plays several calls of one reply, or
-        a call beside an answer, which are malformed everywhere else: a conversation that holds such a reply counts as
-        if it had ended there, without an answer.
+        its calls were spent: ending early never pays more than answering. TRL also plays more calls of one reply than
+        the budget's `max_parallel_calls`, or a call beside an answer, which are malformed everywhere else: a
+        conversation that holds such a reply counts as if it had ended there, without an answer.
 
         Args:
             completion: What followed the question, tool results included.
@@ -119,8 +134,8 @@ class Rollout:
         if self._failure is not None or self._episode is None:
             raise self._failure or RuntimeError("finish() before start()")
         episode = self._episode
-        is_legal = all(_acts_once(message, episode.reader) for message in completion)
-        action = episode.parse(_last_words(completion)) if is_legal else Malformed("", "more than one call or answer")
+        is_legal = all(_is_legal(message, episode.reader) for message in completion)
+        (action, *_) = episode.actions(_last_words(completion)) if is_legal else (Malformed("", "too many calls"),)
         while episode.stop is None:
             episode.apply(action if isinstance(action, Answer) else Malformed("", "no answer"))
         callers = self._callers(completion)
@@ -138,10 +153,12 @@ class Rollout:
         written = _record(episode, callers, completion[-1])
         return FinishedRollout(finished, len(self._results) - len(callers), written)
 
-    def _apply(self, call: ToolCall) -> Content:
+    def _apply(self, calls: Sequence[ToolCall]) -> list[Content]:
         if self._failure is not None or self._episode is None or self._episode.stop is not None:
-            return OVER
-        return _content(self._episode.apply(call).observation)
+            return [OVER] * len(calls)
+        contents = [_content(it) for it in self._episode.apply(*calls).observation.parts]
+        # Where the first of them ends the episode, the others have no result of their own.
+        return contents + [OVER] * (len(calls) - len(contents))
 
     def _callers(self, completion: Sequence[Message]) -> list[Message]:
         """Return the message that called, for each result that the conversation holds.
@@ -169,7 +186,10 @@ def _record(episode: Episode, callers: Sequence[Message], last: Message) -> Traj
     record = record_episode(episode)
     *calls, end = record.turns
     ender = callers[len(calls)] if end.call is not None and len(calls) < len(callers) else last
-    kept = [replace(turn, text=_written(caller)) for turn, caller in zip(calls, callers, strict=False)]
+    kept = [
+        replace(turn, text="" if turn.continues else _written(caller))
+        for turn, caller in zip(calls, callers, strict=False)
+    ]
     return replace(record, turns=(*kept, replace(end, text=_written(ender))))
 
 
@@ -193,12 +213,17 @@ def _text(content: Content) -> str:
     return "".join(block["text"] for block in content if block["type"] == "text")
 
 
-def _acts_once(message: Message, reader: ActionReader) -> bool:
-    """Tell whether a message holds one call or answer at most."""
+def _is_legal(message: Message, reader: ActionReader) -> bool:
+    """Tell whether a message holds calls up to the limit and no answer beside them, or no call."""
     calls = len(message.get("tool_calls") or ())
     if message["role"] != "assistant" or not calls:
         return True
-    return calls == 1 and not isinstance(reader.read(_text(message.get("content") or "")).action, Answer)
+    is_few = reader.max_calls is None or calls <= reader.max_calls
+    return is_few and not isinstance(reader.read(_text(message.get("content") or "")).action, Answer)
+
+
+def _nth_result(future: Future[list[Content]], number: int) -> Content:
+    return future.result()[number]
 
 
 def _last_words(completion: Sequence[Message]) -> str:
