@@ -122,10 +122,12 @@ class Session:
         Raises:
             DataError: The video cannot be read; the episode is then over and invalid.
         """
-        return self._apply(self._read(name, arguments))
+        return self._apply(*self._read(name, arguments))
 
     def calls(self, calls: Iterable[Call]) -> list[Outcome]:
         """Call several tools in order, each at its price, and return their outcomes.
+
+        Each is a reply of its own, as for frameworks that pass calls on one by one; `act` takes a reply with several.
 
         Raises:
             DataError: As `call`.
@@ -133,12 +135,12 @@ class Session:
         return [self.call(name, arguments) for name, arguments in calls]
 
     def act(self, text: str) -> Outcome:
-        """Apply the action that a model wrote as text.
+        """Apply the actions that a model wrote as text: one, or several calls.
 
         Raises:
             DataError: As `call`.
         """
-        return self._apply(self.episode.parse(text))
+        return self._apply(*self.episode.actions(text))
 
     def answer(self, text: str) -> Outcome:
         """Answer with the letter or the text of an option; an empty answer is malformed and costs a call.
@@ -146,7 +148,7 @@ class Session:
         Raises:
             DataError: As `call`.
         """
-        return self._apply(self.episode.parse(f"<answer>{text}</answer>"))
+        return self._apply(*self.episode.actions(f"<answer>{text}</answer>"))
 
     def finish(self, text: str = "") -> SessionResult:
         """End the episode with a model's last words and return the score.
@@ -159,24 +161,24 @@ class Session:
         """
         if self.episode.invalid is not None:
             raise DataError(self.episode.invalid)
-        action = self.episode.parse(text)
+        action = self.episode.actions(text)[0]
         while self.result is None:
             self.episode.apply(action if isinstance(action, Answer) else Malformed(text, "no answer"))
         return cast("SessionResult", self.result)
 
-    def _apply(self, action: Action) -> Outcome:
-        if self.is_over:
-            over = Observation(OVER, self.episode.remaining)
-            return Outcome(over, stop=self.episode.stop, error=EPISODE_OVER)
-        return self.episode.apply(action)
+    def _apply(self, *actions: Action) -> Outcome:
+        return self._over() if self.is_over else self.episode.apply(*actions)
 
-    def _read(self, name: object, arguments: object) -> Action:
+    def _over(self) -> Outcome:
+        return Outcome(Observation(OVER, self.episode.remaining), stop=self.episode.stop, error=EPISODE_OVER)
+
+    def _read(self, name: object, arguments: object) -> tuple[Action, ...]:
         try:
             call = json.dumps({"name": name, "arguments": arguments}).replace("<", "\\u003c")
         except (TypeError, ValueError, RecursionError):
             shown = f"{name!s}({arguments!s})"[:_SHOWN_CHARS]
-            return Malformed(shown, "an argument must be a text, a number or a list of them")
-        return self.episode.parse(f"<tool_call>\n{call}\n</tool_call>")
+            return (Malformed(shown, "an argument must be a text, a number or a list of them"),)
+        return self.episode.actions(f"<tool_call>\n{call}\n</tool_call>")
 
 
 class SessionSource:

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from vt_env.valid_text import as_valid_text
+
 
 class ReplyStatus(StrEnum):
     """Outcome of a request."""
@@ -194,7 +196,7 @@ def image_url(picture: Image.Image) -> str:
 def _wire_message(message: Mapping[str, Any]) -> dict[str, Any]:
     content = message.get("content")
     if not isinstance(content, list):
-        return dict(message)
+        return {**message, "content": as_valid_text(content)} if isinstance(content, str) else dict(message)
     blocks = [_wire_block(block) for block in content]
     # Not every server accepts a list of blocks in every role.
     alone = len(blocks) == 1 and blocks[0].get("type") == "text"

@@ -21,6 +21,7 @@ from experiments.runs.read_run import CONFIG, JOURNAL, METRICS, PROVENANCE, drop
 from vt_env.errors import ConfigError, DataError
 from vt_env.hashing import fingerprint
 from vt_env.jsonl import append_line, drop_torn_line, encode_record, replace_file
+from vt_env.valid_text import as_valid_text
 
 _ELSEWHERE = ("out",)
 """Fields that name the location of a run; they are not kept or compared."""
@@ -163,9 +164,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically; half a character, which a model may write, is shown as U+FFFD."""
     with replace_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(as_valid_text(text), encoding="utf-8")
 
 
 @contextmanager

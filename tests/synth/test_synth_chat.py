@@ -99,10 +99,8 @@ def test_samples_of_a_question_and_turns_have_seeds_of_their_own():
 CALLS = json.loads(LOOK.body)["choices"][0]["message"]["tool_calls"]
 BAD = {
     "garbage": (completion("lorem ipsum"), "malformed"),
-    "two calls": (
-        completion(tool_calls=[json.loads(LOOK.body)["choices"][0]["message"]["tool_calls"][0]] * 2),
-        "malformed",
-    ),
+    "the same call twice": (completion(tool_calls=CALLS * 2), "redundant_calls"),
+    "too many calls": (completion(tool_calls=CALLS * 9), "malformed"),
     "no JSON": (native_call("caption_zoom", '{"start_s": '), "malformed"),
     "an unknown tool": (native_call("rewind", {}), "malformed"),
     "unknown arguments": (native_call("caption_zoom", {"when": 3}), "malformed"),

@@ -84,7 +84,7 @@ def test_a_session_is_opened_by_id_by_position_or_by_the_seed_of_the_environment
     for seed in range(5):
         assert opened.open(seed=seed).episode.item.task_id == env.reset(seed=seed)[1]["task_id"]
     alone = Session.open(fake_tasks(), task_id="fake/1", library=FakeLibrary(), budget="tiny")
-    assert alone.episode.config.budget == vt_env.BudgetConfig(8, 8, 1)
+    assert alone.episode.config.budget == vt_env.BudgetConfig(8, 8, 1, max_parallel_calls=1)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection
 
-from vt_env.actions.call_json import Unreadable, decode_whole, make_call, normalise_name, value_of_text
+from vt_env.actions.call_json import Unreadable, decode_whole, make_call, normalise_name, skip_space, value_of_text
 from vt_env.actions.forms_json import FoundCalls
 
 TextArguments = Callable[[str], Collection[str]]
@@ -27,7 +27,7 @@ def read_functions(text: str, start: int, texts: TextArguments) -> FoundCalls:
     for opening in _FUNCTION.finditer(text, start):
         name, arguments = opening[1].strip(), dict[str, object]()
         end = opening.end()
-        if text[end:].lstrip().startswith("{"):
+        if text.startswith("{", skip_space(text, end)):
             body, _, _ = text[end:].partition("</function>")
             calls.append((make_call(name, decode_whole(body)), (opening.start(), end + len(body))))
             continue
@@ -82,7 +82,7 @@ def read_gemma(text: str, start: int, texts: TextArguments) -> FoundCalls:
                 arguments[key[1]], end = _gemma_list(text, key.end() + 1)
             else:
                 arguments[key[1]], end = _gemma_value(text, key.end(), key[1], known)
-        if not text[end:].lstrip().startswith("}"):
+        if not text.startswith("}", skip_space(text, end)):
             raise Unreadable("the call does not end")
         calls.append((make_call(name, arguments), (opening.start(), end)))
     return calls
@@ -119,8 +119,8 @@ def _until(text: str, start: int, closing: str) -> tuple[str, int]:
 
 
 def _check_closed(text: str, end: int, closings: Collection[str]) -> None:
-    rest = text[end:].lstrip()
-    if rest and not rest.startswith(tuple(closings)):
+    # A reply that was cut may lack arguments, so an end without its tag is none.
+    if not text.startswith(tuple(closings), skip_space(text, end)):
         raise Unreadable("the call does not end")
 
 

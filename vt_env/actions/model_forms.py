@@ -18,9 +18,10 @@
 | `bare_json` | Llama 3 | vLLM `llama_tool_parser.py` |
 | `in_answer` | small models: a call inside `<answer>` | our choice: it is never an answer |
 
-The parsers are those of vLLM 0.32.0, in `vllm/tool_parsers` unless a folder is named; `tests/vt_env/test_call_forms.py`
-compares the readings. A text is read whole or not at all. The last four rows have no mark of their own, so they are
-read only where no tag of an action stands, and Python only where it calls tools on offer.
+The parsers are those of vLLM 0.32.0, in `vllm/tool_parsers` unless a folder is named;
+`tests/vt_env/test_call_forms_vllm.py` compares the readings. A text is read whole or not at all. Fenced and bare JSON
+and Python have no mark of their own, so they are read only where no tag of an action stands, and Python only where it
+calls tools on offer.
 """
 
 import re
@@ -134,7 +135,8 @@ def read_forms(
         has_tags: Whether a tag of an action stands in the text.
 
     Returns:
-        The calls, or one malformed action; `None` where no form is there.
+        The calls, or one malformed action; `None` where no form is there, and where a tag of an action stands in the
+        text and no form fits.
     """
     refused: Unreadable | None = None
     for form in FORMS:
@@ -150,7 +152,9 @@ def read_forms(
             return (ParsedAction(Malformed(text, str(reason)), None),)
         except Unreadable as reason:
             refused = refused or (reason if form.is_marked else None)
-    return None if refused is None else (ParsedAction(Malformed(text, f"{refused}"), None),)
+    # Where a tag of ours stands, its own reader says what is wrong.
+    is_told = refused is None or has_tags
+    return None if is_told else (ParsedAction(Malformed(text, f"{refused}"), None),)
 
 
 def is_call(text: str, tools: Collection[str]) -> bool:

@@ -106,9 +106,7 @@ class ActionReader:
     def _read_others(self, text: str, start: int, unread: ParsedAction) -> tuple[ParsedAction, ...]:
         has_tags = ANY_OPENING_TAG.search(text, start) is not None
         found = self._read_forms(text, start, has_tags=has_tags)
-        if found is None or (has_tags and isinstance(found[0].action, Malformed)):
-            return (read_tags(text, start, unread),)
-        return found
+        return (read_tags(text, start, unread),) if found is None else found
 
     def _read_forms(self, text: str, start: int, *, has_tags: bool) -> tuple[ParsedAction, ...] | None:
         names = self.tools or _BUILT_IN
@@ -135,7 +133,7 @@ def parse_action(text: str) -> Action:
 
 
 def reason_against_group(actions: Sequence[Action], max_calls: int | None) -> str | None:
-    """Say why actions may not stand in one reply; `None` where they may: one action, or calls up to the limit.
+    """Say why actions may not stand in one reply; `None` where they may: one action, or calls up to a limit.
 
     Raises:
         ValueError: There is no action.
@@ -144,7 +142,7 @@ def reason_against_group(actions: Sequence[Action], max_calls: int | None) -> st
         raise ValueError("no action: need one or more")
     if len(actions) == 1:
         return None
-    if not all(isinstance(it, ToolCall) for it in actions):
+    if any(isinstance(it, Answer) for it in actions):
         return str(call_beside_answer(max_calls))
     return str(too_many(max_calls)) if max_calls is not None and len(actions) > max_calls else None
 

@@ -11,6 +11,7 @@ from vt_env.episode.episode import Episode
 from vt_env.prompts import frame_time
 from vt_env.tools.check_arguments import show
 from vt_env.types import Action, Answer, FrameRef, Malformed, Turn
+from vt_env.valid_text import as_valid_text
 
 _MARGIN_PX = 12
 _TEXT_PX = 14
@@ -40,7 +41,7 @@ class _Block:
 def transcript(episode: Episode) -> str:
     """Write the episode so far as text: the question, then each action and what came back."""
     turns = [f"> {render_action(turn.action)}\n{turn.observation_text}" for turn in episode.turns]
-    return "\n\n".join([episode.prompt_text, *turns])
+    return as_valid_text("\n\n".join([episode.prompt_text, *turns]))
 
 
 def draw_storyboard(episode: Episode, size_px: tuple[int, int] | None = None) -> Image.Image:
@@ -105,7 +106,7 @@ def _wrapped(text: str, width_px: int, is_beside: bool) -> tuple[str, ...]:
     """Break lines at the width and keep the first and the last: the last one tells what is left."""
     room_px = (_TEXT_SHARE if is_beside else 1) * width_px - 2 * _MARGIN_PX
     chars = max(20, int(room_px * _CHARS_PER_PX))
-    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, chars) or [""]]
+    lines = [part for line in as_valid_text(text).split("\n") for part in textwrap.wrap(line, chars) or [""]]
     if len(lines) > _MAX_LINES:
         lines = [*lines[: _MAX_LINES - 2], f"... {len(lines) - _MAX_LINES + 1} lines more", lines[-1]]
     return tuple(lines)

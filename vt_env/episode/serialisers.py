@@ -22,12 +22,12 @@ JPEG_QUALITY = 90
 
 def pictures(observation: Observation) -> list[Image.Image]:
     """Return the frames as PIL images, RGB, in the order of their times."""
-    return [Image.fromarray(frame) for frame in _frames(observation)]
+    return [Image.fromarray(frame) for frame in observation.pictures]
 
 
 def pil_content(observation: Observation) -> list[dict[str, Any]]:
     """Return blocks of PIL images and text, as transformers' chat templates read them."""
-    return content_blocks(observation.text, _frames(observation))
+    return content_blocks(observation.text, observation.pictures)
 
 
 def mcp_content(observation: Observation, picture_format: PictureFormat = "png") -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def responses_content(observation: Observation, picture_format: PictureFormat = 
 
 def base64_pictures(observation: Observation, picture_format: PictureFormat = "png") -> list[str]:
     """Return the frames as picture files in base64, in the order of their times."""
-    return [base64.b64encode(_encode(frame, picture_format)).decode() for frame in _frames(observation)]
+    return [base64.b64encode(_encode(frame, picture_format)).decode() for frame in observation.pictures]
 
 
 def decode_picture(data: str) -> NDArray[np.uint8]:
@@ -73,7 +73,3 @@ def _encode(frame: NDArray[np.uint8], picture_format: PictureFormat) -> bytes:
     options: dict[str, Any] = {"compress_level": 1} if picture_format == "png" else {"quality": JPEG_QUALITY}
     Image.fromarray(frame).save(file, picture_format, **options)
     return file.getvalue()
-
-
-def _frames(observation: Observation) -> list[NDArray[np.uint8]]:
-    return [] if observation.frames is None else list(observation.frames.data)

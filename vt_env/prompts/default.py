@@ -13,12 +13,12 @@ _ANSWER = "<answer>X</answer>, where X is the letter of the option"
 
 DEFAULT = PromptSet(
     name="default",
-    version=1,
+    version=2,
     system=(
         "You answer a multiple-choice question about a long video that you cannot watch as a whole. Explore it with "
         "the tools: search for the moments that matter, inspect them, and verify the answer before you give it. If a "
-        "search does not help, use other words or inspect another part of the video. Every reply must contain exactly "
-        "one tool call or the final answer, never both; you may think briefly before it. Write the final answer as "
+        "search does not help, use other words or inspect another part of the video. Every reply must contain either "
+        "tool calls or the final answer, never both; you may think briefly before it. Write the final answer as "
         f"{_ANSWER}."
     ),
     system_without_tools=(

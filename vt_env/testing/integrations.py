@@ -203,7 +203,7 @@ def _play_bare(source: SessionSource, conversation: Conversation) -> Played:
     for turn in conversation.turns:
         for text in turn.texts:
             if episode.stop is None:
-                received.append(_received(episode.apply(episode.parse(text)).observation))
+                received.append(_received(episode.apply(*episode.actions(text)).observation))
             else:
                 received.append(Received(OVER))
     return Played(opening, tuple(received), episode.reward, None if episode.stop is None else str(episode.stop))

@@ -167,7 +167,7 @@ def test_a_rollout_that_ends_in_a_call_has_no_answer():
     "said_first", [said("", tool_calls=[CALL, CALL]), said("<answer>47</answer>", tool_calls=[CALL])]
 )
 def test_a_reply_that_is_malformed_elsewhere_is_not_paid_though_trl_plays_it(said_first):
-    environment = started()
+    environment = started(budget="default,max_parallel_calls=1")
     looks = [result(environment.frame_zoom(start_s=320, end_s=346)) for _ in said_first["tool_calls"]]
     values, logged = paid([environment], [[said_first, *looks, said("<answer>47</answer>")]])
     assert values == [0] and logged["episode/no_answer"] == 1

@@ -7,7 +7,7 @@ import pytest
 
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl import environment_class, reward_functions
-from vt_env.integrations.trl.parallel_tools import CallBatch, ParallelTools
+from vt_env.integrations.trl.parallel_tools import CallBatch, ParallelTools, SameThread
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 
 LIBRARY = FakeLibrary((FakeVideo(frame_px=112),))
@@ -52,10 +52,11 @@ def test_calls_of_two_episodes_run_at_the_same_time(pool):
     assert [environment.meet() for environment in environments] == ["met\nLeft: 7 calls, 16 frames."] * 2
 
 
-def test_results_are_those_of_calls_made_one_by_one(pool):
+def test_results_are_those_of_calls_made_in_one_thread(pool):
     calls = [("subtitle_retrieval", {"query": "code"}), ("frame_zoom", {"start_s": "05:20", "end_s": "05:40"})]
     plain, ahead = made(count=3), made(count=3)
-    begin(ahead, [asked(*calls), asked(*reversed(calls)), asked(calls[0])], pool)
+    for environments, executor in ((plain, SameThread()), (ahead, pool)):
+        begin(environments, [asked(*calls), asked(*reversed(calls)), asked(calls[0])], executor)
     orders = (calls, calls[::-1], calls[:1])
     for order, one, other in zip(orders, plain, ahead, strict=True):
         assert [getattr(one, name)(**given) for name, given in order] == [

@@ -19,6 +19,7 @@ from vt_env.benchmarks.scoring.scoreboard import Scoreboard, scored_rows
 from vt_env.benchmarks.scoring.verdicts import strict_verdict
 from vt_env.errors import ConfigError
 from vt_env.jsonl import write_lines
+from vt_env.valid_text import is_valid_text
 
 UNPARSED_IDX = -1
 MAX_NAMED = 3
@@ -141,11 +142,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def _json(content: Any, indent: int | None = None) -> str:
     text = json.dumps(content, ensure_ascii=False, indent=indent)
     # Half a surrogate pair, which models write, has no UTF-8; JSON can escape it.
-    return text if _is_unicode(text) else json.dumps(content, indent=indent)
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    return text if is_valid_text(text) else json.dumps(content, indent=indent)
 
 
 def _doc_hash(row: Row) -> str:
