@@ -1,9 +1,9 @@
-"""Protocols of videos, subtitles and libraries that an episode needs; the media engine and the fakes satisfy them."""
+"""Protocols of videos, subtitles, libraries and ways of looking; the media engine and the fakes satisfy them."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from vt_env.types import Box, FrameBatch, Interval, ScoredInterval, SubtitleLine, VideoRef
+from vt_env.types import Box, FrameBatch, Interval, ScoredInterval, SubtitleLine, VideoRef, View
 
 
 class Subtitles(Protocol):
@@ -71,4 +71,29 @@ class Library(Protocol):
         Raises:
             DataError: The file is missing or is not what it claims to be.
         """
+        ...
+
+
+class Perception(Protocol):
+    """Way of looking: returns captions or frames. Everything else about an episode is the same for both."""
+
+    name: str
+    """`"captions"` or `"frames"`."""
+    zoom_tool: str
+    """The tool that looks at an interval: `"caption_zoom"` or `"frame_zoom"`."""
+
+    def overview(self) -> View | None:
+        """Return what is shown with the question, before any call; `None` if nothing is."""
+        ...
+
+    def frames_needed(self, count: int) -> int:
+        """Frames that looking at `count` moments takes from the budget, known before anything is rendered."""
+        ...
+
+    def look(self, interval: Interval, max_frames: int) -> View:
+        """Look at an interval, at no more than `max_frames` moments of it."""
+        ...
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Look at part of the frame on screen at `time_s`, at native resolution."""
         ...

@@ -11,7 +11,6 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -389,28 +388,3 @@ class Outcome:
     error: str | None = None
     """Kind of failure of the action (`"malformed"`, `"tool_error"`, `"over_budget"`, `"not_played"`), of several calls
     that of the first that failed; `None` if it succeeded."""
-
-
-class Perception(Protocol):
-    """Way of looking: returns captions or frames. Everything else about an episode is the same for both."""
-
-    name: str
-    """`"captions"` or `"frames"`."""
-    zoom_tool: str
-    """The tool that looks at an interval: `"caption_zoom"` or `"frame_zoom"`."""
-
-    def overview(self) -> View | None:
-        """Return what is shown with the question, before any call; `None` if nothing is."""
-        ...
-
-    def frames_needed(self, count: int) -> int:
-        """Frames that looking at `count` moments takes from the budget, known before anything is rendered."""
-        ...
-
-    def look(self, interval: Interval, max_frames: int) -> View:
-        """Look at an interval, at no more than `max_frames` moments of it."""
-        ...
-
-    def look_closer(self, time_s: float, box: Box) -> View:
-        """Look at part of the frame on screen at `time_s`, at native resolution."""
-        ...

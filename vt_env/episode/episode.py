@@ -19,7 +19,7 @@ from vt_env.episode.perception import build_perception
 from vt_env.errors import BudgetError, DataError, EpisodeOver, ToolError
 from vt_env.gold import Gold
 from vt_env.prompts import OVER, returned_text
-from vt_env.protocols import Video
+from vt_env.protocols import Perception, Video
 from vt_env.rewards.reward import FinishedEpisode, RewardResult, resolve_rewards, score
 from vt_env.tools.builtin import tools_for
 from vt_env.tools.check_arguments import check_arguments, show
@@ -36,7 +36,6 @@ from vt_env.types import (
     Malformed,
     Observation,
     Outcome,
-    Perception,
     Remaining,
     StopReason,
     ToolCall,
