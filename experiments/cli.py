@@ -60,6 +60,9 @@ COMMANDS: Mapping[str, Command] = {
     "grpo": Command("experiments.train.grpo", "GRPORun", "train a model on rewards with GRPO", "PRESETS"),
     "rft": Command("experiments.train.rft", "RFTRun", "train a model on its own right rollouts", "PRESETS"),
     "eval": Command("experiments.evaluate.eval", "EvalRun", "evaluate one policy and journal its episodes"),
+    "serve": Command(
+        "experiments.serve.serve", "ServeRun", "serve episodes or your own videos to other programs (MCP)"
+    ),
     "replay": Command(
         "experiments.evaluate.replay", "ReplayRun", "replay a run without its model and name the first difference"
     ),

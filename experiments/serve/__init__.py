@@ -1,0 +1,1 @@
+"""Servers: `vt-env serve`."""

@@ -1,0 +1,138 @@
+"""Serve episodes or videos to other programs: `vt-env serve mcp`.
+
+    vt-env serve mcp --tasks lvbench          benchmark: begin, the tools of an episode, answer
+    vt-env serve mcp talks/ film.mp4          assistant: search, look, zoom and read in your own videos
+
+Speaks over standard input and output with the program that starts it; `--port` serves HTTP instead.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from experiments.data.video_paths import find_videos, video_ref
+from experiments.settings.library import COLOURS
+from experiments.settings.prompts import EpisodeConfig, choose_prompts
+from vt_env.config import MediaConfig, at_least
+from vt_env.errors import ConfigError
+from vt_env.integrations.open_sessions import SessionLimits
+from vt_env.media.library import VideoLibrary
+from vt_env.protocols import Video
+from vt_env.session import SessionSource
+from vt_env.tools.builtin import tools_for
+
+TOKEN_VARIABLE = "VT_ENV_TOKEN"
+"""Environment variable that holds the token, since command lines can be read by other users."""
+ASSISTANT_FRAME_PX = 448
+"""Longer side of frames for an assistant, where no media are chosen: large enough to read a slide."""
+
+
+@dataclass(frozen=True)
+class ServeRun(EpisodeConfig):
+    """Serve episodes (`--tasks`) or your own videos over a protocol."""
+
+    protocol_and_videos: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="mcp [VIDEO...]")] = ()
+    """The protocol, `mcp`, then video files and folders of videos for an assistant; none with --tasks."""
+    tasks: str = ""
+    """Task set of a benchmark, by name or path."""
+    split: str = "test"
+    """Split of the tasks."""
+    budget: str = "default"
+    """Budget of an episode: a preset, optionally with changes (`default,max_calls=16`)."""
+    perception: Literal["frames", "captions"] = "frames"
+    """What looking returns in an episode."""
+    frames_per_look: int = 8
+    """Frames that one look at a video returns at most, for an assistant."""
+    picture_format: Literal["png", "jpeg"] = "png"
+    """Format of frames: PNG keeps every pixel, JPEG is several times smaller."""
+    port: int | None = None
+    """Serve HTTP on this port instead of standard input and output; 0 takes a free one."""
+    host: str = "127.0.0.1"
+    """With --port: address to listen on. Beyond this machine, $VT_ENV_TOKEN must hold a token."""
+    allowed_hosts: tuple[str, ...] = ()
+    """With --port: further names by which clients may call the server, such as its address in the network."""
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    """Episodes open at once, and how long they may idle."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol_and_videos[:1] != ("mcp",):
+            got = " ".join(self.protocol_and_videos) or "no protocol"
+            raise ConfigError(f"serve {got}: allowed is mcp: vt-env serve mcp --tasks world, vt-env serve mcp talk.mp4")
+        if bool(self.tasks) == bool(self.videos):
+            got = "both --tasks and videos" if self.tasks else "neither --tasks nor a video"
+            raise ConfigError(f"serve mcp got {got}: give --tasks for a benchmark, or videos for an assistant")
+        if self.port is None and (self.host, self.allowed_hosts) != ("127.0.0.1", ()):
+            raise ConfigError("--host and --allowed-hosts are for HTTP: add --port 8000")
+        at_least(self, "frames_per_look", 1)
+
+    @property
+    def videos(self) -> list[Path]:
+        """Files and folders of videos."""
+        return [Path(it) for it in self.protocol_and_videos[1:]]
+
+
+def main(run: ServeRun) -> None:
+    """Serve until the client hangs up (standard input) or the process is interrupted (HTTP).
+
+    Raises:
+        ConfigError: The tasks, the videos or the address cannot be served.
+    """
+    from vt_env.integrations.mcp.serve import HttpConfig, run_http, run_stdio
+
+    logging.basicConfig(level=logging.WARNING, format="vt-env: %(message)s", stream=sys.stderr)
+    if run.port is None:
+        run_stdio(_server(run))
+        return
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    config = HttpConfig(run.host, run.port, token, run.allowed_hosts, run.limits)
+    run_http(_server(run), config)
+
+
+def _server(run: ServeRun) -> Any:
+    return _benchmark(run) if run.tasks else _assistant(run)
+
+
+def _benchmark(run: ServeRun) -> Any:
+    from vt_env.integrations.mcp.benchmark import BenchmarkServer
+
+    source = SessionSource(
+        run.tasks,
+        run.split,
+        run.perception,
+        run.budget,
+        prompts=choose_prompts(run.prompts, None),
+        media=run.media,
+        library=run.open_library(),
+    )
+    is_single_client = run.port is None
+    return BenchmarkServer(
+        source, run.limits, is_single_client=is_single_client, picture_format=run.picture_format
+    ).server()
+
+
+def _assistant(run: ServeRun) -> Any:
+    from vt_env.integrations.mcp.assistant import AssistantServer
+
+    media = replace(run.media, frame_px=ASSISTANT_FRAME_PX) if run.media == MediaConfig() else run.media
+    library = replace(run, media=media).open_library()
+    opens = open_by_name(find_videos(run.videos), library)
+    tools = [it for it in tools_for("frames") if it.name != "clip_retrieval" or run.encoder != COLOURS]
+    return AssistantServer(opens, tools, run.frames_per_look, run.picture_format).server()
+
+
+def open_by_name(paths: Sequence[Path], library: VideoLibrary) -> Mapping[str, Callable[[], Video]]:
+    """Return what opens each video, by its file's name; videos whose names are the same are named by their paths."""
+    names = [path.name for path in paths]
+    return {path.name if names.count(path.name) == 1 else str(path): partial(_open, path, library) for path in paths}
+
+
+def _open(path: Path, library: VideoLibrary) -> Video:
+    return library.open(video_ref(path))
