@@ -205,10 +205,12 @@ class VideoRef:
     path: str
     """The media file."""
     subtitles_path: str | None = None
-    """An SRT or VTT file; `None` means the text stream inside the media file, if there is one."""
+    """An SRT, VTT or ASS file; `None` means the text stream inside the media file, if there is one."""
     captions_path: str | None = None
     """JSONL of timed captions (`start_s`, `end_s`, `text`, and `close_ups` where there are some), what a captions
     perception reads; `None` if there are none."""
+    subtitles_encoding: str | None = None
+    """Encoding of the subtitle file, such as `cp1251`; `None` means to find it out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from vt_env.media.cache.build_once import Progress, cache_root, content_hash
 from vt_env.media.cache_eviction import Limits, collect, find_faults
 from vt_env.media.library import Video, VideoLibrary
 from vt_env.media.text.speech import has_audio
-from vt_env.media.text.subtitles import load_subtitles
 from vt_env.types import VideoRef, format_time
 
 MANIFEST_SCHEMA = 1
@@ -252,10 +251,7 @@ def _write_manifest(run: IndexRun, results: Sequence[IndexResult]) -> None:
 
 
 def _subtitles(ref: VideoRef, video: Video) -> str:
-    count = len(video.subtitles.lines)
-    if ref.subtitles_path is not None:
-        return f"{count} subtitle lines from {ref.subtitles_path}"
-    if not count:
+    track = video.subtitles
+    if not track.lines:
         return "no subtitles" + ("; --asr transcribes its audio" if has_audio(ref.path) else " and no audio")
-    source = "the file itself" if load_subtitles(ref).lines else "speech recognition"
-    return f"{count} subtitle lines from {source}"
+    return f"{len(track.lines)} subtitle lines from {track.source}"

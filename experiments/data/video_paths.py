@@ -19,7 +19,7 @@ from vt_env.media.decode.picture_folder import list_pictures
 from vt_env.types import VideoRef
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
-SUBTITLE_SUFFIXES = (".srt", ".vtt")
+SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 
 
 def find_videos(paths: Sequence[Path]) -> list[Path]:
@@ -68,10 +68,22 @@ def _inside_of(folder: Path, name: str) -> Path:
 
 
 def video_ref(path: Path) -> VideoRef:
-    """Return the reference of a video file, with the SRT or VTT file of the same name beside it as subtitles."""
-    beside = (path.with_suffix(suffix) for suffix in SUBTITLE_SUFFIXES)
-    subtitles = next((str(it) for it in beside if it.is_file()), None)
-    return VideoRef(content_hash(path)[:16], str(path), subtitles)
+    """Return the reference of a video file, with the subtitle file of the same name beside it.
+
+    The name may go on with a language, as in `film.en.srt`; the name alone comes first, forced subtitles last.
+    """
+    return VideoRef(content_hash(path)[:16], str(path), next(map(str, _subtitles_beside(path)), None))
+
+
+def _subtitles_beside(path: Path) -> list[Path]:
+    found = (it for it in path.parent.iterdir() if it.suffix.lower() in SUBTITLE_SUFFIXES and it.is_file())
+    named = [it for it in found if it.stem == path.stem or it.stem.startswith(f"{path.stem}.")]
+
+    def rank(it: Path) -> tuple[bool, bool, int, str]:
+        is_forced = ".forced" in it.stem[len(path.stem) :].lower()
+        return is_forced, it.stem != path.stem, SUBTITLE_SUFFIXES.index(it.suffix.lower()), it.name
+
+    return sorted(named, key=rank)
 
 
 def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes: int, label: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
 from vt_env.media.library import TextModels
+from vt_env.media.text.load_subtitles import SubtitleConfig
 from vt_env.media.text.summaries import ChatSummariser
 
 
@@ -21,6 +22,23 @@ class TextConfig:
     summaries_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
     """Address of the OpenAI-compatible server for summaries, up to and including `/v1`."""
 
+    subtitles_encoding: str | None = None
+    """Encoding of subtitle files, such as `cp1251`, `gb18030` or `cp932`; by default it is found out."""
+    subtitles_languages: tuple[str, ...] = ()
+    """Languages of the text stream read from media files, as these tag them (`eng`, `ger`), the preferred one first."""
+
+    def __post_init__(self) -> None:
+        _ = self.subtitles
+
+    @property
+    def subtitles(self) -> SubtitleConfig:
+        """Settings of the readers of subtitles.
+
+        Raises:
+            ConfigError: The encoding is not known.
+        """
+        return SubtitleConfig(self.subtitles_encoding, self.subtitles_languages)
+
     def open(self) -> TextModels:
         """Load the models; a server is first contacted for the first summary.
 
@@ -33,7 +51,8 @@ class TextConfig:
 
             encoder = SentenceEncoder()
         served = ServedWriter(self.summaries_url, self.summaries_model)
-        return TextModels(encoder, ChatSummariser(self.summaries_model, served) if self.summaries_model else None)
+        summariser = ChatSummariser(self.summaries_model, served) if self.summaries_model else None
+        return TextModels(encoder, summariser, subtitles=self.subtitles)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_index_says_what_is_there_and_builds_nothing_twice(video, capsys):
     assert index(IndexRun((video,))) == 0
     assert index(IndexRun((video.parent,))) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert "12 frames and 2 clips stored and indexed in" in first and "3 subtitle lines from the file itself" in first
+    assert "12 frames and 2 clips stored and indexed in" in first and "3 subtitle lines from text stream 1" in first
     assert "12 frames and 2 clips already stored and indexed" in second
 
 

@@ -4,9 +4,10 @@ Subtitles come from the file that the reference names, else from a text stream i
 speech recognition.
 """
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
@@ -21,8 +22,9 @@ from vt_env.media.decode.video_file import crop_frame
 from vt_env.media.search.clip_index import ClipIndex, build_clip_index
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, TextEncoder
 from vt_env.media.text.line_index import LineIndex, build_line_index
+from vt_env.media.text.load_subtitles import SubtitleConfig, load_subtitles
 from vt_env.media.text.speech import has_audio, transcribe
-from vt_env.media.text.subtitles import SubtitleTrack, load_captions, load_subtitles
+from vt_env.media.text.subtitles import SubtitleTrack, load_captions
 from vt_env.media.text.summaries import Summariser, WrittenSummaries
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
@@ -84,7 +86,7 @@ class Video:
 
 @dataclass(frozen=True)
 class TextModels:
-    """Optional models for searching and summarising subtitles."""
+    """Optional models for searching and summarising subtitles, and how these are read."""
 
     encoder: TextEncoder | None = None
     """Adds semantic ranking to BM25 subtitle search, such as
@@ -93,6 +95,8 @@ class TextModels:
     """Writes summaries; `None` selects the most relevant lines instead."""
     search_captions: bool = False
     """Search clips by caption text rather than by frames, in videos that have captions."""
+    subtitles: SubtitleConfig = field(default_factory=SubtitleConfig)
+    """Which subtitles are read, and in which encoding."""
 
     def __post_init__(self) -> None:
         if self.search_captions and self.encoder is None:
@@ -171,7 +175,9 @@ class VideoLibrary:
         return Video(ref, store, self._decoded, index, subtitles, captions, caption_index)
 
     def _subtitles(self, ref: VideoRef, store: FrameStore, speech_progress: Progress | None) -> SubtitleTrack:
-        track = load_subtitles(ref, store.video.timeline)
+        track = load_subtitles(ref, store.video.timeline, self.text_models.subtitles)
+        for note in track.notes:
+            warnings.warn(f"{ref.subtitles_path or ref.path}: subtitles: {note}", stacklevel=4)
         if self._transcribe and not track.lines and has_audio(ref.path):
             model = self._transcribe if isinstance(self._transcribe, str) else None
             track = transcribe(ref.path, model, speech_progress, self.cache_dir)

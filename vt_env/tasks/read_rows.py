@@ -8,6 +8,7 @@ Only `video`, `question` and `options` are required; paths are relative to the f
 
 `answer` is the 0-based index of the right option, or its text; a task without one is played and not scored.
 `evidence_boxes` holds one box for each interval of `evidence`: left, top, right and bottom as fractions of the frame.
+`subtitles_encoding` names the encoding of the subtitle file, such as `cp1251`; without it, it is found out.
 """
 
 import hashlib
@@ -22,11 +23,14 @@ from typing import Any, cast
 from vt_env.actions.read_answer import read_answer
 from vt_env.errors import ConfigError, DataError, suggest
 from vt_env.gold import Gold
+from vt_env.media.text.encodings import check_encoding
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import MAX_OPTIONS, Box, Interval, Item, VideoRef
 
 _REQUIRED = ("video", "question", "options")
-_OPTIONAL = ("answer", "evidence", "evidence_boxes", "subtitles", "captions", "task_id", "family", "split")
+_OPTIONAL = (
+    "answer", "evidence", "evidence_boxes", "subtitles", "subtitles_encoding", "captions", "task_id", "family", "split",
+)  # fmt: skip
 _FIELDS = (*_REQUIRED, *_OPTIONAL)
 TASKS_FILE = "tasks.jsonl"
 """Name of the tasks file in a folder."""
@@ -236,7 +240,18 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
         path=str(path),
         subtitles_path=None if subtitles is None else str(_existing(folder, _text(row, "subtitles"), "subtitles")),
         captions_path=None if captions is None else str(_existing(folder, _text(row, "captions"), "captions")),
+        subtitles_encoding=_encoding(row),
     )
+
+
+def _encoding(row: Mapping[str, Any]) -> str | None:
+    if row.get("subtitles_encoding") is None:
+        return None
+    name = _text(row, "subtitles_encoding")
+    try:
+        return check_encoding(name)
+    except ConfigError as reason:
+        raise ValueError(f"subtitles_{reason}") from reason
 
 
 def _existing(folder: Path, name: str, role: str) -> Path:

@@ -8,7 +8,7 @@ from support.benchmark_files import longvideobench_row, video_mme_row, write_jso
 from vt_env.benchmarks.readers.convert_subtitles import read_lines
 from vt_env.benchmarks.readers.rows import SubtitleForm, SubtitleSource
 from vt_env.errors import DataError
-from vt_env.media.text.subtitles import load_subtitles
+from vt_env.media.text.load_subtitles import load_subtitles
 from vt_env.task_sources import load_tasks
 
 

@@ -65,7 +65,8 @@ def transcribe(
     )
     entries = json.loads(read_sealed(final, SCHEMA).payload)
     touch(final)
-    return SubtitleTrack(tuple(SubtitleLine(Interval(*entry["times_s"]), entry["text"]) for entry in entries))
+    lines = tuple(SubtitleLine(Interval(*entry["times_s"]), entry["text"]) for entry in entries)
+    return SubtitleTrack(lines, source="speech recognition")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Subtitle parser for SubRip (SRT, used by Video-MME), WebVTT and LongVideoBench's JSON.
+"""Subtitle parser for SubRip (SRT, used by Video-MME), WebVTT, Advanced SubStation (ASS) and LongVideoBench's JSON.
 
 Accepts files as they occur in practice, beyond the specifications.
 """
@@ -10,21 +10,32 @@ from typing import Any
 
 from vt_env.types import Interval, SubtitleLine, parse_time
 
-_CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,3})?)"
+_CLOCK = r"(-?)(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d{1,9})?)"
 _TIMING = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?$")
-# `<i>`, `</font>`, `<c.yellow>`, `<v Anna>` and `<00:01.500>`, and the `{\an8}` of Advanced SubStation.
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.]+>|\{\\[^{}]*\}")
-_ENTITY = re.compile(r"&#?\w+;")
+# The tags that SubRip and WebVTT know, such as `<i>`, `</font>`, `<c.yellow>`, `<v Anna>` and `<00:01.500>`; other
+# words between brackets are text. And the `{\an8}` of Advanced SubStation.
+_TAG = re.compile(
+    r"</?(?:b|i|u|s|c|v|lang|ruby|rt|font|span|em|strong|br|p)(?:[.\s/][^<>]*)?>|<[\d:.]+>|\{\\[^{}]*\}", re.IGNORECASE
+)
+# Bounded, since numbers of thousands of digits cannot be converted.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});")
+_DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}.*?(?:\{[^{}]*\\p0[^{}]*\}|$)")
+"""From `{\\p1}` to `{\\p0}`: vector drawings, of which the text is coordinates."""
+_OVERRIDE = re.compile(r"\{[^{}]*\}")
+_ASS_FIELDS = "Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
+"""Fields of an ASS event where its section does not name them."""
 
 
 def parse_cues(text: str) -> tuple[list[SubtitleLine], int]:
-    """Parse SRT, VTT or JSON text; the format is detected from the text.
+    """Parse SRT, VTT, ASS or JSON text; the format is detected from the text.
 
     Returns: the lines in time order, and the number of lines dropped for invalid times.
     """
     rows_or_none = _json_rows(text)
     if rows_or_none is not None:
         return _parse_rows(rows_or_none)
+    if text.lstrip("\ufeff \t\r\n").lower().startswith("[script info]"):
+        return _parse_ass(text)
     lines: list[SubtitleLine] = []
     dropped = 0
     rows = re.split(r"\r\n|\r|\n", text)
@@ -46,7 +57,7 @@ def _json_rows(text: str) -> list[dict[str, Any]] | None:
         return None
     try:
         rows = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return [row for row in rows if isinstance(row, dict)]
 
@@ -58,12 +69,13 @@ def _parse_rows(rows: list[dict[str, Any]]) -> tuple[list[SubtitleLine], int]:
     lines: list[SubtitleLine] = []
     dropped = 0
     for row, (start_s, end_s), next_s in zip(rows, times, following, strict=True):
-        spoken = plain_text(str(row.get("text", row.get("line", ""))))
+        written = row.get("text", row.get("line"))
+        spoken = plain_text(written) if isinstance(written, str) else ""
         end_s = next_s if end_s is None else end_s
-        if start_s is None or end_s is None or not 0 <= start_s < end_s:
+        if start_s is None or end_s is None or not max(0.0, start_s) < end_s:
             dropped += 1
         elif spoken:
-            lines.append(SubtitleLine(Interval(start_s, end_s), spoken))
+            lines.append(SubtitleLine(Interval(max(0.0, start_s), end_s), spoken))
     return sorted(lines, key=lambda line: line.interval), dropped
 
 
@@ -73,37 +85,56 @@ def _row_times(row: dict[str, Any]) -> tuple[float | None, float | None]:
     return parse_time(str(start)), parse_time(str(end))
 
 
+def _parse_ass(text: str) -> tuple[list[SubtitleLine], int]:
+    """Parse the `Dialogue` events of Advanced SubStation; comments are left out."""
+    fields = [name.strip() for name in _ASS_FIELDS.split(",")]
+    section = ""
+    lines: list[SubtitleLine] = []
+    dropped = 0
+    for row in re.split(r"\r\n|\r|\n", text):
+        kind, _, rest = row.partition(":")
+        kind = kind.strip().lower()
+        if row.startswith("["):
+            section = row.strip().lower()
+        elif section == "[events]" and kind == "format":
+            fields = [name.strip() for name in rest.split(",")]
+        elif section == "[events]" and kind == "dialogue":
+            event = dict(zip(fields, rest.split(",", len(fields) - 1), strict=False))
+            interval = _interval(f"{event.get('Start', '')} --> {event.get('End', '')}")
+            spoken = ass_text(event.get("Text", ""))
+            dropped += interval is None
+            if interval is not None and spoken:
+                lines.append(SubtitleLine(interval, spoken))
+    return sorted(lines, key=lambda line: line.interval), dropped
+
+
 def plain_text(marked_up: str) -> str:
-    """Remove markup tags, resolve character entities and collapse whitespace into one line."""
-    untagged = _TAG.sub("", marked_up.replace("\\N", " ").replace("\\n", " ").replace("\\h", " "))
+    """Remove markup tags, resolve character entities and collapse white space into one line."""
+    untagged = _TAG.sub(_break_or_nothing, marked_up.replace("\\N", " "))
     return " ".join(_ENTITY.sub(lambda entity: html.unescape(entity[0]), untagged).split())
 
 
-def decode_text(data: bytes) -> str:
-    """Decode a subtitle file: UTF-8 or UTF-16 with or without a byte order mark, else Windows-1252 or Latin-1."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
-    if b"\0" in data[:200]:
-        return data.decode("utf-16-be" if data[:1] == b"\0" else "utf-16-le", errors="replace")
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
+def ass_text(event: str) -> str:
+    """Remove the markup of an event of Advanced SubStation: drawings, overrides, comments, its breaks and spaces."""
+    return plain_text(_OVERRIDE.sub("", _DRAWING.sub("", event)).replace("\\n", " ").replace("\\h", " "))
+
+
+def _break_or_nothing(tag: re.Match[str]) -> str:
+    return " " if tag[0].lower().startswith("<br") else ""
 
 
 def _interval(row: str) -> Interval | None:
     timing = _TIMING.match(row)
     if timing is None:
         return None
-    start_s, end_s = _seconds(timing.groups()[:3]), _seconds(timing.groups()[3:])
+    start_s, end_s = max(0.0, _seconds(timing.groups()[:4])), _seconds(timing.groups()[4:])
     return Interval(start_s, end_s) if start_s < end_s else None
 
 
 def _seconds(clock: tuple[str | None, ...]) -> float:
-    hours, minutes, seconds = clock
-    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + float((seconds or "0").replace(",", "."))
+    sign, hours, minutes, seconds = clock
+    after_s = int(hours or 0) * 3600 + int(minutes or 0) * 60 + float((seconds or "0").replace(",", "."))
+    return -after_s if sign else after_s
 
 
 def _cue_text(rows: list[str], at: int) -> tuple[str, int]:

@@ -1,34 +1,26 @@
-"""Subtitle and caption tracks: loading, search and summaries.
+"""Subtitle and caption tracks: search, summaries, and caption files.
 
 Works without a model. An optional text encoder makes the search hybrid, and an optional summariser writes prose.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import av.stream
 import numpy as np
-from av.subtitles.subtitle import AssSubtitle
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
 from vt_env.jsonl import decode_object, read_jsonl
-from vt_env.media.decode.container import Timeline, open_media, read_timeline, video_stream
 from vt_env.media.search.encoders import Vectors
 from vt_env.media.text.bm25 import WordIndex, words_of
 from vt_env.media.text.line_index import LineIndex
-from vt_env.media.text.subtitle_formats import decode_text, parse_cues, plain_text
 from vt_env.media.text.summaries import MAX_LINES, WrittenSummaries
 from vt_env.timed_lines import TimedLines
-from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine, VideoRef
+from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine
 
-_ASS_COMMENT = re.compile(r"\{(?!\\)[^}]*\}")
-_DISCARD: Any = getattr(av.stream, "Discard", None)
 _RANK_SHIFT = 60
 """The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
@@ -40,6 +32,10 @@ class SubtitleTrack:
     lines: tuple[SubtitleLine, ...] = ()
     dropped: int = 0
     """Number of source lines left out for invalid times."""
+    source: str = field(default="", compare=False)
+    """Where the lines are from, such as the name of a file or of a text stream; empty for none."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a reader should know about them, a line each: a guessed encoding, lines left out, other tracks."""
     meanings: LineIndex | None = field(default=None, compare=False, repr=False)
     """Embeddings of the same lines; makes the search hybrid."""
     written: WrittenSummaries | None = field(default=None, compare=False, repr=False)
@@ -108,29 +104,6 @@ def _ranks(scores: NDArray[np.float64] | Vectors) -> NDArray[np.float64]:
     return 1 + np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.float64)
 
 
-def load_subtitles(ref: VideoRef, timeline: Timeline | None = None) -> SubtitleTrack:
-    """Load the subtitles of a video: the file that `ref` names, else the first text stream in the media, else none.
-
-    Args:
-        ref: The video.
-        timeline: Its timeline, if known; aligns the times of a text stream with the video's clock.
-
-    Raises:
-        DataError: A file cannot be read, or the named subtitle file has no valid line.
-    """
-    if ref.subtitles_path is None and Path(ref.path).is_dir():
-        return SubtitleTrack()
-    if ref.subtitles_path is None:
-        return _embedded(Path(ref.path), timeline)
-    path = Path(ref.subtitles_path)
-    lines, dropped = parse_cues(decode_text(_read_bytes(path)))
-    if not lines:
-        raise DataError(
-            f"{path}: no readable subtitle, {dropped} with broken times; give an SRT, VTT or LongVideoBench file"
-        )
-    return SubtitleTrack(tuple(lines), dropped)
-
-
 def load_captions(path: Path) -> TimedLines:
     """Load timed captions from JSON lines of `start_s`, `end_s`, `text` and optional `close_ups`, in time order.
 
@@ -141,7 +114,7 @@ def load_captions(path: Path) -> TimedLines:
     try:
         captions = list(read_jsonl(path, _caption, remedy=need))
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not captions:
         raise DataError(f"{path}: no captions in it; write them, or leave the file out of the task")
     return TimedLines(captions)
@@ -159,51 +132,6 @@ def _caption(line: bytes) -> Caption:
     return Caption(interval, entry["text"], close_ups)
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: OSError) -> DataError:
+    """Return the error for a file that the system does not let read."""
     return DataError(f"{path}: cannot be read ({error.strerror}); check the path")
-
-
-def _embedded(path: Path, timeline: Timeline | None) -> SubtitleTrack:
-    lines: list[SubtitleLine] = []
-    dropped = 0
-    with open_media(path) as container:
-        texts = [stream for stream in container.streams.subtitles if stream.codec_context.codec.text_sub]
-        if not texts:
-            return SubtitleTrack()
-        origin_s = (timeline or _timeline(path)).origin_s
-        for stream in container.streams:
-            # Before PyAV 17.1 the packets of the other streams are read, and dropped below.
-            if _DISCARD is not None:
-                stream.discard = _DISCARD.none if stream is texts[0] else _DISCARD.all
-        for packet in container.demux(texts[0]):
-            events = [event for event in packet.decode() if isinstance(event, AssSubtitle)]
-            spoken = plain_text(" ".join(map(_dialogue, events)))
-            if not spoken:
-                continue
-            start_s = max(0.0, float((packet.pts or 0) * packet.time_base) - origin_s)
-            end_s = float(((packet.pts or 0) + (packet.duration or 0)) * packet.time_base) - origin_s
-            if packet.pts is None or end_s <= start_s:
-                dropped += 1
-            else:
-                lines.append(SubtitleLine(Interval(start_s, end_s), spoken))
-    return SubtitleTrack(tuple(sorted(lines, key=lambda line: line.interval)), dropped)
-
-
-def _dialogue(event: AssSubtitle) -> str:
-    """Return the text behind the eight fields of an ASS event, without comments.
-
-    `AssSubtitle.dialogue` of PyAV 15 fails on letters beyond ASCII.
-    """
-    return _ASS_COMMENT.sub("", event.ass.split(b",", 8)[-1].decode(errors="replace"))
-
-
-def _timeline(path: Path) -> Timeline:
-    with open_media(path) as container:
-        return read_timeline(container, video_stream(container, path), path)
