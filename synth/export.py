@@ -24,7 +24,8 @@ from vt_env.episode.trajectory import FrameRef, Trajectory, TurnRecord
 from vt_env.errors import ConfigError
 from vt_env.jsonl import replace_file, write_lines
 from vt_env.prompts import DEFAULT, PromptSet
-from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.tools.builtin import tools_for
+from vt_env.tools.tool import Tool
 from vt_env.types import StopReason, ToolCall
 
 ExportFormat = Literal["trl", "ms-swift", "llama-factory", "datasets"]
@@ -42,6 +43,9 @@ _TOOLS_AFTER = (
     "</tool_call>"
 )
 
+ALL_TOOLS: Mapping[str, Sequence[Tool]] = {name: tools_for(name) for name in ("frames", "captions")}
+"""Perception to all of its built-in tools."""
+
 Row = dict[str, Any]
 Write = Callable[[Path, Sequence[Row]], None]
 
@@ -52,7 +56,7 @@ def export(
     trajectories: Sequence[Trajectory],
     pictures: Sequence[PictureRecord],
     open_video: OpenVideo,
-    tools: ToolChoice = "default",
+    tools: Mapping[str, Sequence[Tool]] = ALL_TOOLS,
     *,
     prompts: PromptSet = DEFAULT,
 ) -> int:
@@ -66,7 +70,7 @@ def export(
         trajectories: What is written.
         pictures: The pictures that they refer to, as the data set keeps them.
         open_video: Opens the videos.
-        tools: The tools that the model is offered.
+        tools: Perception to the tools that the model is offered.
         prompts: The prompt set that the trajectories were written with; its system message stands first.
 
     Returns: Number of rows.
@@ -79,19 +83,19 @@ def export(
         raise ConfigError(f"export={form!r}: allowed are {', '.join(FORMATS)}")
     usable = [it for it in trajectories if it.stop is StopReason.ANSWERED and "malformed" not in it.errors]
     shown = {frame for it in usable for frame in it.frames}
-    schemas = {name: json.dumps(_schemas(name, tools)) for name in ("frames", "captions")}
+    schemas = {name: json.dumps(_schemas(offered)) for name, offered in tools.items()}
     write, make_row = _WRITERS[form]
     with replace_file(folder) as part:
         part.mkdir()
         files = write_pictures(part / IMAGES, (it for it in pictures if it.frame in shown), open_video)
-        system = prompts.system_text(has_tools=bool(_schemas("frames", tools)))
+        system = prompts.system_text(has_tools=bool(tools["frames"]))
         write(part, [make_row(it, files, schemas[it.perception], system) for it in usable])
     return len(usable)
 
 
-def _schemas(perception: str, tools: ToolChoice) -> list[Row]:
+def _schemas(tools: Sequence[Tool]) -> list[Row]:
     # By name, as our own trainer and TRL render them.
-    return sorted((it.schema for it in tools_for(perception, tools)), key=lambda it: it["function"]["name"])
+    return sorted((it.schema for it in tools), key=lambda it: it["function"]["name"])
 
 
 def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:

@@ -57,6 +57,11 @@ class Video(Protocol):
         """Return part of the frame on screen at `time_s`, cut at native resolution: uint8[1, px, px, 3] RGB."""
         ...
 
+    @property
+    def search_sources(self) -> Sequence[str]:
+        """Names of what `search_clips` searches, such as `"pictures"`; without one, `clip_retrieval` is not offered."""
+        ...
+
     def search_clips(self, query: str, top_k: int) -> Sequence[ScoredInterval]:
         """Return up to `top_k` clips, the best match first."""
         ...
@@ -71,6 +76,10 @@ class Library(Protocol):
         Raises:
             DataError: The file is missing or is not what it claims to be.
         """
+        ...
+
+    def search_sources(self, ref: VideoRef) -> Sequence[str]:
+        """Return the `Video.search_sources` that a video may have, without opening it; it need not exist yet."""
         ...
 
 

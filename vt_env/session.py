@@ -18,7 +18,7 @@ import numpy as np
 
 from vt_env.actions.read_answer import AnswerStatus
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.envs.base import make_episode, open_library
+from vt_env.envs.base import choose_library, make_episode
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, DataError
 from vt_env.prompts import OVER, PromptSet, resolve_prompts
@@ -26,7 +26,7 @@ from vt_env.protocols import Library
 from vt_env.rewards.reward import resolve_rewards
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
-from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 from vt_env.tools.tool import Tool
 from vt_env.tools.wire_schema import wire_schema
 from vt_env.types import Action, Answer, Malformed, Observation, Outcome, StopReason
@@ -86,7 +86,8 @@ class Session:
             split: As `vt_env.load_tasks`; not used for a task set.
             index: Chooses the task by its position in the split instead.
             seed: Chooses the task at random instead, as `reset(seed=...)` of the environments does.
-            rules: Keyword arguments of `SessionSource`: perception, budget, rewards, tools, prompts, media, library.
+            rules: Keyword arguments of `SessionSource`: perception, budget, rewards, tools, prompts, media, library,
+                encoder.
 
         Raises:
             ConfigError: An argument is not allowed, or there is no such task.
@@ -196,6 +197,7 @@ class SessionSource:
         prompts: str | Path | PromptSet = "default",
         media: MediaConfig | None = None,
         library: Library | None = None,
+        encoder: str = "auto",
     ) -> None:
         """Load the tasks; no video is opened.
 
@@ -209,6 +211,7 @@ class SessionSource:
             prompts: Wording of every text: a set by name, a file, or a `PromptSet`.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
+            encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
 
         Raises:
             ConfigError: An argument is not allowed.
@@ -221,11 +224,12 @@ class SessionSource:
             media or MediaConfig(),
             prompts=resolve_prompts(prompts),
         )
-        self.tools = tools_for(perception, tools)
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
-        self.library = library or open_library(self.config.media)
+        self.library = choose_library(library, self.config.media, None, encoder)
+        self.tools = tools_for(perception, tools, can_search=can_search(self.library, self.tasks.videos))
+        """Tools on offer; a session about a video that cannot be searched does without `clip_retrieval`."""
 
     def open(self, *, task_id: str | None = None, index: int | None = None, seed: int | None = None) -> Session:
         """Open a session about a task; without an argument, about the first one.

@@ -94,6 +94,8 @@ class ScoredInterval:
 
     interval: Interval
     score: float
+    sources: tuple[str, ...] = ()
+    """What found it, such as `"pictures"` and `"captions"`; empty where the search does not say."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +167,8 @@ class TimedLine:
     """The line as shown, a clip's without its score."""
     score: float | None = None
     """Score of a clip, in hundredths."""
+    sources: tuple[str, ...] = ()
+    """What found a clip, such as `"pictures"` and `"captions"`, where the video is searched by several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,9 @@ class VideoRef:
     perception reads; `None` if there are none."""
     subtitles_encoding: str | None = None
     """Encoding of the subtitle file, such as `cp1251`; `None` means to find it out."""
+    is_world: bool = False
+    """Whether `vt_env.world` made the video, as told by the task source. It is then searched by its pictures alone,
+    whose colours the questions name: its captions state what is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,14 +173,16 @@ def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
     moments, config = _zooms(video.duration_s, calls), video.store.config
     for times_s in moments:
         video.crop(times_s[3], WHOLE)
-    library = VideoLibrary(config, video.store.video.path.parent, video.index.encoder, max_open=0)
+    index = video.index
+    assert index is not None
+    library = VideoLibrary(config, video.store.video.path.parent, index.encoder, max_open=0)
     return {
         "open": lambda number: library.open(video.ref),
         "zoom": lambda number: video.frames_at(moments[number]),
         "native_look": lambda number: video.store.video.crop_at(moments[number][3], WHOLE, config.frame_px),
         "native_look_again": lambda number: video.crop(moments[number][3], WHOLE),
         "search": lambda number: video.search_clips("x" * number, 8),
-        "encode": lambda number: video.index.encoder.encode_texts(["x" * number])[0],
+        "encode": lambda number: index.encoder.encode_texts(["x" * number])[0],
     }
 
 

@@ -16,7 +16,6 @@ import tyro
 
 from experiments.runs.provenance import machine, package_version
 from experiments.runs.run_dir import write_json
-from experiments.settings.library import make_encoder
 from vt_env.config import MediaConfig
 from vt_env.media.library import VideoLibrary
 from vt_env.task_sources import load_tasks
@@ -46,7 +45,7 @@ def main(run: RetrievalBench) -> None:
     asked = [task for task in tasks if task.item.video in chosen]
     result: dict[str, Any] = {}
     for name in run.encoders:
-        library = VideoLibrary(MediaConfig(), encoder=make_encoder(name))
+        library = VideoLibrary(MediaConfig(), encoder=name)
         hits: defaultdict[str, list[list[bool]]] = defaultdict(list)
         for task in asked:
             task.prepare(task.item.video)

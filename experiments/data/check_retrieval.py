@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.video_paths import video_ref
+from vt_env.errors import ConfigError
 from vt_env.media.library import Video, VideoLibrary
+from vt_env.media.search.choose_encoder import HOW_TO_SEARCH
 from vt_env.media.search.clip_index import ClipIndex
 from vt_env.media.search.encoders import Vectors
 from vt_env.types import FrameBatch
@@ -54,7 +56,11 @@ class Recall:
 
 
 def check_clips(paths: Sequence[Path], library: VideoLibrary) -> bool:
-    """Print the recall on each video; return whether all are clearly above chance."""
+    """Print the recall on each video; return whether all are clearly above chance.
+
+    Raises:
+        ConfigError: The pictures of a video are not searched.
+    """
     is_above_chance = True
     for path in paths:
         for recall in plant(library.open(video_ref(path))):
@@ -68,10 +74,16 @@ def check_clips(paths: Sequence[Path], library: VideoLibrary) -> bool:
 
 
 def plant(video: Video) -> list[Recall]:
-    """Measure recall of both kinds; of frames only with at least `2 * TOP_K` clips."""
+    """Measure recall of both kinds; of frames only with at least `2 * TOP_K` clips.
+
+    Raises:
+        ConfigError: The pictures of the video are not searched.
+    """
+    if video.index is None:
+        raise ConfigError(f"{video.ref.path}: no encoder, so no retrieval by pictures to check; {HOW_TO_SEARCH}")
     recalls = [plant_words(video.index, video.store.config.frame_px)]
     if len(video.index.vectors) >= 2 * TOP_K:
-        recalls.append(plant_frames(video))
+        recalls.append(plant_frames(video, video.index))
     return recalls
 
 
@@ -87,9 +99,8 @@ def plant_words(index: ClipIndex, frame_px: int) -> Recall:
     return Recall("words", found, len(COLOURS), TOP_K / len(vectors))
 
 
-def plant_frames(video: Video) -> Recall:
+def plant_frames(video: Video, index: ClipIndex) -> Recall:
     """Search for clips by their middle frames."""
-    index = video.index
     clips = np.unique(np.linspace(0, len(index.vectors) - 1, min(MAX_FRAMES, len(index.vectors))).astype(int)).tolist()
     found = 0.0
     for clip in clips:

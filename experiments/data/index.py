@@ -117,6 +117,8 @@ def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[IndexResult]:
     ]
     count = min(run.workers or os.cpu_count() or 1, len(existing))
     if count > 1:
+        # Worker processes say nothing, so what is missing is said here.
+        run.open_library().search_sources(VideoRef("", str(existing[0])))
         done = _index_parallel(run, existing, count)
     else:
         opened = run.open_library() if existing else None
@@ -146,11 +148,11 @@ def index_video(path: Path, library: VideoLibrary) -> IndexResult:
         video = library.open(ref, show, show_speech)
     width, height = video.size_px
     done = f"stored and indexed in {watch.elapsed_s:.1f} s" if shares else "already stored and indexed"
-    frames, clips, lines = len(video.store.times_s), len(video.index.vectors), len(video.subtitles.lines)
-    line = (
-        f"{path}: {format_time(video.duration_s)} long, {width}x{height}; {frames} frames and {clips} clips {done}; "
-        f"{_subtitles(ref, video)}"
-    )
+    clips = 0 if video.index is None else len(video.index.vectors)
+    frames, lines = len(video.store.times_s), len(video.subtitles.lines)
+    kept = f"{frames} frames and {clips} clips" if clips else f"{frames} frames and no clips"
+    shape = f"{format_time(video.duration_s)} long, {width}x{height}"
+    line = f"{path}: {shape}; {kept} {done}; {_subtitles(ref, video)}"
     return IndexResult(str(path), "indexed", line, video.duration_s, frames, clips, lines)
 
 

@@ -37,7 +37,7 @@ from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
-from vt_env.tools.builtin import tools_for
+from vt_env.tools.builtin import can_search, tools_for
 from vt_env.types import Answer, Item, Observation, Remaining
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
@@ -120,7 +120,8 @@ def answer_all(
     Raises:
         ConfigError: A task has no answer key.
     """
-    tools = () if looks is None else tools_for("frames")
+    videos = [task.item.video for task in tasks]
+    tools = () if looks is None else tools_for("frames", can_search=can_search(library, videos))
     for task in tqdm(tasks, "answers", disable=None):
         if task.gold is None:
             raise ConfigError(f"{task.item.task_id}: the task has no answer key; give --tasks with answers")

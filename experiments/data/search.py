@@ -18,12 +18,14 @@ from experiments.data.contact_sheet import WIDTH_PX, contact_sheet
 from experiments.data.index import index_one
 from experiments.data.video_paths import find_videos, video_ref
 from experiments.runs.run_dir import write_json
-from experiments.settings.library import COLOURS, LibraryConfig
+from experiments.settings.library import LibraryConfig
 from vt_env.config import at_least
 from vt_env.errors import ConfigError
 from vt_env.media.library import Video, VideoLibrary
-from vt_env.media.search.many_videos import Collection, FoundClip, build_collection
-from vt_env.types import format_time
+from vt_env.media.search.choose_encoder import HOW_TO_SEARCH
+from vt_env.media.search.many_videos import FoundClip, build_collection, search_videos
+from vt_env.media.search.sources import PICTURES
+from vt_env.types import VideoRef, format_time
 
 SHEET = "contact-sheet.png"
 
@@ -65,25 +67,26 @@ def main(run: SearchRun) -> int:
         2 if a video is unreadable, else 0.
 
     Raises:
-        ConfigError: A path does not exist, no video can be read, or the encoder maps the query to 0.
+        ConfigError: A path does not exist, no video can be read or searched, or the encoder maps the query to 0.
     """
     videos = find_videos(run.paths)
     library = run.open_library()
-    _check_query(run, library)
+    _check_sources(run, library)
     readable = _index(videos, library)
     opened = [library.open(video_ref(path)) for path in readable]
-    moments = best_moments(build_collection([it.index for it in opened], library.cache_dir), run.query, run.top_k)
+    indexes = [it.index for it in opened if it.index is not None]
+    pictures = build_collection(indexes, library.cache_dir) if indexes else None
+    # Three times as many, since each clip has up to two neighbours.
+    found = search_videos([it.clips for it in opened], pictures, run.query, 3 * run.top_k)
+    moments = apart(found, run.top_k)
     _write(run, readable, opened, moments)
     return 2 if len(readable) < len(videos) else 0
 
 
-def best_moments(collection: Collection, query: str, top_k: int) -> list[FoundClip]:
-    """Return up to `top_k` clips, the best first, no two of them neighbours in one video.
-
-    The search returns three times as many, since each clip has up to two neighbours.
-    """
+def apart(clips: Sequence[FoundClip], top_k: int) -> list[FoundClip]:
+    """Return the first `top_k` clips of which no two are neighbours in one video."""
     found: list[FoundClip] = []
-    for clip in collection.search(query, 3 * top_k):
+    for clip in clips:
         span = clip.interval
         beside = (it.interval for it in found if it.video == clip.video)
         if not any(it.start_s <= span.end_s and span.start_s <= it.end_s for it in beside):
@@ -91,14 +94,14 @@ def best_moments(collection: Collection, query: str, top_k: int) -> list[FoundCl
     return found[:top_k]
 
 
-def _check_query(run: SearchRun, library: VideoLibrary) -> None:
-    """Reject a query that the encoder maps to 0; warn about the limits of the default encoder, before any indexing."""
-    hint = "give --encoder OWNER/NAME of a CLIP or SigLIP checkpoint, or a folder that holds one (extra train)"
-    if not library.encoder.encode_texts([run.query])[0].any():
-        raise ConfigError(f"query {run.query!r}: the encoder {run.encoder!r} finds nothing by it; {hint}")
-    if run.encoder == COLOURS:
-        limits = f"the encoder {COLOURS!r} compares colour names and nothing else in the query; for real videos {hint}"
-        print(f"vt-env: {limits}", file=sys.stderr)
+def _check_sources(run: SearchRun, library: VideoLibrary) -> None:
+    """Reject videos without a source and a query that the encoder of the only source maps to 0, before any indexing."""
+    ref = VideoRef("", "")
+    sources, encoder = library.sources_of(ref), library.encoders.encoder_of(ref)
+    if not sources:
+        raise ConfigError(f"nothing to search: pictures are not, since {library.encoders.why_none}")
+    if sources == (PICTURES,) and encoder is not None and not encoder.encode_texts([run.query])[0].any():
+        raise ConfigError(f"query {run.query!r}: the encoder {run.encoder!r} finds nothing by it; {HOW_TO_SEARCH}")
 
 
 def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
@@ -132,7 +135,9 @@ def _write(run: SearchRun, paths: Sequence[Path], videos: Sequence[Video], momen
         picture.thumbnail((WIDTH_PX, WIDTH_PX))
         pictures.append(picture)
         row = {"video": str(paths[moment.video]), "start_s": interval.start_s, "end_s": interval.end_s}
-        rows.append({"rank": rank, **row, "score": round(moment.score, 4), "picture": name})
+        rows.append(
+            {"rank": rank, **row, "score": round(moment.score, 4), "sources": list(moment.sources), "picture": name}
+        )
     write_json(run.out / "moments.json", {"query": run.query, "encoder": run.encoder, "moments": rows})
     if not rows:
         print(f"nothing in {len(videos)} videos scores above 0; try other words or another --encoder")

@@ -47,7 +47,7 @@ from vt_env.media.library import VideoLibrary
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
-from vt_env.tools.builtin import tools_for
+from vt_env.tools.builtin import can_search, tools_for
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
 
@@ -129,8 +129,11 @@ def main(config: SynthRun) -> Path:
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
     identity, wording = _identity(config), prompts_record(prompts)
     with open_run(config.out, "synth", identity, wording, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
-        models = open_models(config.teacher, config.captions, tools_for("captions", config.tools), run.path, stack)
-        work = _Work(run, config, tasks, config.open_library(), models, prompts)
+        library = config.open_library()
+        searched = can_search(library, [task.item.video for task in tasks.values()])
+        tools = tools_for("captions", config.tools, can_search=searched)
+        models = open_models(config.teacher, config.captions, tools, run.path, stack)
+        work = _Work(run, config, tasks, library, searched, models, prompts)
         result = _ground(work, _play(work))
         card = _write(work, result, loaded)
     print(card.markdown().partition("\nSettings")[0])
@@ -146,6 +149,8 @@ class _Work:
     tasks: Mapping[str, Task]
     """Task id to task, in order."""
     library: VideoLibrary
+    can_search: bool
+    """Whether the clips of any of the videos can be searched."""
     models: Models
     prompts: PromptSet
 
@@ -182,7 +187,7 @@ def _play(work: _Work) -> list[Trajectory]:
 
 def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
     captioner, loss, seed = work.models.captioner, work.config.captions.loss, work.config.seed
-    tools = tools_for("captions", work.config.tools)
+    tools = tools_for("captions", work.config.tools, can_search=work.can_search)
 
     def opening(task: Task) -> Episode:
         task.prepare(task.item.video)
@@ -210,7 +215,7 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
     episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=work.prompts)
-    tools = tools_for("frames", config.tools)
+    tools = tools_for("frames", config.tools, can_search=work.can_search)
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []
     for source in tqdm(filtered.kept, "replays", disable=None):
@@ -236,10 +241,9 @@ def _write(work: _Work, result: SynthResult, loaded: LoadedQuestions) -> DataCar
     card = make_card(config, loaded, result, work.models, leakage)
     card = replace(card, settings={**card.settings, **prompts_record(work.prompts), "teacher_prompt": TEACHER_PROMPT})
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(result, pictures, videos))
+    tools = {it: tools_for(it, config.tools, can_search=work.can_search) for it in ("frames", "captions")}
     for form in config.export:
-        rows = export(
-            run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, config.tools, prompts=work.prompts
-        )
+        rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, tools, prompts=work.prompts)
         run.metric({"event": "exported", "format": form, "rows": rows})
     run.metric({"event": "written", "trajectories": len(kept), "usage": work.models.usage})
     return card

@@ -12,6 +12,8 @@ from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.library import VideoLibrary
+from vt_env.media.search.encoders import TextEncoder
+from vt_env.media.text.summaries import Summariser
 from vt_env.prompts import OVER, TINY, PromptSet
 from vt_env.tasks.task_set import Task
 from vt_env.tools.tool import Tool
@@ -47,14 +49,20 @@ def evaluation_provenance(policy: Policy, tasks: Sequence[Task], seed: int) -> d
     }
 
 
-def search_provenance(library: VideoLibrary) -> dict[str, Any]:
-    """Return the keys of the models that search clips and subtitles and summarise subtitles; `None` means no model."""
-    encoder, summariser = library.text_models.encoder, library.text_models.summariser
-    models = {
-        "encoder": None if encoder is None else encoder.key,
-        "summariser": None if summariser is None else summariser.key,
-    }
-    return {"clip_encoder": library.encoder.key, "text_models": models}
+def search_provenance(library: VideoLibrary, videos: Sequence[VideoRef]) -> dict[str, Any]:
+    """Return the keys of the models that search clips and subtitles and summarise subtitles; `None` means no model.
+
+    Args:
+        library: Opens the videos.
+        videos: Videos of the evaluation; where their encoders differ, `clip_encoder` joins the keys.
+    """
+    own = library.text_models
+    models = {"encoder": _key(own.encoder), "summariser": _key(own.summariser)}
+    # Runs without captions have no entry, so that their provenance equals that of runs made before captions counted.
+    if any(map(own.searches_captions, videos)):
+        models["captions"] = _key(own.caption_encoder) or "words"
+    keys = sorted({key for it in videos if (key := _key(library.encoders.encoder_of(it)))})
+    return {"clip_encoder": " and ".join(keys) or None, "text_models": models}
 
 
 def check_same_provenance(path: Path, played: Set[str], now: Mapping[str, Any]) -> None:
@@ -121,6 +129,10 @@ def sampler(config: EnvConfig) -> Mapping[str, Any]:
     what = {"rule": SAMPLER, "perception": config.perception, "budget": asdict(config.budget)}
     what |= {"media": asdict(config.media)}
     return {**what, "hash": fingerprint(what)}
+
+
+def _key(model: TextEncoder | Summariser | None) -> str | None:
+    return None if model is None else model.key
 
 
 def _annotation(task: Task) -> list[Any]:

@@ -32,6 +32,7 @@ from vt_env.errors import ConfigError
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
+from vt_env.tools.builtin import can_search
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,11 @@ def evaluate(run: EvalRun) -> PolicyRow:
         left = [attempt for attempt in attempts if (attempt.task.item.task_id, attempt.sample) not in done]
         if left:
             library = run.open_library()
-            setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt, prompts)
+            searched = can_search(library, tasks.videos)
+            setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt, prompts, searched)
             policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
-                entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library)}
+                entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}
                 check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
                 key = directory.add_provenance(entry)
                 episodes = play(policy, left, library, run, key)

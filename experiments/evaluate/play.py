@@ -32,7 +32,7 @@ from vt_env.errors import ConfigError
 from vt_env.media.decode.video_file import VideoFile
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
-from vt_env.tools.builtin import tools_for
+from vt_env.tools.builtin import can_search, tools_for
 from vt_env.types import Item
 from vt_env.valid_text import as_valid_text
 
@@ -75,7 +75,7 @@ def main(run: PlayRun) -> None:
         DataError: The video cannot be read.
     """
     task, library = choose_task(run), run.open_library()
-    policy = _policy(run)
+    policy = _policy(run, can_search(library, [task.item.video]))
     layout = policy.layout
     task.prepare(task.item.video)
     video = library.open(task.item.video)
@@ -114,12 +114,12 @@ def choose_task(run: PlayRun) -> Task:
     return tasks.by_id(run.task_id) if run.task_id else tasks.shuffle(np.random.default_rng(run.seed))[0]
 
 
-def _policy(run: PlayRun) -> Policy:
+def _policy(run: PlayRun, is_searched: bool) -> Policy:
     prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate))
     if run.agent != "hand":
-        setting = Setting(run.budget, run.tools, run.media, prompts=prompts)
+        setting = Setting(run.budget, run.tools, run.media, prompts=prompts, can_search=is_searched)
         return build_policy(run.agent, run.model, setting, run.gate)
-    tools, budget = tools_for("frames", run.tools), resolve_budget(run.budget)
+    tools, budget = tools_for("frames", run.tools, can_search=is_searched), resolve_budget(run.budget)
     layout = Layout("frames", tools, budget, media=run.media, prompts=prompts)
     return Policy(run.agent, layout, lambda attempts: AgentBatch([HumanAgent(layout.tools, input)]))
 

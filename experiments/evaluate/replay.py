@@ -35,6 +35,7 @@ from vt_env.media.library import VideoLibrary
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
+from vt_env.tools.builtin import can_search
 
 _TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash", "continues")
 _OPENING_FIELDS = ("prompt_text", "prompt_frames", "prompt_frames_hash")
@@ -96,7 +97,9 @@ def main(run: ReplayRun) -> int:
     tasks = load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"])
     played = library_config(config)
     prompts = read_prompts_record(config.get("prompts"))
-    setting = Setting(config["budget"], config.get("tools", "default"), played.media, tasks.is_excerpt, prompts)
+    library = played.open_library()
+    tools, searched = config.get("tools", "default"), can_search(library, tasks.videos)
+    setting = Setting(config["budget"], tools, played.media, tasks.is_excerpt, prompts, searched)
     model = ModelConfig(uniform_frames=config["model"]["uniform_frames"])
     layout = layout_of(config["agent"], model, setting, GateConfig(**config["gate"]))
     episodes = _select(run)
@@ -105,7 +108,7 @@ def main(run: ReplayRun) -> int:
     found = 0
     with tqdm(desc="replay", total=len(episodes), unit="episode") as progress:
         # Summaries come from the cache; only one that was evicted needs the server again.
-        for difference in differences(episodes, tasks, layout, played.open_library(), run.boards):
+        for difference in differences(episodes, tasks, layout, library, run.boards):
             progress.update()
             if difference is not None:
                 found += 1

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.data.video_paths import find_videos, video_ref
-from experiments.settings.library import COLOURS
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import MediaConfig, at_least
 from vt_env.errors import ConfigError
@@ -26,7 +25,8 @@ from vt_env.integrations.open_sessions import SessionLimits
 from vt_env.media.library import VideoLibrary
 from vt_env.protocols import Video
 from vt_env.session import SessionSource
-from vt_env.tools.builtin import tools_for
+from vt_env.tools.builtin import can_search, tools_for
+from vt_env.types import VideoRef
 
 TOKEN_VARIABLE = "VT_ENV_TOKEN"
 """Environment variable that holds the token, since command lines can be read by other users."""
@@ -123,8 +123,9 @@ def _assistant(run: ServeRun) -> Any:
 
     media = replace(run.media, frame_px=ASSISTANT_FRAME_PX) if run.media == MediaConfig() else run.media
     library = replace(run, media=media).open_library()
-    opens = open_by_name(find_videos(run.videos), library)
-    tools = [it for it in tools_for("frames") if it.name != "clip_retrieval" or run.encoder != COLOURS]
+    videos = find_videos(run.videos)
+    opens = open_by_name(videos, library)
+    tools = tools_for("frames", can_search=can_search(library, [VideoRef("", str(path)) for path in videos]))
     return AssistantServer(opens, tools, run.frames_per_look, run.picture_format).server()
 
 

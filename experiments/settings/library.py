@@ -1,16 +1,12 @@
-"""Video library of a command: frame storage, clip encoder, subtitle models, speech recognition."""
+"""Video library of a command: frame storage, clip search, subtitle models, speech recognition."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from experiments.settings.text_models import TextConfig
 from vt_env.config import MediaConfig
-from vt_env.errors import ConfigError, suggest
+from vt_env.errors import ConfigError
 from vt_env.media.library import VideoLibrary
-from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder
-
-COLOURS = "colours"
-"""Name of the default encoder, which needs no model."""
+from vt_env.media.search.choose_encoder import AUTO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +15,11 @@ class LibraryConfig:
 
     media: MediaConfig = field(default_factory=MediaConfig)
     """Stored frames and clips; a model must see frames of the size that it was trained on."""
-    encoder: str = COLOURS
-    """Encoder for clip search: `colours`, `world` (ships with the code, for the generated world), or a CLIP or SigLIP
-    checkpoint by name or folder (extra train)."""
+    encoder: str = AUTO
+    """Encoder of pictures for clip search. `auto`: colours for the generated world; for other videos the CLIP, SigLIP
+    or X-CLIP checkpoint that $VT_ENV_ENCODER names, else one in the Hugging Face cache, else none. Or `none`,
+    `colours`, `world` (ships with the code, for the generated world), or a checkpoint by name or folder (extra
+    train)."""
     text: TextConfig = field(default_factory=TextConfig)
     """Models that search and summarise subtitles."""
     asr: bool = False
@@ -39,22 +37,6 @@ class LibraryConfig:
         Raises:
             ConfigError: The encoder cannot be loaded, or an extra is not installed.
         """
-        encoder, models = make_encoder(self.encoder), self.text.open()
+        models = self.text.open()
         transcribe = (self.asr_model or True) if self.asr else False
-        return VideoLibrary(self.media, encoder=encoder, text_models=models, transcribe=transcribe)
-
-
-def make_encoder(name: str) -> ClipEncoder:
-    """Load a clip encoder by name or folder.
-
-    Raises:
-        ConfigError: The name is unknown, or the checkpoint cannot be loaded.
-    """
-    if name == COLOURS:
-        return ColourNameEncoder()
-    from vt_env.media.search.transformers_clip import WORLD, ClipModelEncoder
-
-    if name != WORLD and "/" not in name and not Path(name).is_dir():
-        own = f"allowed are {COLOURS}, {WORLD}, a folder, or OWNER/NAME of a hub"
-        raise ConfigError(f"encoder={name!r}: {own}{suggest(name, (COLOURS, WORLD))}")
-    return ClipModelEncoder(name)
+        return VideoLibrary(self.media, encoder=self.encoder, text_models=models, transcribe=transcribe)

@@ -55,6 +55,8 @@ TRAINED = ("sft", "sft+rft", "sft+grpo")
 """Policies that need a checkpoint trained by the user."""
 MODELS = (*ONE_TURN, "caption-only", "always-tools", "base", "full", *TRAINED, "gated")
 """Policies with a language model."""
+SEARCHING = ("retrieval-only", "always-tools", "gated")
+"""Policies that retrieve clips by themselves."""
 CAPTION_POLICIES = ("scripted", "caption-only")
 EXCERPT_POLICIES = ("uniform", "constant")
 """Policies without tools that can play tasks about excerpts of their videos."""
@@ -84,6 +86,8 @@ class Setting:
     """Whether the tasks are about excerpts of their videos; each policy then sees the frames of `uniform`."""
     prompts: PromptSet = DEFAULT
     """All text that a policy reads."""
+    can_search: bool = True
+    """Whether the clips of any of the videos can be searched, see `vt_env.tools.builtin.can_search`."""
 
 
 @dataclass(frozen=True)
@@ -142,16 +146,21 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
     budget = resolve_budget(setting.budget)
     if is_user_class(name):
         perception = getattr(load_class(name), "perception", "frames")
-        return Layout(
-            perception, tools_for(perception, setting.tools), budget, media=setting.media, prompts=setting.prompts
-        )
+        tools = tools_for(perception, setting.tools, can_search=setting.can_search)
+        return Layout(perception, tools, budget, media=setting.media, prompts=setting.prompts)
     if name not in POLICIES:
         own = "or your class as module:Class or file.py:Class"
         raise ConfigError(f"agent={name!r}: allowed are {', '.join(POLICIES)}, {own}{suggest(name, POLICIES)}")
+    if name in SEARCHING and not setting.can_search:
+        raise ConfigError(
+            f"agent={name!r} looks at clips that a search finds, and none of these videos can be searched (see above); "
+            "take another agent, such as 'full'"
+        )
     if name == "gated":
         return _gated_layout((gate or GateConfig()).agent, model, setting)
     perception = "captions" if name in CAPTION_POLICIES else "frames"
-    tools = () if name in ("blind", "uniform") else tools_for(perception, setting.tools)
+    is_told = name not in ("blind", "uniform")
+    tools = tools_for(perception, setting.tools, can_search=setting.can_search) if is_told else ()
     return Layout(perception, tools, _budget(name, model, budget), media=setting.media, prompts=setting.prompts)
 
 

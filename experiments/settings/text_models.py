@@ -1,8 +1,8 @@
-"""Models that search and summarise subtitles, from flags."""
+"""Models that search subtitles and captions and summarise subtitles, from flags."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
@@ -13,10 +13,14 @@ from vt_env.media.text.summaries import ChatSummariser
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Models that search and summarise subtitles."""
+    """Models that search subtitles and captions and summarise subtitles."""
 
     by_meaning: bool = False
     """Search subtitles by sentence embeddings and words; by default by words alone (extra text)."""
+    captions: Literal["auto", "words", "meaning", "none"] = "auto"
+    """Search clips by captions, where a task names a file of them: by `words`, by sentence embeddings and words
+    (`meaning`, extra text), or not at all (`none`). `auto`: by words, but not in the generated world, whose captions
+    state what is asked."""
     summaries_model: str = ""
     """Name under which a server serves the model for summaries; empty extracts the most informative lines instead."""
     summaries_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
@@ -46,13 +50,18 @@ class TextConfig:
             ConfigError: The extra text is not installed.
         """
         encoder = None
-        if self.by_meaning:
+        if self.by_meaning or self.captions == "meaning":
             from vt_env.media.search.sentence_encoder import SentenceEncoder
 
             encoder = SentenceEncoder()
         served = ServedWriter(self.summaries_url, self.summaries_model)
-        summariser = ChatSummariser(self.summaries_model, served) if self.summaries_model else None
-        return TextModels(encoder, summariser, subtitles=self.subtitles)
+        return TextModels(
+            encoder if self.by_meaning else None,
+            ChatSummariser(self.summaries_model, served) if self.summaries_model else None,
+            "words" if self.captions == "meaning" else self.captions,
+            encoder if self.captions == "meaning" else None,
+            subtitles=self.subtitles,
+        )
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import TaskSet
-from vt_env.tools.builtin import tools_for
+from vt_env.tools.builtin import can_search, tools_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library, prompts:
     left = plan_attempts(tasks, config.samples, done)
     if not left:
         return before
-    sampler = RolloutSampler(config, library, prompts)
+    sampler = RolloutSampler(config, library, prompts, can_search=can_search(library, tasks.videos))
     count = len(tasks) * config.samples
     with tqdm(desc=f"{config.out} rollouts", total=count, initial=len(before), unit="episode") as bar:
         for first in range(0, len(left), config.batch):
@@ -183,7 +183,7 @@ def _ground(
         return [Grounded(it, ()) for it in kept]
     episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=prompts)
     by_id = {task.item.task_id: task for task in tasks}
-    tools = tools_for("frames", config.tools)
+    tools = tools_for("frames", config.tools, can_search=can_search(library, tasks.videos))
     return [ground(it, make_episode(by_id[it.task_id], library, episode_config, tools)) for it in kept]
 
 

@@ -78,15 +78,18 @@ class RolloutSampler:
         config: Sampling settings.
         library: Opens the videos.
         prompts: Wording of what it reads.
+        can_search: As in `vt_env.tools.builtin.tools_for`.
 
     Raises:
         ConfigError: The checkpoint does not exist, or does not support tool calls or the library's frame size.
     """
 
-    def __init__(self, config: SamplingConfig, library: Library, prompts: PromptSet) -> None:
+    def __init__(
+        self, config: SamplingConfig, library: Library, prompts: PromptSet, *, can_search: bool = True
+    ) -> None:
         self._config = config
         self._library = library
-        self._tools = tools_for(config.perception, config.tools)
+        self._tools = tools_for(config.perception, config.tools, can_search=can_search)
         self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget), prompts=prompts)
         processor = load_processor(config.model)
         check_frame_size(processor, config.media.frame_px)

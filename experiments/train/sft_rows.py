@@ -25,7 +25,7 @@ from vt_env.errors import DataError
 from vt_env.prompts import DEFAULT, SETS, PromptSet
 from vt_env.protocols import Library
 from vt_env.tasks.task_set import TaskSet
-from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 from vt_env.types import FrameBatch, FrameRef, Observation, StopReason
 
 UNNAMED = "(not named)"
@@ -98,6 +98,7 @@ class TrajectoryRows:
         self._tasks = {task.item.task_id: task for task in tasks}
         self._library = library
         self._tools = tools
+        self._can_search = can_search(library, tasks.videos)
         self.left_out = len(trajectories) - len(self._trajectories)
         """Number of trajectories that are not trainable."""
         self.right = sum(bool(it.correct) for it in self._trajectories)
@@ -186,7 +187,7 @@ class TrajectoryRows:
         # Older records do not say with how many calls they began, but their wording does.
         if trajectory.remaining.calls + trajectory.calls == 0 or (spent and trajectory.prompt_text.endswith(spent)):
             return ()
-        return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools))
+        return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools, can_search=self._can_search))
 
     def _result(self, trajectory: Trajectory, turns: Sequence[TurnRecord]) -> Observation:
         left = trajectory.remaining

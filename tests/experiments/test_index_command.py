@@ -83,7 +83,7 @@ def die_on_b(path: Path) -> IndexResult:
 
 
 def test_verify_and_gc_find_and_delete_what_is_damaged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["index", str(folder / "a.mp4"), str(folder / "b.mkv"), "--workers", "1"]) == 0
+    assert run(["index", str(folder / "a.mp4"), str(folder / "b.mkv"), "--workers", "1", "--encoder", "colours"]) == 0
     assert run(["index", "--verify"]) == 0 and "no faults" in capsys.readouterr().out
     (clips, _) = sorted((cache_root() / "clips").glob("*.f32"))
     clips.write_bytes(clips.read_bytes()[:-1])
@@ -113,7 +113,7 @@ def test_flags_that_make_no_sense_are_one_line(
 
 def test_a_check_fails_loudly_where_retrieval_is_near_chance(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_video(folder / "long.mp4", VideoSpec(frames=80, fps=1, paint=lambda index, size_px: paint_index(5, size_px)))
-    assert run(["index", str(folder / "long.mp4"), "--check"]) == 2
+    assert run(["index", str(folder / "long.mp4"), "--check", "--encoder", "colours"]) == 2
     printed = capsys.readouterr().out
     # Every clip looks the same, so no frame finds its own; colour words still find planted colours.
     assert "8 of 8 planted words" in printed and "planted frames" in printed and "NEAR CHANCE" in printed

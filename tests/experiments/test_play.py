@@ -93,8 +93,8 @@ def test_a_video_without_a_proper_question_is_refused(video, flags, message, cap
 
 
 def test_index_says_what_is_there_and_builds_nothing_twice(video, capsys):
-    assert index(IndexRun((video,))) == 0
-    assert index(IndexRun((video.parent,))) == 0
+    assert index(IndexRun((video,), encoder="colours")) == 0
+    assert index(IndexRun((video.parent,), encoder="colours")) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert "12 frames and 2 clips stored and indexed in" in first and "3 subtitle lines from text stream 1" in first
     assert "12 frames and 2 clips already stored and indexed" in second

@@ -38,7 +38,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def search(*arguments: object) -> int:
-    return run(["search", *map(str, arguments)])
+    named = () if "--encoder" in arguments else ("--encoder", "colours")
+    return run(["search", *map(str, arguments), *named])
 
 
 def test_moments_of_all_videos_are_listed_with_a_picture_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,9 +48,9 @@ def test_moments_of_all_videos_are_listed_with_a_picture_each(folder: Path, caps
     found = json.loads((out / "moments.json").read_text())["moments"]
     places = {(Path(it["video"]).name, it["start_s"] // 20) for it in found if it["score"] > 0.9}
     assert places == {("a.mp4", 1), ("b.mp4", 0)}
-    printed, warned = capsys.readouterr()
+    printed = capsys.readouterr().out
     assert "00:20" in printed and str(folder / "a.mp4") in printed and "contact-sheet.png" in printed
-    assert "compares colour names and nothing else" in warned
+    assert {tuple(it["sources"]) for it in found} == {("pictures",)}
     for it in found[: len(places)]:
         red, _, blue = np.asarray(Image.open(out / it["picture"])).mean(axis=(0, 1))
         assert blue > 150 > red
@@ -112,6 +113,7 @@ def test_a_real_clip_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ([NASA, "a rocket"], "the encoder 'colours' finds nothing by it; give --encoder"),
         ([NASA, "red", "--top-k", "0"], "top_k=0: need 1 or more"),
         ([NASA, "red", "--encoder", "coulors"], "did you mean"),
+        ([NASA, "red", "--encoder", "none"], "pictures are not, since the encoder is 'none'; give --encoder"),
     ],
 )
 def test_what_cannot_work_is_one_line(

@@ -66,7 +66,7 @@ def test_an_assistant_searches_looks_zooms_and_reads_in_a_user_s_own_video(tmp_p
     async def watch() -> None:
         async with Client(started(tmp_path, str(NASA))) as client:
             names = [tool.name for tool in (await client.list_tools()).tools]
-            # Without an encoder that knows more than colours, no search of pictures is offered.
+            # Without an encoder, no search of pictures is offered.
             reading = ["subtitle_retrieval", "subtitle_summary", "subtitle_zoom"]
             assert sorted(names) == sorted(["list_videos", "frame_zoom", "spatial_zoom", *reading])
             listed = await client.call_tool("list_videos", {})

@@ -71,7 +71,7 @@ class Model:
         return self(prompt).text
 
 
-def opened(video: Path, cache: Path, config: MediaConfig = MEDIA, encoder=None) -> dict[str, set[str]]:
+def opened(video: Path, cache: Path, config: MediaConfig = MEDIA, encoder="colours") -> dict[str, set[str]]:
     """Open a video, and list what the cache holds then."""
     VideoLibrary(config, cache, encoder).open(VideoRef("v", str(video)))
     names = {kind: {it.name for it in (cache / kind).iterdir()} for kind in ("stores", "clips")}

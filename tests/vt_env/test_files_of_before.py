@@ -120,11 +120,11 @@ def test_a_store_an_index_and_a_transcript_are_used_and_not_built_again(
 ):
     can_hear = importlib.util.find_spec("faster_whisper") is not None
     before, built = contents(store), list[float]()
-    library = VideoLibrary(MediaConfig(), store, transcribe=can_hear)
+    library = VideoLibrary(MediaConfig(), store, "colours", transcribe=can_hear)
     opened = library.open(video_ref(video), built.append, built.append)
     assert built == [] and contents(store) == before
     assert opened.duration_s == duration_s
     assert frames_hash(opened.frames_at([0.0, 2.0, 4.0])) == pictures
     if can_hear or video.name != "talk.mp4":
         assert [line.interval.start_s for line in opened.subtitles.lines] == subtitles
-    assert opened.search_clips("something red", 1) is not None
+    assert opened.index is not None and opened.search_clips("something red", 1) is not None

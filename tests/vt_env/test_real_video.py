@@ -19,7 +19,7 @@ VIDEO = Path(__file__).parents[1] / "fixtures" / "nasa_13013.mp4"
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
-    return VideoLibrary(MediaConfig(), tmp_path_factory.mktemp("cache")).open(VideoRef("nasa", str(VIDEO)))
+    return VideoLibrary(MediaConfig(), tmp_path_factory.mktemp("cache"), "colours").open(VideoRef("nasa", str(VIDEO)))
 
 
 TIMES = st.one_of(
@@ -57,7 +57,8 @@ def test_a_real_video_with_its_own_subtitles_is_played(tmp_path: Path):
         "evidence": [[0, 5]],
     }
     (tmp_path / "tasks.jsonl").write_text(json.dumps(row))
-    env = LongVideoQAEnv(tasks=tmp_path, prompts="tiny", cache_dir=tmp_path / "cache", render_mode="rgb_array")
+    choices = {"prompts": "tiny", "encoder": "colours", "cache_dir": tmp_path / "cache", "render_mode": "rgb_array"}
+    env = LongVideoQAEnv(tasks=tmp_path, **choices)
     observation, info = env.reset(seed=0)
     assert "Video 00:13 long." in observation["text"]
     observation, *_ = env.step(ToolCall("subtitle_zoom", {"start_s": 0, "end_s": 13}))

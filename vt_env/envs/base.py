@@ -22,7 +22,7 @@ from vt_env.protocols import Library
 from vt_env.rewards.reward import resolve_rewards
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
-from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Observation
 
@@ -44,12 +44,29 @@ def make_episode(task: Task, library: Library, config: EnvConfig, tools: tuple[T
     return Episode(task.item, task.gold, library.open(task.item.video), config, tools)
 
 
-def open_library(media: MediaConfig, cache_dir: str | Path | None = None) -> Library:
-    """Make the library that opens real videos; `cache_dir=None` takes the default cache."""
+def open_library(media: MediaConfig, cache_dir: str | Path | None = None, encoder: str = "auto") -> Library:
+    """Make the library that opens real videos; `cache_dir=None` takes the default cache.
+
+    Raises:
+        ConfigError: There is no such encoder.
+    """
     # Decoders and search indices are only loaded by those who need them.
     from vt_env.media.library import VideoLibrary
 
-    return VideoLibrary(media, None if cache_dir is None else Path(cache_dir))
+    return VideoLibrary(media, None if cache_dir is None else Path(cache_dir), encoder)
+
+
+def choose_library(library: Library | None, media: MediaConfig, cache_dir: str | Path | None, encoder: str) -> Library:
+    """Return the caller's library, or make one.
+
+    Raises:
+        ConfigError: There is no such encoder, or one is named beside a library, which has its own.
+    """
+    if library is None:
+        return open_library(media, cache_dir, encoder)
+    if encoder != "auto":
+        raise ConfigError(f"encoder={encoder!r}: the library has its own; give it to VideoLibrary, or leave it out")
+    return library
 
 
 class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
@@ -72,6 +89,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         prompts: str | Path | PromptSet = "default",
         media: MediaConfig | None = None,
         library: Library | None = None,
+        encoder: str = "auto",
         cache_dir: str | Path | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -87,6 +105,8 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             prompts: Wording of every text: a set (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
+            encoder: What searches the pictures of videos: `"auto"`, `"none"`, `"colours"`, or a checkpoint by name or
+                folder; see `vt_env.media.search.choose_encoder`. A library has its own.
             cache_dir: Where stored videos and indices lie; `None` takes the default. Generated videos and subtitles
                 that were converted lie in the default cache, which `$VT_ENV_CACHE` moves.
             render_mode: `"ansi"` (a transcript), `"rgb_array"` (a storyboard) or `None`.
@@ -97,7 +117,8 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         """
         EzPickle.__init__(
             self, tasks, split, perception, budget, rewards, tools,
-            prompts=prompts, media=media, library=library, cache_dir=cache_dir, render_mode=render_mode,
+            prompts=prompts, media=media, library=library, encoder=encoder, cache_dir=cache_dir,
+            render_mode=render_mode,
         )  # fmt: skip
         self.config = EnvConfig(
             perception,
@@ -106,7 +127,6 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             media or MediaConfig(),
             prompts=resolve_prompts(prompts),
         )
-        self.tools = tools_for(perception, tools)
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
@@ -115,7 +135,11 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         self.render_mode = render_mode
         self.episode: Episode | None = None
         """The running episode; `None` before the first reset."""
-        self._library = library or open_library(self.config.media, cache_dir)
+        self._library = choose_library(library, self.config.media, cache_dir, encoder)
+        self.can_search = can_search(self._library, self.tasks.videos)
+        """Whether the clips of at least one of the videos can be searched."""
+        self.tools = tools_for(perception, tools, can_search=self.can_search)
+        """Tools on offer in this environment; an episode about a video that cannot be searched has one less."""
         self.option_count = max(len(task.item.options) for task in self.tasks)
         """Options of the task that has the most."""
         self.action_space, self.observation_space = self._spaces()

@@ -95,7 +95,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
 
     ## Arguments
     As `vt_env/LongVideoQA-v0`, and `numeric`: a `vt_env.envs.numeric_features.NumericConfig`. The tools of the table
-    must be on offer, as they are in both presets.
+    must be on offer, as they are in both presets; in a video that cannot be searched, `search_clips` makes no sense.
 
     ## References
     Masks as in Huang and Ontañón, "A Closer Look at Invalid Action Masking in Policy Gradient Algorithms" (2022).
@@ -144,6 +144,8 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         """Slice of each group of features in the vector."""
         self._zoom_tool = "caption_zoom" if self.config.perception == "captions" else "frame_zoom"
         needed = {self._zoom_tool, "subtitle_zoom", *(tool for tool, _ in _SEARCHES.values())}
+        if not self.can_search:
+            needed.remove("clip_retrieval")
         missing = sorted(needed - {tool.name for tool in self.tools})
         if missing:
             raise ConfigError(
@@ -209,7 +211,9 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
 
     def _targets(self, episode: Episode) -> dict[str, int]:
         """To how many targets each verb can be applied by now, the budget left aside; without those that have none."""
-        targets = dict.fromkeys((*_SEARCHES, *self._neighbours(episode)), 1) | {"answer": len(episode.item.options)}
+        offered = {tool.name for tool in episode.tools}
+        searches = [verb for verb, (tool, _) in _SEARCHES.items() if tool in offered]
+        targets = dict.fromkeys((*searches, *self._neighbours(episode)), 1) | {"answer": len(episode.item.options)}
         if self._features.candidates:
             targets["look_at"] = len(self._features.candidates)
         return targets if self._place is None else targets | {"read_around": 1}

@@ -118,15 +118,14 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         Raises:
             ResetNeeded: There is no episode yet.
         """
-        self._running()
         # An action that broke the episode has no result.
-        system_text = self.config.prompts.system_text(has_tools=bool(self.tools))
+        system_text = self.config.prompts.system_text(has_tools=bool(self._running().tools))
         return conversation_messages(system_text, self._shown, self._written[: len(self._shown) - 1])
 
     @property
     def tool_schemas(self) -> list[dict[str, Any]]:
-        """JSON schemas of the tools on offer, for chat templates and tool-calling APIs."""
-        return [tool.schema for tool in self.tools]
+        """JSON schemas of the tools on offer in the running episode, for chat templates and tool-calling APIs."""
+        return [tool.schema for tool in (self.episode or self).tools]
 
     def _spaces(self) -> tuple[WrittenAction, spaces.Dict]:
         self._shown: list[Observation] = []

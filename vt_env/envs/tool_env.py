@@ -34,6 +34,9 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | 5 | `spatial_zoom` | `time_fraction`, `box` (left, top, right, bottom, fractions) |
     | 6 | the answer | position of the option, from 0 |
 
+    Where none of the videos can be searched, `clip_retrieval` is not among them and the indices move up. Where some can
+    and others cannot, the space keeps it, and a call to it in one of the others fails.
+
     `step` also takes a `vt_env.ToolCall` or `vt_env.Answer` with times in seconds, or a text such as
     `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`, which may hold
     several calls.
@@ -81,6 +84,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `prompts` | `"default"` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
     | `media` | `None` | a `MediaConfig`: size and rate of stored frames |
     | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
+    | `encoder` | `"auto"` | what searches pictures: `"none"`, `"colours"`, a CLIP, SigLIP or X-CLIP checkpoint |
     | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |
     | `render_mode` | `None` | `"ansi"` (a transcript), `"rgb_array"` (a storyboard) |
 

@@ -21,7 +21,7 @@ from vt_env.gold import Gold
 from vt_env.prompts import OVER, returned_text
 from vt_env.protocols import Perception, Video
 from vt_env.rewards.reward import FinishedEpisode, RewardResult, resolve_rewards, score
-from vt_env.tools.builtin import tools_for
+from vt_env.tools.builtin import searches_clips, tools_for
 from vt_env.tools.check_arguments import check_arguments, show
 from vt_env.tools.tool import Tool
 from vt_env.types import (
@@ -78,8 +78,10 @@ class Episode:
         self.video = video
         self.config = config
         self.perception = perception or build_perception(config, video, item.shown)
-        self.tools = tools_for(config.perception, config.tools or "default") if tools is None else tools
-        self.reader = ActionReader.for_tools(self.tools, self.perception.zoom_tool, config.budget.max_parallel_calls)
+        chosen = tools_for(config.perception, config.tools or "default") if tools is None else tools
+        self.tools = tuple(tool for tool in chosen if video.search_sources or not searches_clips(tool))
+        """Tools on offer; `clip_retrieval` only in a video that can be searched."""
+        self.reader = ActionReader.for_tools(chosen, self.perception.zoom_tool, config.budget.max_parallel_calls)
         """Reader of the policy's replies. Everything that plays this episode from text uses it."""
         self.turns: list[Turn] = []
         self.prompt_text = ""
@@ -92,6 +94,7 @@ class Episode:
         """Reason of the end; `None` while the episode runs and where it became invalid."""
         self.invalid: str | None = None
         """Failure of the data, which ends the episode without a score; `None` without one."""
+        self._unusable = {tool.name for tool in chosen} - {tool.name for tool in self.tools}
         self._is_started = False
         self._starting_budget = Remaining(config.budget.max_calls, config.budget.max_frames)
         self._result = RewardResult(0.0, {})
@@ -299,6 +302,8 @@ class Episode:
             raise ToolError("no tool is offered for this question; answer from the frames beside it")
         tools = {tool.name: tool for tool in self.tools}
         tool = tools.get(call.name)
+        if tool is None and call.name in self._unusable:
+            raise ToolError(f"the clips of this video cannot be searched; the tools are {', '.join(tools)}")
         if tool is None:
             raise ToolError(f"no tool {show(call.name)}; the tools are {', '.join(tools)}")
         top_k_max = self.config.budget.top_k_max

@@ -6,10 +6,11 @@ speech recognition.
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
+from typing import Literal, get_args
 
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
@@ -19,15 +20,21 @@ from vt_env.media.cache.decoded_frames import DecodedFrames
 from vt_env.media.cache.frame_store import FrameStore, build_store
 from vt_env.media.decode.container import check_file
 from vt_env.media.decode.video_file import crop_frame
+from vt_env.media.search.choose_encoder import AUTO, EncoderChoice
 from vt_env.media.search.clip_index import ClipIndex, build_clip_index
-from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, TextEncoder
-from vt_env.media.text.line_index import LineIndex, build_line_index
+from vt_env.media.search.encoders import ClipEncoder, TextEncoder
+from vt_env.media.search.line_source import LineSource
+from vt_env.media.search.sources import CAPTIONS, PICTURES, ClipSearch, ClipSource
+from vt_env.media.terminal import say_once
+from vt_env.media.text.line_index import build_line_index
 from vt_env.media.text.load_subtitles import SubtitleConfig, load_subtitles
 from vt_env.media.text.speech import has_audio, transcribe
 from vt_env.media.text.subtitles import SubtitleTrack, load_captions
 from vt_env.media.text.summaries import Summariser, WrittenSummaries
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
+
+CaptionSearch = Literal["auto", "words", "none"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +44,14 @@ class Video:
     ref: VideoRef
     store: FrameStore
     decoded: DecodedFrames
-    index: ClipIndex
+    index: ClipIndex | None
+    """Clip embeddings of the pictures; `None` where they are not searched."""
+    clips: ClipSearch
+    """Search over the clips by every source that this video has."""
     subtitles: SubtitleTrack
     """Subtitle lines; empty if the video has none."""
     captions: TimedLines | None
     """Timed captions in time order; `None` if the reference names no caption file."""
-    caption_index: LineIndex | None = None
-    """Caption vectors, searched instead of the clips; see `TextModels.search_captions`."""
 
     @property
     def duration_s(self) -> float:
@@ -74,14 +82,14 @@ class Video:
         whole = self.decoded.frames_at(self.store.video, self.store.media, [time_s])
         return crop_frame(whole, box, self.store.config.frame_px)
 
-    def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that match `query`, best first, as `ClipIndex.search`.
+    @property
+    def search_sources(self) -> tuple[str, ...]:
+        """Names of what `search_clips` searches: `"pictures"`, `"captions"`; empty where there is nothing to search."""
+        return self.clips.names
 
-        With a `caption_index`, return the captions nearest in meaning instead.
-        """
-        if self.caption_index is not None:
-            return [ScoredInterval(line.interval, score) for line, score in self.caption_index.search(query, top_k)]
-        return self.index.search(query, top_k)
+    def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
+        """Return up to `top_k` intervals that match `query`, best first, as `ClipSearch.search`."""
+        return self.clips.search(query, top_k)
 
 
 @dataclass(frozen=True)
@@ -93,14 +101,24 @@ class TextModels:
     `vt_env.media.search.sentence_encoder.SentenceEncoder`."""
     summariser: Summariser | None = None
     """Writes summaries; `None` selects the most relevant lines instead."""
-    search_captions: bool = False
-    """Search clips by caption text rather than by frames, in videos that have captions."""
+    captions: CaptionSearch = "auto"
+    """How captions find clips: `"words"`, `"none"`, or `"auto"`: by words, but not in the generated world."""
+    caption_encoder: TextEncoder | None = None
+    """Adds meaning to the words of captions."""
     subtitles: SubtitleConfig = field(default_factory=SubtitleConfig)
     """Which subtitles are read, and in which encoding."""
 
     def __post_init__(self) -> None:
-        if self.search_captions and self.encoder is None:
-            raise ConfigError("text_models.search_captions=True: needs text_models.encoder, such as SentenceEncoder()")
+        if self.captions not in get_args(CaptionSearch):
+            raise ConfigError(f"text_models.captions={self.captions!r}: allowed are 'auto', 'words' and 'none'")
+        if self.captions == "none" and self.caption_encoder is not None:
+            raise ConfigError("text_models.captions='none': caption_encoder has no use; leave one of them out")
+
+    def searches_captions(self, ref: VideoRef) -> bool:
+        """Return whether the captions of a video are a source of clip retrieval."""
+        if ref.captions_path is None or self.captions == "none":
+            return False
+        return self.captions == "words" or self.caption_encoder is not None or not ref.is_world
 
 
 class VideoLibrary:
@@ -109,7 +127,8 @@ class VideoLibrary:
     Args:
         config: Storage and indexing settings.
         cache_dir: Folder for stores, indexes and transcripts; `None` means `cache_root()`.
-        encoder: Clip encoder; `None` means `ColourNameEncoder`.
+        encoder: Clip encoder, or its name as in `EncoderChoice`: `"auto"`, `"none"`, `"colours"`, a checkpoint. `None`
+            means `"none"`.
         text_models: Models for searching and summarising subtitles.
         transcribe: Fill an empty subtitle track by speech recognition (extra `asr`): `True` uses the packaged model, a
             string names a model or a model folder.
@@ -121,7 +140,7 @@ class VideoLibrary:
         self,
         config: MediaConfig,
         cache_dir: Path | None = None,
-        encoder: ClipEncoder | None = None,
+        encoder: str | ClipEncoder | EncoderChoice | None = AUTO,
         *,
         text_models: TextModels = TextModels(),
         transcribe: bool | str = False,
@@ -130,7 +149,7 @@ class VideoLibrary:
     ) -> None:
         self.config = config
         self.cache_dir = cache_dir or cache_root()
-        self.encoder: ClipEncoder = encoder or ColourNameEncoder()
+        self.encoders = encoder if isinstance(encoder, EncoderChoice) else EncoderChoice(encoder)
         self.text_models = text_models
         self._transcribe, self._max_open = transcribe, max_open
         self._decoded = DecodedFrames(self.cache_dir / decoded_frames.FOLDER, decoded_bytes)
@@ -165,14 +184,53 @@ class VideoLibrary:
                 self._open.popitem(last=False)
         return video
 
+    def search_sources(self, ref: VideoRef) -> tuple[str, ...]:
+        """Return `sources_of`; a line on the terminal says once why pictures are not searched, and the remedy.
+
+        Raises:
+            ConfigError: The encoder cannot be loaded.
+        """
+        return self._told(self.sources_of(ref))
+
+    def sources_of(self, ref: VideoRef) -> tuple[str, ...]:
+        """Return the names of the sources of clip retrieval that a video has, without opening it.
+
+        Raises:
+            ConfigError: The encoder cannot be loaded.
+        """
+        has = {PICTURES: self.encoders.encoder_of(ref) is not None, CAPTIONS: self.text_models.searches_captions(ref)}
+        return tuple(name for name, is_there in has.items() if is_there)
+
+    def _told(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of sources; say once what is missing among them."""
+        names = tuple(sources)
+        if PICTURES in names:
+            return names
+        why = f"pictures are not searched, since {self.encoders.why_none}"
+        if not names:
+            say_once(f"clip_retrieval is not offered for videos that have no captions to search: {why}")
+        elif self.encoders.choice == AUTO:
+            say_once(why)
+        return names
+
     def _load(self, ref: VideoRef, progress: Progress | None, speech_progress: Progress | None) -> Video:
         store = build_store(ref.path, self.config, self.cache_dir, progress)
-        index = build_clip_index(store, self.encoder, self.cache_dir)
         captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
-        encoder = self.text_models.encoder if self.text_models.search_captions and captions else None
-        caption_index = build_line_index(captions or (), encoder, self.cache_dir) if encoder else None
+        encoder = self.encoders.encoder_of(ref)
+        index = build_clip_index(store, encoder, self.cache_dir) if encoder else None
+        duration_s = store.video.duration_s
+        sources: list[ClipSource] = [] if index is None else [index]
+        if captions is not None and self.text_models.searches_captions(ref):
+            sources.append(self._caption_source(captions, duration_s))
+        self._told(source.name for source in sources)
         subtitles = self._subtitles(ref, store, speech_progress)
-        return Video(ref, store, self._decoded, index, subtitles, captions, caption_index)
+        clips = ClipSearch(tuple(sources), self.config.clip_s, duration_s)
+        return Video(ref, store, self._decoded, index, clips, subtitles, captions)
+
+    def _caption_source(self, captions: TimedLines, duration_s: float) -> ClipSource:
+        encoder = self.text_models.caption_encoder
+        meanings = build_line_index(captions, encoder, self.cache_dir) if encoder else None
+        return LineSource(CAPTIONS, captions, self.config.clip_s, duration_s, meanings)
 
     def _subtitles(self, ref: VideoRef, store: FrameStore, speech_progress: Progress | None) -> SubtitleTrack:
         track = load_subtitles(ref, store.video.timeline, self.text_models.subtitles)
@@ -188,7 +246,7 @@ class VideoLibrary:
 
     def __reduce__(self) -> tuple[Callable[..., "VideoLibrary"], tuple[object, ...]]:
         limits = (self._max_open, self._decoded.limit_bytes)
-        return _library, (self.config, self.cache_dir, self.encoder, self.text_models, self._transcribe, *limits)
+        return _library, (self.config, self.cache_dir, self.encoders, self.text_models, self._transcribe, *limits)
 
 
 def _state_of(path: Path) -> str:
@@ -205,7 +263,7 @@ def _state_of(path: Path) -> str:
 def _library(
     config: MediaConfig,
     cache_dir: Path,
-    encoder: ClipEncoder,
+    encoder: EncoderChoice,
     text_models: TextModels,
     transcribe: bool | str,
     max_open: int,

@@ -9,6 +9,7 @@ Only `video`, `question` and `options` are required; paths are relative to the f
 `answer` is the 0-based index of the right option, or its text; a task without one is played and not scored.
 `evidence_boxes` holds one box for each interval of `evidence`: left, top, right and bottom as fractions of the frame.
 `subtitles_encoding` names the encoding of the subtitle file, such as `cp1251`; without it, it is found out.
+`world` is true in rows that `vt-env world` wrote, see `VideoRef.is_world`.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from vt_env.types import MAX_OPTIONS, Box, Interval, Item, VideoRef
 _REQUIRED = ("video", "question", "options")
 _OPTIONAL = (
     "answer", "evidence", "evidence_boxes", "subtitles", "subtitles_encoding", "captions", "task_id", "family", "split",
+    "world",
 )  # fmt: skip
 _FIELDS = (*_REQUIRED, *_OPTIONAL)
 TASKS_FILE = "tasks.jsonl"
@@ -241,6 +243,7 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
         subtitles_path=None if subtitles is None else str(_existing(folder, _text(row, "subtitles"), "subtitles")),
         captions_path=None if captions is None else str(_existing(folder, _text(row, "captions"), "captions")),
         subtitles_encoding=_encoding(row),
+        is_world=_true_or_false(row, "world"),
     )
 
 
@@ -252,6 +255,13 @@ def _encoding(row: Mapping[str, Any]) -> str | None:
         return check_encoding(name)
     except ConfigError as reason:
         raise ValueError(f"subtitles_{reason}") from reason
+
+
+def _true_or_false(row: Mapping[str, Any], name: str) -> bool:
+    value = row.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r}; need true or false")
+    return value
 
 
 def _existing(folder: Path, name: str, role: str) -> Path:

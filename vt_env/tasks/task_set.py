@@ -104,6 +104,11 @@ class TaskSet(Sequence[Task]):
         return sorted({task.item.family for task in self.tasks})
 
     @property
+    def videos(self) -> list[VideoRef]:
+        """Videos that the tasks are about, each once, in the order of the tasks."""
+        return list(dict.fromkeys(task.item.video for task in self.tasks))
+
+    @property
     def is_excerpt(self) -> bool:
         """Whether any of the tasks shows parts of its video alone, see `Item.shown`."""
         return any(task.item.shown for task in self.tasks)

@@ -61,6 +61,7 @@ def library_conformance(library: Library, ref: VideoRef) -> None:
     * Frames are square uint8[N, px, px, 3] in the order of the times asked for, no later than asked for; a crop is one
       such picture. A time outside the video is a `DataError`.
     * A search returns `top_k` results at most, the best first, inside the video; subtitles come in time order.
+    * A video has no source of clip search that its library does not name; without one, a search finds nothing.
     * A pickled library opens the same video.
 
     Args:
@@ -78,6 +79,8 @@ def library_conformance(library: Library, ref: VideoRef) -> None:
         assert digest_of(other.frames_at([0.0]).data) == digest_of(video.frames_at([0.0]).data), "other pixels"
     _check_frames(video)
     _check_search(video)
+    own, known = list(video.search_sources), list(library.search_sources(ref))
+    assert set(own) <= set(known), f"search_sources: {own} of the video, {known} of the library"
 
 
 def rollout_digest(env: gym.Env[Any, Any], seed: int) -> str:
@@ -136,6 +139,7 @@ def _check_search(video: Video) -> None:
         scores = [[hit.score for hit in clips], [score for _, score in found]]
         assert all(len(it) <= top_k and it == sorted(it, reverse=True) for it in scores), f"top_k={top_k}: {scores}"
         assert all(hit.interval.overlap_s(whole) == hit.interval.duration_s for hit in clips), f"outside: {clips}"
+        assert video.search_sources or not clips, f"no source found {clips}"
     summary = [line.interval for line in video.subtitles.summary(query, 3)]
     assert len(summary) <= 3 and summary == sorted(summary), f"a summary of 3 lines: {summary}"
 

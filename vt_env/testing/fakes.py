@@ -105,6 +105,11 @@ class FakeVideo:
         inside[top:bottom, left:right] = True
         return FrameBatch(np.where(inside[None, :, :, None], frames.data, np.uint8(128)), frames.pts_s)
 
+    @property
+    def search_sources(self) -> tuple[str, ...]:
+        """`("captions",)`; nothing without captions."""
+        return ("captions",) if self.captions else ()
+
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
         """Return up to `top_k` clips whose captions share a word with `query`, the best first."""
         starts_s = np.arange(0.0, self.duration_s, self.clip_s)
@@ -133,6 +138,10 @@ class FakeLibrary:
             if video.ref.handle == ref.handle:
                 return video
         raise DataError(f"video {ref.handle}: not in this library")
+
+    def search_sources(self, ref: VideoRef) -> tuple[str, ...]:
+        """Return what the video can be searched by; nothing for one that is not in this library."""
+        return next((it.search_sources for it in self.videos if it.ref.handle == ref.handle), ())
 
 
 def fake_task(answer_idx: int = 1, task_id: str = "fake/0") -> Task:

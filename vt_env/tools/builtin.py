@@ -8,15 +8,15 @@ defines it. A custom tool is one more such function, passed beside the names of 
 
 # ruff: noqa: D417  The episode is not an argument that the model gives, so the docstrings leave it out.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError, suggest
 from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
-from vt_env.protocols import Video
+from vt_env.protocols import Library, Video
 from vt_env.tools.tool import Tool, ToolFunction
-from vt_env.types import Box, Interval, Item, Remaining, SubtitleLine, View
+from vt_env.types import Box, Interval, Item, Remaining, SubtitleLine, VideoRef, View
 
 SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
@@ -54,7 +54,8 @@ def clip_retrieval(episode: Playing, query: str, top_k: int = 4) -> View:
         query: What to look for.
         top_k: Number of clips to return.
     """
-    lines = clip_lines(episode.video.search_clips(query, top_k))
+    video = episode.video
+    lines = clip_lines(video.search_clips(query, top_k), named=len(video.search_sources) > 1)
     return View(episode.config.prompts.clips_text(lines), lines=lines)
 
 
@@ -155,15 +156,17 @@ DEFAULT_TOOLS: tuple[str, ...] = tuple(_BUILT_IN)
 _MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS, "none": ()}
 
 
-def tools_for(perception: str, tools: ToolChoice = "default") -> tuple[Tool, ...]:
+def tools_for(perception: str, tools: ToolChoice = "default", *, can_search: bool = True) -> tuple[Tool, ...]:
     """Return the tools that a policy is offered, in order.
 
     Args:
         perception: `"frames"` or `"captions"`; a mode's tools that need the other one are left out.
         tools: See `ToolChoice`.
+        can_search: Whether clips can be searched at all, see `can_search`; `clip_retrieval` is left out if not.
 
     Raises:
-        ConfigError: There is no such tool or mode, it needs the other perception, or two tools share a name.
+        ConfigError: There is no such tool or mode, it needs the other perception, two tools share a name, or
+            `clip_retrieval` alone is chosen and clips cannot be searched.
     """
     chosen = [tools] if isinstance(tools, str) or not isinstance(tools, Sequence) else list(tools)
     if not chosen:
@@ -174,7 +177,24 @@ def tools_for(perception: str, tools: ToolChoice = "default") -> tuple[Tool, ...
     names = [tool.name for tool in offered]
     if len(set(names)) < len(names):
         raise ConfigError(f"tools={names}: names must differ; leave out or rename one")
-    return tuple(offered)
+    usable = tuple(tool for tool in offered if can_search or not searches_clips(tool))
+    if offered and not usable:
+        raise ConfigError(f"tools={names}: clips cannot be searched here, see the terminal; choose other tools as well")
+    return usable
+
+
+def searches_clips(tool: Tool) -> bool:
+    """Return whether this is the built-in `clip_retrieval`, which needs a video that can be searched."""
+    return tool.function is clip_retrieval
+
+
+def can_search(library: Library, videos: Iterable[VideoRef]) -> bool:
+    """Return whether the clips of at least one of the videos can be searched; no video is opened.
+
+    The tools of a run are fixed by this. An episode about a video that cannot be searched does without the tool: where
+    the policy was told of it for the whole run, its call fails with a message.
+    """
+    return any(library.search_sources(ref) for ref in dict.fromkeys(videos))
 
 
 def _offered(perception: str, choice: str | Tool | ToolFunction) -> list[Tool]:

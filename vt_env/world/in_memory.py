@@ -20,6 +20,7 @@ from vt_env.media.decode.pyav_player import Pixels
 from vt_env.media.decode.video_file import crop_frame
 from vt_env.media.search.clip_index import ClipIndex
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
+from vt_env.media.search.sources import PICTURES
 from vt_env.media.text.subtitles import SubtitleTrack
 from vt_env.tasks.task_set import TaskSet, nothing_to_prepare
 from vt_env.timed_lines import TimedLines
@@ -79,6 +80,10 @@ class WorldLibrary:
             DataError: The video is not in this library.
         """
         return self._cached(ref.handle)
+
+    def search_sources(self, ref: VideoRef) -> tuple[str, ...]:
+        """Return `("pictures",)`."""
+        return (PICTURES,)
 
     def _open(self, handle: str) -> "PaintedVideo":
         video = self._videos.get(handle)
@@ -140,6 +145,11 @@ class PaintedVideo:
         whole = render_scene(self._scene_at(time_s), self.world.size_px, self.world.detail_px)
         shown_s = np.floor(time_s * self.world.frame_rate_hz) / self.world.frame_rate_hz
         return crop_frame(FrameBatch(whole[None], np.array([shown_s])), box, self.media.frame_px)
+
+    @property
+    def search_sources(self) -> tuple[str, ...]:
+        """`("pictures",)`: captions state what is asked, so they are not searched."""
+        return (PICTURES,)
 
     def search_clips(self, query: str, top_k: int) -> list[ScoredInterval]:
         """Return up to `top_k` intervals that match `query`, best first, as `ClipIndex.search`."""

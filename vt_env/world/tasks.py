@@ -45,6 +45,7 @@ class WorldVideo:
             path=str(self.folder / VIDEO_FILE),
             subtitles_path=str(self.folder / SUBTITLES_FILE),
             captions_path=str(self.folder / CAPTIONS_FILE),
+            is_world=True,
         )
 
     def __call__(self, ref: VideoRef) -> None:

@@ -13,8 +13,9 @@ from support.videos import Pixels, VideoSpec, write_video
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.media.cache.frame_store import FrameStore, build_store
-from vt_env.media.search.clip_index import MAX_MERGED, ClipIndex, build_clip_index
+from vt_env.media.search.clip_index import ClipIndex, build_clip_index
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
+from vt_env.media.search.sources import MAX_MERGED
 from vt_env.types import FrameBatch, Interval, ScoredInterval
 
 COLOURS = {

@@ -12,10 +12,12 @@ from experiments.data.check_retrieval import plant_words
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
 from vt_env.media.cache.frame_store import build_store
+from vt_env.media.library import VideoLibrary
 from vt_env.media.search.clip_index import build_clip_index
-from vt_env.media.search.encoders import ColourNameEncoder
+from vt_env.media.search.encoders import ColourNameEncoder, pool_frames
+from vt_env.media.terminal import say_once
 from vt_env.media.text.line_index import build_line_index
-from vt_env.types import FrameBatch, Interval, SubtitleLine
+from vt_env.types import FrameBatch, Interval, SubtitleLine, VideoRef
 from vt_env.world.render import render_scene
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, SHAPES
@@ -23,6 +25,10 @@ from vt_env.world.vocabulary import COLOURS, SHAPES
 pytestmark = pytest.mark.slow
 
 WORDS = ("red", "blue", "square", "the", "a", "plain", "picture")
+
+
+_IMAGES = {"xclip": "VideoMAE"}
+"""Image processors that are named after another class."""
 
 
 def write_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
@@ -39,10 +45,11 @@ def write_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
         tokenizer_object=raw, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
     )
     ids = {"vocab_size": len(words), "max_position_embeddings": 8, "eos_token_id": 2, "pad_token_id": 0}
-    name = {"clip": "CLIP", "siglip": "Siglip", "siglip2": "Siglip2"}[kind]
+    name = {"clip": "CLIP", "siglip": "Siglip", "siglip2": "Siglip2", "xclip": "XCLIP"}[kind]
     vision = {**sizes, "patch_size": 14} | ({"num_patches": 16} if kind == "siglip2" else {"image_size": 28})
-    text = {**sizes, **ids} | ({"projection_size": 16} if kind != "clip" else {})
-    extra = {"projection_dim": 12} if kind == "clip" else {}
+    vision |= {"num_frames": 4, "mit_hidden_size": 12, "mit_intermediate_size": 16} if kind == "xclip" else {}
+    text = {**sizes, **ids} | ({"projection_size": 16} if kind.startswith("siglip") else {})
+    extra = {} if kind.startswith("siglip") else {"projection_dim": 12}
     config = getattr(transformers, f"{name}Config")(text_config=text, vision_config=vision, **extra)
     torch.manual_seed(seed)
     getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
@@ -50,8 +57,8 @@ def write_checkpoint(folder: Path, kind: str, seed: int = 0) -> Path:
         images = transformers.Siglip2ImageProcessor(patch_size=14, max_num_patches=16)
     else:
         size = {"height": 28, "width": 28}
-        cropped = {"crop_size": size} if kind == "clip" else {}
-        images = getattr(transformers, f"{name}ImageProcessor")(size=size, **cropped)
+        cropped = {} if kind == "siglip" else {"crop_size": size}
+        images = getattr(transformers, f"{_IMAGES.get(kind, name)}ImageProcessor")(size=size, **cropped)
     getattr(transformers, f"{name}Processor")(images, tokenizer).save_pretrained(folder)
     return folder
 
@@ -61,7 +68,7 @@ def some_frames(count: int) -> FrameBatch:
     return FrameBatch(data, np.arange(count, dtype=np.float64))
 
 
-@pytest.mark.parametrize("kind", ["clip", "siglip", "siglip2"])
+@pytest.mark.parametrize("kind", ["clip", "siglip", "siglip2", "xclip"])
 def test_every_class_of_dual_encoder_gives_unit_vectors_that_repeat_and_keys_that_name_the_weights(
     tmp_path: Path, kind: str
 ) -> None:
@@ -78,6 +85,74 @@ def test_every_class_of_dual_encoder_gives_unit_vectors_that_repeat_and_keys_tha
     again = pickle.loads(pickle.dumps(encoder))
     assert (again.encode_frames(some_frames(40)) == frames).all() and again.key == encoder.key
     assert ClipModelEncoder(write_checkpoint(tmp_path / "other", kind, seed=1)).key != encoder.key
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "siglip2"])
+def test_a_clip_is_the_mean_of_the_unit_vectors_of_its_frames(tmp_path: Path, kind: str) -> None:
+    from vt_env.media.search.transformers_clip import ClipModelEncoder
+
+    encoder = ClipModelEncoder(write_checkpoint(tmp_path / "model", kind))
+    frames, query = some_frames(10), encoder.encode_texts(["the red square"])[0]
+    pooled = pool_frames(encoder, frames)
+    assert pooled.shape == (encoder.dim,) and pooled.dtype == np.float32
+    similarities = encoder.encode_frames(frames) @ query
+    assert pooled @ query == pytest.approx(similarities.mean(), abs=1e-5) and similarities.std() > 1e-4
+
+
+def test_x_clip_compares_a_text_with_the_frames_of_a_clip_together_and_in_their_order(tmp_path: Path) -> None:
+    from vt_env.media.search.transformers_clip import ClipModelEncoder
+
+    encoder = ClipModelEncoder(write_checkpoint(tmp_path / "model", "xclip"))
+    frames = some_frames(10)
+    pooled = pool_frames(encoder, frames)
+    assert pooled.shape == (encoder.dim,) and np.linalg.norm(pooled) == pytest.approx(1, abs=1e-5)
+    assert np.abs(pooled - encoder.encode_frames(frames).mean(axis=0)).max() > 1e-3
+    backwards = FrameBatch(frames.data[::-1].copy(), frames.pts_s)
+    assert np.abs(pooled - pool_frames(encoder, backwards)).max() > 1e-5
+    # Four frames, at the middles of equal parts; a shorter clip shows some of its frames again.
+    chosen = FrameBatch(frames.data[[1, 3, 6, 8]], frames.pts_s[:4])
+    assert pool_frames(encoder, chosen) == pytest.approx(pooled, abs=1e-6)
+    one = FrameBatch(frames.data[:1], frames.pts_s[:1])
+    assert pool_frames(encoder, one) == pytest.approx(encoder.encode_frames(one)[0], abs=1e-6)
+
+
+def test_x_clip_is_as_transformers_has_it(tmp_path: Path) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from vt_env.media.search.transformers_clip import ClipModelEncoder
+
+    folder = write_checkpoint(tmp_path / "model", "xclip")
+    encoder, frames, text = ClipModelEncoder(folder), some_frames(4), "the red square"
+    model, processor = (
+        transformers.AutoModel.from_pretrained(folder),
+        transformers.AutoProcessor.from_pretrained(folder),
+    )
+    inputs = processor(text=[text], videos=[list(frames.data)], return_tensors="pt")
+    with torch.inference_mode():
+        seen = model.eval()(**{k: inputs[k] for k in ("input_ids", "attention_mask", "pixel_values")}).video_embeds[0]
+        said = model.get_text_features(inputs["input_ids"], inputs["attention_mask"]).pooler_output[0]
+    assert pool_frames(encoder, frames) == pytest.approx((seen / seen.norm()).numpy(), abs=1e-5)
+    assert encoder.encode_texts([text])[0] == pytest.approx((said / said.norm()).numpy(), abs=1e-5)
+
+
+def test_a_checkpoint_of_the_hub_s_cache_searches_videos_by_default_and_is_named_by_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repo = tmp_path / "hub" / "models--owner--tiny-clip"
+    (repo / "snapshots").mkdir(parents=True)
+    write_checkpoint(repo / "snapshots" / "c0ffee", "clip")
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("c0ffee")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("VT_ENV_ENCODER", raising=False)
+    say_once.cache_clear()
+    write_video(tmp_path / "v.mp4", VideoSpec(frames=40, fps=1))
+    library = VideoLibrary(MediaConfig(), tmp_path / "cache")
+    video = library.open(VideoRef("v", str(tmp_path / "v.mp4")))
+    assert video.search_sources == ("pictures",) and video.index is not None
+    assert video.index.encoder.key == "transformers-1-owner/tiny-clip@c0ffee" and len(video.index.vectors) == 4
+    said = capsys.readouterr().err
+    assert said.count("vt-env: ") == 1 and "pictures are searched with owner/tiny-clip@c0ffee" in said
+    say_once.cache_clear()
 
 
 def test_a_clip_index_of_a_learned_encoder_is_cached_and_planted_words_show_that_random_weights_know_nothing(

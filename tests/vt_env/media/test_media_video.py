@@ -19,7 +19,7 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache_eviction import find_faults
 from vt_env.media.library import TextModels, Video, VideoLibrary
 from vt_env.tasks.task_set import Task
-from vt_env.types import Box, Caption, Interval, Item, ScoredInterval, SubtitleLine, ToolCall, VideoRef
+from vt_env.types import Box, Caption, Interval, Item, SubtitleLine, ToolCall, VideoRef
 
 SIZE_PX = (64, 48)
 WHOLE = Box(0, 0, 1, 1)
@@ -37,7 +37,7 @@ def ref(tmp_path_factory: pytest.TempPathFactory) -> VideoRef:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> VideoLibrary:
-    return VideoLibrary(MediaConfig(), tmp_path_factory.mktemp("cache"))
+    return VideoLibrary(MediaConfig(), tmp_path_factory.mktemp("cache"), "colours")
 
 
 def test_a_video_offers_stored_frames_and_native_crops(library: VideoLibrary, ref: VideoRef) -> None:
@@ -198,7 +198,7 @@ def test_text_models_make_search_hybrid_and_summaries_prose_and_survive_pickling
     subtitles.write_text("1\n00:00:01,000 --> 00:00:02,000\na film\n\n2\n00:00:03,000 --> 00:00:04,000\nrain\n")
     named = replace(ref, subtitles_path=str(subtitles))
     models = TextModels(Meaning(), Writer())
-    library = VideoLibrary(MediaConfig(), tmp_path, text_models=models)
+    library = VideoLibrary(MediaConfig(), tmp_path, "colours", text_models=models)
     for opened in (library, pickle.loads(pickle.dumps(library))):
         track = opened.open(named).subtitles
         assert track.search("cinema", 1)[0][0].text == "a film"
@@ -210,14 +210,32 @@ def test_text_models_make_search_hybrid_and_summaries_prose_and_survive_pickling
 
 
 def test_clips_can_be_found_by_the_meaning_of_their_captions(ref: VideoRef, tmp_path: Path) -> None:
-    captions = [{"start_s": 0, "end_s": 4, "text": "rain"}, {"start_s": 4, "end_s": 9, "text": "a film"}]
+    captions = [{"start_s": 0, "end_s": 9, "text": "rain"}, {"start_s": 21, "end_s": 29, "text": "a film"}]
     (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in captions))
-    library = VideoLibrary(MediaConfig(), tmp_path, text_models=TextModels(Meaning(), search_captions=True))
-    captioned = library.open(replace(ref, captions_path=str(tmp_path / "c.jsonl")))
-    assert captioned.search_clips("cinema", 1) == [ScoredInterval(Interval(4, 9), 1.0)]
-    assert library.open(ref).caption_index is None
-    with pytest.raises(ConfigError, match=r"needs text_models\.encoder"):
-        TextModels(search_captions=True)
+    captioned = replace(ref, captions_path=str(tmp_path / "c.jsonl"))
+    by_words = VideoLibrary(MediaConfig(), tmp_path, "none").open(captioned)
+    assert [hit.interval for hit in by_words.search_clips("some film", 1)] == [Interval(20, 30)]
+    assert by_words.search_clips("cinema", 1) == [] and by_words.search_sources == ("captions",)
+    models = TextModels(caption_encoder=Meaning())
+    library = VideoLibrary(MediaConfig(), tmp_path, "none", text_models=models)
+    for opened in (library, pickle.loads(pickle.dumps(library))):
+        (hit,) = opened.open(captioned).search_clips("cinema", 1)
+        assert hit.interval == Interval(20, 30) and hit.sources == ("captions",)
+    assert library.open(ref).search_sources == () and library.open(ref).search_clips("film", 1) == []
+
+
+def test_captions_are_searched_as_asked_for_and_not_by_default_in_the_generated_world(ref: VideoRef) -> None:
+    captioned = replace(ref, captions_path="c.jsonl")
+    world = replace(captioned, is_world=True)
+    searched = {
+        how: [TextModels(captions=how).searches_captions(it) for it in (ref, captioned, world)]
+        for how in ("auto", "words", "none")
+    }
+    assert searched == {"auto": [False, True, False], "words": [False, True, True], "none": [False] * 3}
+    with pytest.raises(ConfigError, match=r"allowed are 'auto', 'words' and 'none'"):
+        TextModels(captions="meaning")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="leave one of them out"):
+        TextModels(captions="none", caption_encoder=Meaning())
 
 
 def test_the_summary_tool_shows_what_the_model_wrote_and_counts_as_viewed_what_it_would_have_shown(

@@ -42,7 +42,7 @@ def cache(media: Path, tmp_path: Path) -> Path:
 
 
 def opened(media: Path, cache: Path, decoded_bytes: int = 1 << 20) -> Video:
-    return VideoLibrary(MediaConfig(), cache, decoded_bytes=decoded_bytes).open(VideoRef("v", str(media)))
+    return VideoLibrary(MediaConfig(), cache, "colours", decoded_bytes=decoded_bytes).open(VideoRef("v", str(media)))
 
 
 def only(folder: Path) -> Path:
@@ -259,7 +259,7 @@ HEAD = (
     "from vt_env.config import MediaConfig; from vt_env.errors import VtEnvError\n"
     "from vt_env.media.library import VideoLibrary; from vt_env.types import Box, VideoRef\n"
     "media, cache = sys.argv[1], Path(sys.argv[2])\n"
-    "ref, library = VideoRef('v', media), VideoLibrary(MediaConfig(), cache)\n"
+    "ref, library = VideoRef('v', media), VideoLibrary(MediaConfig(), cache, 'colours')\n"
 )
 FULL = (
     "try: library.open(ref)\n"
@@ -286,7 +286,7 @@ def test_frames_are_decoded_each_time_where_the_disk_is_full_or_read_only(media:
         "video.crop(2.0, Box(0, 0, 1, 1))\n"
         "(cache / 'filler').unlink()\n"
         "subprocess.run(['mount', '-o', 'remount,ro', str(cache)], check=True)\n"
-        "again = VideoLibrary(MediaConfig(), cache).open(ref)\n"
+        "again = VideoLibrary(MediaConfig(), cache, 'colours').open(ref)\n"
         "print((again.crop(1.0, Box(0, 0, 1, 1)).data == before).all(), again.crop(3.0, Box(0, 0, 1, 1)).data.shape)\n"
         "print(len(list((cache / 'frames').glob('*.png'))))\n"
     )

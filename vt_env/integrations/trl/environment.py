@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from vt_env.actions.read_answer import AnswerStatus
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.envs.base import make_episode
+from vt_env.envs.base import choose_library, make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
@@ -26,7 +26,7 @@ from vt_env.protocols import Library
 from vt_env.rewards.reward import RewardResult, resolve_rewards, score
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
-from vt_env.tools.builtin import ToolChoice, tools_for
+from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 from vt_env.types import StopReason
 
 RewardFunction = Callable[..., list[float | None]]
@@ -62,10 +62,12 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     library: Library | None = None,
     *,
     prompts: str | Path | PromptSet = "default",
+    encoder: str = "auto",
 ) -> type[TrlEnvironment]:
     """Return an environment class for `EpisodeGRPOTrainer(environment_factory=...)`; its methods are the tools.
 
-    Rewards are chosen by `reward_functions`.
+    A class has the same tools for all tasks: `clip_retrieval` where at least one of the videos can be searched. In one
+    that cannot, a call to it fails with a message and costs a call. Rewards are chosen by `reward_functions`.
 
     Args:
         tasks: As `vt_env.load_tasks`, or a task set.
@@ -76,6 +78,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
         media: Settings of the video store; `None` takes the defaults.
         library: Opens videos; `None` makes a `vt_env.media.library.VideoLibrary`.
         prompts: The prompt set of every text (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
+        encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
 
     Raises:
         ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
@@ -84,13 +87,13 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     config = EnvConfig(
         perception, resolve_budget(budget), media=media or MediaConfig(), prompts=resolve_prompts(prompts)
     )
-    offered = tools_for(perception, tools)
     loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
     check_trainable(loaded)
     keyless = [task.item.task_id for task in loaded if task.gold is None]
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
-    opened = library or _open_library(config.media)
+    opened = choose_library(library, config.media, None, encoder)
+    offered = tools_for(perception, tools, can_search=can_search(opened, loaded.videos))
 
     def open_episode(task: Task) -> Episode:
         return make_episode(task, opened, config, offered)
@@ -204,10 +207,3 @@ def _counts(rollout: FinishedRollout) -> dict[str, float]:
         "episode/unread_answer": answered and finished.answer.status is not AnswerStatus.MATCHED,
         "episode/rolled_back": rollout.rolled_back,
     }
-
-
-def _open_library(media: MediaConfig) -> Library:
-    # Decoders and search indices are only loaded where no other library was given.
-    from vt_env.media.library import VideoLibrary
-
-    return VideoLibrary(media)

@@ -1,9 +1,9 @@
-"""Clip index: exact inner-product search (FAISS) over fixed-length clips, with neighbouring results merged.
+"""Clip index: embeddings of fixed-length clips, searched by exact inner product (FAISS).
 
 Knows frame stores and encoders; knows nothing of episodes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import ceil
@@ -15,26 +15,12 @@ import numpy as np
 from vt_env.media.cache.build_once import build_once, cache_key, cache_root
 from vt_env.media.cache.frame_store import FrameStore
 from vt_env.media.cache.sealed_files import read_sealed, touch, write_sealed
-from vt_env.media.search.encoders import ClipEncoder, Vectors
-from vt_env.types import Interval, ScoredInterval
+from vt_env.media.search.encoders import ClipEncoder, Vectors, pool_frames
+from vt_env.media.search.sources import PICTURES, ClipSearch, clip_count
+from vt_env.types import ScoredInterval
 
 SCHEMA = 2
 """Version of the index file; part of its key."""
-
-MAX_MERGED = 6
-"""Maximum number of clips in a merged interval: one minute of 10-second clips."""
-
-
-@dataclass(eq=False)
-class _Group:
-    """Neighbouring clips `[start, end)` returned as one interval."""
-
-    start: int
-    end: int
-    score: float
-
-    def touches(self, clip: int) -> bool:
-        return clip in (self.start - 1, self.end) and self.end - self.start < MAX_MERGED
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,33 +28,28 @@ class ClipIndex:
     """Searchable clip embeddings of one video."""
 
     vectors: Vectors = field(repr=False)
-    """float32[C, dim], mean embedding of each clip's stored frames."""
+    """float32[C, dim], embedding of each clip's stored frames, see `pool_frames`."""
     clip_s: float
     duration_s: float
     encoder: ClipEncoder
 
+    @property
+    def name(self) -> str:
+        """Name of this source of clip retrieval: `"pictures"`."""
+        return PICTURES
+
+    def scores(self, query: str) -> Vectors:
+        """Return float32[C], the inner product of each clip with the query."""
+        count, encoded = len(self.vectors), np.ascontiguousarray(self._encoded(query))
+        clips, scores = np.arange(count, dtype=np.int64), np.empty(count, dtype=np.float32)
+        # The inner products of `search`, to the bit, without sorting them.
+        query_at, scores_at, clips_at = map(faiss.swig_ptr, (encoded, scores, clips))
+        self._flat.compute_distance_subset(1, query_at, count, scores_at, clips_at)
+        return scores
+
     def search(self, query: str, top_k: int) -> list[ScoredInterval]:
-        """Return up to `top_k` intervals that match `query`, best first; ties in time order.
-
-        Clips are processed in descending order of score. A clip adjacent to a found interval extends it, up to
-        `MAX_MERGED` clips, instead of starting a new one; the search ends at the first clip that would need interval
-        `top_k + 1`. An interval has the score of its best clip. Clips with a score of 0 or less are left out.
-
-        Merging is our choice, as the paper does not mention neighbouring clips. Without it, one long event would fill
-        all results.
-        """
-        groups: list[_Group] = []
-        # Upper bound: `top_k` full intervals, and the clip that ends the search.
-        longest = MAX_MERGED * max(0, top_k) + 1
-        for clip, score in self._ranked(self._encoded(query), longest):
-            group = next((group for group in groups if group.touches(clip)), None)
-            if score <= 0 or (group is None and len(groups) >= top_k):
-                break
-            if group is None:
-                groups.append(_Group(clip, clip + 1, score))
-            else:
-                group.start, group.end = min(group.start, clip), max(group.end, clip + 1)
-        return [ScoredInterval(self._interval(group), group.score) for group in groups]
+        """Return up to `top_k` intervals that match `query`, best first, as `ClipSearch.search` with this source."""
+        return ClipSearch((self,), self.clip_s, self.duration_s).search(query, top_k)
 
     @cached_property
     def _flat(self) -> faiss.IndexFlatIP:
@@ -87,27 +68,6 @@ class ClipIndex:
 
         return encoded
 
-    def _ranked(self, query: Vectors, count: int) -> Iterator[tuple[int, float]]:
-        """Yield clips and scores, best first, ties in time order.
-
-        Queries FAISS for the `count` best, and for more if ties with the last of them are needed.
-        """
-        yielded = 0
-        while True:
-            scores, clips = self._flat.search(query[None], min(count, len(self.vectors)))
-            # FAISS does not define which of tied clips it returns, so ties with the last score wait for the next round.
-            is_all = count >= len(self.vectors)
-            sure = len(scores[0]) if is_all else int(np.count_nonzero(scores[0] > scores[0, -1]))
-            order = np.lexsort((clips[0, :sure], -scores[0, :sure]))
-            yield from ((int(clips[0, row]), float(scores[0, row])) for row in order[yielded:])
-            # A score of 0 or less is no match, and later ones are not higher.
-            if is_all or scores[0, -1] <= 0:
-                return
-            yielded, count = sure, 8 * count
-
-    def _interval(self, group: _Group) -> Interval:
-        return Interval(group.start * self.clip_s, min(group.end * self.clip_s, self.duration_s))
-
 
 def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | None = None) -> ClipIndex:
     """Open the clip index of a frame store, encoding the frames on first use.
@@ -125,18 +85,13 @@ def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | 
     return ClipIndex(vectors.reshape(-1, encoder.dim), clip_s, store.video.duration_s, encoder)
 
 
-def _clip_count(store: FrameStore) -> int:
-    # The tolerance keeps a rounding error of the duration from adding an empty clip.
-    return max(1, ceil(store.video.duration_s / store.config.clip_s - 1e-9))
-
-
 def _encode_clips(store: FrameStore, encoder: ClipEncoder) -> Vectors:
-    """Encode each clip as the mean embedding of its frames at the stored rate: float32[C, dim]."""
+    """Encode each clip by its frames at the stored rate, as `pool_frames`: float32[C, dim]."""
     clip_s, rate_hz, duration_s = store.config.clip_s, store.config.frame_rate_hz, store.video.duration_s
-    clips = np.zeros((_clip_count(store), encoder.dim), dtype=np.float32)
+    clips = np.zeros((clip_count(duration_s, clip_s), encoder.dim), dtype=np.float32)
     for clip in range(len(clips)):
         start_s, end_s = clip * clip_s, min((clip + 1) * clip_s, duration_s)
         moments_s = np.arange(ceil(start_s * rate_hz - 1e-9), ceil(end_s * rate_hz - 1e-9)) / rate_hz
         frames = store.frames_at(moments_s.tolist() or [start_s])
-        clips[clip] = encoder.encode_frames(frames).mean(axis=0)
+        clips[clip] = pool_frames(encoder, frames)
     return clips

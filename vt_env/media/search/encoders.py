@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +66,30 @@ class ClipEncoder(TextEncoder, Protocol):
         ...
 
 
+@runtime_checkable
+class JointClipEncoder(ClipEncoder, Protocol):
+    """Encoder that also maps all frames of a clip to one vector, such as a video-text model."""
+
+    def encode_clip(self, frames: FrameBatch) -> Vectors:
+        """Return float32[dim], the vector of the frames, one or more, in the order of time."""
+        ...
+
+
+def pool_frames(encoder: ClipEncoder, frames: FrameBatch) -> Vectors:
+    """Return the vector of a clip, float32[dim]: a joint encoder's, else the mean of the vectors of its frames.
+
+    Mean pooling of frames of length 1 is that of CLIP4Clip (Luo et al. 2021, arXiv 2104.08860, section 3.3), which
+    finds it as good as poolings with parameters unless there is much training data. An inner product with the mean is
+    the mean similarity of the frames. The maximum would need the vectors of all frames in the index, and one stray
+    frame would decide. The mean is not scaled to length 1 again, so that a clip of frames that disagree scores less.
+    """
+    if isinstance(encoder, JointClipEncoder):
+        return encoder.encode_clip(frames)
+    return encoder.encode_frames(frames).mean(axis=0)
+
+
 class ColourNameEncoder:
-    """Encoder of twelve colour names: the default, deliberately weak, without a model.
+    """Encoder of twelve colour names: the default of the generated world, deliberately weak, without a model.
 
     A frame's vector is the fraction of its pixels nearest to each colour, weighted by chroma, so that a small bright
     object outweighs a large dull background. Chromatic colours are normalised separately from white, gray and black, so

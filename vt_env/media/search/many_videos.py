@@ -5,7 +5,8 @@ collections use FAISS's inverted file index (IVF), which probes only the cells n
 is cached by the content of its clip indexes.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
@@ -20,10 +21,15 @@ from vt_env.media.cache.build_once import build_once, cache_key, cache_root
 from vt_env.media.cache.sealed_files import checksum, read_sealed, touch, write_sealed
 from vt_env.media.search.clip_index import ClipIndex
 from vt_env.media.search.encoders import ClipEncoder, Vectors
+from vt_env.media.search.rank_fusion import RANK_SHIFT, reciprocal_ranks
+from vt_env.media.search.sources import PICTURES, ClipSearch
 from vt_env.types import Interval
 
 SCHEMA = 1
 """Version of the index file; part of its key."""
+
+DEPTH = 1000
+"""Clips of a ranking by pictures that are fused with others: what comes behind would gain less than 1/1000."""
 
 EXACT_CLIPS = 50_000
 """Maximum size of an exact search: 139 hours in clips of 10 s, a few milliseconds at 512 dimensions."""
@@ -40,6 +46,8 @@ class FoundClip:
     """Index of the video in `Collection.indexes`."""
     interval: Interval
     score: float
+    sources: tuple[str, ...] = (PICTURES,)
+    """What found it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +76,47 @@ class Collection:
         video = int(np.searchsorted(self.starts, clip, side="right")) - 1
         index, at = self.indexes[video], clip - int(self.starts[video])
         return FoundClip(video, Interval(at * index.clip_s, min((at + 1) * index.clip_s, index.duration_s)), score)
+
+
+def search_videos(
+    searches: Sequence[ClipSearch], pictures: Collection | None, query: str, top_k: int
+) -> list[FoundClip]:
+    """Return up to `top_k` clips of several videos by all of their sources, best first; neighbours are not merged.
+
+    With one kind of source, clips have its scores; scores of lines of different videos are compared as they are. With
+    several kinds, the rankings of each over all videos are fused as in `ClipSearch.search`; of pictures, the best
+    `DEPTH` clips are ranked.
+
+    Args:
+        searches: One search per video.
+        pictures: The joint index of those videos that have pictures to search, in this order; `None` for none.
+        query: The query.
+        top_k: Maximum number of clips.
+    """
+    owners = [number for number, it in enumerate(searches) if PICTURES in it.names]
+    rankings: dict[str, list[FoundClip]] = {}
+    if pictures is not None:
+        seen = pictures.search(query, max(top_k, DEPTH))
+        rankings[PICTURES] = [FoundClip(owners[it.video], it.interval, it.score) for it in seen]
+    for number, search in enumerate(searches):
+        for source in search.sources:
+            if source.name != PICTURES:
+                found = search.clips_of(source, query)
+                clips = [FoundClip(number, it.interval, it.score, it.sources) for it in found]
+                rankings.setdefault(source.name, []).extend(clips)
+    if len(rankings) < 2:
+        return _best((clip for clips in rankings.values() for clip in clips), top_k)
+    gains: defaultdict[tuple[int, Interval], dict[str, float]] = defaultdict(dict)
+    for name, clips in rankings.items():
+        gained = reciprocal_ranks(np.array([it.score for it in clips]))
+        for clip, gain in zip(clips, gained.tolist(), strict=True):
+            gains[clip.video, clip.interval][name] = gain * (RANK_SHIFT + 1) / len(rankings)
+    fused = (FoundClip(*place, sum(by.values()), tuple(by)) for place, by in gains.items())
+    return _best(fused, top_k)
+
+
+def _best(clips: Iterable[FoundClip], top_k: int) -> list[FoundClip]:
+    return sorted(clips, key=lambda it: (-it.score, it.video, it.interval))[: max(0, top_k)]
 
 
 def build_collection(

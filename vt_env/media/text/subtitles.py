@@ -10,19 +10,15 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vt_env.errors import DataError
 from vt_env.jsonl import decode_object, read_jsonl
-from vt_env.media.search.encoders import Vectors
+from vt_env.media.search.line_source import line_scores
 from vt_env.media.text.bm25 import WordIndex, words_of
 from vt_env.media.text.line_index import LineIndex
 from vt_env.media.text.summaries import MAX_LINES, WrittenSummaries
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine
-
-_RANK_SHIFT = 60
-"""The usual constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,7 @@ class SubtitleTrack:
         """
         if self.meanings is None:
             return [(self.lines[number], score) for number, score in islice(self._index.ranked(query), max(0, top_k))]
-        scores = self._index.scores(query)
-        by_words = np.where(scores > 0, 1 / (_RANK_SHIFT + _ranks(scores)), 0.0)
-        fused = by_words + 1 / (_RANK_SHIFT + _ranks(self.meanings.cosines(query)))
+        fused = line_scores(self._index, self.meanings, query)
         best: Sequence[int] = np.argsort(-fused, kind="stable")[: max(0, top_k)].tolist()
         return [(self.lines[number], float(fused[number])) for number in best]
 
@@ -97,11 +91,6 @@ class SubtitleTrack:
     @cached_property
     def _index(self) -> WordIndex:
         return WordIndex([line.text for line in self.lines])
-
-
-def _ranks(scores: NDArray[np.float64] | Vectors) -> NDArray[np.float64]:
-    """Return float64[N], competition ranks from 1: one more than the number of better scores."""
-    return 1 + np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.float64)
 
 
 def load_captions(path: Path) -> TimedLines:
