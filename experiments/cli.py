@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Command] = {
         "experiments.report.compare", "CompareRun", "compare two runs on the same tasks, question by question"
     ),
     "budget": Command("experiments.report.budget", "BudgetRun", "plot accuracy against frames, calls and tokens"),
+    "view": Command("experiments.view.view", "ViewRun", "look at runs in a browser, or write them as a static site"),
     "report": Command("experiments.report.report", "ReportRun", "write tables and plots of run directories"),
 }
 
@@ -90,6 +91,8 @@ EXTRAS: Mapping[str, str] = {
     "faster_whisper": "asr",
     "httpx": "api",
     "mcp": "mcp",
+    "starlette": "view",
+    "uvicorn": "view",
 }
 """Top-level module to the extra that installs it."""
 

@@ -1,0 +1,1 @@
+"""Viewer of run directories in a browser: episodes, comparisons, curves and notes."""

@@ -1,0 +1,195 @@
+"""What the viewer shows, as JSON values and pictures; the server and the exported site are made of it."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from experiments.analysis.load_runs import find_runs
+from experiments.runs.read_run import JOURNAL, METRICS
+from experiments.view.curves import rollout_curves, training_curves
+from experiments.view.episode_index import EpisodeIndex, IndexedRun
+from experiments.view.episode_page import episode_page
+from experiments.view.run_videos import RunVideos
+from experiments.view.selection import Selection
+from experiments.view.tags import FAILURE_CLASSES, TagFile
+from vt_env.episode.trajectory import Trajectory
+from vt_env.errors import ConfigError, DataError
+
+_KEPT_PICTURES = 512
+T = TypeVar("T")
+
+
+@dataclass
+class Viewer:
+    """Viewer of run directories.
+
+    Args:
+        runs: Run directories by the name that is shown.
+
+    Raises:
+        DataError: The `config.json` of a run or its tags are damaged.
+    """
+
+    runs: Mapping[str, Path]
+    index: EpisodeIndex = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.index = EpisodeIndex(self.runs)
+        self._videos = {name: RunVideos(run.config) for name, run in self.index.runs.items()}
+        self._tags = {name: TagFile.of(run.path) for name, run in self.index.runs.items()}
+        for name, file in self._tags.items():
+            self.index.set_tags(name, file.read())
+        self._picture = lru_cache(_KEPT_PICTURES)(self._draw)
+
+    def describe_runs(self) -> dict[str, Any]:
+        """Return the runs, by name: kind, policy, tasks; and the failure classes that are offered as tags."""
+        runs = [
+            {"name": name, "kind": run.config.get("run"), "agent": run.config.get("agent"),
+             "tasks": run.config.get("tasks"), "has_journal": (run.path / JOURNAL).exists()}
+            for name, run in self.index.runs.items()
+        ]  # fmt: skip
+        return {"runs": runs, "failure_classes": dict(FAILURE_CLASSES)}
+
+    def list_episodes(self, selection: Selection) -> dict[str, Any]:
+        """Return one page of the list."""
+        page = self.index.select(selection)
+        return {"total": page.total, "rows": page.rows, "facets": page.facets}
+
+    def show(self, episode_id: int) -> dict[str, Any]:
+        """Return an episode, with its row and the other attempts at its task; no key and no gold evidence.
+
+        Raises:
+            DataError: There is no such episode.
+        """
+        row = self.index.row(episode_id)
+        others = [it for it in self.index.ids_of(row["task_id"]) if it["id"] != episode_id] if row["task_id"] else []
+        shown: dict[str, Any] = {"row": row, "others": others, "episode": None, "line": None}
+        run, line = self.index.line(episode_id)
+        try:
+            shown["episode"] = episode_page(Trajectory.from_json(line))
+        except DataError:
+            shown["line"] = line[:2000].decode("utf-8", "replace")
+        return shown | {"run": run.name, "budget": run.config.get("budget")}
+
+    def key_of(self, episode_id: int) -> dict[str, Any]:
+        """Return the gold evidence and the right option of an episode's task, for a reader who asks for them.
+
+        Raises:
+            DataError: There is no such episode.
+        """
+        run, episode = self._episode(episode_id)
+        videos = self._videos[run.name]
+        evidence = _or_problem(lambda: videos.evidence(episode.task_id))
+        option_idx = _or_problem(lambda: videos.option_of_key(episode.task_id))
+        problem = next((it for it in (evidence, option_idx) if isinstance(it, _Problem)), None)
+        if problem is not None:
+            return {"evidence": [], "option_idx": None, "problem": problem.text}
+        return {"evidence": evidence, "option_idx": option_idx, "problem": ""}
+
+    def picture(self, episode_id: int, number: int, *, whole: bool = False) -> bytes:
+        """Draw a picture of an episode as PNG: as the policy saw it, or the whole frame at the video's size.
+
+        Raises:
+            DataError: The episode, the picture or the video is not there.
+            ConfigError: The tasks of the run cannot be loaded.
+        """
+        return self._picture(episode_id, number, whole)
+
+    def video_path(self, episode_id: int) -> Path:
+        """Return the video file of an episode.
+
+        Raises:
+            DataError: The episode or the file is not there.
+            ConfigError: The tasks of the run cannot be loaded.
+        """
+        run, episode = self._episode(episode_id)
+        return self._videos[run.name].video_path(episode)
+
+    def tag(self, episode_id: int, tags: Sequence[str]) -> list[str]:
+        """Set the tags of an episode; returns them.
+
+        Raises:
+            ConfigError: A tag is not allowed, or the line has no task id.
+            DataError: There is no such episode.
+        """
+        row = self.index.row(episode_id)
+        if not row["task_id"]:
+            raise ConfigError("a damaged line has no task id: it cannot be tagged")
+        file = self._tags[row["run"]]
+        own = file.write((row["task_id"], row["sample"]), tags)
+        self.index.set_tags(row["run"], file.read())
+        return own
+
+    def pairs(self, first: str, second: str) -> dict[str, Any]:
+        """Pair the attempts of two runs at the same tasks, with the counts of who was right.
+
+        Raises:
+            DataError: There is no such run.
+        """
+        self._run(first), self._run(second)
+        rows = self.index.pairs(first, second)
+        for row in rows:
+            row["verdict"] = _verdict(row["outcome_a"] == "right", row["outcome_b"] == "right")
+        counts = Counter(row["verdict"] for row in rows)
+        return {"rows": rows, "counts": {name: counts[name] for name in ("only a", "only b", "both", "neither")}}
+
+    def curves(self, name: str) -> dict[str, list[list[float]]]:
+        """Return the curves of a run over its steps.
+
+        Raises:
+            DataError: There is no such run, or its metrics are damaged.
+        """
+        run = self._run(name)
+        curves = training_curves(run.path) if (run.path / METRICS).exists() else {}
+        return curves | rollout_curves(self.index.rows_by_step(name))
+
+    def _run(self, name: str) -> IndexedRun:
+        if name not in self.index.runs:
+            raise DataError(f"no run {name!r}: the runs are {', '.join(self.index.runs)}")
+        return self.index.runs[name]
+
+    def _episode(self, episode_id: int) -> tuple[IndexedRun, Trajectory]:
+        run, line = self.index.line(episode_id)
+        return run, Trajectory.from_json(line)
+
+    def _draw(self, episode_id: int, number: int, whole: bool) -> bytes:
+        run, episode = self._episode(episode_id)
+        videos = self._videos[run.name]
+        return videos.whole_frame(episode, number) if whole else videos.picture(episode, number)
+
+
+def named_runs(folders: Sequence[Path]) -> dict[str, Path]:
+    """Find the run directories in or below the folders and name them by the shortest path that tells them apart.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    found = list(dict.fromkeys(path.resolve() for folder in folders for path in find_runs(folder)))
+    if not found:
+        raise ConfigError(
+            f"{', '.join(map(str, folders)) or 'no path given'}: no run directory there; "
+            "runs are written by vt-env commands, such as vt-env eval --out runs/eval"
+        )
+    depth = next(size for size in range(1, 100) if len({it.parts[-size:] for it in found}) == len(found))
+    return {"/".join(path.parts[-depth:]): path for path in found}
+
+
+def _verdict(first: bool, second: bool) -> str:
+    if first == second:
+        return "both" if first else "neither"
+    return "only a" if first else "only b"
+
+
+@dataclass(frozen=True)
+class _Problem:
+    text: str
+
+
+def _or_problem(ask: Callable[[], T]) -> "T | _Problem":
+    try:
+        return ask()
+    except (ConfigError, DataError) as reason:
+        return _Problem(str(reason))
