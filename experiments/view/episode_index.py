@@ -6,6 +6,7 @@ alone. Words are searched with SQLite's own full-text index (FTS5).
 
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -13,24 +14,27 @@ from threading import RLock
 from typing import Any
 
 from experiments.runs.read_run import CONFIG, JOURNAL, read_json
-from experiments.view.rows import COLUMNS, rollouts_per_step, row_of
+from experiments.view.rows import COLUMNS, EpisodeRow, rollouts_per_step, row_of
 from experiments.view.selection import Selection
 from vt_env.errors import DataError
 from vt_env.jsonl import is_torn
 
 _BATCH = 500
 """Lines that are indexed before readers get their turn."""
-FACETS = ("run", "policy", "family", "status", "outcome", "tag")
+COMBINED = ("run", "policy", "family", "status", "outcome")
+FACETS = (*COMBINED, "tag")
 """Columns whose values the list counts."""
 _SCHEMA = f"""
-CREATE TABLE episodes (id INTEGER PRIMARY KEY AUTOINCREMENT, run, place, size, {", ".join(COLUMNS)});
+CREATE TABLE episodes (id INTEGER PRIMARY KEY AUTOINCREMENT, run, place, size, combination INTEGER,
+  {", ".join(COLUMNS)});
 CREATE TABLE tags (run TEXT, task_id TEXT, sample INTEGER, tag TEXT);
 CREATE INDEX by_task ON episodes (task_id);
 CREATE INDEX by_run ON episodes (run);
+CREATE INDEX by_combination ON episodes (combination);
 CREATE INDEX tags_by_episode ON tags (run, task_id, sample);
 CREATE VIRTUAL TABLE words USING fts5 (text, content='');
 """
-_NAMES = ("run", "place", "size", *COLUMNS)
+_NAMES = ("run", "place", "size", "combination", *COLUMNS)
 _INSERT = f"INSERT INTO episodes ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"
 
 
@@ -70,6 +74,8 @@ class EpisodeIndex:
     def __post_init__(self) -> None:
         self.runs = {name: IndexedRun(name, path, read_json(path / CONFIG)) for name, path in self.paths.items()}
         self._lock = RLock()
+        self._combinations: list[tuple[str, ...]] = []
+        self._numbers: dict[tuple[str, ...], int] = {}
         self._base = sqlite3.connect(":memory:", check_same_thread=False)
         self._base.row_factory = sqlite3.Row
         self._base.executescript(_SCHEMA)
@@ -87,12 +93,12 @@ class EpisodeIndex:
         columns = ", ".join(["id", "run", *COLUMNS])
         order, limit = selection.order(), (selection.size, selection.page * selection.size)
         with self._lock:
-            total = self._base.execute(f"SELECT count(*) FROM episodes WHERE {where}", values).fetchone()[0]
+            total = sum(count for _, count in self._count(selection))
             found = self._base.execute(
                 f"SELECT {columns} FROM episodes WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?", (*values, *limit)
             ).fetchall()
             rows = [dict(row) | {"tags": self._tags(row)} for row in found]
-            facets = {name: self._facet(name, selection) for name in FACETS}
+            facets = self._facets(selection)
         return Page(total, rows, facets)
 
     def line(self, episode_id: int) -> tuple[IndexedRun, bytes]:
@@ -166,14 +172,26 @@ class EpisodeIndex:
         found = self._base.execute("SELECT tag FROM tags WHERE run = ? AND task_id = ? AND sample = ?", key)
         return sorted(it["tag"] for it in found.fetchall())
 
-    def _facet(self, name: str, selection: Selection) -> dict[str, int]:
-        where, values = selection.without(name).where()
-        if name == "tag":
-            joined = "episodes JOIN tags USING (run, task_id, sample)"
-            query = f"SELECT tag, count(*) FROM {joined} WHERE {where} GROUP BY tag ORDER BY tag"
-        else:
-            query = f"SELECT {name}, count(*) FROM episodes WHERE {where} GROUP BY {name} ORDER BY {name}"
-        return {row[0]: row[1] for row in self._base.execute(query, values)}
+    def _facets(self, selection: Selection) -> dict[str, dict[str, int]]:
+        """Count the values of each facet. Combinations of values are few, so that rows are counted by them."""
+        free = [name for name in COMBINED if name not in selection.choices]
+        facets: dict[str, Counter[str]] = {name: Counter() for name in FACETS}
+        for names in (free, *([name] for name in COMBINED if name not in free)):
+            for combination, count in self._count(selection.without(*names)):
+                for name in names:
+                    facets[name][self._combinations[combination][COMBINED.index(name)]] += count
+        where, values = selection.without("tag").where()
+        query = f"SELECT tag, count(*) FROM tags JOIN episodes USING (run, task_id, sample) WHERE {where} GROUP BY tag"
+        facets["tag"] = Counter(dict(self._base.execute(query, values).fetchall()))
+        return {name: dict(sorted(counts.items())) for name, counts in facets.items()}
+
+    def _count(self, selection: Selection) -> list[tuple[int, int]]:
+        where, values = selection.where()
+        # Without a filter the index alone answers; with one, a walk along it would visit the rows out of order.
+        by = "+combination" if values or selection.untagged else "combination"
+        return self._base.execute(
+            f"SELECT combination, count(*) FROM episodes WHERE {where} GROUP BY {by}", values
+        ).fetchall()
 
     def _refresh(self, run: IndexedRun) -> int:
         journal = run.path / JOURNAL
@@ -200,11 +218,19 @@ class EpisodeIndex:
             place += len(line)
         with self._lock:
             for (line, row, text), start in zip(read, places, strict=True):
-                values = [run.name, start, len(line), *astuple(row)]
+                values = [run.name, start, len(line), self._combination(run.name, row), *astuple(row)]
                 added = self._base.execute(_INSERT, [_storable(it) for it in values]).lastrowid
                 self._base.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (added, _storable(text)))
             run.read_bytes = place
         return len(read)
+
+    def _combination(self, run: str, row: EpisodeRow) -> int:
+        """Return the number of the row's values of `COMBINED`, counted up as they first occur."""
+        own = (run, *(str(_storable(getattr(row, name))) for name in COMBINED[1:]))
+        number = self._numbers.setdefault(own, len(self._combinations))
+        if number == len(self._combinations):
+            self._combinations.append(own)
+        return number
 
     def _forget(self, run: IndexedRun) -> None:
         with self._lock:

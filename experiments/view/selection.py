@@ -61,9 +61,9 @@ class Selection:
         words = single.get("words", "")
         return Selection(choices, ranges, words, sort, page, min(size, MAX_SIZE), single.get("untagged") == "1")
 
-    def without(self, name: str) -> "Selection":
-        """Return the selection without the filter of a column."""
-        return replace(self, choices={key: value for key, value in self.choices.items() if key != name})
+    def without(self, *names: str) -> "Selection":
+        """Return the selection without the filters of some columns."""
+        return replace(self, choices={key: value for key, value in self.choices.items() if key not in names})
 
     def where(self) -> tuple[str, list[str | float]]:
         """Return the condition as SQL and its values; no text of a user stands in the SQL."""
