@@ -59,6 +59,8 @@ def _turn(turn: TurnRecord, reader: ActionReader, first_frame: int) -> dict[str,
         "frames": _frames(turn.frames, first_frame),
         "viewed": _spans(turn.viewed),
         "error": turn.error,
+        "form": turn.form,
+        "continues": turn.continues,
         "reply": None if turn.reply is None else _reply(turn),
         "gate": None
         if turn.gate is None

@@ -69,8 +69,8 @@ def rollouts_per_step(config: Mapping[str, Any]) -> int | None:
     """Return the rollouts of a step of a GRPO run by its `config.json`; `None` for other runs."""
     if config.get("run") != "grpo":
         return None
-    rollouts = config.get("prompts_per_step"), config.get("group_size")
-    return rollouts[0] * rollouts[1] if all(isinstance(it, int) for it in rollouts) else None
+    prompts, group = config.get("prompts_per_step"), config.get("group_size")
+    return prompts * group if isinstance(prompts, int) and isinstance(group, int) else None
 
 
 def _row(episode: Trajectory, rollouts: int | None) -> EpisodeRow:

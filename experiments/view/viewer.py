@@ -129,7 +129,8 @@ class Viewer:
         Raises:
             DataError: There is no such run.
         """
-        self._run(first), self._run(second)
+        for name in (first, second):
+            self._run(name)
         rows = self.index.pairs(first, second)
         for row in rows:
             row["verdict"] = _verdict(row["outcome_a"] == "right", row["outcome_b"] == "right")

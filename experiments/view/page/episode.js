@@ -55,12 +55,14 @@
     ${turn.thought ? html`<p class="thought">${turn.thought}</p>` : null}
     ${turn.call ? html`<p class="call"><code>${call(turn.call)}</code></p>` :
       html`<p class="call"><code>${turn.text}</code></p>`}
+    ${turn.form || turn.continues ? html`<p class="numbers">${[turn.continues && "the same reply as above",
+      turn.form && `read as ${turn.form}`].filter(Boolean).join(" · ")}</p>` : null}
     ${turn.error ? html`<p class="error">${turn.error}</p>` : null}
     <pre class="observation">${turn.observation}</pre>
     ${turn.frames.length ? html`<div class="pictures">${turn.frames.map((frame) => html`<${Picture} key=${frame.number}
       id=${id} frame=${frame} onOpen=${onOpen} />`)}</div>` : null}
     <${Numbers} reply=${turn.reply} />
-    ${turn.call ? html`<details><summary>reply as written</summary><pre>${turn.text}</pre></details>` : null}
+    ${turn.call && turn.text ? html`<details><summary>reply as written</summary><pre>${turn.text}</pre></details>` : null}
     </div></article>`;
 
   const Options = ({ episode, optionIdx }) => html`<ol class="options" type="A">${episode.options.map((option, place) =>
