@@ -6,6 +6,7 @@ that order. PNG keeps every pixel, so all dialects show the same pictures; JPEG 
 
 import base64
 import io
+import zlib
 from typing import Any, Literal
 
 import numpy as np
@@ -69,7 +70,8 @@ def _data_urls(observation: Observation, picture_format: PictureFormat) -> list[
 
 def _encode(frame: NDArray[np.uint8], picture_format: PictureFormat) -> bytes:
     file = io.BytesIO()
-    # The fastest compression: the time is spent in the loop of a policy, the bytes on the way to it.
-    options: dict[str, Any] = {"compress_level": 1} if picture_format == "png" else {"quality": JPEG_QUALITY}
+    # Of Pillow's ways to write PNG the one that is fast and small both on camera frames and on flat drawings.
+    png: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
+    options = png if picture_format == "png" else {"quality": JPEG_QUALITY}
     Image.fromarray(frame).save(file, picture_format, **options)
     return file.getvalue()
