@@ -1,6 +1,6 @@
 """Report over run directories: result table, paired differences, benchmarks and training. Works offline."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from experiments.analysis.clue_runs import clue_run_of
 from experiments.analysis.finished_run import FinishedRun
 from experiments.analysis.load_runs import by_policy, load_runs
 from experiments.runs import read_run
+from experiments.runs.read_tags import read_tags
 from experiments.settings.policies import POLICIES
 from experiments.settings.prices import Prices
 from experiments.train.grpo_log import GRPOLog, read_grpo_log
@@ -54,6 +55,8 @@ class Report:
     """Coverage and scores of the runs on benchmarks."""
     training: Mapping[str, TrainingCost] = field(default_factory=dict)
     """Cost of each training run, by kind and folder."""
+    tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Tag to number of episodes, by policy; policies without tags are absent."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report in the schema of `report.json`."""
@@ -71,6 +74,7 @@ class Report:
             "chance": self.chance,
             "benchmarks": [row.to_json() for row in self.benchmarks],
             "training": {name: asdict(cost) for name, cost in self.training.items()},
+            "tags": {name: dict(counts) for name, counts in self.tags.items()},
             "not_run": self.not_run,
         }
 
@@ -119,7 +123,14 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
         training={
             f"{run.kind} ({run.path.name})": read_training_cost(run.path) for run in found if run.kind in TRAINED
         },
+        tags={name: counts for name, run in played.items() if (counts := _count_tags(run))},
     )
+
+
+def _count_tags(run: FinishedRun) -> dict[str, int]:
+    played = {(it.task_id, it.sample) for it in run.facts}
+    counts = Counter(tag for key, tags in read_tags(run.path).items() if key in played for tag in tags)
+    return dict(sorted(counts.items(), key=lambda it: (-it[1], it[0])))
 
 
 def _wall_s(found: Sequence[FinishedRun]) -> dict[str, float]:

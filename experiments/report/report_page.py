@@ -13,6 +13,7 @@ from experiments.report.tables import (
     pair_table,
     policy_table,
     status_table,
+    tag_table,
     tool_use_table,
     training_table,
 )
@@ -48,6 +49,7 @@ def render_report(report: Report) -> str:
         ["## By question family", "", *group_table(groups), "", _picture("families")] if rows else [],
         ["## By video length", "", *group_table(lengths, known), "", _picture("durations")] if lengths else [],
         ["## Tool use", "", *tool_use_table(rows)] if rows else [],
+        ["## Tags", "", *tag_table(report.tags)] if report.tags else [],
         ["## Costs", "", *cost_table(rows), *_currency(rows)] if rows else [],
         ["## Several attempts", "", *attempts_table(rows)] if any(row.attempts for row in rows) else [],
         ["## Benchmarks", "", *benchmark_sections(report.benchmarks)] if report.benchmarks else [],

@@ -1,5 +1,6 @@
 """Tables of a report, as lines of Markdown; each number stands beside its sample size."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from experiments.analysis.accuracy import FamilyRow, PairRow, PolicyRow
@@ -48,6 +49,17 @@ def pair_table(pairs: Sequence[PairRow], adjusted: Sequence[float]) -> Iterator[
         cells = [pair.a, pair.b, f"{pair.difference:+.2f}", interval(pair.ci95), p_value(pair.p_mcnemar)]
         rows.append([*cells, p_value(p_holm), pair.n])
     yield from markdown_table(("a", "b", "accuracy of a - b", "95 %", "p", "p (Holm)", "n"), rows)
+
+
+def tag_table(tags: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Yield the number of episodes by policy and tag, the most frequent tag first."""
+    total = Counter[str]()
+    for counts in tags.values():
+        total.update(counts)
+    names = [name for name, _ in sorted(total.items(), key=lambda it: (-it[1], it[0]))]
+    yield from markdown_table(
+        ["policy", *names], ([policy, *(counts.get(name, 0) for name in names)] for policy, counts in tags.items())
+    )
 
 
 def group_table(groups: Mapping[str, Groups], order: Sequence[str] | None = None) -> Iterator[str]:

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 from experiments.analysis.load_runs import find_runs
 from experiments.runs.read_run import JOURNAL, METRICS
+from experiments.runs.read_tags import read_tags
 from experiments.view.curves import rollout_curves, training_curves
 from experiments.view.episode_index import EpisodeIndex, IndexedRun
 from experiments.view.episode_page import episode_page
 from experiments.view.run_videos import RunVideos
 from experiments.view.selection import Selection
-from experiments.view.tags import FAILURE_CLASSES, TagFile
+from experiments.view.tags import FAILURE_CLASSES, write_tags
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 
@@ -39,9 +40,8 @@ class Viewer:
     def __post_init__(self) -> None:
         self.index = EpisodeIndex(self.runs)
         self._videos = {name: RunVideos(run.config) for name, run in self.index.runs.items()}
-        self._tags = {name: TagFile.of(run.path) for name, run in self.index.runs.items()}
-        for name, file in self._tags.items():
-            self.index.set_tags(name, file.read())
+        for name, run in self.index.runs.items():
+            self.index.set_tags(name, read_tags(run.path))
         self._picture = lru_cache(_KEPT_PICTURES)(self._draw)
 
     def describe_runs(self) -> dict[str, Any]:
@@ -118,9 +118,9 @@ class Viewer:
         row = self.index.row(episode_id)
         if not row["task_id"]:
             raise ConfigError("a damaged line has no task id: it cannot be tagged")
-        file = self._tags[row["run"]]
-        own = file.write((row["task_id"], row["sample"]), tags)
-        self.index.set_tags(row["run"], file.read())
+        run = self.index.runs[row["run"]]
+        own = write_tags(run.path, (row["task_id"], row["sample"]), tags)
+        self.index.set_tags(run.name, read_tags(run.path))
         return own
 
     def pairs(self, first: str, second: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from experiments.report.report import ReportRun, main
 from experiments.report.report_page import render_report
 from experiments.runs.read_run import METRICS
 from experiments.runs.run_dir import open_run
+from experiments.view.tags import write_tags
 from vt_env.errors import ConfigError
 
 
@@ -163,3 +164,13 @@ def test_the_cost_of_training_is_reported(tmp_path):
 def test_a_report_of_nothing_asks_for_a_path():
     with pytest.raises(ConfigError, match="no path given: name run directories"):
         main(ReportRun(()))
+
+
+def test_tags_of_readers_are_counted_by_policy(tmp_path):
+    run = write_eval(tmp_path / "eval", "random", [True, False, False])
+    for sample, tags in enumerate((["misread"], ["misread", "gave-up"])):
+        write_tags(run, (f"task-{sample:03d}", 0), tags)
+    write_tags(run, ("a task that was not played", 0), ["gave-up"])
+    report = build_report([run])
+    assert report.to_json()["tags"] == {"random": {"misread": 2, "gave-up": 1}}
+    assert "| random | 2 | 1 |" in render_report(report)

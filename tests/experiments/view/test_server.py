@@ -9,8 +9,8 @@ from support.finished_runs import episode, write_eval
 
 from experiments.cli import run
 from experiments.runs.read_run import JOURNAL
+from experiments.runs.read_tags import read_tags
 from experiments.view.server import make_app
-from experiments.view.tags import TagFile
 from experiments.view.viewer import Viewer, named_runs
 from vt_env.errors import ConfigError
 from vt_env.jsonl import append_line
@@ -114,7 +114,7 @@ def test_tags_are_kept_beside_the_run_counted_and_filtered(folder: Path, viewer:
     again.index.refresh()
     assert again.show(1 + (idx - 1))["row"]["tags"] == ["misread", "my own"]
     client.post(f"/api/episodes/{idx}/tags", json={"tags": []}, headers=HEADER)
-    assert TagFile.of(folder).read() == {}
+    assert read_tags(folder) == {}
 
 
 @pytest.mark.parametrize("tags", ["misread", [1], ["x" * 41], ["<b>"], [""], None])
@@ -124,7 +124,7 @@ def test_a_tag_that_is_none_is_refused(client: TestClient, tags: object):
 
 def test_a_foreign_page_cannot_write_tags(folder: Path, client: TestClient):
     assert client.post("/api/episodes/1/tags", json={"tags": ["misread"]}).status_code == 403
-    assert TagFile.of(folder).read() == {}
+    assert read_tags(folder) == {}
 
 
 def test_a_folder_without_runs_and_a_missing_episode_are_one_line(
