@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -165,7 +165,7 @@ class Session:
         action = self.episode.actions(text)[0]
         while self.result is None:
             self.episode.apply(action if isinstance(action, Answer) else Malformed(text, "no answer"))
-        return cast("SessionResult", self.result)
+        return self.result
 
     def _apply(self, *actions: Action) -> Outcome:
         return self._over() if self.is_over else self.episode.apply(*actions)

@@ -96,7 +96,7 @@ def _read_calls(text: str, opening: re.Match[str] | None, max_calls: int | None)
             raise Unreadable("there is text after the JSON of the call; close it with </tool_call>")
         written.append(_Written(value, (start, end), text[thought_from : opening.start()].strip()))
         opening = OPENING_TAG.search(text, end)
-        if opening is not None and len(written) == max_calls:
+        if opening is not None and max_calls is not None and len(written) >= max_calls:
             raise too_many(max_calls)
         if opening is not None and opening[1] == "answer":
             raise call_beside_answer(max_calls)

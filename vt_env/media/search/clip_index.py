@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -44,7 +45,8 @@ class ClipIndex:
         clips, scores = np.arange(count, dtype=np.int64), np.empty(count, dtype=np.float32)
         # The inner products of `search`, to the bit, without sorting them.
         query_at, scores_at, clips_at = map(faiss.swig_ptr, (encoded, scores, clips))
-        self._flat.compute_distance_subset(1, query_at, count, scores_at, clips_at)
+        flat: Any = self._flat  # Stubs of faiss lack the method.
+        flat.compute_distance_subset(1, query_at, count, scores_at, clips_at)
         return scores
 
     def search(self, query: str, top_k: int) -> list[ScoredInterval]:
