@@ -19,6 +19,8 @@ from experiments.view.selection import Selection
 from vt_env.errors import DataError
 from vt_env.jsonl import is_torn
 
+DATASET = "dataset"
+"""Folder of a run whose shards are shown beside its journal."""
 _BATCH = 500
 """Lines that are indexed before readers get their turn."""
 COMBINED = ("run", "policy", "family", "status", "outcome")
@@ -45,6 +47,8 @@ class IndexedRun:
     name: str
     path: Path
     config: Mapping[str, Any]
+    journal: Path
+    """File of trajectories: the journal, or a shard of the data set that a synthesis has made of it."""
     read_bytes: int = 0
     file_id: tuple[int, int] | None = None
     """Device and inode of the journal that was read."""
@@ -72,7 +76,8 @@ class EpisodeIndex:
     runs: dict[str, IndexedRun] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runs = {name: IndexedRun(name, path, read_json(path / CONFIG)) for name, path in self.paths.items()}
+        found = [run for name, path in self.paths.items() for run in _files_of(name, path)]
+        self.runs = {run.name: run for run in found}
         self._lock = RLock()
         self._combinations: list[tuple[str, ...]] = []
         self._numbers: dict[tuple[str, ...], int] = {}
@@ -112,9 +117,9 @@ class EpisodeIndex:
         if row is None:
             raise DataError(f"no episode {episode_id}; reload the list")
         run = self.runs[row["run"]]
-        with (run.path / JOURNAL).open("rb") as file:
+        with run.journal.open("rb") as file:
             if _file_id(file.fileno()) != run.file_id:
-                raise DataError(f"{run.path / JOURNAL}: replaced while it was shown; reload the list")
+                raise DataError(f"{run.journal}: replaced while it was shown; reload the list")
             file.seek(row["place"])
             return run, file.read(row["size"])
 
@@ -194,9 +199,8 @@ class EpisodeIndex:
         ).fetchall()
 
     def _refresh(self, run: IndexedRun) -> int:
-        journal = run.path / JOURNAL
         try:
-            file = journal.open("rb")
+            file = run.journal.open("rb")
         except FileNotFoundError:
             return 0
         with file:
@@ -236,6 +240,13 @@ class EpisodeIndex:
         with self._lock:
             self._base.execute("DELETE FROM episodes WHERE run = ?", (run.name,))
             run.read_bytes = 0
+
+
+def _files_of(name: str, path: Path) -> Iterator[IndexedRun]:
+    config = read_json(path / CONFIG)
+    yield IndexedRun(name, path, config, path / JOURNAL)
+    for shard in sorted(path.glob(f"{DATASET}/trajectories-*.jsonl")):
+        yield IndexedRun(f"{name}/{DATASET}/{shard.stem}", path, config, shard)
 
 
 def _whole_lines(file: Any) -> Iterator[bytes]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.analysis.load_runs import find_runs
-from experiments.runs.read_run import JOURNAL, METRICS
+from experiments.runs.read_run import METRICS
 from experiments.runs.read_tags import read_tags
 from experiments.view.curves import rollout_curves, training_curves
-from experiments.view.episode_index import EpisodeIndex, IndexedRun
+from experiments.view.divergences import read_divergences
+from experiments.view.episode_index import DATASET, EpisodeIndex, IndexedRun
 from experiments.view.episode_page import episode_page
 from experiments.view.run_videos import RunVideos
 from experiments.view.selection import Selection
@@ -42,13 +43,14 @@ class Viewer:
         self._videos = {name: RunVideos(run.config) for name, run in self.index.runs.items()}
         for name, run in self.index.runs.items():
             self.index.set_tags(name, read_tags(run.path))
+        self._divergences = lru_cache(maxsize=8)(read_divergences)
         self._picture = lru_cache(_KEPT_PICTURES)(self._draw)
 
     def describe_runs(self) -> dict[str, Any]:
         """Return the runs, by name: kind, policy, tasks; and the failure classes that are offered as tags."""
         runs = [
             {"name": name, "kind": run.config.get("run"), "agent": run.config.get("agent"),
-             "tasks": run.config.get("tasks"), "has_journal": (run.path / JOURNAL).exists()}
+             "tasks": run.config.get("tasks"), "has_journal": run.journal.exists()}
             for name, run in self.index.runs.items()
         ]  # fmt: skip
         return {"runs": runs, "failure_classes": dict(FAILURE_CLASSES)}
@@ -72,7 +74,9 @@ class Viewer:
             shown["episode"] = episode_page(Trajectory.from_json(line))
         except DataError:
             shown["line"] = line[:2000].decode("utf-8", "replace")
-        return shown | {"run": run.name, "budget": run.config.get("budget")}
+        key = row["task_id"], row["sample"]
+        divergences = self._divergences(run.path).get(key, []) if run.journal.parent.name == DATASET else []
+        return shown | {"run": run.name, "budget": run.config.get("budget"), "divergences": divergences}
 
     def key_of(self, episode_id: int) -> dict[str, Any]:
         """Return the gold evidence and the right option of an episode's task, for a reader who asks for them.
@@ -120,7 +124,9 @@ class Viewer:
             raise ConfigError("a damaged line has no task id: it cannot be tagged")
         run = self.index.runs[row["run"]]
         own = write_tags(run.path, (row["task_id"], row["sample"]), tags)
-        self.index.set_tags(run.name, read_tags(run.path))
+        for other in self.index.runs.values():
+            if other.path == run.path:
+                self.index.set_tags(other.name, read_tags(run.path))
         return own
 
     def pairs(self, first: str, second: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@
     return html`<section aria-label=${value.row.policy}><p class="line"><${vt.Outcome} value=${value.row.outcome} />
       <${vt.Link} to="episode" pairs=${[["id", id]]}>${value.row.policy}, ${value.row.run}<//>
       <span>${value.row.calls} calls, ${value.row.frames} frames</span></p>
-      ${value.episode ? html`<${vt.EpisodeBody} id=${id} episode=${value.episode} />` : html`<p>${value.row.problem}</p>`}
+      ${value.episode ? html`<${vt.EpisodeBody} id=${id} episode=${value.episode} divergences=${value.divergences} />` :
+        html`<p>${value.row.problem}</p>`}
       </section>`;
   };
 

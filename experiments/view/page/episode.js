@@ -49,7 +49,10 @@
     “${gate.text}”, confidence ${vt.number(gate.confidence, 3)} against ${vt.number(gate.tau, 3)}:
     ${gate.accepted ? "given" : "turned down"}</p>` : null;
 
-  vt.Turn = ({ id, turn, number, onOpen }) => html`<article class=${turn.error ? "turn bad" : "turn"}
+  const Divergences = ({ found }) => found.map((it, place) => html`<p class="error" key=${place}>differs from the captions
+    (${it.kind}): expected ${it.expected}; got ${it.got}</p>`);
+
+  vt.Turn = ({ id, turn, number, divergences, onOpen }) => html`<article class=${turn.error ? "turn bad" : "turn"}
     id=${`turn-${number}`} aria-label=${`Turn ${number + 1}`}><h3>${number + 1}</h3><div>
     <${Gate} gate=${turn.gate} />
     ${turn.thought ? html`<p class="thought">${turn.thought}</p>` : null}
@@ -58,6 +61,7 @@
     ${turn.form || turn.continues ? html`<p class="numbers">${[turn.continues && "the same reply as above",
       turn.form && `read as ${turn.form}`].filter(Boolean).join(" · ")}</p>` : null}
     ${turn.error ? html`<p class="error">${turn.error}</p>` : null}
+    <${Divergences} found=${(divergences || []).filter((it) => it.turn_idx === number)} />
     <pre class="observation">${turn.observation}</pre>
     ${turn.frames.length ? html`<div class="pictures">${turn.frames.map((frame) => html`<${Picture} key=${frame.number}
       id=${id} frame=${frame} onOpen=${onOpen} />`)}</div>` : null}
@@ -110,7 +114,7 @@
       html`<button type="button" onClick=${() => setShown(true)}>Play the video</button>`;
   };
 
-  vt.EpisodeBody = ({ id, episode, evidence, optionIdx }) => {
+  vt.EpisodeBody = ({ id, episode, evidence, optionIdx, divergences }) => {
     const [open, setOpen] = useState(null);
     const [atS, setAt] = useState(null);
     const film = useRef(null);
@@ -125,7 +129,7 @@
         <${Picture} key=${frame.number} id=${id} frame=${frame} onOpen=${setOpen} />`)}</div>` : null}
       <details><summary>first observation</summary><pre>${episode.prompt_text}</pre></details>
       ${episode.turns.map((turn, number) => html`<${vt.Turn} key=${number} id=${id} turn=${turn} number=${number}
-        onOpen=${setOpen} />`)}
+        divergences=${divergences} onOpen=${setOpen} />`)}
       ${open ? html`<${vt.Enlarged} id=${id} frame=${open} onClose=${() => setOpen(null)} />` : null}`;
   };
 
@@ -165,7 +169,7 @@
     return html`<div class="episode"><main>
       <nav class="back"><${vt.Link} to="episodes" pairs=${rest}>← episodes<//> <small>j next, k previous</small></nav>
       ${value.episode ? html`<${vt.EpisodeBody} id=${id} episode=${value.episode} evidence=${shownKey?.evidence}
-        optionIdx=${shownKey?.option_idx} />` : html`<h1>${row.outcome} line of ${row.run}</h1>
+        optionIdx=${shownKey?.option_idx} divergences=${value.divergences} />` : html`<h1>${row.outcome} line of ${row.run}</h1>
         <p class="problem">${row.problem}</p><pre>${value.line}</pre>`}
       <${Others} id=${id} others=${value.others} pairs=${rest} /></main>
       <aside><p class="line"><${vt.Outcome} value=${row.outcome} /><span>${row.status}</span></p>

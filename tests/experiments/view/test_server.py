@@ -1,5 +1,6 @@
 """The viewer's server: what it gives, to whom, and what it keeps to itself."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from experiments.runs.read_run import JOURNAL
 from experiments.runs.read_tags import read_tags
 from experiments.view.server import make_app
 from experiments.view.viewer import Viewer, named_runs
+from vt_env.episode.trajectory import write_trajectories
 from vt_env.errors import ConfigError
 from vt_env.jsonl import append_line
 
@@ -134,3 +136,19 @@ def test_a_folder_without_runs_and_a_missing_episode_are_one_line(
     assert "no run directory there" in capsys.readouterr().err
     assert client.get("/api/episodes/999").json() == {"problem": "no episode 999; reload the list"}
     assert "allowed are" in client.get("/api/episodes", params={"colour": "red"}).json()["problem"]
+
+
+def test_the_attempt_of_a_teacher_stands_beside_its_replay_with_frames(tmp_path: Path):
+    run = write_eval(tmp_path / "synth", "scripted", [True])
+    dataset = run / "dataset"
+    dataset.mkdir()
+    write_trajectories(dataset / "trajectories-00000-of-00001.jsonl", [episode(0, 0, True, perception="frames")])
+    divergence = {"turn_idx": 0, "kind": "fewer_frames", "expected": "2 frames", "got": "1, all that was left"}
+    (dataset / "grounding.jsonl").write_text(
+        json.dumps({"task_id": "task-000", "sample": 0, "divergences": [divergence]}) + "\n"
+    )
+    viewer = Viewer(named_runs([run]))
+    viewer.index.refresh()
+    first, second = (viewer.show(idx) for idx in (1, 2))
+    assert (first["divergences"], second["divergences"]) == ([], [divergence])
+    assert [it["id"] for it in first["others"]] == [2]
