@@ -47,6 +47,8 @@ def measure_tokens(
     frame_px: int,
     tools: ToolChoice = "default",
     prompts: PromptSet = DEFAULT,
+    *,
+    can_search: bool = True,
 ) -> TokenBudget:
     """Count the tokens of the longest question and of one look.
 
@@ -57,8 +59,9 @@ def measure_tokens(
         frame_px: Side of the stored frames in pixels.
         tools: Tool set offered to the model.
         prompts: Prompt set.
+        can_search: As in `vt_env.tools.builtin.tools_for`.
     """
-    offered = tools_for("frames", tools)
+    offered = tools_for("frames", tools, can_search=can_search)
     tokens = ChatTokens(processor, [tool.schema for tool in offered])
     left = Remaining(budget.max_calls, budget.max_frames)
     blank = np.zeros((frame_px, frame_px, 3), np.uint8)

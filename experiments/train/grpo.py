@@ -152,7 +152,16 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
     check_frame_size(processor, config.media.frame_px)
     budget = resolve_budget(config.budget)
     prompts = environment._config.prompts
-    measured = measure_tokens(processor, environment._tasks, budget, config.media.frame_px, config.tools, prompts)
+    is_searched = "clip_retrieval" in environment._tool_names
+    measured = measure_tokens(
+        processor,
+        environment._tasks,
+        budget,
+        config.media.frame_px,
+        config.tools,
+        prompts,
+        can_search=is_searched,
+    )
     check_token_budget(measured, config.max_completion_length, config.context_tokens)
     longest = measured.prompt + config.max_completion_length
     if config.vllm_mode == "server" and longest > config.context_tokens:

@@ -17,6 +17,7 @@ from experiments.data.index import main as index
 from vt_env.config import EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import read_trajectories
+from vt_env.media.terminal import say_once
 from vt_env.prompts import spoken_lines
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.tools.builtin import tools_for
@@ -66,6 +67,27 @@ def test_a_person_plays_with_short_lines_and_may_mistype(video, tmp_path, capsys
     assert episode.answer == "b" and not episode.errors
     assert "Neither a call nor an option" in capsys.readouterr().out
     assert sorted(path.name for path in out.glob("look-*.png")) == ["look-01.png", "look-02.png"]
+
+
+def test_a_video_without_a_source_is_played_without_clip_retrieval_and_the_terminal_says_why_once(
+    video, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("VT_ENV_ENCODER", raising=False)
+    say_once.cache_clear()
+    monkeypatch.setattr("sys.stdin", io.StringIO("clip_retrieval telescope\nhm\nb\n"))
+    assert run(["play", str(video), *QUESTION, *OPTIONS, "--out", str(tmp_path / "play")]) == 0
+    printed, said = capsys.readouterr()
+    assert "subtitle_retrieval" in printed and "clip_retrieval" not in printed.replace("clip_retrieval telescope", "")
+    lines = [line for line in said.splitlines() if line.startswith("vt-env: ")]
+    assert len(lines) == 1 and "clip_retrieval is not offered" in lines[0] and "--encoder OWNER/NAME" in lines[0]
+    (episode,) = read_trajectories(tmp_path / "play" / "trajectory.jsonl")
+    assert episode.answer == "b"
+    monkeypatch.setattr("sys.stdin", io.StringIO("clip_retrieval white\nb\n"))
+    arguments = ["play", str(video), *QUESTION, *OPTIONS, "--out", str(tmp_path / "play"), "--encoder", "colours"]
+    assert run(arguments) == 0 and "clip_retrieval" in capsys.readouterr().out
+    (episode,) = read_trajectories(tmp_path / "play" / "trajectory.jsonl")
+    assert episode.turns[0].call.name == "clip_retrieval" and not episode.errors
 
 
 def test_a_person_may_stop_and_what_was_seen_is_kept(video, tmp_path, capsys, monkeypatch):

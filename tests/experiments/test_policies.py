@@ -7,7 +7,7 @@ import pytest
 from experiments.analysis.accuracy import policy_row
 from experiments.evaluate.eval import EvalRun, play
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import SeededAttempt, Setting, build_policy
+from experiments.settings.policies import SeededAttempt, Setting, build_policy, layout_of
 from vt_env.testing import FakeLibrary, fake_task
 from vt_env.types import StopReason
 
@@ -68,6 +68,17 @@ def test_a_folder_without_a_checkpoint_is_refused_in_one_line(tmp_path):
 
     with pytest.raises(ConfigError, match="no checkpoint with a processor") as refusal:
         build_policy("sft", ModelConfig(path=str(tmp_path)))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["retrieval-only", "always-tools", "gated"])
+def test_a_policy_that_retrieves_clips_by_itself_is_refused_where_none_can_be_searched(name):
+    from vt_env.errors import ConfigError
+
+    setting = Setting(can_search=False)
+    assert "clip_retrieval" not in [tool.name for tool in layout_of("full", ModelConfig(), setting).tools]
+    with pytest.raises(ConfigError, match="none of these videos can be searched") as refusal:
+        layout_of(name, ModelConfig(), setting)
     assert "\n" not in str(refusal.value)
 
 
