@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from agents.backends.decode_reply import ReplyDecoder
 from agents.backends.generator import Completion, Generator, TokenSequence
 from agents.base import Conversation, Reply
 from agents.language.confidence import answer_logprob, mean
@@ -18,7 +19,7 @@ from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
 from vt_env.episode.messages import Message, conversation_messages, result_messages
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
-from vt_env.errors import ConfigError
+from vt_env.integrations.trl.several_results import check_several_results
 
 
 class ChatTokens:
@@ -35,6 +36,7 @@ class ChatTokens:
         # Some templates render a preamble for an empty list.
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
         self._reader = ActionReader.for_schemas(tools)
+        self._decoder = ReplyDecoder(processor.tokenizer)
         self._answered = self._render(_DUMMY_TURNS)
         self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
         self._image_token: int = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
@@ -68,8 +70,8 @@ class ChatTokens:
         return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
     def reply_text(self, ids: Sequence[int]) -> str:
-        """Decode a generated reply, without special tokens."""
-        return self._processor.tokenizer.decode(ids, skip_special_tokens=True)
+        """Decode a generated reply, without special tokens but those that mark a call."""
+        return self._decoder.decode(ids)
 
     def image_tokens(self, ids: Sequence[int]) -> int:
         """Count image tokens."""
@@ -171,28 +173,6 @@ class ChatPolicy:
         opened.sequence.ids += completion.ids
         opened.replies += 1
         return reply
-
-
-def check_several_results(processor: Any) -> None:
-    """Check that a chat template shows the results of several calls of one reply.
-
-    Raises:
-        ConfigError: It drops one or refuses them.
-    """
-    # Jinja comes with transformers, which loads it.
-    from jinja2 import TemplateError
-
-    shown = ("first result", "second result")
-    try:
-        turns = [*_DUMMY_TURNS, *(_text_turn("tool", text) for text in shown)]
-        rendered = str(processor.apply_chat_template(turns, tokenize=False))
-    except (TemplateError, TypeError) as reason:
-        rendered = f"({reason})"
-    if not all(text in rendered for text in shown):
-        raise ConfigError(
-            f"{type(processor).__name__}: its chat template cannot show several results of one reply; give a budget "
-            "with max_parallel_calls=1"
-        )
 
 
 def images_of(messages: Sequence[Message]) -> list[Image.Image]:

@@ -8,11 +8,14 @@ from functools import partial
 import numpy as np
 import pytest
 
+from agents.backends.decode_reply import ReplyDecoder
 from agents.backends.generator import Completion, TokenSequence
 from agents.base import Conversation
 from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
 from vt_env.episode.reply_record import ReplyEnd
+from vt_env.errors import ConfigError
+from vt_env.integrations.trl.several_results import check_several_results
 from vt_env.prompts import SETS, TINY
 from vt_env.testing import fake_task
 from vt_env.types import FrameBatch, Observation, Remaining
@@ -132,6 +135,52 @@ def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processo
     read = processor.tokenizer.decode(parrot.read[0][0][0])
     assert len(parrot.read) == 1 and f"long. {prompts.budget_spent}<|im_end|>" in read
     assert prompts.system_without_tools in read
+
+
+def several(*counts: int) -> Observation:
+    """What a reply with several calls led to."""
+    return Observation("joined", Remaining(5, 9), results=tuple(looked(count) for count in counts))
+
+
+def test_results_of_several_calls_are_rendered_one_message_each_with_their_pictures(processor):
+    tokens = ChatTokens(processor, SCHEMAS)
+    parrot = Parrot(tokens, ["two calls", "second reply"])
+    policy = ChatPolicy(tokens, parrot, seeds=range(1))
+    conversation = conversation_of(0, ITEM, [opening()])
+    conversation.replies += texts(policy, conversation)
+    conversation.observations.append(several(1, 0, 2))
+    texts(policy, conversation)
+    ids, images, _ = parrot.read[1][0]
+    messages = conversation.messages(TINY.system_text())
+    assert [it["role"] for it in messages] == ["system", "user", "assistant", "tool", "tool", "tool"]
+    in_order = sorted(SCHEMAS, key=lambda schema: schema["function"]["name"])
+    whole = processor.apply_chat_template(
+        messages, tools=in_order, tokenize=True, return_dict=False, add_generation_prompt=True
+    )
+    assert ids == whole[0] and images == 3
+
+
+def test_a_template_that_cannot_show_several_results_is_refused_in_one_line():
+    from experiments.tiny_model.processor import build_processor
+
+    other = build_processor()
+    # Shows the last result alone.
+    other.chat_template = other.chat_template.replace("{%- for message in messages", "{%- for message in messages[-1:]")
+    assert other.chat_template != build_processor().chat_template
+    with pytest.raises(ConfigError, match=r"cannot show several results of one reply; .*max_parallel_calls=1"):
+        check_several_results(other)
+    check_several_results(build_processor())
+
+
+def test_special_tokens_that_mark_a_call_are_kept_and_others_are_not():
+    from experiments.tiny_model.processor import build_processor
+
+    tokenizer = build_processor().tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[TOOL_CALLS]", "<aside>"]})
+    decoder = ReplyDecoder(tokenizer)
+    for text in ('[TOOL_CALLS][{"name": "a"}]', "no call"):
+        ids = tokenizer(f"<aside>{text}")["input_ids"] + [tokenizer.eos_token_id]
+        assert decoder.decode(ids) == text
 
 
 def two_turns(processor, conversation):

@@ -16,14 +16,16 @@ from experiments.settings.policies import BASE_MODEL
 from synth.export import FORMATS, export
 from synth.frame_files import PictureRecord, describe_pictures
 from synth.ground import ground
+from vt_env.actions.parse import render_actions
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.messages import message
-from vt_env.episode.trajectory import Trajectory, TurnRecord
+from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import ConfigError, DataError
 from vt_env.prompts import DEFAULT
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, read_second
 from vt_env.tools.builtin import tools_for
+from vt_env.types import ToolCall
 
 FRAME_PX = 112
 LIBRARY = FakeLibrary((FakeVideo(frame_px=FRAME_PX),))
@@ -39,6 +41,21 @@ def grounded(sample: int = 0, budget: str = "default") -> Trajectory:
         sample=sample,
     )
     return ground(source, make_episode(task, LIBRARY, EnvConfig("frames", budgets[budget]))).trajectory
+
+
+def several() -> Trajectory:
+    """A trajectory whose first reply holds three calls, two of which show frames."""
+    calls = (
+        ToolCall("clip_retrieval", {"query": "red square", "top_k": 1}, "Look."),
+        ToolCall("frame_zoom", {"start_s": 320, "end_s": 330}),
+        ToolCall("spatial_zoom", {"time_s": 330, "box": [0, 0, 0.5, 1]}),
+    )
+    texts = [render_actions(calls), "<answer>47</answer>"]
+    episode = make_episode(fake_task(), LIBRARY, EnvConfig("frames", default_budget()))
+    episode.start()
+    for text in texts:
+        episode.apply(*episode.actions(text))
+    return record_episode(episode, texts)
 
 
 def write(folder: Path, form: str, trajectories: Sequence[Trajectory]) -> list[PictureRecord]:
@@ -143,6 +160,26 @@ def test_llama_factory_rows_follow_its_sharegpt_format(tmp_path: Path, budget: s
     assert [turn["value"] for turn in turns[1::2]] == [turn.text for turn in trajectory.turns]
     assert sum(turn["value"].count("<image>") for turn in turns) == len(row["images"])
     assert seconds_of(tmp_path / "factory", row["images"]) == expected_seconds(trajectory)
+
+
+def test_replies_with_several_calls_are_exported_with_a_result_a_call(tmp_path: Path):
+    trajectory = several()
+    results = [turn.observation_text for turn in trajectory.turns[:-1]]
+    for form in ("trl", "ms-swift", "llama-factory"):
+        write(tmp_path / form, form, [trajectory])
+    (row,) = map(json.loads, (tmp_path / "trl" / "train.jsonl").read_text().splitlines())
+    assert [it["role"] for it in row["messages"]] == ["system", "user", "assistant", "user", "assistant"]
+    blocks = row["messages"][3]["content"]
+    text = "".join(it["text"] for it in blocks)
+    assert text == "\n".join(f"<tool_response>\n{it}\n</tool_response>" for it in results)
+    assert sum(it["type"] == "image" for it in blocks) == len(row["images"]) == 3
+    (row,) = map(json.loads, (tmp_path / "ms-swift" / "train.jsonl").read_text().splitlines())
+    roles = [it["role"] for it in row["messages"]]
+    assert roles[2:] == ["assistant", *["tool_call"] * 3, *["tool_response"] * 3, "assistant"]
+    assert [it["content"].replace("<image>", "") for it in row["messages"][6:9]] == results
+    (row,) = json.loads((tmp_path / "llama-factory" / "train.json").read_text())
+    assert [it["from"] for it in row["conversations"]] == ["human", "gpt", "observation", "gpt"]
+    assert row["conversations"][2]["value"].count("<tool_response>") == 2
 
 
 def test_what_cannot_be_learned_from_is_not_exported(tmp_path: Path):

@@ -36,6 +36,11 @@ from vt_env.actions.forms_markup import TextArguments
 from vt_env.actions.parsed_reply import CharSpan, ParsedAction
 from vt_env.types import Malformed, ToolCall
 
+CALL_TOKENS = re.compile(
+    r"\[TOOL_CALLS\]|\[ARGS\]|\[CALL_ID\]|<\|python_tag\|>|<(start|end)_function_call>|<escape>|<\|tool_call>|<tool_call\|>|"
+    r'<\|"\|>|<[|\uff5c]tool[\u2581_](calls?[\u2581_](begin|end)|sep)[|\uff5c]>|</?tool_call>|</?arg_(key|value)>'
+)
+"""Tokens that mark calls and that some vocabulary holds as special ones."""
 IN_ANSWER = "in_answer"
 """Form of a call that stands inside `<answer>`."""
 

@@ -1,6 +1,7 @@
 """SFT has the token ids and the loss mask of GRPO for the same trajectory."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from experiments.launch import small_models
 from experiments.tiny_model.model import build_model
 from experiments.tiny_model.processor import build_processor
 from experiments.train.sft_rows import IGNORED, ConversationCollator, Row, TrajectoryRows
-from vt_env.actions.parse import parse_action
 from vt_env.config import EnvConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import record_episode
 from vt_env.errors import DataError
 from vt_env.integrations.trl import environment_class, prepare_processor, reward_functions, training_rows
+from vt_env.integrations.trl.trainer import EpisodeGRPOTrainer, EpisodeTrainerConfig
 from vt_env.prompts import DEFAULT, TINY
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
 
@@ -37,6 +38,8 @@ TEXTS = (
     '<tool_call>\n{"name": "spatial_zoom", "arguments": {"time_s": "05:25", "box": [0, 0, 0.5, 0.5]}}\n</tool_call>',
     "red square yes 47 answer\n<answer>47</answer>",
 )
+GROUPED = (f"{TEXTS[0]}\n{TEXTS[1].partition(chr(10))[2]}", f"{TEXTS[2]}\n{TEXTS[3]}", TEXTS[-1])
+"""The same calls in two replies."""
 
 
 @pytest.fixture(scope="module", params=["tiny", "tiny with Qwen3-VL's template"])
@@ -61,7 +64,7 @@ def play(budget="default", texts=TEXTS, library=LIBRARY, prompts=DEFAULT):
     episode = make_episode(TASKS[0], library, EnvConfig("frames", resolve_budget(budget), prompts=prompts))
     episode.start()
     for text in texts:
-        episode.apply(parse_action(text))
+        episode.apply(*episode.actions(text))
     return record_episode(episode, texts)
 
 
@@ -79,7 +82,7 @@ def scripted(trainer, texts):
     return trainer._generate_and_score_completions(rows)
 
 
-def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY, prompts=DEFAULT):
+def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY, prompts=DEFAULT, kind=GRPOTrainer):
     environment = environment_class(TASKS, budget=budget, library=library, prompts=prompts)
     args = GRPOConfig(
         output_dir=str(tmp_path),
@@ -90,7 +93,7 @@ def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY, prompts=DE
         bf16=False,
         report_to="none",
     )
-    return GRPOTrainer(
+    return kind(
         model=model,
         processing_class=processor,
         environment_factory=environment,
@@ -100,15 +103,15 @@ def grpo_trainer(model, processor, tmp_path, budget, library=LIBRARY, prompts=DE
     )
 
 
-def assert_same_as_grpo(model, processor, budget, tmp_path, library, prompts=DEFAULT):
-    trainer = grpo_trainer(model, processor, tmp_path, budget, library, prompts)
-    played = scripted(trainer, TEXTS)
+def assert_same_as_grpo(model, processor, budget, tmp_path, library, prompts=DEFAULT, texts=TEXTS, kind=GRPOTrainer):
+    trainer = grpo_trainer(model, processor, tmp_path, budget, library, prompts, kind)
+    played = scripted(trainer, texts)
     real = torch.cat([played["prompt_mask"], played["completion_mask"]], dim=1)[0].bool()
     ids = torch.cat([played["prompt_ids"], played["completion_ids"]], dim=1)[0][real].tolist()
     own = torch.cat([torch.zeros_like(played["prompt_mask"]), played["tool_mask"]], dim=1)[0][real].bool().tolist()
 
     collator = ConversationCollator(processor)
-    row = TrajectoryRows([play(budget, library=library, prompts=prompts)], TASKS, library)[0]
+    row = TrajectoryRows([play(budget, texts, library, prompts)], TASKS, library)[0]
     assert collator.encode(row) == (ids, own)
     batch = collator([row])
     assert torch.equal(batch["pixel_values"], played["pixel_values"][: len(batch["pixel_values"])])
@@ -123,6 +126,15 @@ def test_ids_and_mask_of_a_replayed_trajectory_are_those_of_grpo(
 ):
     monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
     assert_same_as_grpo(model, processor, budget, tmp_path, LIBRARY, prompts)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_holds_for_replies_with_several_calls(model, processor, tmp_path, monkeypatch, threads):
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    kind = partial(EpisodeGRPOTrainer, config=EpisodeTrainerConfig(tool_threads=threads, drop_zero_advantage=False))
+    _, row, _ = assert_same_as_grpo(model, processor, "default", tmp_path, LIBRARY, DEFAULT, GROUPED, kind)
+    roles = [message["role"] for message in row.messages]
+    assert roles == ["system", "user", *["assistant", "tool", "tool"] * 2, "assistant"]
 
 
 def test_the_same_holds_for_the_processors_of_real_checkpoints(model, large_processor, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ from vt_env.integrations.trl.sampler_errors import (
     logp_difference_limit,
     lost_sampler_named,
 )
+from vt_env.integrations.trl.several_results import check_several_results
 from vt_env.integrations.trl.sharded_vision import keep_tower_in_step
 from vt_env.integrations.trl.step_parts import Measure, unmeasured
 from vt_env.integrations.trl.vllm_repairs import allow_batches_without_images
@@ -76,7 +77,8 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
         trainer: Everything else that `trl.GRPOTrainer` takes by name.
 
     Raises:
-        ConfigError: The environments are not of `environment_class`, or log-probabilities are not compared.
+        ConfigError: The environments are not of `environment_class`, their budget allows several calls that the chat
+            template cannot show, or log-probabilities are not compared.
         SamplingMismatch: The sampler reads other prompts than those that are trained on.
     """
 
@@ -101,6 +103,8 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
         **trainer: Any,
     ) -> None:
         _check(environment_factory, args)
+        if _has_parallel_calls(environment_factory):
+            check_several_results(trainer.get("processing_class"))
         self._config, self._measure = config, measure
         self._parallel_tools = ParallelTools(config.tool_threads)
         with _repaired_sampler(config.engine):
@@ -223,6 +227,11 @@ def _check(environments: Any, args: GRPOConfig | None) -> None:
             raise ConfigError(f"environment_factory={it!r}: need a class from environment_class(...)")
     if args is not None and args.use_vllm and not args.vllm_importance_sampling_correction:
         raise ConfigError(f"vllm_importance_sampling_correction=False hides {LOGP_DIFFERENCE}: leave it on")
+
+
+def _has_parallel_calls(environments: Any) -> bool:
+    classes = list(environments.values()) if isinstance(environments, Mapping) else [environments]
+    return any(it._config.budget.max_parallel_calls > 1 for it in classes)
 
 
 @contextmanager
