@@ -86,6 +86,27 @@ def test_native_calls_are_written_as_actions_and_their_pictures_follow_as_the_us
     assert (pictures["role"], [block["type"] for block in pictures["content"]]) == ("user", ["image_url"] * 2)
 
 
+def test_several_native_calls_are_one_reply_and_each_is_answered_by_its_id():
+    wanted = (("clip_retrieval", '{"query": "red"}'), ("frame_zoom", '{"start_s": 320, "end_s": 340}'))
+    calls = [
+        {"id": f"id-{name}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for name, arguments in wanted
+    ]
+
+    def answer(body: Body) -> Wire:
+        return completion(tool_calls=calls) if len(body["messages"]) == 2 else completion("<answer>B</answer>")
+
+    with FakeChatServer(answer) as server:
+        (episode,) = played_at(server, calls="native")
+    assert server.requests[0]["parallel_tool_calls"] is True
+    assert [len(turns) for turns in episode.by_reply] == [2, 1] and episode.calls == 2 and episode.correct
+    called, first, second, pictures = server.requests[1]["messages"][2:]
+    ids = [it["id"] for it in called["tool_calls"]]
+    assert ids == [first["tool_call_id"], second["tool_call_id"]] and len(set(ids)) == 2
+    assert [first["content"], second["content"]] == [turn.observation_text for turn in episode.turns[:2]]
+    assert [block["type"] for block in pictures["content"]] == ["text", "image_url", "image_url"]
+
+
 def test_confidence_comes_from_the_log_probabilities_of_the_answer_s_tokens():
     tokens = [("<answer>", -0.01), ("B", math.log(0.6)), ("</answer>", -0.02), ("<|im_end|>", -3.0)]
     with FakeChatServer(lambda body: with_logprobs("<answer>B</answer>", tokens)) as server:
