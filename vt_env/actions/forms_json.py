@@ -10,7 +10,7 @@ FoundCalls = list[tuple[ToolCall, CharSpan]]
 """Calls and where they stand."""
 CALL_OBJECT = r'\{\s*"(?:name|function|arguments|parameters|type|id)"\s*:'
 """Start of a JSON object that is a call."""
-BARE = re.compile(rf"\[?\s*{CALL_OBJECT}")
+BARE = re.compile(rf"(?:\[\s*)?{CALL_OBJECT}")
 _TAG = re.compile(r"<(tool_call|tool_calls|tools|function_call)>")
 _FENCE = re.compile(r"```\w*\s*")
 _TOOL_CALLS = "[TOOL_CALLS]"

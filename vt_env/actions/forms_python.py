@@ -15,6 +15,8 @@ from vt_env.types import ToolCall
 _MAX_CHARS = 8000
 """Longest text that is parsed as Python."""
 _MAX_BITS = 63
+_NESTED = re.compile(r"(?:[-+~(\[{]\s*){32}|(?:not\s+){32}|lambda")
+"""What no call needs and a parser recurses into."""
 _LIST = re.compile(r"\[\s*[A-Za-z][\w.]*\s*\(")
 _FENCE = re.compile(r"```(?:tool_code|python|py)[ \t]*\n")
 _ESCAPE = re.compile(r"\\(?P<next>.)", re.DOTALL)
@@ -58,8 +60,8 @@ def read_python(written: str) -> list[ToolCall]:
     Raises:
         Unreadable: It is no Python, longer than 8,000 characters, or holds anything but calls with literals.
     """
-    if len(written) > _MAX_CHARS:
-        raise Unreadable("the call is too long")
+    if len(written) > _MAX_CHARS or _NESTED.search(written):
+        raise Unreadable("the call is too long or too deep")
     try:
         body = ast.parse(_ESCAPE.sub(_valid_escape, written)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
