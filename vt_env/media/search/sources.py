@@ -4,7 +4,7 @@ A source scores the clips of one video for a query: by their pictures, by their 
 source alone ranks by its own scores; several are fused by rank. Knows nothing of stores, encoders or episodes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
@@ -108,7 +108,7 @@ def merge_clips(scores: Scores, top_k: int, clip_s: float, duration_s: float) ->
     results.
     """
     groups: list[_Group] = []
-    for clip in map(int, np.argsort(-scores, kind="stable")):
+    for clip in _best_first(scores, MAX_MERGED * max(0, top_k) + 1):
         score = float(scores[clip])
         group = next((group for group in groups if group.touches(clip)), None)
         if score <= 0 or (group is None and len(groups) >= top_k):
@@ -118,6 +118,21 @@ def merge_clips(scores: Scores, top_k: int, clip_s: float, duration_s: float) ->
         else:
             group.start, group.end = min(group.start, clip), max(group.end, clip + 1)
     return [ScoredInterval(Interval(it.start * clip_s, min(it.end * clip_s, duration_s)), it.score) for it in groups]
+
+
+def _best_first(scores: Scores, likely: int) -> Iterator[int]:
+    """Yield clips in descending order of score, ties in time order; at first, `likely` of them are sorted.
+
+    Sorting all clips of ten hours would take as long as scoring them.
+    """
+    yielded = 0
+    while yielded < len(scores):
+        last = min(likely, len(scores)) - 1
+        # All ties with the last one are among them, so they begin a sort of all clips.
+        among = np.flatnonzero(-scores <= np.partition(-scores, last)[last])
+        order = among[np.argsort(-scores[among], kind="stable")]
+        yield from order[yielded:].tolist()
+        yielded, likely = len(order), 8 * len(order)
 
 
 @dataclass(eq=False)
