@@ -22,11 +22,12 @@ def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> Task
     """Load the tasks of one split, or of all splits.
 
     Args:
-        tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"lvbench"`
-            and other benchmarks below `$VT_ENV_DATA`), a folder that holds `tasks.jsonl`, a JSONL file, a benchmark's
-            own folder or annotation file, or a function of the split. `"cgbench/clues"`, or `/clues` behind its folder,
-            shows frames of the clue intervals alone.
-        split: Keep only tasks of this split; `None` keeps all. The world is made by split: there `None` is `"test"`.
+        tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"talks"`, one
+            of its families as `"talks/chart"`, `"lvbench"` and other benchmarks below `$VT_ENV_DATA`), a folder that
+            holds `tasks.jsonl`, a JSONL file, a benchmark's own folder or annotation file, or a function of the split.
+            `"cgbench/clues"`, or `/clues` behind its folder, shows frames of the clue intervals alone.
+        split: Keep only tasks of this split; `None` keeps all. World and talks are made by split: there `None` is
+            `"test"`.
 
     Raises:
         ConfigError: There is no such name, file or folder, or no task of that split.
@@ -38,6 +39,8 @@ def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> Task
     if name == "world":
         return _load_world(family, split)
     path = Path(tasks)
+    if name == "talks" and not (path / TASKS_FILE).is_file():
+        return _load_talks(family, split)
     if not (path / TASKS_FILE).is_file() and (benchmark := _load_benchmark(tasks, split)) is not None:
         return benchmark
     path = path / TASKS_FILE if path.is_dir() else path
@@ -72,6 +75,13 @@ def _load_world(family: str, split: str | None) -> TaskSet:
     return world_tasks(split or "test", (family,) if family else None)
 
 
+def _load_talks(family: str, split: str | None) -> TaskSet:
+    # Imported here since the talks need a decoder that nobody else does.
+    from vt_env.talks.tasks import talk_tasks
+
+    return talk_tasks(split or "test", (family,) if family else None)
+
+
 def _load_benchmark(tasks: str | Path, split: str | None) -> TaskSet | None:
     # Imported here since benchmarks make tasks.
     from vt_env.benchmarks.readers.registry import find_annotations
@@ -86,6 +96,7 @@ def _unknown(tasks: str) -> str:
 
     views = [f"{name}/{view}" for name, benchmark in BENCHMARKS.items() for view in benchmark.views]
     near_view = suggest(tasks, views) if "/" in tasks else ""
-    hint = near_view or suggest(tasks.partition("/")[0], ["world", *BENCHMARKS])
-    allowed = "'world', 'world/FAMILY', 'world/all', a benchmark's name, 'cgbench/clues', a folder or JSONL file"
+    hint = near_view or suggest(tasks.partition("/")[0], ["world", "talks", *BENCHMARKS])
+    names = "'world', 'world/FAMILY', 'world/all', 'talks', 'talks/FAMILY', a benchmark's name, 'cgbench/clues'"
+    allowed = f"{names}, a folder or JSONL file"
     return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"

@@ -23,9 +23,9 @@ def write_files(script: VideoScript, config: WorldConfig, folder: Path) -> None:
     def build(unfinished: Path) -> None:
         unfinished.mkdir()
         _write_video(script, config, unfinished / VIDEO_FILE)
-        (unfinished / SUBTITLES_FILE).write_text(_srt(script.subtitles), encoding="utf-8")
+        (unfinished / SUBTITLES_FILE).write_text(srt_text(script.subtitles), encoding="utf-8")
         captions = write_captions(script, config)
-        (unfinished / CAPTIONS_FILE).write_text(_captions(captions), encoding="utf-8")
+        (unfinished / CAPTIONS_FILE).write_text(captions_text(captions), encoding="utf-8")
 
     build_once(folder, build)
 
@@ -50,7 +50,8 @@ def _write_video(script: VideoScript, config: WorldConfig, path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def _srt(lines: Sequence[SubtitleLine]) -> str:
+def srt_text(lines: Sequence[SubtitleLine]) -> str:
+    """Return subtitle lines in SRT form."""
     blocks = [
         f"{number}\n{_srt_time(line.interval.start_s)} --> {_srt_time(line.interval.end_s)}\n{line.text}\n"
         for number, line in enumerate(lines, 1)
@@ -65,7 +66,8 @@ def _srt_time(time_s: float) -> str:
     return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}"
 
 
-def _captions(captions: Sequence[Caption]) -> str:
+def captions_text(captions: Sequence[Caption]) -> str:
+    """Return captions as JSONL, one record each."""
     return "".join(json.dumps(_record(caption)) + "\n" for caption in captions)
 
 
