@@ -258,3 +258,17 @@ def test_every_text_of_a_set_says_which_placeholders_it_holds():
 
 def test_an_answer_ends_every_episode_alike():
     assert {started(it).apply(Answer("47")).observation.text for it in SETS.values()} == {"The episode is over."}
+
+
+def test_a_doubled_brace_is_one_brace_in_every_text_a_model_reads():
+    call = '{{"name": "look"}}'
+    fixed = ("system", "system_without_tools", "budget_spent", "no_clips", "no_subtitles", "no_captions")
+    prompts = replace(DEFAULT, name="braces", **dict.fromkeys(fixed, call))
+    texts = [prompts.system_text(), prompts.system_text(has_tools=False)]
+    texts += [
+        prompts.budget_text(Remaining(0, 0), "frames"),
+        prompts.clips_text([]),
+        prompts.subtitles_text([]),
+        prompts.captions_text([]),
+    ]
+    assert texts == ['{"name": "look"}'] * 6

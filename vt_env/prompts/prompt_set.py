@@ -99,7 +99,7 @@ class PromptSet:
 
     def system_text(self, *, has_tools: bool = True) -> str:
         """Return the system message that every conversation begins with."""
-        return self.system if has_tools else self.system_without_tools
+        return (self.system if has_tools else self.system_without_tools).format()
 
     def opening_text(
         self, item: Item, duration_s: float, remaining: Remaining, perception: str, times_s: Sequence[float] = ()
@@ -127,7 +127,7 @@ class PromptSet:
     def budget_text(self, remaining: Remaining, perception: str) -> str:
         """Say what is left of the budget; frames are named only where the perception shows frames."""
         if remaining.calls == 0:
-            return self.budget_spent
+            return self.budget_spent.format()
         if perception == "captions":
             return self.budget_captions.format(calls=remaining.calls)
         return self.budget_frames.format(calls=remaining.calls, frames=remaining.frames)
@@ -159,15 +159,15 @@ class PromptSet:
 
     def clips_text(self, lines: Sequence[TimedLine]) -> str:
         """Render `clip_lines`, the best first: rank, interval, score."""
-        return self.clips.format(lines=_joined(lines)) if lines else self.no_clips
+        return self.clips.format(lines=_joined(lines)) if lines else self.no_clips.format()
 
     def subtitles_text(self, lines: Sequence[TimedLine]) -> str:
         """Render `spoken_lines` of subtitles."""
-        return self.subtitles.format(lines=_joined(lines)) if lines else self.no_subtitles
+        return self.subtitles.format(lines=_joined(lines)) if lines else self.no_subtitles.format()
 
     def captions_text(self, lines: Sequence[TimedLine]) -> str:
         """Render `spoken_lines` of captions."""
-        return self.captions.format(lines=_joined(lines)) if lines else self.no_captions
+        return self.captions.format(lines=_joined(lines)) if lines else self.no_captions.format()
 
     def frames_text(self, frames: FrameBatch) -> str:
         """Name the times of frames that are shown."""
