@@ -24,6 +24,7 @@ import tyro
 from experiments.runs.read_run import JOURNAL
 from vt_env.actions.read_answer import read_answer
 from vt_env.episode.trajectory import Trajectory, read_trajectories
+from vt_env.errors import ConfigError
 from vt_env.markdown import markdown_table
 from vt_env.talks.tasks import talk_tasks
 from vt_env.types import Interval
@@ -78,7 +79,11 @@ class Protocol:
 
 
 def main(run: MeasureRun) -> None:
-    """Print the table in Markdown."""
+    """Print the table in Markdown.
+
+    Raises:
+        ConfigError: A run directory holds no episode.
+    """
     played = [_scored(path) for path in run.runs]
     common = set.intersection(*({it.task_id for it in episodes} for episodes in played))
     rows = [
@@ -110,6 +115,8 @@ def measure(episodes: Sequence[Trajectory]) -> Protocol:
 
 
 def _scored(path: Path) -> list[Trajectory]:
+    if not (path / JOURNAL).is_file():
+        raise ConfigError(f"{path}: no episode in it yet; give run directories of vt-env eval --tasks talks")
     return [it for it in read_trajectories(path / JOURNAL, skip_torn=True) if it.invalid is None]
 
 

