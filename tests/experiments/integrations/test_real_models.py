@@ -104,7 +104,7 @@ def test_the_evaluation_of_a_wording_is_a_command_whose_flags_exist(tmp_path, mo
         command = play_command(play, prompts)
         assert run(command[command.index("eval") :]) == 0
     assert {it.tasks for it in seen} == {"talks"} and len({it.out for it in seen}) == 4
-    assert len({replace(it, out=tmp_path, prompts="") for it in seen}) == 1
+    assert len({replace(it, out=tmp_path, prompts="default") for it in seen}) == 1
 
 
 def test_playing_without_the_model_says_how_to_get_it(tmp_path):
