@@ -9,7 +9,7 @@ import pytest
 from synth.filters import ALL_WRONG, NEAR_DUPLICATE, filter_trajectories
 from synth.rejection_reasons import REASONS
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord
-from vt_env.types import FrameRef, Interval, Remaining, StopReason
+from vt_env.types import NOT_PLAYED, FrameRef, Interval, Remaining, StopReason
 
 LOOK = TurnRecord("look", CallRecord("caption_zoom", {"start_s": 1.0}), "red square 47", viewed=(Interval(1, 2),))
 OTHER_LOOK = replace(LOOK, call=CallRecord("caption_zoom", {"start_s": 50.0}), viewed=(Interval(50, 51),))
@@ -211,3 +211,14 @@ def test_a_look_at_everything_that_shows_no_moment_of_the_evidence_is_a_guess():
     elsewhere = TurnRecord("x", wide, "04:00-05:00 blue circle 12\nLeft: 3 calls.", viewed=(Interval(0, 600),))
     assert run([attempt("a", elsewhere)]).reasons == {"evidence_not_viewed": 1}
     assert run([attempt("a", replace(elsewhere, observation_text="00:01-00:02 red square 47"))]).rejected == ()
+
+
+def test_calls_in_another_form_and_calls_that_were_not_played_are_rejected():
+    lenient = attempt("a", replace(LOOK, form="bare_json"))
+    cut = attempt("a", LOOK, replace(OTHER_LOOK, error=NOT_PLAYED, continues=True))
+    assert [(it.reason, it.detail) for it in run([lenient, cut]).rejected] == [
+        ("malformed", "turn 1: bare_json, not our form"),
+        ("over_budget", "turn 2: red square 47"),
+    ]
+    # The paper's filter judges by the answer alone.
+    assert len(run([lenient, cut], "paper").kept) == 2

@@ -12,7 +12,7 @@ from synth.filters import filter_trajectories
 from synth.generate import generate, plan_attempts
 from synth.ground import Grounded, ground
 from synth.teacher import ScriptedTeacher
-from vt_env.actions.parse import parse_action
+from vt_env.actions.parse import parse_action, render_actions
 from vt_env.config import EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -48,6 +48,31 @@ def play_briefly() -> Trajectory:
 def replay(source: Trajectory, video: FakeVideo, config: EnvConfig = FRAMES) -> Grounded:
     task = fake_task()
     return ground(source, Episode(task.item, task.gold, video, config))
+
+
+def test_a_reply_with_several_calls_is_grounded_call_by_call():
+    task = fake_task()
+    texts = [
+        render_actions(
+            (
+                ToolCall("clip_retrieval", {"query": "red square"}, "Look."),
+                ToolCall("caption_zoom", {"start_s": 320.0, "end_s": 330.0}),
+                ToolCall("caption_zoom", {"start_s": 400.0, "end_s": 410.0}),
+            )
+        ),
+        "red square 47\n<answer>47</answer>",
+    ]
+    episode = Episode(task.item, task.gold, FakeVideo(), CAPTIONS)
+    episode.start()
+    for text in texts:
+        episode.apply(*episode.actions(text))
+    grounded = replay(record_episode(episode, texts), FakeVideo())
+    assert [turn.call and turn.call.name for turn in grounded.trajectory.turns] == [
+        "clip_retrieval", "frame_zoom", "frame_zoom", None,
+    ]  # fmt: skip
+    assert [len(turns) for turns in grounded.trajectory.by_reply] == [3, 1]
+    assert [len(turn.frames) for turn in grounded.trajectory.turns] == [0, 2, 2, 0]
+    assert grounded.divergences == () and grounded.trajectory.turns[0].text == texts[0].replace("caption", "frame")
 
 
 def without_last_line(text: str) -> str:

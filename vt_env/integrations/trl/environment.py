@@ -2,7 +2,8 @@
 
 TRL (1.16) makes a tool of every public method, so the class has nothing public but its tools and `reset`. Two limits of
 its tool loop stay: a call of a tool that does not exist is answered by TRL in its own words and costs nothing, and a
-call that is not JSON ends the rollout, without an answer.
+call that is not JSON ends the rollout, without an answer. `EpisodeGRPOTrainer` plays the calls of one reply together,
+as all environments do; TRL's own trainer plays each as a reply of its own.
 
 Imports no deep learning library before it is used.
 """
