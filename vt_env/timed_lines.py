@@ -45,3 +45,14 @@ class TimedLines(Sequence[SubtitleLine]):
             if self._lines[row].interval.contains(time_s)
         }
         return [self._lines[row] for row in sorted(shown)]
+
+
+def joined_by_interval(lines: Iterable[SubtitleLine]) -> list[SubtitleLine]:
+    """Join neighbouring lines of equal intervals, such as the lines of one slide, with ` / ` between them."""
+    joined: list[SubtitleLine] = []
+    for line in lines:
+        if joined and joined[-1].interval == line.interval:
+            joined[-1] = SubtitleLine(line.interval, f"{joined[-1].text} / {line.text}")
+        else:
+            joined.append(SubtitleLine(line.interval, line.text))
+    return joined

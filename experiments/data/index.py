@@ -77,6 +77,8 @@ class IndexResult:
     frames: int = 0
     clips: int = 0
     subtitle_lines: int = 0
+    screen_lines: int | None = None
+    """Lines of text on the screen; `None` if it was not read."""
 
 
 def main(run: IndexRun) -> int:
@@ -144,8 +146,12 @@ def index_video(path: Path, library: VideoLibrary) -> IndexResult:
         DataError: The video or its subtitles cannot be read.
     """
     watch, ref = Stopwatch(), video_ref(path)
-    with _progress(path.name) as (show, shares), _progress(f"{path.name}, speech") as (show_speech, _):
-        video = library.open(ref, show, show_speech)
+    with (
+        _progress(path.name) as (show, shares),
+        _progress(f"{path.name}, speech") as (show_speech, _),
+        _progress(f"{path.name}, text on the screen") as (show_screen, _),
+    ):
+        video = library.open(ref, show, show_speech, show_screen)
     width, height = video.size_px
     done = f"stored and indexed in {watch.elapsed_s:.1f} s" if shares else "already stored and indexed"
     clips = 0 if video.index is None else len(video.index.vectors)
@@ -153,7 +159,10 @@ def index_video(path: Path, library: VideoLibrary) -> IndexResult:
     kept = f"{frames} frames and {clips} clips" if clips else f"{frames} frames and no clips"
     shape = f"{format_time(video.duration_s)} long, {width}x{height}"
     line = f"{path}: {shape}; {kept} {done}; {_subtitles(ref, video)}"
-    return IndexResult(str(path), "indexed", line, video.duration_s, frames, clips, lines)
+    screen = None if video.screen_text is None else len(video.screen_text)
+    if screen is not None:
+        line += f"; {screen or 'no'} {'line' if screen == 1 else 'lines'} of text on the screen"
+    return IndexResult(str(path), "indexed", line, video.duration_s, frames, clips, lines, screen)
 
 
 @contextmanager

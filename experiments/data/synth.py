@@ -28,7 +28,7 @@ from experiments.settings.prompts import (
     student_prompts,
 )
 from synth.benchmark_overlap import find_leakage
-from synth.caption_perception import CaptionerPerception, lossy
+from synth.caption_perception import CaptionerPerception, ScreenTextPerception, lossy
 from synth.dataset import DataCard, write_dataset
 from synth.export import ExportFormat, export
 from synth.filters import MODES, FilterMode, filter_trajectories
@@ -47,7 +47,7 @@ from vt_env.media.library import VideoLibrary
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
-from vt_env.tools.builtin import can_search, tools_for
+from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
 
@@ -100,10 +100,17 @@ class SynthRun(EpisodeConfig):
         calls = resolve_budget(self.budget).max_calls
         if self.turn_limit is not None and not 1 <= self.turn_limit <= calls:
             raise ConfigError(f"turn_limit={self.turn_limit}: need 1 to {calls}, the calls of the budget")
-        if self.support and self.captions.source == "task":
+        if self.captions.source == "screen" and not self.screen_text:
+            raise ConfigError("--captions screen needs the text on the screen: add --screen-text")
+        if self.support and self.captions.source in ("task", "screen"):
             raise ConfigError(
                 "support needs a captioner that sees frames: give --captions server, vllm or transformers"
             )
+
+    @property
+    def offered(self) -> ToolChoice:
+        """Tools on offer, with `screen_text` where the screen is read."""
+        return self.with_screen_text(self.tools)
 
 
 def main(config: SynthRun) -> Path:
@@ -131,7 +138,7 @@ def main(config: SynthRun) -> Path:
     with open_run(config.out, "synth", identity, wording, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
         library = config.open_library()
         searched = can_search(library, [task.item.video for task in tasks.values()])
-        tools = tools_for("captions", config.tools, can_search=searched)
+        tools = tools_for("captions", config.offered, can_search=searched)
         models = open_models(config.teacher, config.captions, tools, run.path, stack)
         work = _Work(run, config, tasks, library, searched, models, prompts)
         result = _ground(work, _play(work))
@@ -187,7 +194,8 @@ def _play(work: _Work) -> list[Trajectory]:
 
 def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
     captioner, loss, seed = work.models.captioner, work.config.captions.loss, work.config.seed
-    tools = tools_for("captions", work.config.tools, can_search=work.can_search)
+    source = work.config.captions.source
+    tools = tools_for("captions", work.config.offered, can_search=work.can_search)
 
     def opening(task: Task) -> Episode:
         task.prepare(task.item.video)
@@ -197,6 +205,8 @@ def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
             perception = CaptionerPerception(
                 video, episode_config.budget, captioner, task.item.question, episode_config.prompts
             )
+        elif source == "screen":
+            perception = ScreenTextPerception(video, episode_config.budget, episode_config.prompts)
         elif loss:
             video = replace(video, captions=lossy(video.captions or (), loss, video.ref.handle, seed))
         return Episode(task.item, task.gold, video, episode_config, tools, perception)
@@ -215,7 +225,7 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
     episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=work.prompts)
-    tools = tools_for("frames", config.tools, can_search=work.can_search)
+    tools = tools_for("frames", config.offered, can_search=work.can_search)
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []
     for source in tqdm(filtered.kept, "replays", disable=None):
@@ -241,7 +251,7 @@ def _write(work: _Work, result: SynthResult, loaded: LoadedQuestions) -> DataCar
     card = make_card(config, loaded, result, work.models, leakage)
     card = replace(card, settings={**card.settings, **prompts_record(work.prompts), "teacher_prompt": TEACHER_PROMPT})
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(result, pictures, videos))
-    tools = {it: tools_for(it, config.tools, can_search=work.can_search) for it in ("frames", "captions")}
+    tools = {it: tools_for(it, config.offered, can_search=work.can_search) for it in ("frames", "captions")}
     for form in config.export:
         rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, tools, prompts=work.prompts)
         run.metric({"event": "exported", "format": form, "rows": rows})

@@ -24,7 +24,7 @@ CAPTIONS_FOLDER = "captions"
 """Folder of the captions of all runs, in the cache."""
 
 
-CaptionSource = Literal["task", "server", "vllm", "transformers"]
+CaptionSource = Literal["task", "screen", "server", "vllm", "transformers"]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class CaptionsConfig:
     """Captions that the teacher reads in place of frames."""
 
     source: Annotated[CaptionSource, tyro.conf.arg(aliases=["--captions"])] = "task"
-    """Source: `task` reads the captions of the tasks, such as the generated world's; the others caption the frames of
-    each look with a vision-language model."""
+    """Source: `task` reads the captions of the tasks, such as the generated world's; `screen` takes the text on the
+    screen for them (with --screen-text); the others caption the frames of each look with a vision-language model."""
     style: CaptionStyle = "question"
     """Style: `question` conditions captions on the question, as in the paper; `plain` does not."""
     loss: float = 0.0
@@ -85,7 +85,7 @@ class Models:
 
     teacher: Teacher | BatchTeacher
     captioner: Captioner | None
-    """Captioner; `None` if the tasks have captions."""
+    """Captioner; `None` if captions are those of the tasks or the text on the screen."""
     journals: Mapping[str, ReplyJournal]
     """Role (`teacher`, `captioner`) to the journal of its replies."""
 
@@ -112,7 +112,7 @@ def open_models(
     """
     journals: dict[str, ReplyJournal] = {}
     captioner = None
-    if captions.source != "task":
+    if captions.source not in ("task", "screen"):
         name, completer = _completer(captions.source, captions.model, captions.server, stack, sees=True)
         journals["captioner"] = ReplyJournal(folder / CAPTIONER_REPLIES, name)
         complete = journals["captioner"].through(_one(completer))

@@ -50,7 +50,7 @@ def evaluation_provenance(policy: Policy, tasks: Sequence[Task], seed: int) -> d
 
 
 def search_provenance(library: VideoLibrary, videos: Sequence[VideoRef]) -> dict[str, Any]:
-    """Return the keys of the models that search clips and subtitles and summarise subtitles; `None` means no model.
+    """Return the keys of the models that search, read the screen and summarise subtitles; `None` means no model.
 
     Args:
         library: Opens the videos.
@@ -61,6 +61,8 @@ def search_provenance(library: VideoLibrary, videos: Sequence[VideoRef]) -> dict
     # Runs without captions have no entry, so that their provenance equals that of runs made before captions counted.
     if any(map(own.searches_captions, videos)):
         models["captions"] = _key(own.caption_encoder) or "words"
+    if own.screen_ocr is not None:
+        models["screen_text"] = own.screen_ocr.key
     keys = sorted({key for it in videos if (key := _key(library.encoders.encoder_of(it)))})
     return {"clip_encoder": " and ".join(keys) or None, "text_models": models}
 

@@ -107,7 +107,9 @@ def evaluate(run: EvalRun) -> PolicyRow:
         if left:
             library = run.open_library()
             searched = can_search(library, tasks.videos)
-            setting = Setting(run.budget, run.tools, run.media, tasks.is_excerpt, prompts, searched)
+            setting = Setting(
+                run.budget, run.with_screen_text(run.tools), run.media, tasks.is_excerpt, prompts, searched
+            )
             policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
                 entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}

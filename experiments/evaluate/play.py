@@ -117,9 +117,12 @@ def choose_task(run: PlayRun) -> Task:
 def _policy(run: PlayRun, is_searched: bool) -> Policy:
     prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate))
     if run.agent != "hand":
-        setting = Setting(run.budget, run.tools, run.media, prompts=prompts, can_search=is_searched)
+        setting = Setting(
+            run.budget, run.with_screen_text(run.tools), run.media, prompts=prompts, can_search=is_searched
+        )
         return build_policy(run.agent, run.model, setting, run.gate)
-    tools, budget = tools_for("frames", run.tools, can_search=is_searched), resolve_budget(run.budget)
+    tools = tools_for("frames", run.with_screen_text(run.tools), can_search=is_searched)
+    budget = resolve_budget(run.budget)
     layout = Layout("frames", tools, budget, media=run.media, prompts=prompts)
     return Policy(run.agent, layout, lambda attempts: AgentBatch([HumanAgent(layout.tools, input)]))
 

@@ -108,6 +108,7 @@ def _benchmark(run: ServeRun) -> Any:
         run.split,
         run.perception,
         run.budget,
+        tools=run.with_screen_text("default"),
         prompts=choose_prompts(run.prompts, None),
         media=run.media,
         library=run.open_library(),
@@ -125,7 +126,8 @@ def _assistant(run: ServeRun) -> Any:
     library = replace(run, media=media).open_library()
     videos = find_videos(run.videos)
     opens = open_by_name(videos, library)
-    tools = tools_for("frames", can_search=can_search(library, [VideoRef("", str(path)) for path in videos]))
+    is_searched = can_search(library, [VideoRef("", str(path)) for path in videos])
+    tools = tools_for("frames", run.with_screen_text("default"), can_search=is_searched)
     return AssistantServer(opens, tools, run.frames_per_look, run.picture_format).server()
 
 

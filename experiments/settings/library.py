@@ -1,12 +1,15 @@
-"""Video library of a command: frame storage, clip search, subtitle models, speech recognition."""
+"""Video library of a command: frame storage, clip search, subtitle models, recognition of speech and screen text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from experiments.settings.text_models import TextConfig
-from vt_env.config import MediaConfig
+from vt_env.config import MediaConfig, at_least
 from vt_env.errors import ConfigError
 from vt_env.media.library import VideoLibrary
 from vt_env.media.search.choose_encoder import AUTO
+from vt_env.media.text.rapid_ocr import check_installed
+from vt_env.media.text.read_screen import ScreenOcr
+from vt_env.tools.builtin import SCREEN_TEXT_TOOL, ToolChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +29,16 @@ class LibraryConfig:
     """Transcribe the audio of videos without subtitles, once per video (extra asr)."""
     asr_model: str | None = None
     """With --asr: faster-whisper model by folder or name; by default the shipped one."""
+    screen_text: bool = False
+    """Read the text on the screen, once per video (extra ocr): slides, signs, scoreboards, burnt-in captions. Searched
+    by clip retrieval and read by the tool `screen_text`, which the tool set `default` then has."""
+    screen_text_gap_s: float = 2.0
+    """With --screen-text: least seconds between two pictures read; bounds the time for pictures that always move."""
 
     def __post_init__(self) -> None:
         if self.asr_model is not None and not self.asr:
             raise ConfigError(f"--asr-model {self.asr_model} needs --asr: add --asr")
+        at_least(self, "screen_text_gap_s", 0)
 
     def open_library(self) -> VideoLibrary:
         """Open the library.
@@ -38,5 +47,12 @@ class LibraryConfig:
             ConfigError: The encoder cannot be loaded, or an extra is not installed.
         """
         models = self.text.open()
+        if self.screen_text:
+            check_installed()
+            models = replace(models, screen_ocr=ScreenOcr(gap_s=self.screen_text_gap_s))
         transcribe = (self.asr_model or True) if self.asr else False
         return VideoLibrary(self.media, encoder=self.encoder, text_models=models, transcribe=transcribe)
+
+    def with_screen_text(self, tools: ToolChoice) -> ToolChoice:
+        """Add the tool `screen_text` to the tool set `default` where the screen is read; return others as they are."""
+        return ("default", SCREEN_TEXT_TOOL) if self.screen_text and tools == "default" else tools

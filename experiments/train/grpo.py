@@ -99,7 +99,7 @@ def build_trainer(
     environment = environment_class(
         tasks,
         budget=config.budget,
-        tools=config.tools,
+        tools=config.with_screen_text(config.tools),
         media=config.media,
         library=library,
         prompts=prompts or choose_prompts(config.prompts, config.model),
@@ -158,7 +158,7 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
         environment._tasks,
         budget,
         config.media.frame_px,
-        config.tools,
+        config.with_screen_text(config.tools),
         prompts,
         can_search=is_searched,
     )

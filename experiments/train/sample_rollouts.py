@@ -60,6 +60,10 @@ class SamplingConfig(Protocol):
         """Tools on offer."""
         ...
 
+    def with_screen_text(self, tools: ToolChoice) -> ToolChoice:
+        """Return a tool choice as offered to videos whose screen is read, where it is."""
+        ...
+
     @property
     def media(self) -> MediaConfig:
         """Picture settings."""
@@ -89,7 +93,7 @@ class RolloutSampler:
     ) -> None:
         self._config = config
         self._library = library
-        self._tools = tools_for(config.perception, config.tools, can_search=can_search)
+        self._tools = tools_for(config.perception, config.with_screen_text(config.tools), can_search=can_search)
         self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget), prompts=prompts)
         processor = load_processor(config.model)
         check_frame_size(processor, config.media.frame_px)

@@ -164,7 +164,7 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRow
     read = list(chain.from_iterable(map(load_trajectories, trajectories)))
     prompts = trajectory_prompts((it.prompts for it in read), config.prompts, config.model) if read else None
     tasks = load_tasks(config.tasks, config.split)
-    learned = TrajectoryRows(read, tasks, config.open_library(), config.tools, prompts)
+    learned = TrajectoryRows(read, tasks, config.open_library(), config.with_screen_text(config.tools), prompts)
     if not len(learned):
         raise DataError(f"{named}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth")
     if not learned.right:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from support.videos import VideoSpec, indices, paint_index, write_video
 
 from experiments.cli import run
@@ -186,3 +186,19 @@ def test_a_collection_finds_clips_across_videos_and_a_trained_one_finds_nearly_t
     stamp = kept.stat().st_ino
     build_collection(indexes, tmp_path, exact_clips=100)
     assert kept.stat().st_ino == stamp
+
+
+@pytest.mark.slow
+def test_the_text_on_the_screen_is_read_with_a_flag_and_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rapidocr", reason="needs the extra ocr: uv pip install -e '.[ocr]'")
+    slide = Image.new("RGB", (640, 360), "white")
+    ImageDraw.Draw(slide).text((40, 60), "Barley 412 tonnes", font=ImageFont.load_default(24), fill="black")
+    (folder / "slides").mkdir()
+    for number in range(3):
+        slide.save(folder / "slides" / f"{number}.png")
+    command = ["index", str(folder / "slides"), "--screen-text"]
+    for _ in range(2):
+        assert run(command) == 0
+        assert "; 1 line of text on the screen" in capsys.readouterr().out

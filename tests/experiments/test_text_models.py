@@ -8,8 +8,10 @@ import pytest
 
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion
 from experiments.data.index import IndexRun
+from experiments.settings.library import LibraryConfig
 from experiments.settings.text_models import TextConfig
 from vt_env.errors import ConfigError
+from vt_env.tools.builtin import tools_for
 from vt_env.types import VideoRef
 
 NASA = VideoRef("nasa", str(Path(__file__).parents[1] / "fixtures" / "nasa_13013.mp4"))
@@ -41,3 +43,12 @@ def test_a_server_that_fails_is_one_line_and_no_summary(tmp_path: Path, monkeypa
 def test_without_a_model_nothing_is_opened() -> None:
     models = TextConfig().open()
     assert models.encoder is None and models.summariser is None
+
+
+def test_the_default_tools_gain_the_tool_of_the_screen_with_its_flag_and_the_paper_s_stay() -> None:
+    off, on = LibraryConfig(), LibraryConfig(screen_text=True)
+    assert off.with_screen_text("default") == "default"
+    assert [tool.name for tool in tools_for("frames", on.with_screen_text("default"))][-1] == "screen_text"
+    assert on.with_screen_text("paper") == "paper" and on.with_screen_text("none") == "none"
+    with pytest.raises(ConfigError, match="screen_text_gap_s=-1"):
+        LibraryConfig(screen_text=True, screen_text_gap_s=-1)

@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, Usage, image_url
-from synth.caption_perception import CaptionerPerception, lossy
+from synth.caption_perception import CaptionerPerception, ScreenTextPerception, lossy
 from synth.captioner import Captioner, NoCaption
 from synth.ground import ground
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import record_episode
-from vt_env.errors import DataError
+from vt_env.errors import ConfigError, DataError
+from vt_env.media.text.screen_text import ScreenLine
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, read_second
 from vt_env.types import Answer, Box, Interval, StopReason, SubtitleLine, ToolCall
 
@@ -199,3 +200,35 @@ def test_pictures_are_sent_without_loss():
     picture = Image.fromarray(BLIND.frames_at([5.0]).data[0])
     data = base64.b64decode(image_url(picture).partition(",")[2])
     assert read_second(np.asarray(Image.open(io.BytesIO(data)))) == 5
+
+
+SLIDES = (
+    ScreenLine(Interval(0, 60), "Harvest", Box(0.1, 0.1, 0.5, 0.2), 0.9),
+    ScreenLine(Interval(0, 60), "barley 412 tonnes", Box(0.1, 0.7, 0.5, 0.8), 0.9),
+    ScreenLine(Interval(60, 120), "thank you", Box(0.1, 0.4, 0.5, 0.5), 0.9),
+)
+
+
+def test_a_teacher_reads_the_screen_in_place_of_captions_and_a_closer_look_what_lies_in_its_box():
+    eyes = ScreenTextPerception(replace(BLIND, screen_text=SLIDES), BUDGET)
+    task = fake_task()
+    playing = Episode(task.item, task.gold, BLIND, EnvConfig("captions", BUDGET), perception=eyes)
+    assert playing.start().frames is None
+    calls = [
+        look(20.0, 80.0),
+        look(200.0, 210.0),
+        ToolCall("spatial_zoom", {"time_s": 5.0, "box": [0.0, 0.5, 1.0, 1.0]}),
+    ]
+    shown = [playing.apply(call).observation for call in calls]
+    assert [[line.text for line in it.lines] for it in shown] == [
+        ["Harvest / barley 412 tonnes", "thank you"],
+        [],
+        ["barley 412 tonnes"],
+    ]
+    assert [turn.viewed for turn in playing.turns] == [(Interval(20, 80),), (), (Interval(5, 6),)]
+    assert playing.remaining.frames == BUDGET.max_frames
+
+
+def test_a_video_whose_screen_was_not_read_has_nothing_to_read():
+    with pytest.raises(ConfigError, match="was not read; add --screen-text"):
+        ScreenTextPerception(BLIND, BUDGET)

@@ -141,6 +141,7 @@ def test_a_run_goes_on_with_a_server_elsewhere_but_not_with_another_model(
         (["--turn-limit", "99"], "turn_limit=99: need 1 to 8"),
         (["--captions.source", "task"], "support needs a captioner"),
         (["--captions.source", "vllm"], "give --captions.model"),
+        (["--captions.source", "screen", "--no-support"], "add --screen-text"),
         (["--captions.loss", "0.5"], "only captions of tasks lose words"),
         (["--teacher.sampling.extra-body", "[]"], "a JSON object"),
     ],

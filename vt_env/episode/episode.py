@@ -21,7 +21,7 @@ from vt_env.gold import Gold
 from vt_env.prompts import OVER, returned_text
 from vt_env.protocols import Perception, Video
 from vt_env.rewards.reward import FinishedEpisode, RewardResult, resolve_rewards, score
-from vt_env.tools.builtin import searches_clips, tools_for
+from vt_env.tools.builtin import check_video, searches_clips, tools_for
 from vt_env.tools.check_arguments import check_arguments, show
 from vt_env.tools.tool import Tool
 from vt_env.types import (
@@ -51,8 +51,8 @@ class Episode:
     """One attempt at one item.
 
     Raises:
-        ConfigError: The config names a perception, tool or reward term that does not exist, or captions that this video
-            does not have.
+        ConfigError: The config names a perception, tool or reward term that does not exist, or captions or text on the
+            screen that this video does not have.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Episode:
         self.config = config
         self.perception = perception or build_perception(config, video, item.shown)
         chosen = tools_for(config.perception, config.tools or "default") if tools is None else tools
+        check_video(chosen, video)
         self.tools = tuple(tool for tool in chosen if video.search_sources or not searches_clips(tool))
         """Tools on offer; `clip_retrieval` only in a video that can be searched."""
         self.reader = ActionReader.for_tools(chosen, self.perception.zoom_tool, config.budget.max_parallel_calls)

@@ -18,7 +18,7 @@ from vt_env.media.cache.build_once import LOCK, lock_now
 from vt_env.media.cache.frame_store import META_FILE, check_store
 from vt_env.media.cache.sealed_files import read_sealed
 from vt_env.media.search import clip_index, many_videos
-from vt_env.media.text import line_index, speech, summaries
+from vt_env.media.text import line_index, read_screen, speech, summaries
 
 REMOVING = ".removing"
 """Suffix of an entry that is being deleted; after a kill, the next collection deletes it."""
@@ -32,7 +32,8 @@ class Cached:
 
     path: Path
     kind: str
-    """Name of its folder: `stores`, `clips`, `transcripts`, `lines`, `summaries`, `collections` or `frames`."""
+    """Name of its folder: `stores`, `clips`, `transcripts`, `screen_text`, `lines`, `summaries`, `collections` or
+    `frames`."""
     size_bytes: int
     used_s: float
     """Time of last use, in seconds since 1970."""
@@ -141,6 +142,7 @@ _CHECKS: Mapping[str, Callable[[Path], object]] = {
     "stores": check_store,
     "clips": _check_sealed(clip_index.SCHEMA),
     "transcripts": _check_sealed(speech.SCHEMA),
+    read_screen.FOLDER: _check_sealed(read_screen.SCHEMA),
     "lines": _check_sealed(line_index.SCHEMA),
     summaries.FOLDER: _check_sealed(summaries.SCHEMA),
     "collections": _check_sealed(many_videos.SCHEMA),

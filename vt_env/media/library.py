@@ -24,10 +24,12 @@ from vt_env.media.search.choose_encoder import AUTO, EncoderChoice
 from vt_env.media.search.clip_index import ClipIndex, build_clip_index
 from vt_env.media.search.encoders import ClipEncoder, TextEncoder
 from vt_env.media.search.line_source import LineSource
-from vt_env.media.search.sources import CAPTIONS, PICTURES, ClipSearch, ClipSource
+from vt_env.media.search.sources import CAPTIONS, PICTURES, SCREEN_TEXT, ClipSearch, ClipSource
 from vt_env.media.terminal import say_once
 from vt_env.media.text.line_index import build_line_index
 from vt_env.media.text.load_subtitles import SubtitleConfig, load_subtitles
+from vt_env.media.text.read_screen import ScreenOcr, read_screen
+from vt_env.media.text.screen_text import screens_of
 from vt_env.media.text.speech import has_audio, transcribe
 from vt_env.media.text.subtitles import SubtitleTrack, load_captions
 from vt_env.media.text.summaries import Summariser, WrittenSummaries
@@ -52,6 +54,8 @@ class Video:
     """Subtitle lines; empty if the video has none."""
     captions: TimedLines | None
     """Timed captions in time order; `None` if the reference names no caption file."""
+    screen_text: TimedLines | None = None
+    """Timed `ScreenLine`s; `None` if the screen was not read, see `TextModels.screen_ocr`."""
 
     @property
     def duration_s(self) -> float:
@@ -94,7 +98,7 @@ class Video:
 
 @dataclass(frozen=True)
 class TextModels:
-    """Optional models for searching and summarising subtitles, and how these are read."""
+    """Optional models for reading the screen, and for searching and summarising subtitles, and how these are read."""
 
     encoder: TextEncoder | None = None
     """Adds semantic ranking to BM25 subtitle search, such as
@@ -107,6 +111,8 @@ class TextModels:
     """Adds meaning to the words of captions."""
     subtitles: SubtitleConfig = field(default_factory=SubtitleConfig)
     """Which subtitles are read, and in which encoding."""
+    screen_ocr: ScreenOcr | None = None
+    """Reads the text on the screen of each video, once (extra `ocr` for the default engine)."""
 
     def __post_init__(self) -> None:
         if self.captions not in get_args(CaptionSearch):
@@ -156,7 +162,13 @@ class VideoLibrary:
         self._open: OrderedDict[tuple[VideoRef, tuple[str, ...]], Video] = OrderedDict()
         self._lock = Lock()
 
-    def open(self, ref: VideoRef, progress: Progress | None = None, speech_progress: Progress | None = None) -> Video:
+    def open(
+        self,
+        ref: VideoRef,
+        progress: Progress | None = None,
+        speech_progress: Progress | None = None,
+        screen_progress: Progress | None = None,
+    ) -> Video:
         """Open a video, building its frame store and indexes on first use.
 
         A video is reopened if its media, subtitle or caption file has changed on disk.
@@ -165,10 +177,11 @@ class VideoLibrary:
             ref: The video.
             progress: Progress callback for building the frame store.
             speech_progress: Progress callback for speech recognition.
+            screen_progress: Progress callback for reading the screen.
 
         Raises:
             DataError: The video, its subtitles or its captions cannot be read.
-            ConfigError: The cache cannot be written, or speech recognition is requested but not installed.
+            ConfigError: The cache cannot be written, or speech or text recognition is requested but not installed.
         """
         check_file(Path(ref.path))
         beside = (Path(path) for path in (ref.subtitles_path, ref.captions_path) if path and Path(path).is_file())
@@ -177,7 +190,7 @@ class VideoLibrary:
             if key in self._open:
                 self._open.move_to_end(key)
                 return self._open[key]
-        video = self._load(ref, progress, speech_progress)
+        video = self._load(ref, progress, speech_progress, screen_progress)
         with self._lock:
             self._open[key] = video
             while len(self._open) > self._max_open:
@@ -198,7 +211,11 @@ class VideoLibrary:
         Raises:
             ConfigError: The encoder cannot be loaded.
         """
-        has = {PICTURES: self.encoders.encoder_of(ref) is not None, CAPTIONS: self.text_models.searches_captions(ref)}
+        has = {
+            PICTURES: self.encoders.encoder_of(ref) is not None,
+            CAPTIONS: self.text_models.searches_captions(ref),
+            SCREEN_TEXT: self.text_models.screen_ocr is not None,
+        }
         return tuple(name for name, is_there in has.items() if is_there)
 
     def _told(self, sources: Iterable[str]) -> tuple[str, ...]:
@@ -208,12 +225,21 @@ class VideoLibrary:
             return names
         why = f"pictures are not searched, since {self.encoders.why_none}"
         if not names:
-            say_once(f"clip_retrieval is not offered for videos that have no captions to search: {why}")
+            say_once(
+                f"clip_retrieval is not offered for videos that have no captions to search: {why}; or search the text "
+                "on the screen with --screen-text"
+            )
         elif self.encoders.choice == AUTO:
             say_once(why)
         return names
 
-    def _load(self, ref: VideoRef, progress: Progress | None, speech_progress: Progress | None) -> Video:
+    def _load(
+        self,
+        ref: VideoRef,
+        progress: Progress | None,
+        speech_progress: Progress | None,
+        screen_progress: Progress | None,
+    ) -> Video:
         store = build_store(ref.path, self.config, self.cache_dir, progress)
         captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
         encoder = self.encoders.encoder_of(ref)
@@ -222,10 +248,14 @@ class VideoLibrary:
         sources: list[ClipSource] = [] if index is None else [index]
         if captions is not None and self.text_models.searches_captions(ref):
             sources.append(self._caption_source(captions, duration_s))
-        self._told(source.name for source in sources)
         subtitles = self._subtitles(ref, store, speech_progress)
+        ocr = self.text_models.screen_ocr
+        screen = read_screen(store.video, store.media, ocr, self.cache_dir, screen_progress) if ocr else None
+        if screen:
+            sources.append(LineSource(SCREEN_TEXT, screens_of(screen), self.config.clip_s, duration_s))
+        self._told(source.name for source in sources)
         clips = ClipSearch(tuple(sources), self.config.clip_s, duration_s)
-        return Video(ref, store, self._decoded, index, clips, subtitles, captions)
+        return Video(ref, store, self._decoded, index, clips, subtitles, captions, screen)
 
     def _caption_source(self, captions: TimedLines, duration_s: float) -> ClipSource:
         encoder = self.text_models.caption_encoder

@@ -28,7 +28,11 @@ _TOUCHED = re.compile(r"<[^\s<>{}]*\{|\}[^\s<>{}]*>")
 
 def _template(needed: str = "", allowed: str = "") -> str:
     """Declare a template with the placeholders that it must and may hold; returns the dataclass field."""
-    return field(metadata={"needed": needed.split(), "allowed": [*needed.split(), *allowed.split()]})
+    return field(metadata=_rules(needed, allowed))
+
+
+def _rules(needed: str = "", allowed: str = "") -> dict[str, list[str]]:
+    return {"needed": needed.split(), "allowed": [*needed.split(), *allowed.split()]}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,14 @@ class PromptSet:
     """Names the times of frames that are shown."""
     crop: str = _template("time")
     """Names the time of a crop that is shown."""
+    screen_text: str = field(default="Text on the screen:\n{lines}", metadata=_rules("lines"))
+    """Text on the screen, one line an interval."""
+    more_screen_text: str = field(
+        default="Text on the screen:\n{lines}\n({more} more lines; ask for a shorter interval.)",
+        metadata=_rules("lines", "more"),
+    )
+    """The same where only the first lines are shown."""
+    no_screen_text: str = field(default="No text on the screen was found.", metadata=_rules())
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -168,6 +180,14 @@ class PromptSet:
     def captions_text(self, lines: Sequence[TimedLine]) -> str:
         """Render `spoken_lines` of captions."""
         return self.captions.format(lines=_joined(lines)) if lines else self.no_captions.format()
+
+    def screen_lines_text(self, lines: Sequence[TimedLine], count: int) -> str:
+        """Render `spoken_lines` of text on the screen, the first ones of `count`."""
+        if not lines:
+            return self.no_screen_text
+        if count == len(lines):
+            return self.screen_text.format(lines=_joined(lines))
+        return self.more_screen_text.format(lines=_joined(lines), more=count - len(lines))
 
     def frames_text(self, frames: FrameBatch) -> str:
         """Name the times of frames that are shown."""

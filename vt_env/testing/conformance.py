@@ -57,7 +57,8 @@ def conformance(env_factory: EnvFactory) -> None:
 def library_conformance(library: Library, ref: VideoRef) -> None:
     """Check what opens videos for environments, on one of its videos: the protocols of `vt_env.protocols`.
 
-    * The video has a length, its captions are in time order, and opening it again gives the same.
+    * The video has a length, its captions and the text on its screen are in time order, and opening it again gives the
+      same.
     * Frames are square uint8[N, px, px, 3] in the order of the times asked for, no later than asked for; a crop is one
       such picture. A time outside the video is a `DataError`.
     * A search returns `top_k` results at most, the best first, inside the video; subtitles come in time order.
@@ -130,7 +131,7 @@ def _check_frames(video: Video) -> None:
 def _check_search(video: Video) -> None:
     whole = Interval(0.0, video.duration_s)
     lines, captions = list(video.subtitles.within(whole)), list(video.captions or ())
-    for name, track in (("subtitles", lines), ("captions", captions)):
+    for name, track in (("subtitles", lines), ("captions", captions), ("screen text", list(video.screen_text or ()))):
         spans = [line.interval for line in track]
         assert spans == sorted(spans), f"{name} are not in time order"
     query = " ".join(line.text for line in [*lines[:1], *captions[:1]]) or "red"

@@ -1,16 +1,17 @@
-"""Fakes for tests of agents and environments: videos in memory, a library of them, tasks about them.
+"""Fakes for tests of agents and environments: videos in memory, a library of them, tasks about them, an OCR engine.
 
 Each frame paints the number of its second, so a test can read back which moment it was shown (`read_second`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
 from vt_env.gold import Gold
+from vt_env.media.text.screen_text import PictureText
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Box, FrameBatch, Interval, Item, ScoredInterval, SubtitleLine, VideoRef
 
@@ -74,6 +75,7 @@ class FakeVideo:
         SubtitleLine(Interval(190, 194), "the code of delta is 31"),
         SubtitleLine(Interval(400, 404), "look at the circle"),
     )
+    screen_text: tuple[SubtitleLine, ...] | None = None
     broken_from_s: float = float("inf")
     """Frames from here on cannot be decoded."""
 
@@ -120,6 +122,41 @@ class FakeVideo:
     def _match(self, query: str, clip: Interval) -> float:
         lines = [line for line in self.captions or () if line.interval.overlap_s(clip) > 0]
         return max((_shared(query, line.text) for line in lines), default=0.0)
+
+
+FAKE_TEXTS: Mapping[tuple[int, int, int], str] = {
+    (255, 0, 0): "quarterly harvest of the mill",
+    (0, 255, 0): "barley 412 tonnes",
+    (0, 0, 255): "storage cost fell",
+    (255, 255, 255): "thank you",
+}
+"""Colours, RGB, and what `FakeOcr` reads there."""
+
+
+@dataclass(frozen=True)
+class FakeOcr:
+    """An OCR engine that reads the colours of the upper and the lower half of a picture; black says nothing.
+
+    It satisfies `vt_env.media.text.screen_text.OcrEngine`.
+    """
+
+    texts: Mapping[tuple[int, int, int], str] = field(default_factory=lambda: dict(FAKE_TEXTS))
+    """Colours, RGB, and their texts; a half says the text of the nearest colour."""
+    key: str = "fake==1"
+    read_sizes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]], compare=False)
+    """Width and height of each picture read, in order."""
+
+    def read(self, picture: NDArray[np.uint8]) -> list[PictureText]:
+        """Return one text for each half that is not black, with a confidence of 0.9."""
+        height, width = picture.shape[:2]
+        self.read_sizes.append((width, height))
+        halves = ((0.0, picture[: height // 2]), (0.5, picture[height // 2 :]))
+        texts = [(top, self._nearest(part.reshape(-1, 3).mean(axis=0))) for top, part in halves]
+        return [PictureText(text, Box(0.1, top + 0.1, 0.9, top + 0.4), 0.9) for top, text in texts if text]
+
+    def _nearest(self, colour: NDArray[np.float64]) -> str:
+        known = {(0, 0, 0): "", **self.texts}
+        return min(known.items(), key=lambda it: float(np.abs(colour - it[0]).sum()))[1]
 
 
 @dataclass(frozen=True)

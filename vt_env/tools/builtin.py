@@ -3,7 +3,7 @@
 Each tool is a plain function of the episode and its arguments, which arrive checked (`vt_env.tools.check_arguments`).
 Docstrings here are written for the model: they are the descriptions in the JSON schema. Six tools are the paper's
 (VideoThinker, arXiv 2601.15724); `spatial_zoom` is an extension, since the paper's abstract names it and nothing
-defines it. A custom tool is one more such function, passed beside the names of built-in ones.
+defines it, and so is `screen_text`. A custom tool is one more such function, passed beside the names of built-in ones.
 """
 
 # ruff: noqa: D417  The episode is not an argument that the model gives, so the docstrings leave it out.
@@ -15,11 +15,14 @@ from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError, suggest
 from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
 from vt_env.protocols import Library, Video
+from vt_env.timed_lines import TimedLines, joined_by_interval
 from vt_env.tools.tool import Tool, ToolFunction
 from vt_env.types import Box, Interval, Item, Remaining, SubtitleLine, VideoRef, View
 
 SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
+SCREEN_LINES = 40
+"""Lines of text on the screen at most; a clock alone would fill a context otherwise."""
 
 ToolChoice = str | Tool | ToolFunction | Sequence[str | Tool | ToolFunction]
 """A mode (`"default"`, `"paper"`, `"none"`), a name, tool or function, or several of these; functions alone are added
@@ -129,6 +132,20 @@ def spatial_zoom(episode: Playing, time_s: float, box: list[float]) -> View:
     return episode.look_closer(time_s, Box(*box))
 
 
+def screen_text(episode: Playing, start_s: float, end_s: float) -> View:
+    """Read the text that can be seen in the pictures of an interval, such as slides, signs and scoreboards.
+
+    Args:
+        start_s: Start of the interval, mm:ss.
+        end_s: End of the interval, mm:ss.
+    """
+    interval = Interval(start_s, end_s)
+    found = joined_by_interval(TimedLines(episode.video.screen_text or ()).within(interval))
+    lines = spoken_lines(found[:SCREEN_LINES])
+    viewed = tuple(line.interval.clipped(interval) for line in found[:SCREEN_LINES])
+    return View(episode.config.prompts.screen_lines_text(lines, len(found)), viewed=viewed, lines=lines)
+
+
 def _subtitles(episode: Playing, found: Sequence[SubtitleLine], viewed: Sequence[Interval]) -> View:
     lines = spoken_lines(found)
     return View(episode.config.prompts.subtitles_text(lines), viewed=tuple(viewed), lines=lines)
@@ -145,13 +162,16 @@ _BUILT_IN: Mapping[str, tuple[Tool, tuple[str, ...]]] = {
         (Tool.of(caption_zoom), _CAPTIONS),
         (Tool.of(subtitle_zoom), _FRAMES + _CAPTIONS),
         (Tool.of(spatial_zoom), _FRAMES + _CAPTIONS),
+        (Tool.of(screen_text), _FRAMES + _CAPTIONS),
     )
 }
 
-PAPER_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name != "spatial_zoom")
+SCREEN_TEXT_TOOL = "screen_text"
+"""The tool for videos whose screen was read; part of no mode."""
+DEFAULT_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name != SCREEN_TEXT_TOOL)
+"""The paper's tools and `spatial_zoom`, which is an extension."""
+PAPER_TOOLS: tuple[str, ...] = tuple(name for name in DEFAULT_TOOLS if name != "spatial_zoom")
 """The paper's tools; the perception decides which of `frame_zoom` and `caption_zoom` is offered."""
-DEFAULT_TOOLS: tuple[str, ...] = tuple(_BUILT_IN)
-"""All built-in tools: the paper's and `spatial_zoom`, which is an extension."""
 
 _MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS, "none": ()}
 
@@ -195,6 +215,19 @@ def can_search(library: Library, videos: Iterable[VideoRef]) -> bool:
     the policy was told of it for the whole run, its call fails with a message.
     """
     return any(library.search_sources(ref) for ref in dict.fromkeys(videos))
+
+
+def check_video(tools: Sequence[Tool], video: Video) -> None:
+    """Check that a video has what its tools need.
+
+    Raises:
+        ConfigError: `screen_text` is offered and the screen was not read.
+    """
+    if any(tool.function is screen_text for tool in tools) and video.screen_text is None:
+        raise ConfigError(
+            f"tool {SCREEN_TEXT_TOOL!r}: the screen of video {video.ref.handle} was not read; add --screen-text, "
+            "TextModels(screen_ocr=ScreenOcr()) in Python, or leave the tool out"
+        )
 
 
 def _offered(perception: str, choice: str | Tool | ToolFunction) -> list[Tool]:

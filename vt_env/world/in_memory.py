@@ -120,6 +120,11 @@ class PaintedVideo:
         """One caption per scene."""
         return TimedLines(write_captions(self.script, self.world))
 
+    @property
+    def screen_text(self) -> None:
+        """Nothing: no text is read from the pictures."""
+        return None
+
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
         """Render the frames that a frame store would return, as `FrameStore.frames_at`.
 
