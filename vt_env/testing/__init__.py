@@ -12,6 +12,7 @@ from vt_env.testing.fakes import (
     read_second,
 )
 from vt_env.testing.integrations import Adapter, Conversation, Played, Received, ScriptedTurn, integration_conformance
+from vt_env.testing.tiny_vlm import TinyVlm, tiny_vlm
 
 __all__ = [
     "Adapter",
@@ -23,6 +24,7 @@ __all__ = [
     "Played",
     "Received",
     "ScriptedTurn",
+    "TinyVlm",
     "conformance",
     "fake_task",
     "fake_tasks",
@@ -30,4 +32,5 @@ __all__ = [
     "library_conformance",
     "paint_second",
     "read_second",
+    "tiny_vlm",
 ]
