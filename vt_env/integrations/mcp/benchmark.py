@@ -144,8 +144,10 @@ class BenchmarkServer:
         before = self._current.get(connection)
         if before is not None:
             self.sessions.drop(before)
-        held = {it: kept for it, kept in self._current.items() if kept in self.sessions}
-        self._current = {**held, connection: handle}
+        # Connections begin side by side in threads, so entries are changed one by one.
+        for gone in [it for it, kept in list(self._current.items()) if kept not in self.sessions]:
+            self._current.pop(gone, None)
+        self._current[connection] = handle
         return result
 
     def _call(self, connection: str | None, name: str, arguments: dict[str, Any]) -> CallToolResult:
