@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from agents.backends.chat_wire import ChatRequest, Complete, ReplyStatus, Usage
+from synth.frame_files import picture_hash
 from vt_env.episode.messages import message
 from vt_env.errors import DataError
 from vt_env.jsonl import append_line, decode_record, drop_torn_line, encode_record, read_jsonl
@@ -94,7 +95,7 @@ class Captioner:
 
         Args:
             video: Whose they are.
-            frames: What was looked at, uint8[N, px, px, 3].
+            frames: What was looked at, uint8[N, H, W, 3].
             question: The question of the episode; not used by the plain style.
             box: The part of the frame that they show.
 
@@ -121,7 +122,7 @@ class Captioner:
         key = cache_key(
             prompt=prompt,
             times_s=frames.pts_s.tolist(),
-            frame_px=frames.data.shape[1],
+            pixels=picture_hash(frames.data),
             box=None if box is None else asdict(box),
         )
         with self._making_of(f"{path.name}/{key}"):

@@ -24,7 +24,7 @@ class PictureRecord:
 
     frame: FrameRef
     sha256: str
-    """Of its pixels, uint8[px, px, 3] RGB in C order."""
+    """Of its pixels, uint8[H, W, 3] RGB in C order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class VideoRecord:
 
 
 def picture_hash(picture: NDArray[np.uint8]) -> str:
-    """Hash the pixels of a picture, uint8[H, W, 3]."""
+    """Hash the pixels of a picture or of several, uint8[..., H, W, 3]."""
     return hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def read_pictures(video: Video, frames: Sequence[FrameRef]) -> list[NDArray[np.uint8]]:
-    """Read pictures of one video, uint8[px, px, 3] RGB each, in order.
+    """Read pictures of one video, uint8[H, W, 3] RGB each, in order.
 
     Raises:
         DataError: The video cannot be read, or its frames are stored at another size than was shown.
@@ -52,10 +52,11 @@ def read_pictures(video: Video, frames: Sequence[FrameRef]) -> list[NDArray[np.u
     stored = iter(video.frames_at([frame.time_s for frame in whole]).data) if whole else iter(())
     pictures = [next(stored) if frame.box is None else video.crop(frame.time_s, frame.box).data[0] for frame in frames]
     for frame, picture in zip(frames, pictures, strict=True):
-        if picture.shape[0] != frame.frame_px:
+        if picture.shape[1::-1] != frame.size_px:
+            now, then = (" x ".join(map(str, it)) for it in (picture.shape[1::-1], frame.size_px))
             raise DataError(
-                f"video {frame.video_handle}: frames of {picture.shape[0]} px where {frame.frame_px} px were shown; "
-                "give the frame_px of the run"
+                f"video {frame.video_handle}: pictures of {now} px where {then} px were shown; give the --media "
+                "settings of the run"
             )
     return pictures
 

@@ -5,10 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from vt_env.errors import ConfigError, suggest
+from vt_env.frame_size import fit_frame, holds_picture
 from vt_env.prompts import DEFAULT, PromptSet
 
 HOW_ONLY: Mapping[str, bool] = {"how_only": True}
 """Metadata of fields that affect speed but not results: a resumed run may change them."""
+
+BACKENDS = ("pyav", "torchcodec", "torchcodec:cuda", "decord", "auto")
+"""Decoders of video files that `MediaConfig.backend` takes."""
 
 
 def at_least(config: object, name: str, minimum: float) -> None:
@@ -73,21 +77,52 @@ class RewardConfig:
 class MediaConfig:
     """Storage and indexing of videos. Part of every cache key."""
 
-    frame_px: int = 112
-    """Longer side of stored frames; shorter sides keep the aspect ratio and are padded to a square."""
+    max_pixels: int = 112 * 112
+    """Most pixels of a frame or closer look. Pictures keep the video's aspect ratio; see `frame_size_px`."""
+    min_pixels: int = 56 * 56
+    """Fewest pixels of a picture; smaller ones are enlarged to it, as Qwen2.5-VL's processor does below 56 x 56.
+    Qwen3-VL's checkpoints have 256 x 256."""
+    patch_px: int = 28
+    """Sides are multiples of this, the side of one image token: 28 for Qwen2.5-VL, 32 for Qwen3-VL."""
     frame_rate_hz: float = 1.0
     """Stored frames per second."""
     clip_s: float = 10.0
     """Length of the clips that retrieval ranks (10 s in the paper)."""
+    backend: str = "pyav"
+    """Decoder of video files: `pyav`, which decodes every measured format correctly; `torchcodec`, `decord` or
+    `torchcodec:cuda` (on a GPU; not run yet), each for the formats it is right for; or `auto`: torchcodec where it is
+    installed and right, else PyAV. Backends scale and convert colours differently. See
+    `vt_env.media.decode.other_backends`."""
 
     def __post_init__(self) -> None:
-        if self.frame_px < 1 or (self.frame_px % 28 and self.frame_px % 32):
+        for name in ("max_pixels", "min_pixels", "patch_px"):
+            value: object = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"media.{name}={value!r}: need a whole number")
+        at_least(self, "media.patch_px", 1)
+        at_least(self, "media.min_pixels", 1)
+        patch_pixels = self.patch_px**2
+        if self.max_pixels < patch_pixels:
+            patch = f"one patch of {self.patch_px} x {self.patch_px} pixels"
+            raise ConfigError(f"media.max_pixels={self.max_pixels}: below {patch}; need {patch_pixels} or more")
+        if not holds_picture(self.max_pixels, self.min_pixels, self.patch_px):
             raise ConfigError(
-                f"media.frame_px={self.frame_px}: need a multiple of 28 (Qwen2.5-VL) or 32 (Qwen3-VL), such as 112"
+                f"media.min_pixels={self.min_pixels}, max_pixels={self.max_pixels}: no rectangle of patches of "
+                f"{patch_pixels} pixels lies between; raise max_pixels or lower min_pixels"
             )
+        if self.backend not in BACKENDS:
+            allowed = f"allowed are {', '.join(BACKENDS)}{suggest(self.backend, BACKENDS)}"
+            raise ConfigError(f"media.backend={self.backend!r}: {allowed}")
         if not all(0 < it < math.inf for it in (self.frame_rate_hz, self.clip_s)):
             got = f"media.frame_rate_hz={self.frame_rate_hz}, clip_s={self.clip_s}"
             raise ConfigError(f"{got}: both must be above 0 and finite")
+
+    def frame_size_px(self, size_px: tuple[int, int]) -> tuple[int, int]:
+        """Return the width and height at which a picture of this width and height is shown.
+
+        See `vt_env.frame_size.fit_frame`; no processor of the model family resizes the result.
+        """
+        return fit_frame(size_px, self.max_pixels, self.min_pixels, self.patch_px)
 
 
 @dataclass(frozen=True)

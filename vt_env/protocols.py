@@ -55,11 +55,14 @@ class Video(Protocol):
         ...
 
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
-        """Return the stored frames nearest to the times, uint8[N, px, px, 3] RGB, with their true times."""
+        """Return the stored frames nearest to the times, uint8[N, H, W, 3] RGB, with their true times.
+
+        They have the aspect ratio of the video and no border, and the same size in every call.
+        """
         ...
 
     def crop(self, time_s: float, box: Box) -> FrameBatch:
-        """Return part of the frame on screen at `time_s`, cut at native resolution: uint8[1, px, px, 3] RGB."""
+        """Return part of the frame on screen at `time_s`, cut at native resolution: uint8[1, H, W, 3] RGB."""
         ...
 
     @property

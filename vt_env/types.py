@@ -318,8 +318,8 @@ class FrameRef:
     """Presentation time of the frame."""
     box: Box | None
     """The part shown at native resolution; `None` for the whole stored frame."""
-    frame_px: int
-    """Side of the square picture."""
+    size_px: tuple[int, int]
+    """Width and height of the picture as it was shown."""
 
 
 @dataclass(frozen=True, slots=True)

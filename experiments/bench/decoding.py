@@ -25,7 +25,7 @@ from experiments.runs.run_dir import write_json
 from vt_env.errors import DataError
 from vt_env.markdown import markdown_table
 from vt_env.media.decode.container import format_of, open_media, video_stream
-from vt_env.media.decode.other_backends import PLAYERS, is_installed
+from vt_env.media.decode.other_backends import RIGHT, is_installed
 from vt_env.media.decode.video_file import VideoFile, open_video
 
 
@@ -60,7 +60,7 @@ class FrameCounts:
 def main(run: DecodingBench) -> None:
     """Measure, print the table and write it to `out`."""
     run_with_pyav_ffmpeg("experiments.bench.decoding")
-    backends = [name for name in PLAYERS if is_installed(name)]
+    backends = [name for name in ("pyav", *RIGHT) if is_installed(name)]
     with TemporaryDirectory() as folder:
         table, formats = check_backends(Path(folder), backends, run.frames)
         speed = time_backends(Path(folder), backends, run.repeats)
@@ -94,7 +94,7 @@ def check_backends(
             formats[name] = format_of(container, video_stream(container, video.path))
         first = read_index(video.frames_at([0.0]).data[0])
         table[name] = {
-            backend: _check(VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend]), first, count)
+            backend: _check(VideoFile(video.path, video.size_px, video.timeline, backend), first, count)
             for backend in backends
         }
         counts = (f"{backend} {cell.right}/{cell.total}" for backend, cell in table[name].items())
@@ -125,8 +125,8 @@ def time_backends(folder: Path, backends: list[str], repeats: int) -> dict[str, 
     eight = np.random.default_rng(0).uniform(0, 19, 8).tolist()
     times: dict[str, dict[str, float]] = {}
     for backend in backends:
-        played = VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend])
-        pass_s = _median_s(lambda played=played: played.frames_at(seconds, 112), repeats)
+        played = VideoFile(video.path, video.size_px, video.timeline, backend)
+        pass_s = _median_s(lambda played=played: played.frames_at(seconds, (112, 112)), repeats)
         times[backend] = {"pass": pass_s, "eight": _median_s(lambda played=played: played.frames_at(eight), repeats)}
     return {
         backend: {kind: round(times[backend][kind] / times["pyav"][kind], 2) for kind in ("pass", "eight")}

@@ -55,8 +55,8 @@ class McpBench:
     """JSON file to write."""
     episodes: tuple[int, ...] = (1, 16)
     """Numbers of episodes at once."""
-    frames_px: tuple[int, ...] = (112, 448)
-    """Sizes of frames."""
+    max_pixels: tuple[int, ...] = (112 * 112, 448 * 448)
+    """Budgets of pixels a frame."""
     formats: tuple[PictureFormat, ...] = ("png", "jpeg")
     """Formats of frames on the wire."""
     rounds: int = 15
@@ -71,12 +71,12 @@ def main(run: McpBench) -> None:
     with TemporaryDirectory() as name:
         path = Path(name, "talk.mp4")
         write_pictures(path, DURATION_S)
-        for frame_px in run.frames_px:
-            source = _source(path, frame_px)
+        for max_pixels in run.max_pixels:
+            source = _source(path, max_pixels)
             for picture_format in run.formats:
                 for count in run.episodes:
                     times = anyio.run(_measure, run, source, picture_format, count)
-                    row = {"frame_px": frame_px, "format": picture_format, "episodes": count, **_summary(times)}
+                    row = {"max_pixels": max_pixels, "format": picture_format, "episodes": count, **_summary(times)}
                     measured.append(row)
                     print(row, flush=True)
     record = {
@@ -91,9 +91,9 @@ def main(run: McpBench) -> None:
         write_json(run.out, record)
 
 
-def _source(path: Path, frame_px: int) -> SessionSource:
-    media = MediaConfig(frame_px=frame_px)
-    library = VideoLibrary(media, path.parent / str(frame_px))
+def _source(path: Path, max_pixels: int) -> SessionSource:
+    media = MediaConfig(max_pixels=max_pixels)
+    library = VideoLibrary(media, path.parent / str(max_pixels))
     task = Task(Item("talk", "what is shown?", ("a talk", "a film"), video_ref(path)), None)
     return SessionSource(TaskSet((task,)), budget=ENDLESS, media=media, library=library)
 

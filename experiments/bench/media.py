@@ -34,7 +34,7 @@ from experiments.runs.provenance import machine, package_version
 from experiments.runs.run_dir import write_json
 from vt_env.config import MediaConfig
 from vt_env.media.cache.frame_store import FrameStore, build_store
-from vt_env.media.decode.other_backends import PLAYERS, is_installed
+from vt_env.media.decode.other_backends import is_installed
 from vt_env.media.decode.video_file import VideoFile
 from vt_env.media.library import Video, VideoLibrary
 from vt_env.media.search.encoders import Vectors
@@ -58,8 +58,8 @@ class MediaBench:
     """Minutes of the generated segment; longer files are copies of it end to end."""
     copies: int = 12
     """Copies of the segment in the file of the first table; 12 of 5 minutes are an hour."""
-    frame_px: int = 448
-    """Longer side of stored frames in pixels."""
+    max_pixels: int = 448 * 252
+    """Pixels of a stored frame at most."""
     calls: int = 40
     """Calls of each kind; 5 of the kinds that take seconds."""
     lengths: tuple[int, ...] = LENGTHS_MIN
@@ -78,7 +78,7 @@ def main(run: MediaBench) -> None:
         "command": "python -m experiments.bench.media",
         "versions": {name: package_version(name) for name in names},
         "machine": machine(),
-        "frame_px": run.frame_px,
+        "max_pixels": run.max_pixels,
         "calls": run.calls,
         "hour_minutes": run.segment_minutes * run.copies,
     }
@@ -92,8 +92,8 @@ def measure_hour(run: MediaBench, folder: Path) -> dict[str, Any]:
     """Measure the first table; `hour.mp4` and its store remain in the folder."""
     write_pictures(folder / "segment.mp4", run.segment_minutes * 60)
     repeat(folder / "segment.mp4", folder / "hour.mp4", run.copies)
-    built = _build_in_child(folder, run.frame_px)
-    store = build_store(folder / "hour.mp4", MediaConfig(frame_px=run.frame_px), folder)
+    built = _build_in_child(folder, run.max_pixels)
+    store = build_store(folder / "hour.mp4", MediaConfig(max_pixels=run.max_pixels), folder)
     disk = sum(it.stat().st_size for it in (folder / "stores" / store.key).iterdir())
     per_hour = {"disk_mb_per_hour": disk / 1e6 * 3600 / store.video.duration_s}
     return _rounded({**compare_zooms(store, run.calls), **built, **compare_builds(store, built["build_s"]), **per_hour})
@@ -119,9 +119,9 @@ def compare_builds(store: FrameStore, build_s: float) -> dict[str, float]:
     idxs = video.timeline.frame_idxs(store.times_s).tolist()
     for backend in ("pyav", "torchcodec"):
         if is_installed(backend):
-            played = VideoFile(video.path, video.size_px, video.timeline, PLAYERS[backend])
+            played = VideoFile(video.path, video.size_px, video.timeline, backend)
             start = time.process_time()
-            for _ in played.pictures(idxs, store.config.frame_px):
+            for _ in played.pictures(idxs, store.frame_size_px):
                 pass
             result[f"build_to_{backend}_extraction"] = build_s / (time.process_time() - start)
     return result
@@ -145,7 +145,7 @@ class PlainEncoder:
 def measure_lengths(run: MediaBench, folder: Path) -> dict[str, Any]:
     """Measure the second table; durations take turns, so that other work on the machine slows all of them alike."""
     write_pictures(folder / "slow.mp4", 600, rate_hz=2, gop=20)
-    config, encoder = MediaConfig(frame_px=run.frame_px), PlainEncoder()
+    config, encoder = MediaConfig(max_pixels=run.max_pixels), PlainEncoder()
     looks: dict[str, dict[str, Callable[[int], object]]] = {}
     for minutes in run.lengths:
         path = folder / f"{minutes}.mp4"
@@ -179,7 +179,7 @@ def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
     return {
         "open": lambda number: library.open(video.ref),
         "zoom": lambda number: video.frames_at(moments[number]),
-        "native_look": lambda number: video.store.video.crop_at(moments[number][3], WHOLE, config.frame_px),
+        "native_look": lambda number: video.store.video.crop_at(moments[number][3], WHOLE, config),
         "native_look_again": lambda number: video.crop(moments[number][3], WHOLE),
         "search": lambda number: video.search_clips("x" * number, 8),
         "encode": lambda number: index.encoder.encode_texts(["x" * number])[0],
@@ -188,7 +188,7 @@ def _looks(video: Video, calls: int) -> dict[str, Callable[[int], object]]:
 
 def measure_group(run: MediaBench, folder: Path) -> dict[str, Any]:
     """Measure the third table: ratio of wall times of a group's looks in sequence and awaited together."""
-    library = VideoLibrary(MediaConfig(frame_px=run.frame_px), folder, PlainEncoder(), decoded_bytes=0)
+    library = VideoLibrary(MediaConfig(max_pixels=run.max_pixels), folder, PlainEncoder(), decoded_bytes=0)
     video = library.open(VideoRef("v", str(folder / "hour.mp4")))
     looks: dict[str, Callable[[list[float]], object]] = {
         "zoom": video.frames_at,
@@ -255,22 +255,22 @@ def _rounded(table: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in table.items()}
 
 
-def _build_in_child(folder: Path, frame_px: int) -> dict[str, float]:
+def _build_in_child(folder: Path, max_pixels: int) -> dict[str, float]:
     """Build the store in a new process, so that the peak memory of the process is the build's."""
     code = (
         "import sys; from pathlib import Path; from experiments.bench.media import build_and_report\n"
         "build_and_report(Path(sys.argv[1]), int(sys.argv[2]))"
     )
-    command = [sys.executable, "-c", code, str(folder), str(frame_px)]
+    command = [sys.executable, "-c", code, str(folder), str(max_pixels)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     build_s, peak_mb = map(float, done.stdout.split())
     return {"build_s": build_s, "peak_memory_mb": peak_mb}
 
 
-def build_and_report(folder: Path, frame_px: int) -> None:
+def build_and_report(folder: Path, max_pixels: int) -> None:
     """Build the store; print CPU seconds and peak memory in MB."""
     start = time.process_time()
-    build_store(folder / "hour.mp4", MediaConfig(frame_px=frame_px), folder)
+    build_store(folder / "hour.mp4", MediaConfig(max_pixels=max_pixels), folder)
     build_s = time.process_time() - start
     # Not `getrusage`, which counts the memory that the child shares with its parent between fork and exec.
     peak_kb = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())

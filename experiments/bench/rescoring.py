@@ -145,7 +145,7 @@ def _episodes(gold: Any, run: RescoringBench, rng: np.random.Generator) -> Itera
 
 
 def _look(video: str, start_s: float) -> TurnRecord:
-    frames = tuple(FrameRef(video, start_s + 2.5 * number, None, 112) for number in range(4))
+    frames = tuple(FrameRef(video, start_s + 2.5 * number, None, (112, 112)) for number in range(4))
     reply = ReplyRecord(prompt_tokens=900, image_tokens=64, completion_tokens=40, latency_s=0.5)
     text = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "03:10", "end_s": "03:20"}}\n</tool_call>'
     return TurnRecord(

@@ -81,15 +81,16 @@ def plant(video: Video) -> list[Recall]:
     """
     if video.index is None:
         raise ConfigError(f"{video.ref.path}: no encoder, so no retrieval by pictures to check; {HOW_TO_SEARCH}")
-    recalls = [plant_words(video.index, video.store.config.frame_px)]
+    recalls = [plant_words(video.index, video.store.frame_size_px)]
     if len(video.index.vectors) >= 2 * TOP_K:
         recalls.append(plant_frames(video, video.index))
     return recalls
 
 
-def plant_words(index: ClipIndex, frame_px: int) -> Recall:
+def plant_words(index: ClipIndex, frame_size_px: tuple[int, int]) -> Recall:
     """Add one clip of each plain colour to the clips and search for it by name."""
-    plain = np.empty((len(COLOURS), frame_px, frame_px, 3), dtype=np.uint8)
+    width, height = frame_size_px
+    plain = np.empty((len(COLOURS), height, width, 3), dtype=np.uint8)
     plain[:] = np.array(list(COLOURS.values()), dtype=np.uint8)[:, None, None]
     planted = index.encoder.encode_frames(FrameBatch(plain, np.arange(len(plain), dtype=np.float64)))
     vectors = np.concatenate([index.vectors, planted])

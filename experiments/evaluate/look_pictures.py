@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from experiments.data.contact_sheet import WIDTH_PX, contact_sheet
-from vt_env.media.decode.video_file import VideoFile
+from vt_env.media.decode.video_file import VideoFile, cut_box
 from vt_env.types import FrameRef, format_time
 
 
@@ -20,8 +20,9 @@ def draw_look(video: VideoFile, frames: Sequence[FrameRef]) -> Image.Image:
 
 
 def _picture(video: VideoFile, frame: FrameRef) -> Image.Image:
+    native = video.frames_at([frame.time_s]).data[0]
     if frame.box is not None:
-        return Image.fromarray(video.crop_at(frame.time_s, frame.box, WIDTH_PX).data[0])
-    picture = Image.fromarray(video.frames_at([frame.time_s]).data[0])
+        return ImageOps.contain(cut_box(native, frame.box), (WIDTH_PX, WIDTH_PX))
+    picture = Image.fromarray(native)
     picture.thumbnail((WIDTH_PX, WIDTH_PX))
     return picture

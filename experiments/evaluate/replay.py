@@ -124,9 +124,17 @@ def main(run: ReplayRun) -> int:
 
 def library_config(config: Mapping[str, Any]) -> LibraryConfig:
     """Return the library configuration of an evaluation, from its `config.json`."""
-    kinds = {"media": MediaConfig, "text": TextConfig}
+    kinds = {"media": _read_media, "text": TextConfig}
     given = {it.name: config[it.name] for it in fields(LibraryConfig) if it.name in config}
     return LibraryConfig(**{name: kinds[name](**value) if name in kinds else value for name, value in given.items()})
+
+
+def _read_media(frame_px: int | None = None, **settings: Any) -> MediaConfig:
+    """Read media settings; those of before frames had the shape of their video hold the side of a square."""
+    if frame_px is None:
+        return MediaConfig(**settings)
+    patch_px = 28 if frame_px % 28 == 0 else 32
+    return MediaConfig(frame_px**2, min(frame_px**2, MediaConfig.min_pixels), patch_px, **settings)
 
 
 def _select(run: ReplayRun) -> list[Trajectory]:

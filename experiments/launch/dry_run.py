@@ -36,6 +36,8 @@ from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 
 BUDGET = BudgetConfig(max_calls=4, max_frames=4, frames_per_zoom=1, global_frames=1)
 """The paper's budget with fewer frames: some with the question, some from a tool call."""
+_NATIVE_PX = (1080, 1080)
+"""Size of the fake video, larger than any frame."""
 _LOOK = 'Look.\n<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
 _RIGHT, _WRONG = "It is 47.\n<answer>47</answer>", "It is 12.\n<answer>12</answer>"
 
@@ -116,7 +118,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         report_to=(),
         **adapters,
     )
-    library, tasks = FakeLibrary((FakeVideo(frame_px=config.media.frame_px),)), fake_tasks()
+    library, tasks = FakeLibrary((FakeVideo(frame_px=config.media.frame_size_px(_NATIVE_PX)[0]),)), fake_tasks()
     trajectories = []
     for task in tasks:
         episode = make_episode(task, library, EnvConfig("frames", BUDGET))
@@ -125,7 +127,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
             episode.apply(*episode.actions(text))
         trajectories.append(record_episode(episode, (_LOOK, _RIGHT)))
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
-    check_frame_size(processor, config.media.frame_px)
+    check_frame_size(processor, config.media)
     rows = TrajectoryRows(trajectories * 4, tasks, library, config.tools)
     return build_sft_trainer(config, model, processor, rows, run.out), config
 
@@ -147,7 +149,7 @@ def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         threads=1,
         report_to=(),
     )
-    library = FakeLibrary((FakeVideo(frame_px=config.media.frame_px),))
+    library = FakeLibrary((FakeVideo(frame_px=config.media.frame_size_px(_NATIVE_PX)[0]),))
     environment = environment_class(fake_tasks(), budget=BUDGET, tools=config.tools, library=library)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
     check_fit(config, environment, processor)

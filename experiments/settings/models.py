@@ -14,7 +14,7 @@ from agents.base import BatchPolicy
 from experiments.runs.provenance import package_version
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.settings.token_budget import check_frame_size
-from vt_env.config import HOW_ONLY, at_least
+from vt_env.config import HOW_ONLY, MediaConfig, at_least
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.cache.build_once import content_hash
@@ -77,11 +77,11 @@ class Model(Protocol):
     provenance: Mapping[str, Any]
     """Model and engine, as plain JSON values for the provenance of a run."""
 
-    def check_frames(self, frame_px: int) -> None:
-        """Reject a size of stored frames that the model's image processor would change.
+    def check_frames(self, media: MediaConfig) -> None:
+        """Reject sizes of frames that the model's image processor would change.
 
         Raises:
-            ConfigError: The image processor would resize frames of `frame_px` x `frame_px` pixels.
+            ConfigError: The image processor would resize frames.
         """
         ...
 
@@ -122,9 +122,9 @@ class LocalModel:
             },
         }
 
-    def check_frames(self, frame_px: int) -> None:
+    def check_frames(self, media: MediaConfig) -> None:
         """Reject frames that do not fit the patches; see `experiments.settings.token_budget.check_frame_size`."""
-        check_frame_size(self._processor, frame_px)
+        check_frame_size(self._processor, media)
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
         """Build the batch policy of several episodes."""
@@ -164,7 +164,7 @@ class ServedModel:
             },
         }
 
-    def check_frames(self, frame_px: int) -> None:
+    def check_frames(self, media: MediaConfig) -> None:
         """Accept any size; a server does not report whether it resizes images."""
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:

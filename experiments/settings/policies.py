@@ -192,7 +192,7 @@ def build_policy(
     inner = chosen.agent if name == "gated" else name
     loaded = load_model(model, _checkpoint(inner, model), concurrency, layout.budget.max_frames)
     if layout.perception == "frames":
-        loaded.check_frames(layout.media.frame_px)
+        loaded.check_frames(layout.media)
     build = _gated(chosen, layout, loaded) if name == "gated" else _model_policies(name, layout, loaded)
     return Policy(name, layout, build, loaded.schedule, loaded.provenance, loaded.close)
 

@@ -5,12 +5,14 @@ Later errors are silent: a processor resizes images without warning, and TRL rem
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.language.token_policy import ChatTokens
-from vt_env.config import BudgetConfig
+from vt_env.config import BudgetConfig, MediaConfig
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, PromptSet
@@ -44,7 +46,7 @@ def measure_tokens(
     processor: Any,
     tasks: Sequence[Task],
     budget: BudgetConfig,
-    frame_px: int,
+    media: MediaConfig,
     tools: ToolChoice = "default",
     prompts: PromptSet = DEFAULT,
     *,
@@ -56,7 +58,7 @@ def measure_tokens(
         processor: The model's processor, prepared for tools.
         tasks: Tasks whose longest question counts.
         budget: Budget of an episode.
-        frame_px: Side of the stored frames in pixels.
+        media: Size of the frames; each is counted as the largest that it allows.
         tools: Tool set offered to the model.
         prompts: Prompt set.
         can_search: As in `vt_env.tools.builtin.tools_for`.
@@ -64,7 +66,7 @@ def measure_tokens(
     offered = tools_for("frames", tools, can_search=can_search)
     tokens = ChatTokens(processor, [tool.schema for tool in offered])
     left = Remaining(budget.max_calls, budget.max_frames)
-    blank = np.zeros((frame_px, frame_px, 3), np.uint8)
+    blank = _largest_frame(media)
     shown_s = [_LONG_VIDEO_S] * budget.global_frames
     openings = [(prompts.opening_text(it.item, _LONG_VIDEO_S, left, "frames", shown_s), it.item) for it in tasks]
     longest, item = max(openings, key=lambda opening: len(opening[0]))
@@ -76,7 +78,7 @@ def measure_tokens(
     text = prompts.result_text(seen, item, left, "frames")
     call = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
     look = len(tokens.reply_ids(call)) + len(tokens.result_ids(message("tool", text, [blank] * budget.frames_per_zoom)))
-    return TokenBudget(prompt, look, _frame_tokens(processor, frame_px))
+    return TokenBudget(prompt, look, _frame_tokens(processor, blank))
 
 
 def check_token_budget(measured: TokenBudget, completion_tokens: int, context_tokens: int) -> None:
@@ -93,8 +95,8 @@ def check_token_budget(measured: TokenBudget, completion_tokens: int, context_to
     if measured.answered > completion_tokens:
         raise ConfigError(
             f"max_completion_length={completion_tokens} cannot hold one look: {measured.look} tokens ({measured.frame} "
-            f"a frame) and an answer need {measured.answered}; give that or more, or lower --media.frame-px or the "
-            "frames_per_zoom of --budget"
+            f"a frame) and an answer need {measured.answered}; give that or more, or lower --media.max-pixels or "
+            "the frames_per_zoom of --budget"
         )
     needed = measured.prompt + measured.answered
     if needed > context_tokens:
@@ -104,31 +106,34 @@ def check_token_budget(measured: TokenBudget, completion_tokens: int, context_to
         )
 
 
-def check_frame_size(processor: Any, frame_px: int) -> None:
-    """Reject a frame size that the model's image processor would change.
+def check_frame_size(processor: Any, media: MediaConfig) -> None:
+    """Reject frame sizes that the model's image processor would change.
 
-    Boxes and token counts refer to frames of the stored size.
+    Token counts refer to frames of the stored size, and pictures scaled twice are blurred.
 
     Raises:
-        ConfigError: The size is not a multiple of the merged patch, or outside the processor's limits.
+        ConfigError: Sides are no multiples of the merged patch, or frames may leave the processor's limits.
     """
-    rows, columns = _grid(processor, frame_px)
     images = processor.image_processor
-    patch_px, side_px = images.patch_size, images.patch_size * images.merge_size
-    if (rows * patch_px, columns * patch_px) != (frame_px, frame_px):
+    side_px, limits = images.patch_size * images.merge_size, images.size
+    smallest, largest = int(limits["shortest_edge"]), int(limits["longest_edge"])
+    if media.patch_px % side_px or media.min_pixels < smallest or media.max_pixels > largest:
         raise ConfigError(
-            f"media.frame_px={frame_px}: this model's image processor makes {rows * patch_px} x {columns * patch_px} "
-            f"pixels of it; give a multiple of {side_px} whose square lies between {images.size['shortest_edge']} and "
-            f"{images.size['longest_edge']}"
+            f"media.max_pixels={media.max_pixels}, min_pixels={media.min_pixels}, patch_px={media.patch_px}: this "
+            f"model's image processor takes frames of {smallest} to {largest} pixels in patches of {side_px} as they "
+            f"are and resizes others; give a range within, such as --media.max-pixels "
+            f"{min(largest, max(media.max_pixels, 2 * smallest))} --media.min-pixels {smallest} "
+            f"--media.patch-px {side_px}"
         )
 
 
-def _grid(processor: Any, frame_px: int) -> tuple[int, int]:
-    blank = np.zeros((frame_px, frame_px, 3), np.uint8)
-    _, rows, columns = processor.image_processor(images=[blank], return_tensors="np")["image_grid_thw"][0]
-    return int(rows), int(columns)
+def _largest_frame(media: MediaConfig) -> NDArray[np.uint8]:
+    """Return a black frame of the most patches, and of those the one nearest to a square: uint8[H, W, 3]."""
+    most = media.max_pixels // media.patch_px**2
+    rows = max(range(1, isqrt(most) + 1), key=lambda rows: (most // rows * rows, rows))
+    return np.zeros((rows * media.patch_px, most // rows * media.patch_px, 3), np.uint8)
 
 
-def _frame_tokens(processor: Any, frame_px: int) -> int:
-    rows, columns = _grid(processor, frame_px)
-    return rows * columns // processor.image_processor.merge_size**2
+def _frame_tokens(processor: Any, frame: NDArray[np.uint8]) -> int:
+    _, rows, columns = processor.image_processor(images=[frame], return_tensors="np")["image_grid_thw"][0]
+    return int(rows) * int(columns) // processor.image_processor.merge_size**2

@@ -149,7 +149,7 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
     Raises:
         ConfigError: They do not.
     """
-    check_frame_size(processor, config.media.frame_px)
+    check_frame_size(processor, config.media)
     budget = resolve_budget(config.budget)
     prompts = environment._config.prompts
     is_searched = "clip_retrieval" in environment._tool_names
@@ -157,7 +157,7 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
         processor,
         environment._tasks,
         budget,
-        config.media.frame_px,
+        config.media,
         config.with_screen_text(config.tools),
         prompts,
         can_search=is_searched,

@@ -135,7 +135,7 @@ class GRPORun(TrainerConfig):
 _LARGE = GRPORun(
     tools="paper",
     budget="paper",
-    media=MediaConfig(frame_px=448),
+    media=MediaConfig(max_pixels=448 * 448),
     encoder="google/siglip-base-patch16-224",
     steps=500,
     prompts_per_step=6,
@@ -151,18 +151,21 @@ _LARGE = GRPORun(
 )
 
 
-def _large(preset: Preset, model: str) -> GRPORun:
-    return replace(_LARGE, preset=preset, model=model, out=Path("runs", f"grpo-{preset}"))
+_QWEN3_VL = MediaConfig(max_pixels=448 * 448, min_pixels=256 * 256, patch_px=32)
+
+
+def _large(preset: Preset, model: str, media: MediaConfig = _LARGE.media) -> GRPORun:
+    return replace(_LARGE, preset=preset, model=model, media=media, out=Path("runs", f"grpo-{preset}"))
 
 
 PRESETS: Mapping[str, GRPORun] = {
     "tiny": GRPORun(),
     "qwen2.5-vl-3b": _large("qwen2.5-vl-3b", "Qwen/Qwen2.5-VL-3B-Instruct"),
     "qwen2.5-vl-7b": _large("qwen2.5-vl-7b", "Qwen/Qwen2.5-VL-7B-Instruct"),
-    "qwen3-vl-4b": _large("qwen3-vl-4b", "Qwen/Qwen3-VL-4B-Instruct"),
-    "qwen3-vl-8b": _large("qwen3-vl-8b", "Qwen/Qwen3-VL-8B-Instruct"),
+    "qwen3-vl-4b": _large("qwen3-vl-4b", "Qwen/Qwen3-VL-4B-Instruct", _QWEN3_VL),
+    "qwen3-vl-8b": _large("qwen3-vl-8b", "Qwen/Qwen3-VL-8B-Instruct", _QWEN3_VL),
 }
 """All but `tiny` are our choice and were never run at their size: `docs/training.md`. The models named are
 those before SFT; `--model runs/sft/model` starts from one after it. 48 rollouts a step share out over 1, 2, 3, 4, 6 or
-8 processes; frames of 448 pixels are whole patches of both families. Clips are searched by SigLIP, since the paper's
-LanguageBind is no class of transformers; `vt-env index` with the same flags is best run before."""
+8 processes; frames have 448 x 448 pixels at most, in whole patches of either family. Clips are searched by SigLIP,
+since the paper's LanguageBind is no class of transformers; `vt-env index` with the same flags is best run before."""

@@ -96,7 +96,7 @@ class RolloutSampler:
         self._tools = tools_for(config.perception, config.with_screen_text(config.tools), can_search=can_search)
         self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget), prompts=prompts)
         processor = load_processor(config.model)
-        check_frame_size(processor, config.media.frame_px)
+        check_frame_size(processor, config.media)
         self._tokens = ChatTokens(processor, [tool.schema for tool in self._tools])
         engine = EngineConfig(
             config.backend, config.max_new_tokens, config.temperature, max_images=self._episode_config.budget.max_frames

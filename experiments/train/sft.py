@@ -97,7 +97,7 @@ PRESETS: Mapping[str, SFTRun] = {
         preset="paper-7b",
         model="Qwen/Qwen2.5-VL-7B-Instruct",
         tools="paper",
-        media=MediaConfig(frame_px=448),
+        media=MediaConfig(max_pixels=448 * 448),
         lora=64,
         lora_alpha=16,
         epochs=3,
@@ -110,7 +110,8 @@ PRESETS: Mapping[str, SFTRun] = {
 """`paper-7b` is VideoThinker's recipe (arXiv 2601.15724). Undisputed readings of the paper: the base model, LoRA
 with the vision tower frozen, 3 epochs, 200,000 tokens. Unsettled, since one reading takes them from a script in the
 appendix and another says that they are not disclosed: rank 64, scale 16, all linear layers, learning rate 1e-4, one row
-at a time, accumulation over 2. Not stated, so our choice: tool results are masked, frames have 448 pixels (256 tokens).
+at a time, accumulation over 2. Not stated, so our choice: tool results are masked, frames have 448 x 448 pixels
+at most (256 tokens).
 Its trainer was MS-Swift on up to four H200; here it is TRL."""
 
 
@@ -145,7 +146,7 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
     # Check the data before loading a large model.
     learned = _learned(config, trajectories)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
-    check_frame_size(processor, config.media.frame_px)
+    check_frame_size(processor, config.media)
     if run is not None:
         run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
     trainer = build_trainer(config, model, processor, learned, out)
@@ -172,7 +173,7 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRow
             f"{named}: all {len(learned)} answers are wrong, so there is nothing to learn; write others with "
             "vt-env synth, with a better teacher or more --samples"
         )
-    learned.check_frame_size(config.media.frame_px)
+    learned.check_first_frames()
     learned.weights(config.weights)
     return learned
 

@@ -157,18 +157,16 @@ class TrajectoryRows:
             for it in self._trajectories
         ]
 
-    def check_frame_size(self, frame_px: int) -> None:
-        """Check that the frames of all trajectories have the size of the stored frames.
+    def check_first_frames(self) -> None:
+        """Read the frames of one result, so that other media settings are refused before a model is loaded.
 
         Raises:
-            DataError: A frame has another size.
+            DataError: As `__getitem__`.
         """
-        others = (ref for it in self._trajectories for ref in it.frames if ref.box is None and ref.frame_px != frame_px)
-        if (first := next(others, None)) is not None:
-            raise DataError(
-                f"trajectories show frames of {first.frame_px} px, media.frame_px={frame_px} are stored: give "
-                f"--media.frame-px {first.frame_px}, or write them with {frame_px}"
-            )
+        shown = ((it, refs) for it in self._trajectories for refs in (it.prompt_frames, *(t.frames for t in it.turns)))
+        trajectory, refs = next((it for it in shown if it[1]), (None, ()))
+        if trajectory is not None:
+            self._frames(trajectory, refs)
 
     def _check_calls(self, trajectory: Trajectory) -> None:
         offered = {schema["function"]["name"] for schema in self._schemas(trajectory)}
@@ -205,10 +203,12 @@ class TrajectoryRows:
         frames = (
             video.frames_at([ref.time_s for ref in refs]) if first.box is None else video.crop(first.time_s, first.box)
         )
-        if frames.data.shape[:2] != (len(refs), first.frame_px):
+        count, height, width = frames.data.shape[:3]
+        if (count, (width, height)) != (len(refs), first.size_px):
             raise DataError(
-                f"video {trajectory.video_handle}: {len(refs)} frames of {first.frame_px} px were shown, {len(frames)} "
-                f"of {frames.data.shape[1]} px are stored; open it with media.frame_px={first.frame_px}"
+                f"video {trajectory.video_handle}: {len(refs)} frames of {_sides(first.size_px)} px were shown, "
+                f"{count} of {_sides((width, height))} px are stored; give the --media.max-pixels, --media.min-pixels "
+                "and --media.patch-px that trajectories were written with"
             )
         if not np.allclose(frames.pts_s, [ref.time_s for ref in refs], rtol=0.0, atol=_SAME_S):
             shown, stored = (
@@ -250,7 +250,7 @@ class ConversationCollator:
         if self._max_length is not None and longest > self._max_length:
             raise DataError(
                 f"a trajectory has {longest} tokens, allowed are {self._max_length}: raise --max-length up to what the "
-                "model has positions for, lower --media.frame-px, or write trajectories with a smaller budget"
+                "model has positions for, lower --media.max-pixels, or write trajectories with a smaller budget"
             )
         ids = [torch.tensor(ids) for ids, _ in encoded]
         labels = [torch.tensor(ids).masked_fill(~torch.tensor(written), IGNORED) for ids, written in encoded]
@@ -295,6 +295,10 @@ def load_trajectories(path: Path) -> Iterator[Trajectory]:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; write trajectories with vt-env synth")
     return read_dataset(path) if path.is_dir() else read_trajectories(path)
+
+
+def _sides(size_px: tuple[int, int]) -> str:
+    return f"{size_px[0]} x {size_px[1]}"
 
 
 def _text(message: Message) -> str:

@@ -72,7 +72,7 @@ def by_agent(texts: Sequence[str]) -> Trajectory:
 
 
 def by_env(kind, texts: Sequence[str]):
-    env = kind(TASKS, library=LIBRARY, budget=BUDGET, media=MediaConfig(frame_px=112))
+    env = kind(TASKS, library=LIBRARY, budget=BUDGET, media=MediaConfig())
     env.reset(options={"task_id": TASK.item.task_id})
     steps = [env.step(text) for text in texts]
     return env.episode, steps
@@ -236,7 +236,7 @@ def test_half_a_character_fails_no_record_and_no_message():
     played = by_agent(["I see \ud83d", f"{ANSWER} \ude00"] + ["\ud83d"] * 4)
     assert played.stop is StopReason.OUT_OF_CALLS
     assert Trajectory.from_json(played.to_json()) == played
-    env = LongVideoQATextEnv(TASKS, library=LIBRARY, media=MediaConfig(frame_px=112))
+    env = LongVideoQATextEnv(TASKS, library=LIBRARY, media=MediaConfig())
     env.reset(seed=0)
     env.step("I see \ud83d")
     assert json.dumps(env.messages()[-2], ensure_ascii=False).encode() and "\ufffd" in str(env.messages()[-2])

@@ -79,7 +79,7 @@ def test_an_episode_whose_data_failed_is_counted_and_not_scored():
 
 
 def test_calls_frames_failures_and_missing_answers_are_means_over_episodes():
-    frame = FrameRef("video-00", 3.0, None, 112)
+    frame = FrameRef("video-00", 3.0, None, (112, 112))
     looked = TurnRecord("look", CallRecord("frame_zoom", {}), "Frames at 00:03.", frames=(frame, frame))
     failed = TurnRecord("look", CallRecord("frame_zoom", {}), "Error: ...", error="tool_error")
     unread = episode(1, 1, False, answer="perhaps")

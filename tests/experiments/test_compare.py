@@ -17,7 +17,7 @@ from experiments.runs.run_dir import write_json
 from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, TurnRecord
 from vt_env.errors import ConfigError, DataError
 
-LOOK = TurnRecord("look", CallRecord("frame_zoom", {}), "", frames=(FrameRef("v", 1.0, None, 112),))
+LOOK = TurnRecord("look", CallRecord("frame_zoom", {}), "", frames=(FrameRef("v", 1.0, None, (112, 112)),))
 
 
 def facts(outcomes: str, **changes):

@@ -88,14 +88,14 @@ def test_another_agent_is_refused_in_the_same_directory(folder, tmp_path):
 def test_frames_tools_search_and_budget_are_those_that_a_run_names_and_a_replay_knows_them(folder, tmp_path, capsys):
     pytest.importorskip("transformers")
     choices = {"tools": "paper", "budget": "default,max_calls=2,frames_per_zoom=1", "encoder": "world"}
-    evaluate(run_of(folder, tmp_path, agent="random", media=MediaConfig(frame_px=56), **choices))
+    evaluate(run_of(folder, tmp_path, agent="random", media=MediaConfig(max_pixels=56 * 56), **choices))
     episodes = read_journal(tmp_path)
-    assert {frame.frame_px for it in episodes for frame in it.frames} == {56}
+    assert {frame.size_px for it in episodes for frame in it.frames} == {(56, 56)}
     assert max(it.calls for it in episodes) == 2
     assert {len(turn.frames) for it in episodes for turn in it.turns} == {0, 1}
     (origin,) = read_json(tmp_path / PROVENANCE)["origins"].values()
     assert origin["clip_encoder"].startswith("transformers-")
-    assert origin["sampler"]["media"]["frame_px"] == 56
+    assert origin["sampler"]["media"]["max_pixels"] == 3136
     assert command(["replay", str(tmp_path)]) == 0
     assert "byte for byte" in capsys.readouterr().out
 

@@ -128,10 +128,10 @@ def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
     library = VideoLibrary(MediaConfig(), tmp_path / "cache")
     video = library.open(VideoRef("v", str(pictures)))
     assert (video.duration_s, video.size_px, video.subtitles.lines) == (12.0, (64, 48), ())
-    assert indices(video.frames_at([9, 10]).data, (64, 48)) == [9, 10]
+    assert indices(video.frames_at([9, 10]).data) == [9, 10]
     (pictures / "frames.json").write_text('{"times_s": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 60], "end_s": 70}')
     slower = library.open(VideoRef("v", str(pictures)))
-    assert slower.duration_s == 70 and indices(slower.frames_at([59, 60]).data, (64, 48)) == [10, 11]
+    assert slower.duration_s == 70 and indices(slower.frames_at([59, 60]).data) == [10, 11]
 
 
 @pytest.mark.parametrize(

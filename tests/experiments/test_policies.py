@@ -87,10 +87,10 @@ def test_frames_that_a_model_would_see_in_another_size_are_refused_and_captions_
     from vt_env.config import MediaConfig
     from vt_env.errors import ConfigError
 
-    odd = Setting(media=MediaConfig(frame_px=64))
-    with pytest.raises(ConfigError, match="frame_px=64: this model's image processor makes"):
+    odd = Setting(media=MediaConfig(max_pixels=64 * 64, patch_px=32))
+    with pytest.raises(ConfigError, match="patch_px=32: this model's image processor takes frames of 784 to 12544"):
         build_policy("full", model, odd)
-    assert build_policy("caption-only", model, odd).layout.media.frame_px == 64
+    assert build_policy("caption-only", model, odd).layout.media.patch_px == 32
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ COUNT = 40
 def gated(number: int, confidence: float, direct_right: bool, tools_right: bool) -> Trajectory:
     """A gated episode whose direct answer was turned down: 4 frames before it, 6 after it."""
     task = fake_task(task_id=f"task-{number:02d}")
-    frames = tuple(FrameRef("fake", float(second), None, 32) for second in range(10))
+    frames = tuple(FrameRef("fake", float(second), None, (32, 32)) for second in range(10))
     reply = ReplyRecord(prompt_tokens=100, image_tokens=64, completion_tokens=10)
     record = GateRecord("uniform", f"<answer>{'B' if direct_right else 'A'}</answer>", confidence, 2.0, False, reply)
     turns = (

@@ -29,15 +29,9 @@ def paint_index(index: int, size_px: tuple[int, int]) -> Pixels:
     return np.repeat(cells[rows][:, columns, None], 3, axis=2)
 
 
-def read_index(picture: Pixels, size_px: tuple[int, int] | None = None) -> int:
-    """Read the index back from uint8[H, W, 3]; `size_px` names the original size of a picture padded to a square."""
+def read_index(picture: Pixels) -> int:
+    """Read the index back from uint8[H, W, 3]."""
     height, width = picture.shape[:2]
-    if size_px is not None:
-        scale = max(width, height) / max(size_px)
-        inner_w, inner_h = round(size_px[0] * scale), round(size_px[1] * scale)
-        left, top = (width - inner_w) // 2, (height - inner_h) // 2
-        picture = picture[top : top + inner_h, left : left + inner_w]
-        height, width = picture.shape[:2]
     rows = ((np.arange(ROWS) + 0.5) * height / ROWS).astype(int)
     columns = ((np.arange(COLUMNS) + 0.5) * width / COLUMNS).astype(int)
     bits = (picture[rows][:, columns].mean(axis=2) > 127).reshape(2, 16)
@@ -146,6 +140,6 @@ def _write_text(container: av.container.OutputContainer, stream: SubtitleStream,
         container.mux(packet)
 
 
-def indices(pictures: Sequence[Pixels] | Pixels, size_px: tuple[int, int] | None = None) -> list[int]:
+def indices(pictures: Sequence[Pixels] | Pixels) -> list[int]:
     """Read the index of every picture."""
-    return [read_index(picture, size_px) for picture in pictures]
+    return [read_index(picture) for picture in pictures]

@@ -174,7 +174,7 @@ def test_a_number_a_quotation_or_a_name_out_of_nowhere_is_a_leak(thought: str):
 
 
 def test_a_number_that_was_read_from_a_frame_is_no_leak():
-    seen = replace(LOOK, observation_text="Frame at 00:01.", frames=(FrameRef("v", 1.0, None, 112),))
+    seen = replace(LOOK, observation_text="Frame at 00:01.", frames=(FrameRef("v", 1.0, None, (112, 112)),))
     read = attempt("a", seen, thinking("red square 31 look", OTHER_LOOK), ANSWER)
     assert run([replace(read, perception="frames")]).rejected == ()
 
@@ -198,7 +198,7 @@ def test_a_look_inside_an_earlier_one_is_redundant_and_a_wider_one_is_not():
 
 def test_of_frames_a_look_is_redundant_only_if_it_shows_no_new_one():
     def look(start_s: float, *times_s: float) -> TurnRecord:
-        frames = tuple(FrameRef("v", it, None, 112) for it in times_s)
+        frames = tuple(FrameRef("v", it, None, (112, 112)) for it in times_s)
         call = CallRecord("frame_zoom", {"start_s": start_s})
         return TurnRecord("x", call, "Frames.", frames=frames, viewed=(Interval(start_s, 9),))
 

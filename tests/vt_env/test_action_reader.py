@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.small_media import SMALL_MEDIA
 
 from agents.rollout import AgentBatch, Start, play_in_threads, run_episode
 from vt_env.actions.parse import ActionReader, parse_action, render_action
 from vt_env.actions.thoughts import split_thoughts
-from vt_env.config import EnvConfig, MediaConfig
+from vt_env.config import EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.envs.text_env import LongVideoQATextEnv
 from vt_env.envs.tool_env import LongVideoQAEnv
@@ -185,7 +186,7 @@ def test_a_text_is_the_same_action_wherever_it_is_played(text: str):
     task = tasks[0]
     turns = []
     for kind in (LongVideoQATextEnv, LongVideoQAEnv):
-        env = kind(tasks, library=FakeLibrary(), media=MediaConfig(frame_px=32))
+        env = kind(tasks, library=FakeLibrary(), media=SMALL_MEDIA)
         env.reset(options={"task_id": task.item.task_id})
         env.step(text)
         turns.append(env.episode.turns[0].action)

@@ -59,7 +59,7 @@ def test_a_group_sees_what_it_would_have_seen_one_after_another(tmp_path: Path) 
     outcomes = asyncio.run(zoom_all(started(Task(item, None), library, 6), starts_s))
     for outcome, start_s in zip(outcomes, starts_s, strict=True):
         assert outcome.observation.frames is not None
-        assert indices(outcome.observation.frames.data, (64, 48)) == [start_s * 10, (start_s + 1) * 10]
+        assert indices(outcome.observation.frames.data) == [start_s * 10, (start_s + 1) * 10]
 
 
 def test_what_goes_wrong_in_one_look_reaches_the_one_who_awaits_it_and_nobody_else() -> None:

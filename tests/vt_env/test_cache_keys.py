@@ -80,7 +80,13 @@ def opened(video: Path, cache: Path, config: MediaConfig = MEDIA, encoder="colou
 
 @pytest.mark.parametrize(
     ("config", "stores"),
-    [(MediaConfig(frame_px=56), 2), (MediaConfig(frame_rate_hz=2.0), 2), (MediaConfig(clip_s=2.0), 1)],
+    [
+        (MediaConfig(max_pixels=56 * 56), 2),
+        (MediaConfig(patch_px=32), 2),
+        (MediaConfig(min_pixels=1), 2),
+        (MediaConfig(frame_rate_hz=2.0), 2),
+        (MediaConfig(clip_s=2.0), 1),
+    ],
 )
 def test_other_media_settings_store_and_index_a_video_anew(tmp_path, config, stores):
     path = tmp_path / "v.mp4"

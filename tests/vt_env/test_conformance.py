@@ -14,9 +14,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from support.small_media import SMALL_MEDIA
 
 import vt_env
-from vt_env.config import MediaConfig
 from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.envs.wrappers import reset_groups
 from vt_env.errors import ConfigError
@@ -30,7 +30,7 @@ all_kinds = pytest.mark.parametrize(("env_id", "perception"), KINDS)
 
 
 def make(env_id: str, perception: str = "frames", **changes: Any) -> gym.Env[Any, Any]:
-    fakes = {"tasks": fake_tasks(20), "library": FakeLibrary(), "media": MediaConfig(frame_px=32)}
+    fakes = {"tasks": fake_tasks(20), "library": FakeLibrary(), "media": SMALL_MEDIA}
     return gym.make(env_id, perception=perception, **{**fakes, **changes})
 
 
@@ -126,7 +126,8 @@ def test_a_library_is_checked_and_what_breaks_a_rule_is_found():
 
 @pytest.mark.slow
 def test_rollouts_are_the_same_bits_in_other_processes_whatever_their_hash_seed():
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_conformance; "
+    here = Path(__file__).parent
+    code = f"import sys; sys.path[:0] = {[str(here), str(here.parent)]!r}; import test_conformance; "
     code += "print(test_conformance.digests())"
     processes = [
         subprocess.Popen(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+from support.small_media import SMALL_MEDIA
 
 from vt_env.actions.parse import render_action
 from vt_env.config import BudgetConfig, MediaConfig
@@ -26,7 +27,7 @@ from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks, read_s
 from vt_env.types import Answer, Malformed, ToolCall
 
 ID = "vt_env/LongVideoQA-v0"
-FAKES: dict[str, Any] = {"library": FakeLibrary(), "media": MediaConfig(frame_px=32)}
+FAKES: dict[str, Any] = {"library": FakeLibrary(), "media": SMALL_MEDIA}
 ANSWER_IDX = 6
 LOOK = ToolCall("frame_zoom", {"start_s": 320.0, "end_s": 340.0})
 
@@ -220,8 +221,12 @@ def test_wrong_arguments_are_refused_when_the_environment_is_made():
         with pytest.raises(ConfigError):
             make(**wrong)
     for kind, wrong in (
-        (MediaConfig, {"frame_px": 0}),
-        (MediaConfig, {"frame_px": -28}),
+        (MediaConfig, {"max_pixels": 0}),
+        (MediaConfig, {"max_pixels": 783}),
+        (MediaConfig, {"max_pixels": 784.5}),
+        (MediaConfig, {"min_pixels": 12_545}),
+        (MediaConfig, {"patch_px": 0}),
+        (MediaConfig, {"backend": "ffmpeg"}),
         (MediaConfig, {"frame_rate_hz": float("nan")}),
         (MediaConfig, {"clip_s": float("inf")}),
         (BudgetConfig, {"max_calls": 2.5}),

@@ -309,9 +309,9 @@ def test_an_episode_is_used_once():
 
 def test_turns_name_the_frames_that_were_shown_and_what_was_viewed():
     episode, _ = play(LOOK, ToolCall("spatial_zoom", {"time_s": 330.5, "box": [0, 0, 0.5, 1]}))
-    assert episode.turns[0].frames == (FrameRef("fake", 325.0, None, 32), FrameRef("fake", 335.0, None, 32))
+    assert episode.turns[0].frames == (FrameRef("fake", 325.0, None, (32, 32)), FrameRef("fake", 335.0, None, (32, 32)))
     assert episode.turns[0].viewed == (Interval(320, 340),)
-    assert episode.turns[1].frames == (FrameRef("fake", 330.0, Box(0, 0, 0.5, 1), 32),)
+    assert episode.turns[1].frames == (FrameRef("fake", 330.0, Box(0, 0, 0.5, 1), (32, 32)),)
     assert episode.turns[1].viewed == (Interval(330.5, 331.5),)
 
 

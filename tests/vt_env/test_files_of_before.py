@@ -19,7 +19,7 @@ from synth.dataset import read_dataset
 from vt_env.config import MediaConfig
 from vt_env.episode.reply_record import TokenUse
 from vt_env.episode.trajectory import Trajectory, read_trajectories
-from vt_env.hashing import frames_hash
+from vt_env.media.cache_eviction import find_faults
 from vt_env.media.library import VideoLibrary
 from vt_env.types import FrameRef, Interval, StopReason
 
@@ -49,14 +49,24 @@ def holds(found: Any, written: Any) -> bool:
     return bool(found == written)
 
 
+def written(line: str) -> Any:
+    """Read a line as JSON; frames were squares then, named by their side."""
+    return json.loads(line, object_hook=with_size)
+
+
+def with_size(row: dict[str, Any]) -> dict[str, Any]:
+    side_px = row.pop("frame_px", None)
+    return row if side_px is None else {**row, "size_px": [side_px, side_px]}
+
+
 @pytest.mark.parametrize("journal", JOURNALS, ids=str)
 def test_every_field_of_every_line_is_read_and_written_again(journal: Path):
     lines = (BEFORE / journal).read_text().splitlines()
     episodes = list(read_trajectories(BEFORE / journal))
     assert len(episodes) == len(lines) > 0
     for episode, line in zip(episodes, lines, strict=True):
-        assert holds(plain(episode), json.loads(line))
-        assert holds(json.loads(episode.to_json()), json.loads(line))
+        assert holds(plain(episode), written(line))
+        assert holds(json.loads(episode.to_json()), written(line))
         assert Trajectory.from_json(episode.to_json()) == episode
 
 
@@ -75,7 +85,7 @@ def test_replies_gates_and_frames_are_records_again():
     assert first.tokens == TokenUse(question=50, results=0, images=None, replies=18, read=180)
     gate = first.gate
     assert gate is not None and (gate.route, gate.accepted, round(gate.confidence or 0, 9)) == ("uniform", False, 0.6)
-    assert first.prompt_frames[0] == FrameRef("e8b0c5b165a5c646", 9.0, None, 112) and len(first.frames) == 12
+    assert first.prompt_frames[0] == FrameRef("e8b0c5b165a5c646", 9.0, None, (112, 112)) and len(first.frames) == 12
     assert first.turns[0].viewed == (Interval(60.0, 80.0),)
     assert first.turns[-1].text == "Größe → 47\n<answer>B</answer>"
 
@@ -98,6 +108,11 @@ def test_replies_that_were_paid_for_are_known(tmp_path: Path):
         assert path.read_bytes() == (BEFORE / "synth-served" / path.name).read_bytes()
 
 
+def find_old(store: Path) -> set[str]:
+    """Names of the entries that are reported as of another version."""
+    return {fault.path.name for fault in find_faults(store) if "written by version 3" in fault.defect}
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return Path(shutil.copytree(BEFORE / "store", tmp_path / "store"))
@@ -108,23 +123,23 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("video", "duration_s", "pictures", "subtitles"),
-    [
-        (FIXTURES / "nasa_13013.mp4", 13.013, "df38a06fdc12238f", [0.21, 4.26, 8.35, 12.47]),
-        (BEFORE / "talk.mp4", 5.0, "9a24d8723b3cb147", [0.34]),
-    ],
+    ("video", "duration_s", "subtitles"),
+    [(FIXTURES / "nasa_13013.mp4", 13.013, [0.21, 4.26, 8.35, 12.47]), (BEFORE / "talk.mp4", 5.0, [0.34])],
     ids=["nasa", "talk"],
 )
-def test_a_store_an_index_and_a_transcript_are_used_and_not_built_again(
-    store: Path, video: Path, duration_s: float, pictures: str, subtitles: list[float]
+def test_a_transcript_is_used_and_a_store_of_square_frames_is_left_alone_and_made_anew(
+    store: Path, video: Path, duration_s: float, subtitles: list[float]
 ):
     can_hear = importlib.util.find_spec("faster_whisper") is not None
-    before, built = contents(store), list[float]()
+    before, stored, heard = contents(store), list[float](), list[float]()
     library = VideoLibrary(MediaConfig(), store, "colours", transcribe=can_hear)
-    opened = library.open(video_ref(video), built.append, built.append)
-    assert built == [] and contents(store) == before
+    opened = library.open(video_ref(video), stored.append, heard.append)
+    assert stored[-1] == 1.0 and heard == []
+    assert {it: (store / it).read_bytes() for it in before} == before
     assert opened.duration_s == duration_s
-    assert frames_hash(opened.frames_at([0.0, 2.0, 4.0])) == pictures
+    height, width = opened.frames_at([0.0, 2.0, 4.0]).data.shape[1:3]
+    assert (width, height) == MediaConfig().frame_size_px(opened.size_px)
+    assert find_old(store) == {it.parent.name for it in before if it.name == "meta.json"}
     if can_hear or video.name != "talk.mp4":
         assert [line.interval.start_s for line in opened.subtitles.lines] == subtitles
     assert opened.index is not None and opened.search_clips("something red", 1) is not None

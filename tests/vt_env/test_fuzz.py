@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.small_media import SMALL_MEDIA
 
 from vt_env.actions.parse import ActionReader, parse_action, render_action
-from vt_env.config import MediaConfig
 from vt_env.envs.numeric_env import LongVideoQANumericEnv
 from vt_env.envs.numeric_features import NumericConfig
 from vt_env.envs.text_env import LongVideoQATextEnv
@@ -55,7 +55,7 @@ TEXTS = st.one_of(
 
 
 def make(kind: type[Any], perception: str) -> Any:
-    return kind(fake_tasks(), perception=perception, library=FakeLibrary(), media=MediaConfig(frame_px=32))
+    return kind(fake_tasks(), perception=perception, library=FakeLibrary(), media=SMALL_MEDIA)
 
 
 def mutated(rng: np.random.Generator) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.small_media import SMALL_MEDIA
 
-from vt_env.config import EnvConfig, MediaConfig, default_budget, paper_budget
+from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
 from vt_env.gold import Gold
@@ -98,7 +99,7 @@ def test_the_environment_tells_the_same_before_the_end_whatever_the_key(
     played: list[list[str]] = []
     for key in (gold, other):
         tasks = TaskSet((Task(fake_task().item, key),))
-        env = LongVideoQAEnv(tasks=tasks, library=FakeLibrary(), media=MediaConfig(frame_px=32), render_mode="ansi")
+        env = LongVideoQAEnv(tasks=tasks, library=FakeLibrary(), media=SMALL_MEDIA, render_mode="ansi")
         told = [repr(env.reset(seed=0))]
         for action in actions:
             result = env.step(action)

@@ -8,9 +8,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.small_media import SMALL_MEDIA
 from support.small_world import SmallWorld, small_world
 
-from vt_env.config import BudgetConfig, MediaConfig
+from vt_env.config import BudgetConfig
 from vt_env.envs.numeric_env import LongVideoQANumericEnv
 from vt_env.envs.numeric_features import KINDS, HashedWords, NumericConfig
 from vt_env.errors import ConfigError
@@ -25,7 +26,7 @@ FAMILIES = ("what number is beside the", "what is the code of", "what number is 
 
 
 def make(perception: str = "captions", **changes: Any) -> LongVideoQANumericEnv:
-    fakes = {"tasks": fake_tasks(), "library": FakeLibrary(), "media": MediaConfig(frame_px=32)}
+    fakes = {"tasks": fake_tasks(), "library": FakeLibrary(), "media": SMALL_MEDIA}
     return LongVideoQANumericEnv(perception=perception, **{**fakes, **changes})
 
 

@@ -5,9 +5,9 @@
 import gymnasium as gym
 import pytest
 from PIL import Image
+from support.small_media import SMALL_MEDIA
 
 from vt_env.actions.parse import ActionReader, parse_action, render_action
-from vt_env.config import MediaConfig
 from vt_env.envs.text_env import LongVideoQATextEnv
 from vt_env.episode.messages import message
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
@@ -20,9 +20,7 @@ LOOK = render_action(ToolCall("frame_zoom", ZOOM.arguments, "there it is"))
 
 
 def make(perception: str = "frames") -> LongVideoQATextEnv:
-    return LongVideoQATextEnv(
-        fake_tasks(), perception=perception, library=FakeLibrary(), media=MediaConfig(frame_px=32)
-    )
+    return LongVideoQATextEnv(fake_tasks(), perception=perception, library=FakeLibrary(), media=SMALL_MEDIA)
 
 
 def read(text: str, perception: str = "frames"):

@@ -6,8 +6,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from support.small_media import SMALL_MEDIA
 
-from vt_env.config import BudgetConfig, MediaConfig
+from vt_env.config import BudgetConfig
 from vt_env.envs.curricula import BudgetCurriculum, TaskCurriculum
 from vt_env.envs.wrappers import EpisodeStatistics, RecordTrajectories
 from vt_env.episode.trajectory import Trajectory, read_trajectories
@@ -20,7 +21,7 @@ TIGHT, WIDE = BudgetConfig(max_calls=1, max_frames=8), BudgetConfig(max_calls=4,
 
 
 def make(env_id: str = "vt_env/LongVideoQA-v0", **changes: Any) -> gym.Env[Any, Any]:
-    fakes = {"tasks": fake_tasks(), "library": FakeLibrary(), "media": MediaConfig(frame_px=32)}
+    fakes = {"tasks": fake_tasks(), "library": FakeLibrary(), "media": SMALL_MEDIA}
     return gym.make(env_id, **{**fakes, **changes})
 
 

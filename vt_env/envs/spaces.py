@@ -5,14 +5,17 @@ positions. Times are given as fractions of the video's duration (`start_fraction
 serve videos of seconds and of hours; everything else is given as the tool takes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import isqrt
 from typing import Any, Literal, cast, get_args, get_origin
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.error import InvalidAction
+from numpy.typing import NDArray
 
 from vt_env.control_tokens import as_plain_text
+from vt_env.envs.letterbox import letterbox
 from vt_env.tools.check_arguments import show
 from vt_env.tools.tool import Parameter, Tool
 from vt_env.types import Answer, Observation, ToolCall
@@ -53,6 +56,55 @@ class Utf8(spaces.Text):
         return f"Utf8({self.max_length})"
 
 
+class Picture(spaces.Space[NDArray[np.uint8]]):
+    """Pictures uint8[H, W, 3], RGB, of any width and height within a budget of pixels.
+
+    A `Box` has one shape, whereas pictures have the shape of their video.
+    """
+
+    def __init__(self, max_pixels: int, *, seed: int | np.random.Generator | None = None) -> None:
+        """Make a space of pictures of 1 to `max_pixels` pixels."""
+        self.max_pixels = max_pixels
+        super().__init__(None, np.uint8, seed)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Pictures have no fixed number of values."""
+        return False
+
+    def sample(self, mask: None = None, probability: None = None) -> NDArray[np.uint8]:
+        """Draw a picture of random pixels, its sides within the root of the budget; masks are not taken.
+
+        Raises:
+            ValueError: A mask was given.
+        """
+        if mask is not None or probability is not None:
+            raise ValueError("mask: pictures cannot be masked; leave it out")
+        height, width = self.np_random.integers(1, isqrt(self.max_pixels) + 1, size=2)
+        return self.np_random.integers(0, 256, (int(height), int(width), 3), dtype=np.uint8)
+
+    def contains(self, x: Any) -> bool:
+        """Tell whether `x` is uint8[H, W, 3] within the budget."""
+        is_picture = isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim == 3 and x.shape[2] == 3
+        return is_picture and 0 < x.shape[0] * x.shape[1] <= self.max_pixels
+
+    def to_jsonable(self, sample_n: Sequence[NDArray[np.uint8]]) -> list[Any]:
+        """Convert pictures to nested lists."""
+        return [picture.tolist() for picture in sample_n]
+
+    def from_jsonable(self, sample_n: list[Any]) -> list[NDArray[np.uint8]]:
+        """Convert nested lists to pictures."""
+        return [np.asarray(picture, dtype=np.uint8) for picture in sample_n]
+
+    def __eq__(self, other: object) -> bool:
+        """Spaces of one budget are equal."""
+        return isinstance(other, Picture) and self.max_pixels == other.max_pixels
+
+    def __repr__(self) -> str:
+        """The budget."""
+        return f"Picture({self.max_pixels})"
+
+
 def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> "spaces.OneOf[Any]":
     """Build the action space: one `Dict` a tool, in order, then the answer."""
     # Quoted: `OneOf` takes no parameter in Gymnasium 1.2.
@@ -60,14 +112,14 @@ def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> "s
     return spaces.OneOf([*calls, spaces.Discrete(option_count)])
 
 
-def observation_space(frame_px: int, max_calls: int, max_frames: int) -> spaces.Dict:
-    """Build the observation space; `frame_px` is the side of the square frames."""
+def observation_space(side_px: int, max_calls: int, max_frames: int) -> spaces.Dict:
+    """Build the observation space; `side_px` is the side of the squares that frames are letterboxed on."""
     return spaces.Dict(
         {
             "question": Utf8(MAX_TEXT_CHARS),
             "options": spaces.Sequence(Utf8(MAX_TEXT_CHARS)),
             "text": Utf8(MAX_TEXT_CHARS),
-            "frames": spaces.Sequence(spaces.Box(0, 255, (frame_px, frame_px, 3), np.uint8)),
+            "frames": spaces.Sequence(spaces.Box(0, 255, (side_px, side_px, 3), np.uint8)),
             "remaining": spaces.Dict(
                 {"calls": spaces.Discrete(max_calls + 1), "frames": spaces.Discrete(max_frames + 1)}
             ),
@@ -75,12 +127,14 @@ def observation_space(frame_px: int, max_calls: int, max_frames: int) -> spaces.
     )
 
 
-def observation_element(observation: Observation, question: str, options: tuple[str, ...]) -> dict[str, Any]:
+def observation_element(
+    observation: Observation, question: str, options: tuple[str, ...], side_px: int
+) -> dict[str, Any]:
     """Turn an observation into an element of `observation_space`; pixels are copied, nothing is shared with a cache.
 
     Question and options are shown as plain text, as in the observation's own text.
     """
-    frames = tuple(frame.copy() for frame in observation.pictures)
+    frames = tuple(letterbox(frame, side_px) for frame in observation.pictures)
     return {
         "question": as_plain_text(question),
         "options": tuple(map(as_plain_text, options)),
@@ -94,9 +148,15 @@ def observation_element(observation: Observation, question: str, options: tuple[
 
 
 def read_element(
-    element: tuple[int, Any], tools: Sequence[Tool], options: Sequence[str], duration_s: float
+    element: tuple[int, Any],
+    tools: Sequence[Tool],
+    options: Sequence[str],
+    duration_s: float,
+    read_box: Callable[[list[float]], list[float]] = list,
 ) -> ToolCall | Answer:
     """Turn an element of `action_space` into an action.
+
+    `read_box` translates a box as it is drawn into fractions of the frame.
 
     An answer beyond the options of this task names an option that the task does not have, which is wrong.
 
@@ -115,7 +175,11 @@ def read_element(
         arguments: Mapping[str, Any] = value
         if len(arguments) > len(tool.parameters):
             raise KeyError(f"{len(arguments)} arguments")
-        return ToolCall(tool.name, {it.name: _argument(it, arguments[_key(it)], duration_s) for it in tool.parameters})
+        read = {it.name: _argument(it, arguments[_key(it)], duration_s) for it in tool.parameters}
+        box = read.get("box")
+        if isinstance(box, list) and len(cast("list[float]", box)) == 4:
+            read["box"] = read_box(cast("list[float]", box))
+        return ToolCall(tool.name, read)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as reason:
         raise InvalidAction(
             f"action {show(element)}: need (index, value) with an index from 0 to {len(tools)} and an element of "

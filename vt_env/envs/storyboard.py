@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vt_env.actions.parse import render_action
 from vt_env.episode.episode import Episode
@@ -171,4 +171,4 @@ def _labels(marks: Sequence[tuple[float, int]]) -> list[tuple[float, str]]:
 def _picture(ref: FrameRef, episode: Episode) -> Image.Image:
     video = episode.video
     frames = video.frames_at([ref.time_s]) if ref.box is None else video.crop(ref.time_s, ref.box)
-    return Image.fromarray(frames.data[0]).resize((_THUMB_PX, _THUMB_PX))
+    return ImageOps.contain(Image.fromarray(frames.data[0]), (_THUMB_PX, _THUMB_PX))

@@ -8,7 +8,7 @@ from gymnasium.error import InvalidAction
 
 from vt_env.actions.parse import render_action
 from vt_env.envs.base import EpisodeEnv
-from vt_env.envs.spaces import MAX_TEXT_CHARS, Utf8, action_space, read_element
+from vt_env.envs.spaces import MAX_TEXT_CHARS, Picture, Utf8, action_space, read_element
 from vt_env.episode.episode import Episode
 from vt_env.episode.messages import Message, conversation_messages
 from vt_env.prompts import option_letter
@@ -82,7 +82,8 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
     |---|---|---|
     | `role` | text | `user` for the question, `tool` for what an action led to |
     | `text` | text | what the model reads; control tokens of chat templates in it are broken up |
-    | `frames` | sequence of uint8[px, px, 3] | frames shown before the text, RGB; empty with captions |
+    | `frames` | sequence of uint8[H, W, 3] | frames shown before the text, RGB, in the shape of the video; empty with |
+    | | | captions |
 
     A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
 
@@ -130,8 +131,7 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
     def _spaces(self) -> tuple[WrittenAction, spaces.Dict]:
         self._shown: list[Observation] = []
         self._written: list[str] = []
-        frame_px = self.config.media.frame_px
-        frames = spaces.Sequence(spaces.Box(0, 255, (frame_px, frame_px, 3), np.uint8))
+        frames = spaces.Sequence(Picture(self.config.media.max_pixels))
         shown = spaces.Dict({"role": Utf8(len("user")), "text": Utf8(MAX_TEXT_CHARS), "frames": frames})
         return WrittenAction(self.tools, self.option_count, self.config.budget.top_k_max), shown
 

@@ -5,6 +5,7 @@ from typing import Any
 from gymnasium.spaces import Space
 
 from vt_env.envs.base import EpisodeEnv
+from vt_env.envs.letterbox import box_in_picture, square_side_px
 from vt_env.envs.spaces import action_space, observation_element, observation_space, read_element
 from vt_env.episode.episode import Episode
 from vt_env.types import Action, Answer, Malformed, Observation, ToolCall
@@ -31,7 +32,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | 2 | `subtitle_summary` | `query` text |
     | 3 | `frame_zoom`, with captions `caption_zoom` | `start_fraction`, `end_fraction` of the duration |
     | 4 | `subtitle_zoom` | `start_fraction`, `end_fraction` of the duration |
-    | 5 | `spatial_zoom` | `time_fraction`, `box` (left, top, right, bottom, fractions) |
+    | 5 | `spatial_zoom` | `time_fraction`, `box` (left, top, right, bottom, fractions of the square picture) |
     | 6 | the answer | position of the option, from 0 |
 
     Where none of the videos can be searched, `clip_retrieval` is not among them and the indices move up. Where some can
@@ -40,6 +41,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     `step` also takes a `vt_env.ToolCall` or `vt_env.Answer` with times in seconds, or a text such as
     `<tool_call>{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}</tool_call>`, which may hold
     several calls.
+    Boxes in these are fractions of the frame itself, without the bars of the square.
 
     ## Observation Space
     A `Dict`:
@@ -49,7 +51,8 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `question` | text | the question |
     | `options` | sequence of texts | the options |
     | `text` | text | what the last action led to; at first the question with options, duration and budget |
-    | `frames` | sequence of uint8[px, px, 3] | frames shown by the last action, RGB; empty with captions |
+    | `frames` | sequence of uint8[px, px, 3] | frames shown by the last action, RGB, each in the middle of a black |
+    | | | square, since a space has one size; empty with captions |
     | `remaining` | `Dict` of `calls`, `frames` | what is left of the budget |
 
     A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
@@ -82,7 +85,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
     | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
     | `prompts` | `"default"` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
-    | `media` | `None` | a `MediaConfig`: size and rate of stored frames |
+    | `media` | `None` | a `MediaConfig`: size and rate of stored frames, decoder |
     | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
     | `encoder` | `"auto"` | what searches pictures: `"none"`, `"colours"`, a CLIP, SigLIP or X-CLIP checkpoint |
     | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |
@@ -98,15 +101,24 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
 
     def _spaces(self) -> tuple[Space[Any], Space[Any]]:
         limits = self.config.budget
+        self._side_px = square_side_px(self.config.media)
         actions = action_space(self.tools, self.option_count, limits.top_k_max)
-        return actions, observation_space(self.config.media.frame_px, limits.max_calls, limits.max_frames)
+        return actions, observation_space(self._side_px, limits.max_calls, limits.max_frames)
 
     def _read(self, action: Step, episode: Episode) -> tuple[Action, ...]:
         if isinstance(action, str):
             return episode.actions(action)
         if isinstance(action, ToolCall | Answer | Malformed):
             return (action,)
-        return (read_element(action, self.tools, episode.item.options, episode.video.duration_s),)
+        options, duration_s = episode.item.options, episode.video.duration_s
+        return (read_element(action, self.tools, options, duration_s, lambda box: self._read_box(box, episode)),)
+
+    def _read_box(self, box: list[float], episode: Episode) -> list[float]:
+        """Translate a box on the square into one of the frame; captions are read without any picture."""
+        if self.config.perception == "captions":
+            return box
+        height, width = episode.video.frames_at([0.0]).data.shape[1:3]
+        return box_in_picture(box, (width, height), self._side_px)
 
     def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        return observation_element(observation, episode.item.question, episode.item.options)
+        return observation_element(observation, episode.item.question, episode.item.options, self._side_px)

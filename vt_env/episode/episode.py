@@ -335,8 +335,8 @@ class Episode:
     def _refs(self, view: View) -> tuple[FrameRef, ...]:
         if view.frames is None:
             return ()
-        handle, frame_px = self.video.ref.handle, view.frames.data.shape[1]
-        return tuple(FrameRef(handle, float(time_s), view.box, frame_px) for time_s in view.frames.pts_s)
+        handle, (height, width) = self.video.ref.handle, view.frames.data.shape[1:3]
+        return tuple(FrameRef(handle, float(time_s), view.box, (width, height)) for time_s in view.frames.pts_s)
 
     @contextmanager
     def _invalid_on_failure(self) -> Generator[None]:

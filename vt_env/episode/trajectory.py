@@ -8,6 +8,7 @@ once in the run's `provenance.json`, under the id that `Trajectory.provenance` n
 measured (`wall_s`, `ReplyRecord.latency_s`) differ from run to run; `without_times` drops them.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+
+_SIDE = re.compile(rb'"frame_px": ?(\d+)')
+"""Side of a square frame in records of before frames had the shape of their video. No text of a record matches: the
+quotation marks in a text are escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +244,7 @@ class Trajectory:
         if version != SCHEMA_VERSION:
             raise DataError(f"schema {version}: this version reads schema {SCHEMA_VERSION}; record the episodes again")
         try:
-            return decode_record(line, Trajectory)
+            return decode_record(_SIDE.sub(rb'"size_px": [\1, \1]', _encoded(line)), Trajectory)
         except ValueError as reason:
             raise DataError(f"damaged trajectory: {reason}; record the episode again") from reason
 
@@ -314,6 +319,11 @@ def read_trajectories(path: str | Path, *, skip_torn: bool = False) -> Iterator[
         DataError: A line is no record or one of another schema version; the message names file and line.
     """
     return read_jsonl(Path(path), Trajectory.from_json, skip_torn=skip_torn)
+
+
+def _encoded(line: str | bytes) -> bytes:
+    # Half a surrogate pair, which a server may send, stays what it is.
+    return line if isinstance(line, bytes) else line.encode("utf-8", "surrogatepass")
 
 
 def _turn_record(text: str, turn: Turn) -> TurnRecord:

@@ -78,13 +78,13 @@ class Video:
     def crop(self, time_s: float, box: Box) -> FrameBatch:
         """Crop the frame on screen at `time_s` at native resolution, as `VideoFile.crop_at`.
 
-        Returns: one frame of the stored size, data uint8[1, frame_px, frame_px, 3].
+        Returns: one frame, data uint8[1, H, W, 3], of the size that the media settings give the crop.
 
         Raises:
             DataError: The time is outside `[0, duration_s)` or its frame cannot be decoded.
         """
         whole = self.decoded.frames_at(self.store.video, self.store.media, [time_s])
-        return crop_frame(whole, box, self.store.config.frame_px)
+        return crop_frame(whole, box, self.store.config)
 
     @property
     def search_sources(self) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ class PaintedVideo:
     def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
         """Render the frames that a frame store would return, as `FrameStore.frames_at`.
 
-        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+        Returns: data uint8[N, H, W, 3] RGB in the order of `times_s`, pts_s float64[N].
 
         Raises:
             DataError: A time is outside `[0, duration_s)`.
@@ -137,11 +137,11 @@ class PaintedVideo:
         rate_hz = self.media.frame_rate_hz
         pts_s = np.floor(np.asarray(times_s, dtype=np.float64) * rate_hz) / rate_hz
         pictures = [self._stored(self._scene_at(time_s)) for time_s in pts_s.tolist()]
-        side_px = self.media.frame_px
-        return FrameBatch(np.array(pictures, dtype=np.uint8).reshape(-1, side_px, side_px, 3), pts_s)
+        width, height = self.media.frame_size_px((self.world.size_px, self.world.size_px))
+        return FrameBatch(np.array(pictures, dtype=np.uint8).reshape(-1, height, width, 3), pts_s)
 
     def crop(self, time_s: float, box: Box) -> FrameBatch:
-        """Crop the frame on screen at `time_s` from the native picture: uint8[1, frame_px, frame_px, 3].
+        """Crop the frame on screen at `time_s` from the native picture: uint8[1, H, W, 3].
 
         Raises:
             DataError: The time is outside `[0, duration_s)`.
@@ -149,7 +149,7 @@ class PaintedVideo:
         self._check([time_s])
         whole = render_scene(self._scene_at(time_s), self.world.size_px, self.world.detail_px)
         shown_s = np.floor(time_s * self.world.frame_rate_hz) / self.world.frame_rate_hz
-        return crop_frame(FrameBatch(whole[None], np.array([shown_s])), box, self.media.frame_px)
+        return crop_frame(FrameBatch(whole[None], np.array([shown_s])), box, self.media)
 
     @property
     def search_sources(self) -> tuple[str, ...]:
@@ -184,7 +184,7 @@ class PaintedVideo:
         return self.script.scenes[self._scene_idx(time_s)]
 
     def _stored(self, scene: Scene) -> Pixels:
-        return _scaled(scene, self.world.size_px, self.world.detail_px, self.media.frame_px)
+        return _scaled(scene, self.world.size_px, self.world.detail_px, self.media)
 
     def _check(self, times_s: Sequence[float]) -> None:
         if not all(0 <= time_s < self.duration_s for time_s in times_s):
@@ -193,6 +193,6 @@ class PaintedVideo:
 
 
 @lru_cache(maxsize=_CACHED_PICTURES)
-def _scaled(scene: Scene, size_px: int, detail_px: int, frame_px: int) -> Pixels:
+def _scaled(scene: Scene, size_px: int, detail_px: int, media: MediaConfig) -> Pixels:
     picture = Image.fromarray(render_scene(scene, size_px, detail_px))
-    return np.asarray(picture.resize((frame_px, frame_px), Image.Resampling.BOX))
+    return np.asarray(picture.resize(media.frame_size_px(picture.size), Image.Resampling.BOX))

@@ -205,7 +205,7 @@ def test_rows_of_no_family_can_be_weighed_too():
 
 def test_frames_of_another_size_are_refused_and_say_which_size_is_needed():
     rows = TrajectoryRows([play()], TASKS, FakeLibrary((FakeVideo(frame_px=56),)))
-    with pytest.raises(DataError, match=r"media\.frame_px=112"):
+    with pytest.raises(DataError, match=r"of 112 x 112 px were shown, . of 56 x 56 px are stored"):
         rows[0]
 
 

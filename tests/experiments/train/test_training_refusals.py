@@ -80,16 +80,18 @@ def test_an_empty_data_set_is_refused(folder, tmp_path):
     assert "of 0 trajectories none ends in an answer" in one_line(error)
 
 
-@pytest.mark.parametrize("frame_px", [128, 196])
-def test_frames_that_the_processor_would_resize_are_refused(frame_px):
+@pytest.mark.parametrize("changes", [{"max_pixels": 196 * 196}, {"patch_px": 32}, {"min_pixels": 100}])
+def test_frames_that_the_processor_would_resize_are_refused(changes):
+    check_frame_size(build_processor(), MediaConfig())
     with pytest.raises(ConfigError) as error:
-        check_frame_size(build_processor(), frame_px)
-    assert "makes 112 x 112 pixels of it; give a multiple of 28" in one_line(error)
+        check_frame_size(build_processor(), replace(MediaConfig(), **changes))
+    assert "takes frames of 784 to 12544 pixels in patches of 28 as they are" in one_line(error)
+    assert "such as --media.max-pixels 12544 --media.min-pixels 784 --media.patch-px 28" in one_line(error)
 
 
-def test_frames_that_fit_no_family_are_refused():
-    with pytest.raises(ConfigError, match="need a multiple of 28"):
-        MediaConfig(frame_px=100)
+def test_a_budget_of_pixels_that_holds_no_patch_is_refused():
+    with pytest.raises(ConfigError, match="below one patch of 28 x 28 pixels; need 784 or more"):
+        MediaConfig(max_pixels=100)
 
 
 def test_a_budget_that_cannot_hold_one_zoom_is_refused():
@@ -339,8 +341,8 @@ def test_frames_of_another_size_are_refused_before_a_model_is_loaded(folder, tmp
     (tmp_path / "right").mkdir()
     write_training_folder(tmp_path / "right", wrong_by=(0,))
     with pytest.raises(DataError) as error:
-        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(frame_px=448)))
-    assert "show frames of 112 px, media.frame_px=448 are stored: give --media.frame-px 112" in one_line(error)
+        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(max_pixels=448 * 448)))
+    assert "112 x 112 px were shown, 1 of 224 x 224 px are stored; give the --media.max-pixels" in one_line(error)
 
 
 def test_a_run_whose_model_or_data_were_replaced_does_not_go_on(folder, tmp_path, capsys):

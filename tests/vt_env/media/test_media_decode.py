@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.videos import VideoSpec, indices, paint_index, read_index, write_video
 
+from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.media.decode.video_file import VideoFile, open_video
 from vt_env.types import Box
@@ -81,8 +82,8 @@ def test_the_duration_reaches_to_the_end_of_the_last_frame(folder: Path) -> None
 @given(times_s=st.lists(st.floats(0, 9.99), max_size=6))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_frames_come_in_the_order_of_their_times(folder: Path, times_s: list[float]) -> None:
-    frames = opened(folder, "b_frames.mp4").frames_at(times_s, size_px=28)
-    assert indices(frames.data, (64, 48)) == [int(time_s * 10 + 1e-5) for time_s in times_s]
+    frames = opened(folder, "b_frames.mp4").frames_at(times_s, (28, 56))
+    assert indices(frames.data) == [int(time_s * 10 + 1e-5) for time_s in times_s]
     assert (frames.pts_s <= np.asarray(times_s) + 1e-6).all()
 
 
@@ -93,11 +94,13 @@ def test_times_outside_the_video_are_refused_in_one_line(folder: Path, time_s: f
         video.frames_at([0.0, time_s])
 
 
-def test_a_resized_frame_keeps_its_shape_inside_a_black_square(folder: Path) -> None:
-    frame = opened(folder, "plain.mp4").frames_at([3.7], size_px=112)
-    assert frame.data.shape == (1, 112, 112, 3)
-    assert read_index(frame.data[0], (64, 48)) == 37
-    assert not frame.data[0, :14].any() and not frame.data[0, 98:].any() and frame.data[0, 14:98].any()
+@pytest.mark.parametrize("name", ["plain.mp4", "upright.mp4", "anamorphic.mp4"])
+def test_a_frame_is_scaled_to_the_width_and_height_asked_for_and_fills_them(folder: Path, name: str) -> None:
+    frame = opened(folder, name).frames_at([3.7], (112, 84))
+    assert frame.data.shape == (1, 84, 112, 3) and read_index(frame.data[0]) == 37
+    # The lower half is the upper one's complement, up to the last row and column.
+    is_white = frame.data[0] > 127
+    assert (is_white[0] != is_white[42]).mean() > 0.95 and (is_white[41] != is_white[83]).mean() > 0.95
 
 
 def test_a_picture_recorded_lying_down_stands_up_in_its_shown_size(folder: Path) -> None:
@@ -113,14 +116,14 @@ def test_a_crop_shows_native_pixels_of_the_frame_on_screen(tmp_path: Path) -> No
 
     write_video(tmp_path / "detail.mp4", VideoSpec(size_px=(160, 120), paint=paint, b_frames=2))
     box = Box(80 / 160, 40 / 120, 112 / 160, 64 / 120)
-    crop = open_video(tmp_path / "detail.mp4").crop_at(2.35, box, size_px=112)
-    assert crop.data.shape == (1, 112, 112, 3)
-    assert read_index(crop.data[0], (32, 24)) == 23
+    crop = open_video(tmp_path / "detail.mp4").crop_at(2.35, box, MediaConfig())
+    assert crop.data.shape == (1, 56, 84, 3)
+    assert read_index(crop.data[0]) == 23
     assert crop.pts_s.tolist() == [pytest.approx(2.3)]
 
 
 def test_the_smallest_box_still_shows_a_pixel(folder: Path) -> None:
-    crop = opened(folder, "plain.mp4").crop_at(0, Box(0.999, 0.999, 1.0, 1.0), size_px=28)
+    crop = opened(folder, "plain.mp4").crop_at(0, Box(0.999, 0.999, 1.0, 1.0), MediaConfig(min_pixels=1))
     assert crop.data.shape == (1, 28, 28, 3)
 
 

@@ -166,8 +166,8 @@ def test_a_clip_index_of_a_learned_encoder_is_cached_and_planted_words_show_that
     index = build_clip_index(store, encoder, tmp_path)
     assert index.vectors.shape == (4, 12)
     assert (build_clip_index(store, encoder, tmp_path).vectors == index.vectors).all()
-    assert plant_words(index, 112).is_near_chance
-    assert not plant_words(build_clip_index(store, ColourNameEncoder(), tmp_path), 112).is_near_chance
+    assert plant_words(index, (112, 112)).is_near_chance
+    assert not plant_words(build_clip_index(store, ColourNameEncoder(), tmp_path), (112, 112)).is_near_chance
 
 
 @pytest.mark.parametrize("what", ["nothing there", "another class"])

@@ -23,8 +23,7 @@ from vt_env.media.cache.build_once import cache_root, content_hash
 from vt_env.media.cache.frame_store import FrameStore, build_store
 from vt_env.types import Box
 
-SIZE_PX = (64, 48)
-CONFIG = MediaConfig(frame_px=112, frame_rate_hz=2.0)
+CONFIG = MediaConfig(frame_rate_hz=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +41,22 @@ def store(video: Path, tmp_path_factory: pytest.TempPathFactory) -> FrameStore:
 def test_at_the_moments_of_its_rate_a_store_holds_the_frames_on_screen(store: FrameStore) -> None:
     moments_s = np.arange(19) / 2
     frames = store.frames_at(moments_s.tolist())
-    assert frames.data.shape == (19, 112, 112, 3)
-    assert indices(frames.data, SIZE_PX) == [round(moment_s * 10) for moment_s in moments_s]
+    assert frames.data.shape == (19, 56, 56, 3)
+    assert indices(frames.data) == [round(moment_s * 10) for moment_s in moments_s]
     assert frames.pts_s == pytest.approx(moments_s)
 
 
 def test_a_rate_that_does_not_divide_the_videos_stores_what_is_on_screen(tmp_path: Path) -> None:
     write_video(tmp_path / "ntsc.mp4", VideoSpec(frames=90, fps=Fraction(30000, 1001)))
     store = build_store(tmp_path / "ntsc.mp4", MediaConfig(), tmp_path)
-    assert indices(store.frames_at([0, 1, 2]).data, SIZE_PX) == [0, 29, 59]
+    assert indices(store.frames_at([0, 1, 2]).data) == [0, 29, 59]
 
 
 def test_a_frame_that_stays_long_is_stored_once(tmp_path: Path) -> None:
     write_video(tmp_path / "slides.mp4", VideoSpec(frame_times_s=(0, 30.2, 31.1, 60, 60.5)))
     store = build_store(tmp_path / "slides.mp4", MediaConfig(), tmp_path)
     assert store.times_s == pytest.approx([0, 30.2, 31.1, 60])
-    assert indices(store.frames_at([29.9, 31, 31.2, 59.9, 60]).data, SIZE_PX) == [0, 1, 2, 2, 3]
+    assert indices(store.frames_at([29.9, 31, 31.2, 59.9, 60]).data) == [0, 1, 2, 2, 3]
 
 
 @given(times_s=st.lists(st.floats(0, 9.49), max_size=12))
@@ -67,7 +66,7 @@ def test_stored_frames_come_in_the_order_asked_for_and_never_from_the_future(
 ) -> None:
     frames = store.frames_at(times_s)
     assert (frames.pts_s <= np.asarray(times_s) + 1e-6).all() and (frames.pts_s > np.asarray(times_s) - 0.6).all()
-    assert indices(frames.data, SIZE_PX) == np.round(frames.pts_s * 10).astype(int).tolist()
+    assert indices(frames.data) == np.round(frames.pts_s * 10).astype(int).tolist()
 
 
 @pytest.mark.parametrize("time_s", [-0.1, 9.5, float("nan")])
@@ -91,24 +90,24 @@ def test_a_stored_folder_of_pictures_is_cropped_from_its_pictures(tmp_path: Path
     for name, colour in (("0.png", (250, 0, 0)), ("1.png", (0, 0, 250))):
         Image.new("RGB", (64, 48), colour).save(folder / name)
     for video in (build_store(folder, CONFIG, tmp_path).video for _ in range(2)):
-        assert video.crop_at(1.0, Box(0, 0, 0.5, 0.5), 24).data.max(axis=(0, 1, 2)).tolist() == [0, 0, 250]
+        assert video.crop_at(1.0, Box(0, 0, 0.5, 0.5), CONFIG).data.max(axis=(0, 1, 2)).tolist() == [0, 0, 250]
 
 
 def test_other_parameters_and_other_content_make_other_stores(video: Path, store: FrameStore, tmp_path: Path) -> None:
     write_video(tmp_path / "other.mp4", VideoSpec(frames=95, gop=13, b_frames=2))
     keys = {
         store.key,
-        build_store(video, MediaConfig(frame_px=56, frame_rate_hz=2.0), tmp_path).key,
-        build_store(video, MediaConfig(frame_px=112, frame_rate_hz=1.0), tmp_path).key,
+        build_store(video, MediaConfig(max_pixels=56 * 56, frame_rate_hz=2.0), tmp_path).key,
+        build_store(video, MediaConfig(frame_rate_hz=1.0), tmp_path).key,
         build_store(tmp_path / "other.mp4", CONFIG, tmp_path).key,
     }
     assert len(keys) == 4
 
 
 def test_building_holds_a_few_pictures_in_memory_and_not_the_video(tmp_path: Path) -> None:
-    write_video(tmp_path / "long.mp4", VideoSpec(frames=600, fps=Fraction(2)))
+    write_video(tmp_path / "long.mp4", VideoSpec(frames=600, fps=Fraction(2), size_px=(224, 224)))
     tracemalloc.start()
-    build_store(tmp_path / "long.mp4", MediaConfig(frame_px=224), tmp_path)
+    build_store(tmp_path / "long.mp4", MediaConfig(max_pixels=224 * 224), tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 * 224 * 224 * 3  # 300 pictures are stored
@@ -121,7 +120,7 @@ def run_builder(script: str, video: Path, cache: Path) -> subprocess.Popen[str]:
         "from vt_env.config import MediaConfig\n"
         "from vt_env.media.cache.frame_store import build_store\n"
         "video, cache = Path(sys.argv[1]), Path(sys.argv[2])\n"
-        "config = MediaConfig(frame_px=112, frame_rate_hz=2.0)\n"
+        "config = MediaConfig(frame_rate_hz=2.0)\n"
     )
     return subprocess.Popen(
         [sys.executable, "-c", head + script, str(video), str(cache)], stdout=subprocess.PIPE, text=True
@@ -141,7 +140,7 @@ def test_a_builder_killed_half_way_leaves_nothing_that_is_taken_for_whole(video:
     assert builder.wait(timeout=60) == -signal.SIGKILL
     assert finished(tmp_path) == [] and list((tmp_path / "stores").glob("*.part"))
     store = build_store(video, CONFIG, tmp_path)
-    assert indices(store.frames_at([0, 4.5, 9]).data, SIZE_PX) == [0, 45, 90]
+    assert indices(store.frames_at([0, 4.5, 9]).data) == [0, 45, 90]
     assert finished(tmp_path) == [store.key] and not list((tmp_path / "stores").glob("*.part"))
 
 
@@ -195,7 +194,10 @@ def test_a_damaged_store_is_refused_with_the_remedy(video: Path, tmp_path: Path,
 def test_a_store_says_what_it_was_made_from(video: Path, store: FrameStore, tmp_path: Path) -> None:
     build_store(video, CONFIG, tmp_path)
     meta = json.loads((tmp_path / "stores" / store.key / "meta.json").read_text())
-    assert (meta["schema"], meta["media"], meta["frame_px"], meta["frame_rate_hz"]) == (3, content_hash(video), 112, 2)
+    assert (meta["schema"], meta["media"], meta["max_pixels"], meta["frame_rate_hz"], meta["frame_size_px"]) == (
+        4, content_hash(video), 12_544, 2, [56, 56]
+    )  # fmt: skip
+    assert (meta["backend"], meta["decoded_by"]) == ("pyav", "pyav")
 
 
 def test_the_content_hash_sees_the_head_the_middle_the_tail_and_the_size(tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_a_player_that_was_used_before_gives_the_very_pixels_of_a_new_one(tmp_pa
     write_video(tmp_path / name, SPECS[name])
     video = open_video(tmp_path / name)
     for idx in np.random.default_rng(3).permutation(len(video.timeline.pts))[:8].tolist():
-        ((_, kept),) = video.pictures([idx], 56)
-        new = PyAVPlayer(video.path, video.timeline, video.size_px).picture(idx, 56)
+        ((_, kept),) = video.pictures([idx], (84, 56))
+        new = PyAVPlayer(video.path, video.timeline, video.size_px).picture(idx, (84, 56))
         assert (kept == new).all()
     assert idle_players() == 1
 

@@ -228,7 +228,7 @@ def test_a_gold_box_holds_the_shape_and_its_small_number():
 
 def test_digits_of_small_print_are_too_low_in_stored_frames_and_high_enough_in_a_crop_of_the_gold_box():
     """The lowest digits that a matrix font can draw are 5 pixels high."""
-    config, stored_px = full_world(), MediaConfig().frame_px
+    config, stored_px = full_world(), 112
     left, top, right, bottom = ImageFont.load_default(size=config.detail_px).getbbox("80")
     height_px = bottom - top
     assert height_px * stored_px / config.size_px < 4

@@ -46,16 +46,13 @@ class DecodedFrames:
     limit_bytes: int
     """Limit on the total size of the files; 0 disables the cache."""
 
-    def frames_at(
-        self, video: VideoFile, media: str, times_s: Sequence[float], size_px: int | None = None
-    ) -> FrameBatch:
-        """Return `video.frames_at(times_s, size_px)`, byte for byte, from the cache where possible.
+    def frames_at(self, video: VideoFile, media: str, times_s: Sequence[float]) -> FrameBatch:
+        """Return `video.frames_at(times_s)`, byte for byte, from the cache where possible.
 
         Args:
             video: The video.
             media: Content hash of the video, part of the file names.
             times_s: Seconds from the first frame.
-            size_px: As in `VideoFile.frames_at`.
 
         Raises:
             DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
@@ -63,12 +60,13 @@ class DecodedFrames:
         video.check_times(times_s)
         idxs = video.timeline.frame_idxs(times_s).tolist()
         wanted = sorted(set(idxs))
-        paths = {idx: self.folder / f"{media[:32]}-{idx}-{size_px or 0}.png" for idx in wanted}
+        backend = video.backend.replace(":", "-")
+        paths = {idx: self.folder / f"{media[:32]}-{idx}-{backend}.png" for idx in wanted}
         known = {idx: picture for idx, path in paths.items() if (picture := _read(path)) is not None}
-        for idx, picture in video.pictures([idx for idx in wanted if idx not in known], size_px):
+        for idx, picture in video.pictures([idx for idx in wanted if idx not in known]):
             known[idx] = picture
             self._store(paths[idx], media, picture)
-        width, height = (size_px, size_px) if size_px else video.size_px
+        width, height = video.size_px
         data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
         for row, idx in enumerate(idxs):
             data[row] = known[idx]

@@ -1,7 +1,7 @@
 """Frame store: the frames of a video at a fixed rate, decoded once and packed as JPEGs into one file.
 
 Knows decoding and the cache; knows nothing of clips, subtitles or episodes. A store is a folder named by a hash of the
-video content and the parameters. `frames.bin` holds the concatenated JPEGs, without padding. `index.bin` (int64) holds
+video content and the parameters. `frames.bin` holds the concatenated JPEGs. `index.bin` (int64) holds
 the offset and the CRC-32 of each JPEG, its frame index, and the timeline of the whole video (with its packets' ticks
 where they differ). `meta.json` seals both.
 
@@ -31,20 +31,20 @@ from vt_env.errors import DataError
 from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.cache.sealed_files import Hold, check_schema, checksum, file_checksum, seal, unseal
 from vt_env.media.decode.container import Timeline, check_file, latest_idxs
-from vt_env.media.decode.picture_folder import PictureFolderPlayer
-from vt_env.media.decode.pyav_player import Pixels, PyAVPlayer, fit_square, inside_square
+from vt_env.media.decode.other_backends import installed_backend
+from vt_env.media.decode.pyav_player import Pixels
 from vt_env.media.decode.video_file import VideoFile, open_video
 from vt_env.types import FrameBatch
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the format and its content; part of every key, so an older store is rebuilt and not misread."""
 
 META_FILE = "meta.json"
 
-_SMALL_PX = 224
-"""Up to this size JPEGs have quality 95 and full chroma resolution (4:4:4), which small objects need.
-Larger JPEGs have quality 92 and 4:2:0 chroma, as nearly all videos do. At 448 pixels, and with padding left out, that
-took 43 % of the disk space and 40 % of the read time (`docs/lab_log.md`)."""
+_SMALL_PIXELS = 224 * 224
+"""With `max_pixels` up to this, JPEGs have quality 95 and full chroma resolution (4:4:4), which small objects need.
+Larger JPEGs have quality 92 and 4:2:0 chroma, as nearly all videos do. At 448 x 252 pixels that took 43 % of the
+disk space and 40 % of the read time (`docs/lab_log.md`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,21 +76,25 @@ class FrameStore:
         At multiples of the stored period it is the exact frame on screen. Between them it lags by less than one period,
         and never leads.
 
-        Returns: data uint8[N, frame_px, frame_px, 3] RGB in the order of `times_s`, pts_s float64[N].
+        Returns: data uint8[N, H, W, 3] RGB of `frame_size_px` in the order of `times_s`, pts_s float64[N].
 
         Raises:
             DataError: A time is outside `[0, duration_s)`, or a stored frame is damaged.
         """
         self.video.check_times(times_s)
         rows = latest_idxs(self.times_s, times_s)
-        square_px = self.config.frame_px
-        data = np.zeros((len(rows), square_px, square_px, 3), dtype=np.uint8)
-        inside = data[:, *inside_square(fit_square(self.video.size_px, square_px), square_px)]
+        width, height = self.frame_size_px
+        data = np.empty((len(rows), height, width, 3), dtype=np.uint8)
         first: dict[int, int] = {}
         for place, row in enumerate(rows.tolist()):
-            inside[place] = self._picture(row) if row not in first else inside[first[row]]
+            data[place] = self._picture(row) if row not in first else data[first[row]]
             first.setdefault(row, place)
         return FrameBatch(data, self.times_s[rows])
+
+    @property
+    def frame_size_px(self) -> tuple[int, int]:
+        """Width and height of the stored frames."""
+        return self.config.frame_size_px(self.video.size_px)
 
     def _picture(self, row: int) -> Pixels:
         jpeg = self.packed[self.offsets[row] : self.offsets[row + 1]].tobytes()
@@ -106,17 +110,18 @@ def build_store(
 
     Args:
         path: The video file.
-        config: Supplies `frame_px` and `frame_rate_hz`.
+        config: Size and rate of the frames, and the decoder.
         cache_dir: Cache folder; `None` means `cache_root()`.
         progress: Progress callback for the build; not called for an existing store.
 
     Raises:
         DataError: The video cannot be read, or the store is damaged.
+        ConfigError: The decoder is not installed, or not known to decode the format correctly.
     """
     path = Path(path)
     check_file(path)
     media = content_hash(path)
-    key = cache_key(schema=SCHEMA, media=media, frame_px=config.frame_px, frame_rate_hz=config.frame_rate_hz)
+    key = cache_key(schema=SCHEMA, media=media, **_settings(path, config))
     folder = (cache_dir or cache_root()) / "stores" / key
     while True:
         build_once(folder, lambda aside: _write(aside, path, media, config, progress))
@@ -127,6 +132,16 @@ def build_store(
             if folder.exists():
                 remedy = "delete this folder, it is rebuilt on the next use"
                 raise DataError(f"{folder}: damaged ({error}); {remedy}") from error
+
+
+def _settings(path: Path, config: MediaConfig) -> dict[str, Any]:
+    """Return what decides the content of a store, besides the video, as plain JSON values."""
+    backend = "pyav" if path.is_dir() else installed_backend(config.backend)
+    if config.backend == "auto" and backend != "pyav":
+        # Either of the two, by the format; without torchcodec it is PyAV for all formats, and shares its stores.
+        backend = "auto"
+    names = ("max_pixels", "min_pixels", "patch_px", "frame_rate_hz")
+    return {"backend": backend, **{name: getattr(config, name) for name in names}}
 
 
 def check_store(folder: Path) -> None:
@@ -151,17 +166,17 @@ def _read_meta(folder: Path) -> dict[str, Any]:
 
 def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: Progress | None) -> None:
     """Decode the video once, front to back, with one picture in memory at a time."""
-    video = open_video(path)
+    video = open_video(path, config.backend)
     timeline = video.timeline
     moments_s = np.arange(int(np.ceil(video.duration_s * config.frame_rate_hz))) / config.frame_rate_hz
     idxs = np.unique(timeline.frame_idxs(moments_s))
     offsets, crcs = np.zeros(len(idxs) + 1, dtype=np.int64), np.zeros(len(idxs), dtype=np.int64)
     digest = hashlib.sha256()
-    inside = inside_square(fit_square(video.size_px, config.frame_px), config.frame_px)
+    frame_size_px = config.frame_size_px(video.size_px)
     folder.mkdir()
     with (folder / "frames.bin").open("wb") as file:
-        for row, (_, picture) in enumerate(video.pictures(idxs.tolist(), config.frame_px)):
-            jpeg = _jpeg(picture[inside], config.frame_px)
+        for row, (_, picture) in enumerate(video.pictures(idxs.tolist(), frame_size_px)):
+            jpeg = _jpeg(picture, config.max_pixels)
             file.write(jpeg)
             digest.update(jpeg)
             offsets[row + 1], crcs[row] = offsets[row] + len(jpeg), zlib.crc32(jpeg)
@@ -175,9 +190,10 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
     meta = {
         "schema": SCHEMA,
         "media": media,
-        "frame_px": config.frame_px,
-        "frame_rate_hz": config.frame_rate_hz,
+        **_settings(path, config),
         "size_px": video.size_px,
+        "frame_size_px": frame_size_px,
+        "decoded_by": video.backend,
         "tick_s": str(timeline.tick_s),
         "end": timeline.end,
         "lengths": [len(array) for array in arrays],
@@ -186,9 +202,9 @@ def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: 
     (folder / META_FILE).write_text(json.dumps(seal(meta), indent=1))
 
 
-def _jpeg(picture: Pixels, square_px: int) -> bytes:
+def _jpeg(picture: Pixels, max_pixels: int) -> bytes:
     buffer = BytesIO()
-    quality, subsampling = (95, "4:4:4") if square_px <= _SMALL_PX else (92, "4:2:0")
+    quality, subsampling = (95, "4:4:4") if max_pixels <= _SMALL_PIXELS else (92, "4:2:0")
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return buffer.getvalue()
 
@@ -206,6 +222,5 @@ def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
         raise ValueError(f"frames.bin has {len(packed)} bytes, its index says {offsets[-1]}")
     timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2), *rest)
     width, height = meta["size_px"]
-    make_player = PictureFolderPlayer if path.is_dir() else PyAVPlayer
-    video = VideoFile(path, (width, height), timeline, make_player)
+    video = VideoFile(path, (width, height), timeline, meta["decoded_by"])
     return FrameStore(folder.name, meta["media"], video, timeline.times_s[idxs], offsets, crcs, packed, config, hold)

@@ -8,20 +8,22 @@ packets and only map a frame index to a picture, so a backend that counts frames
 correct in all formats, torchcodec in all but MPEG transport streams. decord returned wrong pictures without an error in
 H.264 with open groups, HEVC, MPEG-4 with B-frames and transport streams. One wrong frame excludes a backend from a
 format. `auto` picks the fastest correct one: at one frame a second of an hour at 360p, torchcodec took 0.99 of PyAV's
-time (`experiments/bench/results/media.json`); decord was slower.
+time (`experiments/bench/results/media.json`); decord was slower. `MediaConfig.backend` chooses.
 """
 
 import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from vt_env.config import BACKENDS
 from vt_env.errors import ConfigError, DataError, first_line, suggest
 from vt_env.media.decode.container import REENCODE, Timeline
-from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer, fit_square, pad_square
+from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer
 
 RIGHT: Mapping[str, Sequence[str]] = {
     "torchcodec": (
@@ -45,18 +47,18 @@ RIGHT: Mapping[str, Sequence[str]] = {
 class TorchcodecPlayer:
     """Player that decodes with torchcodec by frame index and checks the returned presentation time."""
 
-    def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+    def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int], device: str = "cpu") -> None:
         module = _import(*_MODULES["torchcodec"])
         self._path, self._timeline, self._shown_px = path, timeline, shown_px
         try:
             self._decoder: Any = module.VideoDecoder(
-                str(path.absolute()), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
+                str(path.absolute()), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact", device=device
             )
         except (RuntimeError, ValueError) as error:
             raise _undecodable(path, "torchcodec", error) from error
         _check_count(path, "torchcodec", len(self._decoder), timeline)
 
-    def picture(self, idx: int, square_px: int | None) -> Pixels:
+    def picture(self, idx: int, size_px: tuple[int, int] | None) -> Pixels:
         """Decode the frame at index `idx`, as `Player.picture`.
 
         Raises:
@@ -69,7 +71,15 @@ class TorchcodecPlayer:
         except (RuntimeError, ValueError, IndexError) as error:
             raise _undecodable(self._path, "torchcodec", error) from error
         _check_time(self._path, "torchcodec", float(frame.pts_seconds), expected_s)
-        return _sized(frame.data.numpy(), self._shown_px, square_px)
+        return _sized(frame.data.cpu().numpy(), size_px or self._shown_px)
+
+    def restart(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+        """Take the caller's timeline and display size, as `Player.restart`."""
+        self._timeline, self._shown_px = timeline, shown_px
+
+    def close(self) -> None:
+        """Drop the decoder, which closes the file."""
+        self._decoder = None
 
 
 class DecordPlayer:
@@ -84,7 +94,7 @@ class DecordPlayer:
             raise _undecodable(path, "decord", error) from error
         _check_count(path, "decord", len(self._reader), timeline)
 
-    def picture(self, idx: int, square_px: int | None) -> Pixels:
+    def picture(self, idx: int, size_px: tuple[int, int] | None) -> Pixels:
         """Decode the frame at index `idx`, as `Player.picture`.
 
         Raises:
@@ -100,49 +110,72 @@ class DecordPlayer:
         if picture.shape[2] != 3:
             # Seen in files with non-square pixels.
             raise DataError(f"{self._path}: decord returns {picture.shape[2]} channels; use backend pyav")
-        return _sized(picture, self._shown_px, square_px)
+        return _sized(picture, size_px or self._shown_px)
+
+    def restart(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+        """Take the caller's timeline and display size, as `Player.restart`."""
+        self._timeline, self._shown_px = timeline, shown_px
+
+    def close(self) -> None:
+        """Drop the decoder, which closes the file."""
+        self._reader = None
 
 
 PLAYERS: Mapping[str, MakePlayer] = {
     "pyav": PyAVPlayer,
     "torchcodec": TorchcodecPlayer,
+    "torchcodec:cuda": partial(TorchcodecPlayer, device="cuda"),
     "decord": DecordPlayer,
 }
-"""Backends by name."""
-
-_AUTO = ("torchcodec", "pyav")
-"""Candidates of `auto`, fastest first. decord is left out: it was slower than PyAV, which is always correct."""
+"""Backends by name. `torchcodec:cuda` decodes on a GPU (NVDEC); it has not been run yet, so its pictures were not
+compared: it counts as right where torchcodec was on a CPU, and each frame's time is checked."""
 
 
-def choose_player(backend: str, format_name: str, path: Path) -> MakePlayer:
-    """Choose the player class for a file.
+def choose_backend(backend: str, format_name: str, path: Path) -> str:
+    """Choose the backend for a file, a name in `PLAYERS`.
 
     Args:
-        backend: A name in `PLAYERS`, or `auto`.
+        backend: As `MediaConfig.backend`.
         format_name: The format, as `vt_env.media.decode.container.format_of` returns it.
         path: The file, for error messages.
 
     Raises:
         ConfigError: The backend is unknown, not installed, or not known to decode this format correctly.
     """
+    installed = installed_backend(backend)
     if backend == "auto":
-        return PLAYERS[next(name for name in _AUTO if is_right(name, format_name) and is_installed(name))]
-    if backend not in PLAYERS:
-        raise ConfigError(f"backend={backend!r}: allowed are auto, {', '.join(PLAYERS)}{suggest(backend, PLAYERS)}")
+        return installed if is_right(installed, format_name) else "pyav"
     if not is_right(backend, format_name):
         raise ConfigError(f"{path}: backend {backend} is not known to be right for {format_name}; use pyav or auto")
-    return PLAYERS[backend]
+    return backend
+
+
+def installed_backend(backend: str) -> str:
+    """Return the backend that decodes what it is right for on this machine: the fastest installed one for `auto`.
+
+    `auto` is torchcodec where that is installed, else PyAV. decord is left out: it was slower than PyAV, which is
+    always correct.
+
+    Raises:
+        ConfigError: The backend is unknown or does not load.
+    """
+    if backend == "auto":
+        return "torchcodec" if is_installed("torchcodec") else "pyav"
+    if backend not in PLAYERS:
+        raise ConfigError(f"backend={backend!r}: allowed are {', '.join(BACKENDS)}{suggest(backend, BACKENDS)}")
+    _import(*_MODULES[backend.partition(":")[0]])
+    return backend
 
 
 def is_right(backend: str, format_name: str) -> bool:
     """Return whether every measured frame of a format was correct; PyAV counts as correct, by the tests."""
-    return backend == "pyav" or format_name in RIGHT.get(backend, ())
+    return backend == "pyav" or format_name in RIGHT.get(backend.partition(":")[0], ())
 
 
 def is_installed(backend: str) -> bool:
     """Return whether a backend can be imported."""
     try:
-        _import(*_MODULES[backend])
+        installed_backend(backend)
     except ConfigError:
         return False
     return True
@@ -184,9 +217,8 @@ def _check_time(path: Path, backend: str, got_s: float, expected_s: float) -> No
         raise DataError(f"{path}: {backend} returned the frame at {got_s} s for {expected_s} s; use backend pyav")
 
 
-def _sized(picture: Pixels, shown_px: tuple[int, int], square_px: int | None) -> Pixels:
-    """Scale a decoded picture to its display size, or into a padded square, with a box filter."""
-    size_px = fit_square(shown_px, square_px) if square_px else shown_px
-    if picture.shape[1::-1] != size_px:
-        picture = np.asarray(Image.fromarray(picture).resize(size_px, Image.Resampling.BOX))
-    return pad_square(picture, square_px) if square_px else picture
+def _sized(picture: Pixels, size_px: tuple[int, int]) -> Pixels:
+    """Scale a decoded picture to a width and height, with a box filter."""
+    if picture.shape[1::-1] == size_px:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize(size_px, Image.Resampling.BOX))

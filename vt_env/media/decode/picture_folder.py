@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vt_env.errors import DataError
 from vt_env.media.decode.container import MAX_DURATION_S, Timeline
-from vt_env.media.decode.pyav_player import Pixels, fit_square, pad_square
+from vt_env.media.decode.pyav_player import Pixels
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 TIMES_FILE = "frames.json"
@@ -31,7 +31,7 @@ class PictureFolderPlayer:
     def __init__(self, path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         self._pictures, self._shown_px = list_pictures(path), shown_px
 
-    def picture(self, idx: int, square_px: int | None) -> Pixels:
+    def picture(self, idx: int, size_px: tuple[int, int] | None) -> Pixels:
         """Read the picture at index `idx`, as `Player.picture`.
 
         Raises:
@@ -41,10 +41,9 @@ class PictureFolderPlayer:
         picture = _read(path)
         if picture.size != self._shown_px:
             raise DataError(f"{path}: it is {picture.size} and the first is {self._shown_px}; make all of one size")
-        if square_px is None:
+        if size_px is None or size_px == picture.size:
             return np.asarray(picture)
-        scaled = picture.resize(fit_square(picture.size, square_px), Image.Resampling.BOX)
-        return pad_square(np.asarray(scaled), square_px)
+        return np.asarray(picture.resize(size_px, Image.Resampling.BOX))
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from threading import Lock
 
 from vt_env.media.decode.container import Timeline, check_file
-from vt_env.media.decode.pyav_player import PyAVPlayer
+from vt_env.media.decode.pyav_player import MakePlayer, Player
 
 MAX_IDLE = 4
 """Maximum number of idle players per process."""
 MAX_PIXELS = 1920 * 1088
 """Maximum frame size of pooled players: a decoder may hold 16 frames, 50 MB at this size."""
 
-_Key = tuple[Path, int, int, int]
+_Key = tuple[MakePlayer, Path, int, int, int]
 
 
 class _Idle:
@@ -28,9 +28,9 @@ class _Idle:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._players: OrderedDict[_Key, list[PyAVPlayer]] = OrderedDict()
+        self._players: OrderedDict[_Key, list[Player]] = OrderedDict()
 
-    def pop(self, key: _Key) -> PyAVPlayer | None:
+    def pop(self, key: _Key) -> Player | None:
         with self._lock:
             waiting = self._players.pop(key, [])
             player = waiting.pop() if waiting else None
@@ -38,7 +38,7 @@ class _Idle:
                 self._players[key] = waiting
             return player
 
-    def put(self, key: _Key, player: PyAVPlayer) -> None:
+    def put(self, key: _Key, player: Player) -> None:
         with self._lock:
             self._players.setdefault(key, []).append(player)
             self._players.move_to_end(key)
@@ -61,7 +61,9 @@ os.register_at_fork(after_in_child=_drop_after_fork)
 
 
 @contextmanager
-def lend_player(path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> Generator[PyAVPlayer]:
+def lend_player(
+    make_player: MakePlayer, path: Path, timeline: Timeline, shown_px: tuple[int, int]
+) -> Generator[Player]:
     """Lend a player of a file for the duration of the block.
 
     Raises:
@@ -69,9 +71,9 @@ def lend_player(path: Path, timeline: Timeline, shown_px: tuple[int, int]) -> Ge
     """
     check_file(path)
     stat = path.stat()
-    key = (path.absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    key = (make_player, path.absolute(), stat.st_ino, stat.st_size, stat.st_mtime_ns)
     idle = _idle
-    player = idle.pop(key) or PyAVPlayer(path, timeline, shown_px)
+    player = idle.pop(key) or make_player(path, timeline, shown_px)
     player.restart(timeline, shown_px)
     is_reusable = False
     try:

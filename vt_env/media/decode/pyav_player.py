@@ -36,14 +36,22 @@ _FALSE_KEYFRAMES = 512
 class Player(Protocol):
     """Decodes frames of one video in increasing order."""
 
-    def picture(self, idx: int, square_px: int | None) -> Pixels:
+    def picture(self, idx: int, size_px: tuple[int, int] | None) -> Pixels:
         """Decode the frame at index `idx` of the timeline; successive indexes must increase.
 
-        Returns: uint8[H, W, 3] RGB at display size; with `square_px`, scaled to fit a black-padded square of that side.
+        Returns: uint8[H, W, 3] RGB at display size; with `size_px`, scaled to that width and height.
 
         Raises:
             DataError: The frame cannot be decoded.
         """
+        ...
+
+    def restart(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
+        """Take the caller's timeline and display size, so that the next index may be any; keep the file open."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
         ...
 
 
@@ -70,9 +78,9 @@ class PyAVPlayer:
         self._reformatter = VideoReformatter()
         """Shared by all frames: setting up the scaler takes several times as long as scaling a frame."""
 
-    def picture(self, idx: int, square_px: int | None) -> Pixels:
+    def picture(self, idx: int, size_px: tuple[int, int] | None) -> Pixels:
         """Decode the frame at index `idx` into RGB, as `Player.picture`."""
-        return _picture(self.frame(idx), self._reformatter, self._shown_px, square_px)
+        return _picture(self.frame(idx), self._reformatter, size_px or self._shown_px)
 
     def restart(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         """Reset to the caller's timeline and display size, so that the next index may be any; keep the file open."""
@@ -188,37 +196,13 @@ class PyAVPlayer:
         return container, stream
 
 
-def fit_square(size_px: tuple[int, int], square_px: int) -> tuple[int, int]:
-    """Return width and height of a picture of `size_px` scaled to a longer side of `square_px`."""
-    scale = square_px / max(size_px)
-    return max(1, round(size_px[0] * scale)), max(1, round(size_px[1] * scale))
-
-
-def pad_square(picture: Pixels, square_px: int) -> Pixels:
-    """Centre a picture uint8[H, W, 3] on a black square uint8[square_px, square_px, 3]."""
-    square = np.zeros((square_px, square_px, 3), dtype=np.uint8)
-    square[inside_square(picture.shape[1::-1], square_px)] = picture
-    return square
-
-
-def inside_square(size_px: tuple[int, ...], square_px: int) -> tuple[slice, slice]:
-    """Return the row and column slices of a picture of `size_px` (width, height) centred on a square."""
-    left, top = ((square_px - side_px) // 2 for side_px in size_px)
-    return slice(top, top + size_px[1]), slice(left, left + size_px[0])
-
-
-def _picture(
-    frame: VideoFrame, reformatter: VideoReformatter, shown_px: tuple[int, int], square_px: int | None
-) -> Pixels:
-    """Convert a decoded frame to upright RGB at display size; with `square_px`, scale and pad it to a square."""
-    width, height = fit_square(shown_px, square_px) if square_px else shown_px
+def _picture(frame: VideoFrame, reformatter: VideoReformatter, size_px: tuple[int, int]) -> Pixels:
+    """Convert a decoded frame to upright RGB of a width and height."""
     orientation = orientation_of(frame)
-    if orientation.is_transposed:
-        width, height = height, width
+    width, height = reversed(size_px) if orientation.is_transposed else size_px
     scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
     pixels = scaled.to_ndarray().astype(np.uint8, copy=False)
-    upright = orientation.upright(pixels)
-    return pad_square(upright, square_px) if square_px else np.ascontiguousarray(upright)
+    return np.ascontiguousarray(orientation.upright(pixels))
 
 
 @dataclass(frozen=True)

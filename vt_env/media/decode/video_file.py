@@ -11,20 +11,22 @@ PyAV is the default backend: the only one that decoded every frame of every meas
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from vt_env.config import MediaConfig
 from vt_env.errors import DataError
+from vt_env.frame_size import MAX_ASPECT_RATIO
 from vt_env.media.decode.container import Timeline, check_size, format_of, open_media, read_timeline, video_stream
 from vt_env.media.decode.decoded_timeline import checked_timeline
-from vt_env.media.decode.other_backends import choose_player
+from vt_env.media.decode.other_backends import PLAYERS, choose_backend
 from vt_env.media.decode.picture_folder import PictureFolderPlayer, read_folder
 from vt_env.media.decode.player_pool import lend_player
-from vt_env.media.decode.pyav_player import MakePlayer, Pixels, PyAVPlayer, fit_square, orientation_of, pad_square
+from vt_env.media.decode.pyav_player import Pixels, PyAVPlayer, orientation_of
 from vt_env.types import Box, FrameBatch
 
 
@@ -36,8 +38,8 @@ class VideoFile:
     size_px: tuple[int, int]
     """Display width and height: after the file's rotation, with square pixels."""
     timeline: Timeline
-    make_player: MakePlayer = field(default=PyAVPlayer, repr=False)
-    """Decoder backend; see `vt_env.media.decode.other_backends`."""
+    backend: str = "pyav"
+    """Decoder, a name in `vt_env.media.decode.other_backends.PLAYERS`; not used for a folder of pictures."""
 
     @property
     def duration_s(self) -> float:
@@ -49,11 +51,11 @@ class VideoFile:
         """Average frames per second; never used to locate a frame."""
         return len(self.timeline.pts) / self.duration_s
 
-    def frames_at(self, times_s: Sequence[float], size_px: int | None = None) -> FrameBatch:
+    def frames_at(self, times_s: Sequence[float], size_px: tuple[int, int] | None = None) -> FrameBatch:
         """Decode the frames on screen at the given times, each distinct frame once.
 
-        Returns: data uint8[N, H, W, 3] RGB in the order of `times_s`, at display size; with `size_px`, H = W =
-        `size_px`, scaled to fit and black-padded. pts_s float64[N], the presentation times of the frames.
+        Returns: data uint8[N, H, W, 3] RGB in the order of `times_s`, at display size; with `size_px`, scaled to that
+        width and height. pts_s float64[N], the presentation times of the frames.
 
         Raises:
             DataError: A time is outside `[0, duration_s)` or its frame cannot be decoded.
@@ -61,25 +63,25 @@ class VideoFile:
         self.check_times(times_s)
         idxs = self.timeline.frame_idxs(times_s).tolist()
         pictures = dict(self.pictures(sorted(set(idxs)), size_px))
-        width, height = (size_px, size_px) if size_px else self.size_px
+        width, height = size_px or self.size_px
         data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
         for row, idx in enumerate(idxs):
             data[row] = pictures[idx]
         return FrameBatch(data, self.timeline.times_s[idxs])
 
-    def crop_at(self, time_s: float, box: Box, size_px: int) -> FrameBatch:
-        """Crop `box` from the frame on screen at `time_s` at native resolution, then resize the crop.
+    def crop_at(self, time_s: float, box: Box, media: MediaConfig) -> FrameBatch:
+        """Crop `box` from the frame on screen at `time_s` at native resolution, then scale the crop.
 
-        The box is in fractions of the unpadded frame, and is widened to whole pixels.
+        The box is in fractions of the frame, and is widened to whole pixels.
 
-        Returns: one frame, data uint8[1, size_px, size_px, 3] RGB, the crop scaled to fit and black-padded.
+        Returns: one frame, data uint8[1, H, W, 3] RGB, of the size that `media` gives a picture of the crop's size.
 
         Raises:
             DataError: The time is outside `[0, duration_s)` or its frame cannot be decoded.
         """
-        return crop_frame(self.frames_at([time_s]), box, size_px)
+        return crop_frame(self.frames_at([time_s]), box, media)
 
-    def pictures(self, idxs: Sequence[int], size_px: int | None = None) -> Iterator[tuple[int, Pixels]]:
+    def pictures(self, idxs: Sequence[int], size_px: tuple[int, int] | None = None) -> Iterator[tuple[int, Pixels]]:
         """Decode the frames at increasing timeline indexes, one at a time, in one pass.
 
         Yields: each index with its picture, sized as in `frames_at`.
@@ -89,12 +91,12 @@ class VideoFile:
         """
         if not idxs:
             return
-        if self.make_player is PyAVPlayer:
-            with lend_player(self.path, self.timeline, self.size_px) as player:
-                for idx in idxs:
-                    yield idx, player.picture(idx, size_px)
-        else:
-            player = self.make_player(self.path, self.timeline, self.size_px)
+        if self.path.is_dir():
+            folder = PictureFolderPlayer(self.path, self.timeline, self.size_px)
+            for idx in idxs:
+                yield idx, folder.picture(idx, size_px)
+            return
+        with lend_player(PLAYERS[self.backend], self.path, self.timeline, self.size_px) as player:
             for idx in idxs:
                 yield idx, player.picture(idx, size_px)
 
@@ -115,18 +117,18 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
 
     Args:
         path: A video file, or a folder of pictures (see `vt_env.media.decode.picture_folder`).
-        backend: `"pyav"`, `"torchcodec"`, `"decord"`, or `"auto"` for the fastest installed backend that decodes the
-            format correctly (see `vt_env.media.decode.other_backends`). Backends scale and convert colours differently.
+        backend: As `MediaConfig.backend`; see `vt_env.media.decode.other_backends`.
 
     Raises:
-        DataError: The file is missing, empty, not a video, truncated, damaged at its ends, or above `MAX_PIXELS` or
-            `MAX_DURATION_S`; the message names the remedy.
+        DataError: The file is missing, empty, not a video, truncated, damaged at its ends, above `MAX_PIXELS` or
+            `MAX_DURATION_S`, or thinner than `MAX_ASPECT_RATIO`; the message names the remedy.
         ConfigError: The backend is unknown, not installed, or not known to decode the format correctly.
     """
     path = Path(path)
     if path.is_dir():
         size_px, timeline = read_folder(path)
-        return VideoFile(path, size_px, timeline, PictureFolderPlayer)
+        _check_aspect_ratio(path, size_px)
+        return VideoFile(path, size_px, timeline)
     with open_media(path) as container:
         stream = video_stream(container, path)
         check_size(stream, path)
@@ -143,17 +145,31 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
     width, height = round(first.width * pixel_aspect), first.height
     orientation = orientation_of(first)
     size_px = (height, width) if orientation.is_transposed else (width, height)
+    _check_aspect_ratio(path, size_px)
     # Other backends were measured on files without these.
     oddities = {"mirrored": orientation.is_mirrored, "decoding order": timeline.packet_ticks is not None}
     format_name = ",".join([format_name, *(name for name, is_so in oddities.items() if is_so)])
-    return VideoFile(path, size_px, timeline, choose_player(backend, format_name, path))
+    return VideoFile(path, size_px, timeline, choose_backend(backend, format_name, path))
 
 
-def crop_frame(whole: FrameBatch, box: Box, size_px: int) -> FrameBatch:
-    """Crop `box` from one native frame and resize the crop, as `VideoFile.crop_at`."""
-    height, width = whole.data.shape[1:3]
+def crop_frame(whole: FrameBatch, box: Box, media: MediaConfig) -> FrameBatch:
+    """Crop `box` from one native frame and scale the crop, as `VideoFile.crop_at`."""
+    crop = cut_box(whole.data[0], box)
+    resized = crop.resize(media.frame_size_px(crop.size), Image.Resampling.LANCZOS)
+    return FrameBatch(np.asarray(resized)[None], whole.pts_s)
+
+
+def cut_box(picture: Pixels, box: Box) -> Image.Image:
+    """Cut `box`, widened to whole pixels, from a picture uint8[H, W, 3]."""
+    height, width = picture.shape[:2]
     left, top = int(box.left * width), int(box.top * height)
     right, bottom = int(np.ceil(box.right * width)), int(np.ceil(box.bottom * height))
-    crop = Image.fromarray(whole.data[0, top:bottom, left:right])
-    resized = crop.resize(fit_square(crop.size, size_px), Image.Resampling.LANCZOS)
-    return FrameBatch(pad_square(np.asarray(resized), size_px)[None], whole.pts_s)
+    return Image.fromarray(picture[top:bottom, left:right])
+
+
+def _check_aspect_ratio(path: Path, size_px: tuple[int, int]) -> None:
+    if max(size_px) > MAX_ASPECT_RATIO * min(size_px):
+        raise DataError(
+            f"{path}: its frames are {size_px[0]}x{size_px[1]}, one side more than {MAX_ASPECT_RATIO} times the other; "
+            "crop it: ffmpeg -i OLD -vf crop=W:H NEW.mp4"
+        )
