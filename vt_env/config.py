@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from vt_env.errors import ConfigError, suggest
-from vt_env.frame_size import fit_frame, holds_picture
+from vt_env.media.frame_size import fit_frame, holds_picture
 from vt_env.prompts import DEFAULT, PromptSet
 
 HOW_ONLY: Mapping[str, bool] = {"how_only": True}
@@ -120,7 +120,7 @@ class MediaConfig:
     def frame_size_px(self, size_px: tuple[int, int]) -> tuple[int, int]:
         """Return the width and height at which a picture of this width and height is shown.
 
-        See `vt_env.frame_size.fit_frame`; no processor of the model family resizes the result.
+        See `vt_env.media.frame_size.fit_frame`; no processor of the model family resizes the result.
         """
         return fit_frame(size_px, self.max_pixels, self.min_pixels, self.patch_px)
 

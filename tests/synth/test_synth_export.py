@@ -200,7 +200,7 @@ def test_a_picture_that_has_changed_since_is_refused_and_nothing_is_written(tmp_
 
 
 def test_frames_of_another_size_are_refused():
-    with pytest.raises(DataError, match="frames of 32 px where 112 px were shown"):
+    with pytest.raises(DataError, match="pictures of 32 x 32 px where 112 x 112 px were shown"):
         describe_pictures([grounded()], lambda handle: FakeVideo())
 
 

@@ -20,13 +20,13 @@ from PIL import Image
 
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
-from vt_env.frame_size import MAX_ASPECT_RATIO
 from vt_env.media.decode.container import Timeline, check_size, format_of, open_media, read_timeline, video_stream
 from vt_env.media.decode.decoded_timeline import checked_timeline
 from vt_env.media.decode.other_backends import PLAYERS, choose_backend
 from vt_env.media.decode.picture_folder import PictureFolderPlayer, read_folder
 from vt_env.media.decode.player_pool import lend_player
 from vt_env.media.decode.pyav_player import Pixels, PyAVPlayer, orientation_of
+from vt_env.media.frame_size import MAX_ASPECT_RATIO
 from vt_env.types import Box, FrameBatch
 
 

@@ -9,7 +9,7 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError
-from vt_env.frame_size import holds_picture
+from vt_env.media.frame_size import holds_picture
 
 WORLD, QWEN2, QWEN3 = MediaConfig(), MediaConfig(32_768), MediaConfig(131_072, 256 * 256, 32)
 NAMES = ["world", "qwen2", "qwen3"]
