@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def opened(folder: Path) -> VideoLibrary:
-    return VideoLibrary(MediaConfig(), folder / "cache")
+    return VideoLibrary(MediaConfig(), folder / "cache", "colours")
 
 
 def tasks(folder: Path, name: str) -> TaskSet:

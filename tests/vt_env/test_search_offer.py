@@ -5,8 +5,9 @@
 from typing import Any
 
 import pytest
+from support.small_media import SMALL_MEDIA
 
-from vt_env.config import EnvConfig, MediaConfig
+from vt_env.config import EnvConfig
 from vt_env.envs.base import EpisodeEnv
 from vt_env.envs.numeric_env import LongVideoQANumericEnv
 from vt_env.envs.text_env import LongVideoQATextEnv
@@ -36,7 +37,7 @@ ALL, NONE = TaskSet((task(SEARCHED), task(MUTE))), TaskSet((task(MUTE),))
 
 
 def made(kind: type[EpisodeEnv[Any, Any]], tasks: TaskSet, **choices: Any) -> Any:
-    return kind(tasks, library=LIBRARY, media=MediaConfig(frame_px=32), **choices)
+    return kind(tasks, library=LIBRARY, media=SMALL_MEDIA, **choices)
 
 
 def names(tools: Any) -> list[str]:
