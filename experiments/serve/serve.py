@@ -30,8 +30,8 @@ from vt_env.types import VideoRef
 
 TOKEN_VARIABLE = "VT_ENV_TOKEN"
 """Environment variable that holds the token, since command lines can be read by other users."""
-ASSISTANT_FRAME_PX = 448
-"""Longer side of frames for an assistant, where no media are chosen: large enough to read a slide."""
+ASSISTANT_MAX_PIXELS = 448 * 448
+"""Pixels of a frame at most for an assistant, where no media are chosen: large enough to read a slide."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _benchmark(run: ServeRun) -> Any:
 def _assistant(run: ServeRun) -> Any:
     from vt_env.integrations.mcp.assistant import AssistantServer
 
-    media = replace(run.media, frame_px=ASSISTANT_FRAME_PX) if run.media == MediaConfig() else run.media
+    media = replace(run.media, max_pixels=ASSISTANT_MAX_PIXELS) if run.media == MediaConfig() else run.media
     library = replace(run, media=media).open_library()
     videos = find_videos(run.videos)
     opens = open_by_name(videos, library)
