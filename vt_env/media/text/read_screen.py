@@ -90,7 +90,7 @@ def read_screen(
         DataError: A picture cannot be decoded, or a cached file is damaged.
     """
     folder = (cache_dir or cache_root()) / FOLDER
-    about = {"schema": SCHEMA, "media": media, "ocr": ocr.key}
+    about = {"schema": SCHEMA, "media": media, "decoded_by": video.backend, "ocr": ocr.key}
     readings: list[Reading] = []
     for number in range(ceil(video.duration_s / PART_S)):
         own = {**about, "part": number}
