@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from vt_env.episode.messages import Message, conversation_messages
-from vt_env.episode.reply_record import GateRecord, ReplyRecord
+from vt_env.episode.reply_record import GateRecord, ReplyEnd, ReplyRecord
 from vt_env.errors import DataError
 from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.types import Item, Observation
@@ -26,11 +26,20 @@ class Reply:
     gate: GateRecord | None = None
     """Decision of a confidence gate on the direct answer."""
 
+    @property
+    def is_context_full(self) -> bool:
+        """True if there is no reply, since the conversation no longer fits the model's context."""
+        return self.record is not None and self.record.ended is ReplyEnd.CONTEXT
+
     def timed(self, seconds: float) -> "Reply":
         """Return the reply with its latency in seconds; a latency recorded earlier is kept."""
         if self.record is None or self.record.latency_s is not None:
             return self
         return replace(self, record=replace(self.record, latency_s=round(seconds, 6)))
+
+
+CONTEXT_FULL = Reply("", ReplyRecord(ReplyEnd.CONTEXT))
+"""Reply in place of one that the model's context has no room for; it ends the episode."""
 
 
 class Unanswerable(DataError):

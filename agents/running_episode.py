@@ -94,7 +94,11 @@ class RunningEpisode:
         self.replies.append(reply)
         self.conversation.replies.append(reply.text)
         try:
-            outcome = self.episode.apply(*self.episode.actions(reply.text))
+            outcome = (
+                self.episode.end_full_context()
+                if reply.is_context_full
+                else self.episode.apply(*self.episode.actions(reply.text))
+            )
         except DataError:
             return False
         self.conversation.observations.append(outcome.observation)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from agents.backends.chat_wire import ChatRequest, Complete, ReplyStatus, Usage
+from agents.sampling import Sampling
 from synth.frame_files import picture_hash
+from vt_env.actions.thoughts import said_text
 from vt_env.episode.messages import message
 from vt_env.errors import DataError
 from vt_env.jsonl import append_line, decode_record, drop_torn_line, encode_record, read_jsonl
@@ -102,7 +104,11 @@ class Captioner:
         Raises:
             NoCaption: The model gave no usable one.
         """
-        return self._ask(video, frames, caption_prompt(question if self.style == "question" else None, frames), box)
+        prompt = caption_prompt(question if self.style == "question" else None, frames)
+        text = self._ask(video, frames, prompt, box)
+        if not text:
+            raise NoCaption("captioner wrote nothing besides thoughts: raise --captions.max-tokens or turn them off")
+        return text
 
     def supports(self, video: Video, frames: FrameBatch, thought: str) -> str:
         """Ask whether frames support what was written after them.
@@ -129,7 +135,8 @@ class Captioner:
             known = self._captions(path).get(key)
             if known is None:
                 text, used = self._make(frames, prompt)
-                self._keep(path, key, prompt, text, used)
+                if text:
+                    self._keep(path, key, prompt, text, used)
             else:
                 text, used = known, Usage()
         with self._lock:
@@ -139,10 +146,11 @@ class Captioner:
         return text
 
     def _make(self, frames: FrameBatch, prompt: str) -> tuple[str, Usage]:
-        reply = self._complete(ChatRequest([message("user", prompt, frames.data)], max_tokens=self._max_tokens))
+        sampling = Sampling(temperature=0.0, max_new_tokens=self._max_tokens)
+        reply = self._complete(ChatRequest([message("user", prompt, frames.data)], sampling=sampling))
         if reply.status is not ReplyStatus.OK:
             raise NoCaption(f"captioner {reply.status}: {reply.error}")
-        return " ".join(reply.text.split()), reply.usage
+        return " ".join(said_text(reply.text).split()), reply.usage
 
     def _making_of(self, name: str) -> threading.Lock:
         # Two attempts that look at the same frames at once pay once.
@@ -185,4 +193,6 @@ def _read(path: Path) -> dict[str, str]:
         return {}
     drop_torn_line(path)
     decode = partial(decode_record, kind=_KeptCaption)
-    return {it.key: it.text for it in read_jsonl(path, decode, remedy="delete the file to caption anew")}
+    kept = read_jsonl(path, decode, remedy="delete the file to caption anew")
+    # Earlier versions kept thoughts, and captions without a word.
+    return {it.key: it.text for it in kept if it.text and it.text == said_text(it.text)}

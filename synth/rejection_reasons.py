@@ -43,7 +43,9 @@ def unscored(trajectory: Trajectory, evidence: Evidence) -> str | None:
 
 
 def over_budget(trajectory: Trajectory, evidence: Evidence) -> str | None:
-    """Calls ran out without an answer, or a call was refused since the budget did not allow it."""
+    """Calls or the model's context ran out without an answer, or the budget did not allow a call."""
+    if trajectory.stop is StopReason.CONTEXT_FULL:
+        return f"the conversation no longer fitted the model's context after {trajectory.calls} calls"
     if trajectory.stop is StopReason.OUT_OF_CALLS:
         return f"no answer after {trajectory.calls} calls"
     return _failed(trajectory, ("over_budget", NOT_PLAYED))

@@ -9,10 +9,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from agents.backends.chat_wire import ChatReply, Complete, CompleteEach, NoReply
-from agents.base import Agent, BatchPolicy, Conversation
+from agents.backends.chat_wire import ChatReply, Complete, CompleteEach, NoReply, ReplyStatus
+from agents.base import CONTEXT_FULL, Agent, BatchPolicy, Conversation, Reply
 from agents.baselines.world_script import ScriptedAgent
 from agents.language.tool_calling_chat import ChatAgent, ChatSampling, ChatTurns
+from agents.sampling import Sampling
 from vt_env.tools.tool import Tool
 from vt_env.types import Item
 
@@ -107,8 +108,8 @@ class ChatTeacher:
 
     @property
     def name(self) -> str:
-        """Model and temperature."""
-        return f"{self.model}-t{self.sampling.temperature:g}"
+        """Model and sampling."""
+        return _name(self.model, self.sampling)
 
     def agent(self, item: Item, sample: int, rng: np.random.Generator) -> Agent:
         """Make an agent with a fresh conversation."""
@@ -130,8 +131,8 @@ class BatchChatTeacher:
 
     @property
     def name(self) -> str:
-        """Model and temperature."""
-        return f"{self.model}-t{self.sampling.temperature:g}"
+        """Model and sampling."""
+        return _name(self.model, self.sampling)
 
     def policy(self, rngs: Sequence[np.random.Generator]) -> BatchPolicy:
         """Make a policy with a fresh conversation for each attempt."""
@@ -140,17 +141,24 @@ class BatchChatTeacher:
         return _BatchChat(self.complete_each, turns)
 
 
+def _name(model: str, sampling: Sampling) -> str:
+    """Name a model with all that is not its own: `model-t0.7`, `model-t0.7-top_p0.9`."""
+    given = {name: value for name, value in sampling.record().items() if name not in ("temperature", "max_new_tokens")}
+    temperature = [] if sampling.temperature is None else [f"t{sampling.temperature:g}"]
+    return "-".join([model, *temperature, *(f"{name}{value}" for name, value in given.items())])
+
+
 class _BatchChat:
     """Asks for the next reply of all running conversations at once.
 
-    One without a usable reply gets an empty one, which its episode counts as malformed.
+    One without a usable reply gets an empty one, which its episode counts as malformed; a full context ends it.
     """
 
     def __init__(self, complete_each: CompleteEach, turns: Sequence[ChatTurns]) -> None:
         self._complete_each = complete_each
         self._turns = turns
 
-    def act(self, conversations: Sequence[Conversation]) -> list[str]:
+    def act(self, conversations: Sequence[Conversation]) -> list[str | Reply]:
         """Write the next action of each conversation."""
         turns = [self._turns[it.episode_idx] for it in conversations]
         asked = [own.request(it.observations[-1]) for own, it in zip(turns, conversations, strict=True)]
@@ -158,7 +166,9 @@ class _BatchChat:
         return [_text(own, reply) for own, reply in zip(turns, replies, strict=True)]
 
 
-def _text(turns: ChatTurns, reply: ChatReply) -> str:
+def _text(turns: ChatTurns, reply: ChatReply) -> str | Reply:
+    if reply.status is ReplyStatus.TOO_LONG:
+        return CONTEXT_FULL
     try:
         return turns.read(reply)
     except NoReply:

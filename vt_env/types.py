@@ -268,6 +268,8 @@ class StopReason(StrEnum):
     """The policy gave an answer, right or wrong."""
     OUT_OF_CALLS = "out_of_calls"
     """The policy acted once more without an answer after its last call, although the observation asked for one."""
+    CONTEXT_FULL = "context_full"
+    """The conversation no longer fitted the context of the model that plays."""
 
 
 @dataclass(frozen=True, slots=True)

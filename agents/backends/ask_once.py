@@ -1,7 +1,10 @@
 """Single-prompt requests without a conversation, for judges and summaries."""
 
+from dataclasses import replace
+
 from agents.backends.chat_wire import ChatRequest, Complete, NoReply, ReplyStatus
-from vt_env.actions.thoughts import split_thoughts
+from agents.sampling import Sampling
+from vt_env.actions.thoughts import said_text
 
 REPLY_TOKENS = 2048
 """Maximum reply length in tokens, thoughts included."""
@@ -15,9 +18,13 @@ def ask_once(complete: Complete, prompt: str) -> str:
         prompt: Text of the user message.
 
     Raises:
-        NoReply: The reply was cut off, refused or missing.
+        NoReply: The reply was cut off, refused, missing or empty.
     """
-    reply = complete(ChatRequest([{"role": "user", "content": prompt}], max_tokens=REPLY_TOKENS))
+    sampling = Sampling(temperature=0.0, max_new_tokens=REPLY_TOKENS)
+    reply = complete(ChatRequest([{"role": "user", "content": prompt}], sampling=sampling))
     if reply.status is not ReplyStatus.OK:
         raise NoReply(reply)
-    return split_thoughts(reply.text)[1]
+    text = said_text(reply.text)
+    if not text:
+        raise NoReply(replace(reply, status=ReplyStatus.UNREADABLE, error="the reply is empty"))
+    return text

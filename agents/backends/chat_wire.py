@@ -1,11 +1,15 @@
 """Request and reply records of OpenAI-compatible servers, without any network access.
 
-The format is OpenAI's chat completions, as served by vLLM, SGLang, llama.cpp and most hosted models. Replies are parsed
-strictly: a body of any other form raises `UnreadableReply`.
+The format is OpenAI's chat completions, as served by vLLM, SGLang, llama.cpp and most hosted models. What decides
+whether there is a reply is taken from what is known to be good: a body of any other form raises `UnreadableReply`, a
+finish reason that is not known raises `BrokenOff`. What only measures it (usage, log-probabilities) is left out where
+it cannot be read.
 """
 
 import base64
 import io
+import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,7 +17,12 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from agents.sampling import Sampling
 from vt_env.valid_text import as_valid_text
+
+PROBE_TEXT = "Reply with OK."
+"""Question of the requests that find out what a server can do."""
+_GREEDY = Sampling(temperature=0.0, max_new_tokens=512)
 
 
 class ReplyStatus(StrEnum):
@@ -48,9 +57,8 @@ class ChatRequest:
     them, or as OpenAI's `image_url`. Other keys (`tool_calls`, `tool_call_id`) are sent unchanged."""
     tools: Sequence[Mapping[str, Any]] = ()
     """JSON schemas of the tools, as `vt_env.tools.tool.Tool.schema`."""
-    max_tokens: int = 512
-    """Maximum length of the reply in tokens."""
-    temperature: float = 0.0
+    sampling: Sampling = _GREEDY
+    """How the reply is sampled."""
     seed: int | None = None
     """Sampling seed, for servers that support it."""
     logprobs: bool = False
@@ -58,15 +66,14 @@ class ChatRequest:
     parallel_calls: bool = False
     """Allow several calls in one reply."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Additional fields of the request body, such as `tool_choice` or `chat_template_kwargs`."""
+    """Additional fields of the request body, such as `tool_choice`."""
 
     def body(self, model: str) -> dict[str, Any]:
         """Build the JSON body."""
         body: dict[str, Any] = {
             "model": model,
             "messages": [_wire_message(message) for message in self.messages],
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
+            **self.sampling.body(),
         }
         if self.tools:
             body |= {"tools": list(self.tools), "parallel_tool_calls": self.parallel_calls}
@@ -74,7 +81,9 @@ class ChatRequest:
             body["seed"] = self.seed
         if self.logprobs:
             body["logprobs"] = True
-        return {**body, **self.extra}
+        added = self.sampling.extra
+        named = {**body, **added, **self.extra}
+        return {name: value for name, value in named.items() if added.get(name, value) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,29 +170,76 @@ class UnreadableReply(Exception):
     """Body of a server that is not a chat completion."""
 
 
+class BrokenOff(Exception):
+    """Reply that its engine broke off: its finish reason is none that a whole or a truncated reply has."""
+
+
+class ServerError(Exception):
+    """Error in the body of a response with HTTP status 200, as routers of models send it."""
+
+    def __init__(self, code: int | None, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        """HTTP status inside the body, if there is one."""
+
+
+_FINISHES: Mapping[str, ReplyStatus] = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete"), ReplyStatus.OK),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), ReplyStatus.OK),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), ReplyStatus.TRUNCATED),
+    **dict.fromkeys(("content_filter", "refusal", "safety"), ReplyStatus.REFUSED),
+}
+"""Finish reasons in lower case: OpenAI's and vLLM's, and what TGI, Anthropic, Mistral and Gemini call the same."""
+_ERRORS = {ReplyStatus.TRUNCATED: "cut off at max_tokens", ReplyStatus.REFUSED: "stopped by a content filter"}
+
+
+def read_finish(finish: object) -> tuple[ReplyStatus, str]:
+    """Return the status of a finish reason, and its error in one line.
+
+    Raises:
+        BrokenOff: The finish reason is not known: `abort`, `error` and the like are the engine's fault, not a reply.
+    """
+    status = _FINISHES.get(finish.casefold()) if isinstance(finish, str) else None
+    if status is None:
+        raise BrokenOff(f"the server broke the reply off (finish_reason={finish!r})")
+    return status, _ERRORS.get(status, "")
+
+
 def read_reply(body: Any) -> ChatReply:
     """Parse the JSON of a chat completion.
 
     Raises:
         UnreadableReply: The JSON is not a chat completion.
+        ServerError: The JSON is an error.
+        BrokenOff: The reply is not whole, for a reason that is not known.
     """
+    _check_error(body)
     try:
         choice = body["choices"][0]
-        message, finish = choice["message"], choice["finish_reason"]
+        message = choice["message"]
         text, refusal = _text(message.get("content")), message.get("refusal")
         calls = tuple(_call(call) for call in message.get("tool_calls") or ())
         reasoning = message.get("reasoning_content") or message.get("reasoning") or ""
-        logprobs = _logprobs(choice.get("logprobs"))
-        usage = _usage(body.get("usage") or {})
+        finish, stop = choice.get("finish_reason"), choice.get("stop_reason")
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as reason:
         raise UnreadableReply(f"not a chat completion: {type(reason).__name__} {reason}") from reason
-    if not isinstance(finish, str) or not isinstance(reasoning, str):
-        raise UnreadableReply(f"not a chat completion: finish_reason={finish!r}")
-    if refusal or finish == "content_filter":
-        return ChatReply(ReplyStatus.REFUSED, text, usage=usage, error=str(refusal or "stopped by a content filter"))
-    status = ReplyStatus.TRUNCATED if finish == "length" else ReplyStatus.OK
-    error = "cut off at max_tokens" if finish == "length" else ""
-    return ChatReply(status, text, calls, reasoning, usage, logprobs, error)
+    usage, logprobs = _usage(body.get("usage")), _logprobs(choice.get("logprobs"))
+    status, error = read_finish(finish)
+    if refusal or status is ReplyStatus.REFUSED:
+        return ChatReply(ReplyStatus.REFUSED, text, usage=usage, error=str(refusal or error))
+    # vLLM names the stop text that it left out of the text; for engines in this process it is part of the reply.
+    text += stop if isinstance(stop, str) and not text.endswith(stop) else ""
+    thoughts = reasoning if isinstance(reasoning, str) else json.dumps(reasoning)
+    return ChatReply(status, text, calls, thoughts, usage, logprobs, error)
+
+
+def _check_error(body: Any) -> None:
+    error: Any = body.get("error") if isinstance(body, dict) else None
+    if not error:
+        return
+    code: Any = error.get("code") if isinstance(error, dict) else None
+    message: Any = error.get("message") if isinstance(error, dict) else None
+    raise ServerError(code if isinstance(code, int) and 400 <= code < 600 else None, str(message or error))
 
 
 def image_url(picture: Image.Image) -> str:
@@ -221,16 +277,30 @@ def _text(content: Any) -> str:
 
 def _call(call: Mapping[str, Any]) -> NativeCall:
     function = call["function"]
-    name, arguments = function["name"], function["arguments"]
-    if not isinstance(name, str) or not isinstance(arguments, str):
+    name, arguments = function["name"], function.get("arguments")
+    if isinstance(arguments, dict):
+        # llama.cpp sends an object.
+        arguments = json.dumps(arguments)
+    if not isinstance(name, str) or not isinstance(arguments, str | None):
         raise TypeError("name and arguments of a call must be texts")
-    return NativeCall(str(call.get("id") or ""), name, arguments)
+    return NativeCall(str(call.get("id") or ""), name, arguments or "")
 
 
 def _logprobs(found: Any) -> tuple[TokenLogprob, ...]:
-    tokens = (found or {}).get("content") or ()
-    return tuple(TokenLogprob(str(token["token"]), float(token["logprob"])) for token in tokens)
+    """Read the log-probabilities; none at all where one is missing or not finite, since their mean would be wrong."""
+    try:
+        read = [TokenLogprob(str(it["token"]), float(it["logprob"])) for it in (found or {}).get("content") or ()]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
+    return tuple(read) if all(math.isfinite(it.logprob) for it in read) else ()
 
 
-def _usage(found: Mapping[str, Any]) -> Usage:
-    return Usage(int(found.get("prompt_tokens") or 0), int(found.get("completion_tokens") or 0))
+def _usage(found: Any) -> Usage:
+    counts: Any = found if isinstance(found, dict) else {}
+    return Usage(_count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
+
+
+def _count(value: object) -> int:
+    """Read a number of tokens; 0 stands for an unknown one."""
+    is_count = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    return int(value) if is_count else 0

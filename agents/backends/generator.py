@@ -25,6 +25,8 @@ class Completion:
     """Token ids up to and including the end-of-turn token; without that token if cut off."""
     logprobs: list[float] = field(default_factory=list)
     """Natural log-probability of each token at temperature 1; empty if unknown."""
+    is_stopped: bool = False
+    """True if a stop text ended the reply, which then holds no end-of-turn token."""
 
     def __len__(self) -> int:
         """Number of tokens."""

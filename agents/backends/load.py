@@ -1,9 +1,12 @@
 """Loading of checkpoints: the processor, and a generator on transformers or vLLM."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agents.backends.generator import Generator
+from agents.backends.own_sampling import check_local
+from agents.backends.text_processor import TextProcessor
+from agents.sampling import Sampling
 from vt_env.errors import ConfigError, first_line
 
 Backend = Literal["transformers", "vllm"]
@@ -14,10 +17,8 @@ class EngineConfig:
     """Engine and sampling settings of a generator in this process."""
 
     backend: Backend = "transformers"
-    max_new_tokens: int = 128
-    """Maximum length of a reply in tokens."""
-    temperature: float = 0.0
-    """0 decodes greedily."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How replies are sampled; what is missing is the checkpoint's own."""
     max_images: int = 64
     """Maximum number of images in a conversation (vLLM reserves memory for them)."""
     context_tokens: int | None = None
@@ -27,7 +28,7 @@ class EngineConfig:
 
 
 def load_processor(path: str) -> Any:
-    """Load a checkpoint's processor, with a tool-aware chat template.
+    """Load a checkpoint's processor, with a tool-aware chat template; a `TextProcessor` for a text-only model.
 
     Args:
         path: A checkpoint folder or hub name.
@@ -40,7 +41,9 @@ def load_processor(path: str) -> Any:
     from vt_env.integrations.trl import prepare_processor
 
     try:
-        return prepare_processor(AutoProcessor.from_pretrained(path))
+        loaded: Any = AutoProcessor.from_pretrained(path)
+        # For a text-only model this is its tokenizer.
+        return prepare_processor(loaded) if hasattr(loaded, "tokenizer") else TextProcessor(loaded)
     except (OSError, ValueError, KeyError) as error:
         reason = first_line(error)
         raise ConfigError(
@@ -55,12 +58,16 @@ def load_generator(path: str, processor: Any, engine: EngineConfig) -> Generator
         path: A checkpoint folder or hub name.
         processor: As `load_processor` returns it.
         engine: Engine and sampling settings.
+
+    Raises:
+        ConfigError: The sampling settings hold fields for servers.
     """
+    check_local(engine.sampling)
     if engine.backend == "vllm":
         from agents.backends.vllm_generate import EngineLimits, VllmGenerator
 
         limits = EngineLimits(engine.max_images, engine.context_tokens, engine.tensor_parallel)
-        return VllmGenerator(path, processor, engine.max_new_tokens, engine.temperature, limits)
+        return VllmGenerator(path, processor, engine.sampling, limits)
     from agents.backends.transformers_generate import TransformersGenerator
 
-    return TransformersGenerator(path, processor, engine.max_new_tokens, engine.temperature)
+    return TransformersGenerator(path, processor, engine.sampling)

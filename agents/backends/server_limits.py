@@ -21,8 +21,8 @@ class ServerConfig:
     """
 
     base_url: str = field(default="http://127.0.0.1:8000/v1", metadata=HOW_ONLY)
-    """Address up to and including `/v1`, as the `openai` package takes it. `vllm serve` samples with the checkpoint's
-    own `top_p`, `top_k` and repetition penalty unless it is given `--generation-config vllm`."""
+    """Address up to and including `/v1`, as the `openai` package takes it. Sampling that is not given is the server's
+    own: `vllm serve` takes the checkpoint's `generation_config.json`."""
     model: str = ""
     """Name of the served model; empty takes the only one."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=HOW_ONLY)

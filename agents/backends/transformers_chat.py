@@ -9,7 +9,9 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, Usage
-from agents.backends.transformers_generate import SeededSampling
+from agents.backends.logits import sampling_processors
+from agents.backends.own_sampling import check_local
+from agents.backends.transformers_generate import stopped_length
 
 
 class TransformersChat:
@@ -32,7 +34,11 @@ class TransformersChat:
         """Prompt and completion tokens so far."""
 
     def complete_each(self, requests: Iterable[ChatRequest]) -> Iterator[ChatReply]:
-        """Answer requests in order."""
+        """Answer requests in order.
+
+        Raises:
+            ConfigError: A request holds fields for servers.
+        """
         for request in requests:
             with self._lock:
                 reply = self._complete(request)
@@ -40,6 +46,7 @@ class TransformersChat:
             yield reply
 
     def _complete(self, request: ChatRequest) -> ChatReply:
+        check_local(request.sampling)
         inputs = self._processor.apply_chat_template(
             list(request.messages),
             tools=list(request.tools) or None,
@@ -49,22 +56,25 @@ class TransformersChat:
             return_tensors="pt",
         ).to(self._model.device)
         read = inputs["input_ids"].shape[1]
-        if read + request.max_tokens > self._model.config.get_text_config().max_position_embeddings:
+        longest, stops = request.sampling.reply_tokens, list(request.sampling.stop or ())
+        if read + longest > self._model.config.get_text_config().max_position_embeddings:
             return ChatReply(ReplyStatus.TOO_LONG, error=f"{read} tokens are more than the model reads")
-        sampling = [SeededSampling([request.seed or 0], request.temperature)] if request.temperature else []
-        end = self._processor.tokenizer.eos_token_id
+        tokenizer = self._processor.tokenizer
+        end = tokenizer.eos_token_id
         with torch.inference_mode():
             output = self._model.generate(
                 **inputs,
                 do_sample=False,
-                max_new_tokens=request.max_tokens,
+                max_new_tokens=longest,
                 eos_token_id=end,
-                pad_token_id=self._processor.tokenizer.pad_token_id,
-                logits_processor=sampling,
+                pad_token_id=tokenizer.pad_token_id,
+                logits_processor=sampling_processors(request.sampling, [request.seed or 0], [0], read),
+                stop_strings=stops or None,
+                tokenizer=tokenizer if stops else None,
             )
-        written = output[0, read:]
-        is_cut = end not in written.tolist()
-        text = self._processor.tokenizer.decode(written, skip_special_tokens=True)
+        written = output[0, read:].tolist()
+        is_cut = end not in written and stopped_length(written, stops, tokenizer) is None
+        text = tokenizer.decode(written, skip_special_tokens=True)
         usage = Usage(read, len(written), tries=1)
         status = ReplyStatus.TRUNCATED if is_cut else ReplyStatus.OK
         return ChatReply(status, text, usage=usage, error="cut off at max_tokens" if is_cut else "")

@@ -1,5 +1,6 @@
 """Generation with transformers on CPU or GPU, in left-padded batches."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 from transformers import (
+    AutoModelForCausalLM,
     AutoModelForImageTextToText,
     GenerationConfig,
     LogitsProcessor,
@@ -15,6 +17,8 @@ from transformers import (
 )
 
 from agents.backends.generator import Completion, TokenSequence
+from agents.backends.logits import sampling_processors
+from agents.sampling import Sampling
 
 
 class TransformersGenerator:
@@ -22,29 +26,32 @@ class TransformersGenerator:
 
     Args:
         model_path: A checkpoint folder or hub name.
-        processor: Processor of the checkpoint; its image processor prepares the images.
-        max_new_tokens: Maximum length of a reply in tokens.
-        temperature: 0 decodes greedily.
+        processor: Processor of the checkpoint, as `agents.backends.load.load_processor` returns it.
+        sampling: How replies are sampled, with their length; the checkpoint's own settings are not read.
     """
 
-    def __init__(self, model_path: str | Path, processor: Any, max_new_tokens: int, temperature: float = 0.0) -> None:
+    def __init__(self, model_path: str | Path, processor: Any, sampling: Sampling) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if device == "cuda" else torch.float32
-        model: Any = AutoModelForImageTextToText.from_pretrained(model_path, dtype=dtype)
+        kind: Any = AutoModelForImageTextToText if processor.image_token else AutoModelForCausalLM
+        model: Any = kind.from_pretrained(model_path, dtype=dtype)
         self._model: Any = model.to(device).eval()
-        # Qwen2.5's default has a repetition penalty: replies would differ from vLLM's, and scores be no probabilities.
+        # `sampling` alone decides, as in vLLM.
         self._model.generation_config = GenerationConfig()
         self._processor = processor
-        self._temperature = temperature
-        self.max_new_tokens = max_new_tokens
+        self._sampling = sampling
+        self.max_new_tokens = sampling.reply_tokens
         self.context_tokens = self._model.config.get_text_config().max_position_embeddings
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
         """Generate one reply per sequence; see `agents.backends.generator.Generator`."""
         inputs = {name: tensor.to(self._model.device) for name, tensor in self._inputs(sequences).items()}
         watched = _ChosenLogprobs()
-        suppressed = SuppressTokensLogitsProcessor(sorted(self._image_tokens()), device=self._model.device)
-        sampling = [SeededSampling(seeds, self._temperature)] if self._temperature else []
+        images = sorted(self._image_tokens())
+        suppressed = [SuppressTokensLogitsProcessor(images, device=self._model.device)] if images else []
+        length = inputs["input_ids"].shape[1]
+        starts = [length - len(sequence.ids) for sequence in sequences]
+        stops = list(self._sampling.stop or ()) or None
         with torch.inference_mode():
             output = self._model.generate(
                 **inputs,
@@ -52,12 +59,19 @@ class TransformersGenerator:
                 max_new_tokens=self.max_new_tokens,
                 eos_token_id=self._processor.tokenizer.eos_token_id,
                 pad_token_id=self._processor.tokenizer.pad_token_id,
-                logits_processor=LogitsProcessorList([watched, suppressed, *sampling]),
+                logits_processor=LogitsProcessorList(
+                    [watched, *suppressed, *sampling_processors(self._sampling, seeds, starts, length)]
+                ),
+                stop_strings=stops,
+                tokenizer=self._processor.tokenizer if stops else None,
             )
-            written = output[:, inputs["input_ids"].shape[1] :]
+            written = output[:, length:]
             logprobs = watched.of(written)
         replies = [self._until_end(ids) for ids in written.tolist()]
-        return [Completion(ids, row[: len(ids)]) for ids, row in zip(replies, logprobs, strict=True)]
+        return [
+            Completion(ids, row[: len(ids)], is_stopped=is_stopped)
+            for (ids, is_stopped), row in zip(replies, logprobs, strict=True)
+        ]
 
     def _inputs(self, sequences: Sequence[TokenSequence]) -> dict[str, torch.Tensor]:
         """Batch sequences: int64[B, T] ids, mask and modality, and the image processor's tensors of all images."""
@@ -75,11 +89,15 @@ class TransformersGenerator:
         return inputs
 
     def _image_tokens(self) -> set[int]:
-        return {self._model.config.image_token_id, self._model.config.video_token_id}
+        config: Any = self._model.config
+        return {config.image_token_id, config.video_token_id} if self._processor.image_token else set()
 
-    def _until_end(self, ids: list[int]) -> list[int]:
+    def _until_end(self, ids: list[int]) -> tuple[list[int], bool]:
+        """Cut the padding behind a reply; also tells whether a stop text ended it."""
         end = self._processor.tokenizer.eos_token_id
-        return ids[: ids.index(end) + 1] if end in ids else ids
+        whole = ids[: ids.index(end) + 1] if end in ids else ids
+        stopped = stopped_length(whole, self._sampling.stop or (), self._processor.tokenizer)
+        return (whole, False) if stopped is None else (whole[:stopped], True)
 
 
 class _ChosenLogprobs(LogitsProcessor):
@@ -105,23 +123,13 @@ class _ChosenLogprobs(LogitsProcessor):
             self._chosen.append(self._previous.gather(1, ids[:, None])[:, 0])
 
 
-class SeededSampling(LogitsProcessor):
-    """Gumbel-max sampling with one random stream per row; use with greedy decoding.
+def stopped_length(ids: Sequence[int], stops: Sequence[str], tokenizer: Any) -> int | None:
+    """Return the number of tokens with which the first stop text is complete; `None` without one."""
 
-    Adding Gumbel noise to `logits / temperature` and taking the maximum samples from the softmax (Gumbel, 1954;
-    Maddison et al., NeurIPS 2014). PyTorch's own sampling has one stream for the batch, so a reply would depend on its
-    neighbours.
+    def holds_one(count: int) -> bool:
+        text = tokenizer.decode(ids[:count], skip_special_tokens=True)
+        return any(stop in text for stop in stops)
 
-    Args:
-        seeds: One per row.
-        temperature: Sampling temperature, above 0.
-    """
-
-    def __init__(self, seeds: Sequence[int], temperature: float) -> None:
-        self._streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self._temperature = temperature
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scale float[B, V] scores by the temperature and add Gumbel noise."""
-        uniform = torch.stack([torch.rand(scores.shape[1], generator=stream) for stream in self._streams])
-        return scores / self._temperature - torch.log(-torch.log(uniform)).to(scores.device)
+    if not stops or not holds_one(len(ids)):
+        return None
+    return 1 + bisect_left(range(1, len(ids) + 1), x=True, key=holds_one)

@@ -6,8 +6,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, Usage
-from agents.backends.vllm_generate import CPU_SETTINGS
+from agents.backends.chat_wire import BrokenOff, ChatReply, ChatRequest, ReplyStatus, Usage, read_finish
+from agents.backends.own_sampling import check_local
+from agents.backends.vllm_generate import CPU_SETTINGS, vllm_settings
 
 
 class VllmChat:
@@ -46,10 +47,13 @@ class VllmChat:
 
         Raises:
             ValueError: The requests offer different tools.
+            ConfigError: A request holds fields for servers.
         """
         asked = list(requests)
         if not asked:
             return
+        for request in asked:
+            check_local(request.sampling)
         tools = [[dict(tool) for tool in request.tools] for request in asked]
         if any(it != tools[0] for it in tools):
             raise ValueError("requests of one batch offer different tools: give each list of tools its own batch")
@@ -74,7 +78,7 @@ class VllmChat:
         ids = tokenizer.apply_chat_template(
             messages, tools=list(request.tools) or None, add_generation_prompt=True, return_dict=False
         )
-        return len(ids) + request.max_tokens <= self._context_tokens
+        return len(ids) + request.sampling.reply_tokens <= self._context_tokens
 
 
 def _settle_threads() -> None:
@@ -91,16 +95,14 @@ def _settle_threads() -> None:
 def _sampling(request: ChatRequest) -> Any:
     from vllm import SamplingParams
 
-    return SamplingParams(
-        temperature=request.temperature,
-        max_tokens=request.max_tokens,
-        seed=request.seed,
-    )
+    return SamplingParams(**vllm_settings(request.sampling), seed=request.seed)
 
 
 def _reply(output: Any) -> ChatReply:
     written = output.outputs[0]
-    is_cut = written.finish_reason == "length"
     usage = Usage(len(output.prompt_token_ids), len(written.token_ids), tries=1)
-    status = ReplyStatus.TRUNCATED if is_cut else ReplyStatus.OK
-    return ChatReply(status, written.text, usage=usage, error="cut off at max_tokens" if is_cut else "")
+    try:
+        status, error = read_finish(written.finish_reason)
+    except BrokenOff as reason:
+        return ChatReply(ReplyStatus.ERROR, usage=usage, error=str(reason))
+    return ChatReply(status, written.text, usage=usage, error=error)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.backends.generator import Completion, TokenSequence
+from agents.sampling import Sampling
 from vt_env.integrations.trl.vllm_repairs import collapse_runs
 
 CPU_SETTINGS = {
@@ -37,9 +38,8 @@ class VllmGenerator:
 
     Args:
         model_path: A checkpoint folder or hub name.
-        processor: Processor of the checkpoint, for the end-of-turn token.
-        max_new_tokens: Maximum length of a reply in tokens.
-        temperature: 0 decodes greedily.
+        processor: Processor of the checkpoint, as `agents.backends.load.load_processor` returns it.
+        sampling: How replies are sampled, with their length; the checkpoint's own settings are not read.
         limits: Capacity limits of the engine.
     """
 
@@ -47,8 +47,7 @@ class VllmGenerator:
         self,
         model_path: str | Path,
         processor: Any,
-        max_new_tokens: int,
-        temperature: float = 0.0,
+        sampling: Sampling,
         limits: EngineLimits = EngineLimits(),
     ) -> None:
         for name, value in CPU_SETTINGS.items():
@@ -63,17 +62,17 @@ class VllmGenerator:
             enforce_eager=on_cpu,
             # On the CPU, chunked prefill fails for requests with a seed (vLLM 0.32).
             enable_chunked_prefill=not on_cpu,
-            limit_mm_per_prompt={"image": limits.max_images, "video": 0},
+            limit_mm_per_prompt={"image": limits.max_images, "video": 0} if processor.image_token else {},
             max_model_len=limits.context_tokens,
             tensor_parallel_size=limits.tensor_parallel,
             seed=0,
         )
         config = self._engine.model_config
-        self._image_token_id: int = config.hf_config.image_token_id
-        self._video_token_id: int = config.hf_config.video_token_id
+        names = ("image_token_id", "video_token_id") if processor.image_token else ()
+        self._image_token_ids: list[int] = [getattr(config.hf_config, name) for name in names]
         self._end_token_id: int = processor.tokenizer.eos_token_id
-        self._temperature = temperature
-        self.max_new_tokens = max_new_tokens
+        self._sampling = sampling
+        self.max_new_tokens = sampling.reply_tokens
         self.context_tokens: int = config.max_model_len
 
     def generate(self, sequences: Sequence[TokenSequence], seeds: Sequence[int]) -> list[Completion]:
@@ -87,12 +86,12 @@ class VllmGenerator:
         prompts = [self._prompt(sequence) for sequence in sequences]
         sampling = [
             SamplingParams(
-                temperature=self._temperature,
-                max_tokens=self.max_new_tokens,
+                **vllm_settings(self._sampling),
                 seed=seed,
                 stop_token_ids=[self._end_token_id],
-                logit_bias={self._image_token_id: -100.0, self._video_token_id: -100.0},
-                detokenize=False,
+                logit_bias=dict.fromkeys(self._image_token_ids, -100.0) or None,
+                # Stop texts are found in the text.
+                detokenize=bool(self._sampling.stop),
                 # 0 returns only the chosen token's log-probability.
                 logprobs=0,
             )
@@ -105,12 +104,22 @@ class VllmGenerator:
 
     def _prompt(self, sequence: TokenSequence) -> Any:
         # vLLM expands each image token to the length of the image's features, expanded ones too (trl issue 6294).
-        prompt: dict[str, Any] = {"prompt_token_ids": collapse_runs(sequence.ids, self._image_token_id)}
+        ids = collapse_runs(sequence.ids, self._image_token_ids[0]) if self._image_token_ids else sequence.ids
+        prompt: dict[str, Any] = {"prompt_token_ids": ids}
         if sequence.images:
             prompt["multi_modal_data"] = {"image": sequence.images}
         return prompt
 
 
+def vllm_settings(sampling: Sampling) -> dict[str, Any]:
+    """Return settings as arguments of `vllm.SamplingParams`; greedy without a temperature."""
+    found = sampling.body()
+    return {"temperature": 0.0, **found, "include_stop_str_in_output": bool(sampling.stop)}
+
+
 def _completion(output: Any) -> Completion:
+    if output.finish_reason not in ("stop", "length"):
+        raise RuntimeError(f"vLLM broke a reply off (finish_reason={output.finish_reason!r}): run the command again")
     ids = list(output.token_ids)
-    return Completion(ids, [step[token].logprob for token, step in zip(ids, output.logprobs, strict=True)])
+    logprobs = [step[token].logprob for token, step in zip(ids, output.logprobs, strict=True)]
+    return Completion(ids, logprobs, is_stopped=isinstance(output.stop_reason, str))

@@ -8,12 +8,15 @@ Calls take one of two forms:
 * `text`: the model writes `<tool_call>` itself, and tool results are messages of the role `tool` with their frames
   inside. Checkpoints of this repository were trained on this form, through the server's own chat template.
 * `native`: the server parses the calls, and the frames of a result follow in a user message, since OpenAI's own service
-  takes no images in tool messages.
+  takes no images in tool messages. After the last call, calls are forbidden (`tool_choice="none"`), as in synthesis.
+
+Thoughts that the server returns apart from the text are kept in `ReplyRecord.reasoning` and not sent again. Thoughts
+inside a text are sent as they were written; the chat template of the server leaves them out or not.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agents.backends.chat_client import OpenAIClient
@@ -21,9 +24,11 @@ from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, image
 from agents.base import Conversation, Reply, Unanswerable
 from agents.language.confidence import answer_logprob, mean
 from agents.language.tool_calling_chat import action_text
+from agents.sampling import Sampling
 from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
 from vt_env.actions.parsed_reply import ParsedReply
+from vt_env.actions.thoughts import UNCLOSED_THOUGHT, split_thoughts
 from vt_env.episode.messages import (
     ContentBlock,
     Message,
@@ -53,15 +58,16 @@ class ServerLost(ConfigError):
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """Sampling settings of replies."""
+class ServedSettings:
+    """How a server is asked, besides sampling."""
 
-    max_new_tokens: int
-    """Maximum length of a reply in tokens."""
-    temperature: float = 0.0
-    """0 decodes greedily."""
+    calls: CallForm = "text"
+    """Form of tool calls."""
     logprobs: bool = True
     """Request log-probabilities, from which the confidence is computed. Some servers refuse such requests."""
+    has_tools_in_text: bool = False
+    """Describe the tools in the system message, for servers that drop unparsed tools from the prompt; see
+    `agents.backends.server_probe`."""
 
 
 class ServedPolicy:
@@ -70,8 +76,8 @@ class ServedPolicy:
     Args:
         client: Client of the server; may be shared between policies, and is not closed here.
         tools: JSON schemas of the tools.
-        sampling: Sampling settings.
-        form: Form of tool calls.
+        sampling: Sampling settings; what is not given is left to the server.
+        settings: Form of the requests.
         seeds: One per episode.
     """
 
@@ -80,7 +86,7 @@ class ServedPolicy:
         client: OpenAIClient,
         tools: Sequence[Mapping[str, Any]],
         sampling: Sampling,
-        form: CallForm,
+        settings: ServedSettings,
         seeds: Sequence[int],
     ) -> None:
         self._client = client
@@ -88,8 +94,10 @@ class ServedPolicy:
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"])
         self._reader = ActionReader.for_schemas(tools)
         self._sampling = sampling
-        self._form = form
+        self._settings = settings
         self._seeds = seeds
+        self._call_ids: dict[int, dict[int, list[str]]] = {}
+        """Ids that the server gave to its calls, by episode and turn."""
         self._sent: dict[int, list[dict[str, Any]]] = {}
         """Wire messages of open episodes, kept so that each image is encoded once."""
 
@@ -101,41 +109,48 @@ class ServedPolicy:
             ServerLost: The server fails or cannot be reached, after all retries.
         """
         requests = [self._request(it) for it in conversations]
-        answers = [self._client.submit(request) for request in requests]
-        return [
-            self._reply(answer.result(), request.seed or 0) for answer, request in zip(answers, requests, strict=True)
-        ]
+        pending = [self._client.submit(request) for request in requests]
+        answers = [it.result() for it in pending]
+        for conversation, answer in zip(conversations, answers, strict=True):
+            ids = self._call_ids.setdefault(conversation.episode_idx, {})
+            ids[len(conversation.replies)] = [call.call_id for call in answer.calls]
+        return [self._reply(it, request.seed or 0) for it, request in zip(answers, requests, strict=True)]
 
     def forget(self, episode_idx: int) -> None:
         """Drop the messages of an episode."""
         self._sent.pop(episode_idx, None)
+        self._call_ids.pop(episode_idx, None)
 
     def _request(self, conversation: Conversation) -> ChatRequest:
+        calls_left = conversation.observations[-1].remaining.calls
         # In text form the server must render the tools into the prompt but not parse the reply.
-        unparsed = {"tool_choice": "none"} if self._tools and self._form == "text" else {}
+        is_unparsed = self._settings.calls == "text" or not calls_left
+        tools = () if self._settings.has_tools_in_text else self._tools
         return ChatRequest(
             messages=self._messages(conversation),
-            tools=self._tools,
-            max_tokens=self._sampling.max_new_tokens,
-            temperature=self._sampling.temperature,
+            tools=tools,
+            sampling=self._sampling,
             # Some servers take no more than 31 bits.
             seed=reply_seed(self._seeds[conversation.episode_idx], len(conversation.replies)) >> 1,
-            logprobs=self._sampling.logprobs,
+            logprobs=self._settings.logprobs,
             parallel_calls=conversation.has_parallel_calls,
-            extra=unparsed,
+            extra={"tool_choice": "none"} if tools and is_unparsed else {},
         )
 
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         sent = self._sent.setdefault(conversation.episode_idx, [])
         if not sent:
             system_text = conversation.prompts.system_text(has_tools=bool(self._tools))
+            if self._tools and self._settings.has_tools_in_text:
+                system_text = f"{system_text}\n\n{tools_text(self._tools)}"
             opening = conversation_messages(system_text, conversation.observations[:1], ())
             sent += [_wire(message) for message in opening]
         known = sum(message["role"] == "assistant" for message in sent)
         for number in range(known, len(conversation.replies)):
             reply, result = conversation.replies[number], conversation.observations[number + 1]
-            if self._form == "native":
-                sent += _native_turn(f"call-{number}", self._reader.read(reply), result)
+            if self._settings.calls == "native":
+                ids = self._call_ids.get(conversation.episode_idx, {}).get(number, [])
+                sent += _native_turn(number, ids, self._reader.read(reply), result)
             else:
                 sent += [_wire(it) for it in (message("assistant", reply), *result_messages(result))]
         return list(sent)
@@ -143,7 +158,7 @@ class ServedPolicy:
     def _reply(self, answer: ChatReply, seed: int) -> Reply:
         if answer.status not in _ENDS:
             raise self._failure(answer)
-        text = action_text(answer, self._reader) if self._form == "native" else answer.text
+        text, reasoning = self._text(answer)
         logprobs = [token.logprob for token in answer.logprobs]
         pieces = [token.token for token in answer.logprobs]
         return Reply(
@@ -158,8 +173,21 @@ class ServedPolicy:
                 ),
                 seed=seed,
                 cost_usd=answer.usage.cost_usd,
+                reasoning=reasoning,
             ),
         )
+
+    def _text(self, answer: ChatReply) -> tuple[str, str]:
+        """Return the text of an action, and the thoughts that the server returned apart from it."""
+        reasoning = answer.reasoning.strip()
+        if reasoning and not answer.text.strip() and not answer.calls:
+            # The thought never ended; read as such, and not sent again.
+            return UNCLOSED_THOUGHT, reasoning
+        if self._settings.calls == "text":
+            return answer.text, reasoning
+        thoughts, said = split_thoughts(answer.text)
+        spoken = replace(answer, text=said if thoughts else answer.text, reasoning="")
+        return action_text(spoken, self._reader), "\n".join(filter(None, (reasoning, thoughts.strip())))
 
     def _failure(self, answer: ChatReply) -> Exception:
         """Classify a failure as one of the request or of the server."""
@@ -176,6 +204,13 @@ class ServedPolicy:
         return Unanswerable(f"the server answers others but not this request: {answer.error}")
 
 
+def tools_text(tools: Sequence[Mapping[str, Any]]) -> str:
+    """Describe tools in a system message: one schema a line, and the form of a call, as Qwen's templates have them."""
+    lines = "\n".join(json.dumps(tool) for tool in tools)
+    form = 'as a JSON object with the keys "name" and "arguments", between <tool_call> and </tool_call>'
+    return f"# Tools\n\nThese functions are offered:\n<tools>\n{lines}\n</tools>\n\nWrite a call {form}."
+
+
 def _wire(message: Message) -> dict[str, Any]:
     """Encode the images of a message as data URIs."""
     content = message["content"]
@@ -188,7 +223,7 @@ def _wire(message: Message) -> dict[str, Any]:
     return {**message, "content": blocks}
 
 
-def _native_turn(turn_id: str, reply: ParsedReply, result: Observation) -> list[dict[str, Any]]:
+def _native_turn(turn: int, given_ids: Sequence[str], reply: ParsedReply, result: Observation) -> list[dict[str, Any]]:
     """Write a reply and its results as native calls, one tool message a call.
 
     A reply without calls stays text, and so does one that was malformed as a whole; a user message answers it.
@@ -196,15 +231,17 @@ def _native_turn(turn_id: str, reply: ParsedReply, result: Observation) -> list[
     calls = reply.calls
     if len(calls) != len(result.parts):
         return [_wire(message("assistant", reply.text)), _wire(joined_message("user", result))]
-    ids = [turn_id if len(calls) == 1 else f"{turn_id}-{number}" for number in range(len(calls))]
-    turn = {"role": "assistant", "content": as_valid_text(reply.thought)}
+    # A policy may have replaced what the server called, and servers of Mistral's models take nine letters and digits.
+    known = given_ids if len(given_ids) == len(calls) else [""] * len(calls)
+    ids = [call_id or f"call{turn:03d}{number:02d}" for number, call_id in enumerate(known)]
+    written = {"role": "assistant", "content": as_valid_text(reply.thought)}
     native = [_native_call(call_id, call) for call_id, call in zip(ids, calls, strict=True)]
     results = [
         {"role": "tool", "tool_call_id": call_id, "content": content_blocks(part.text)}
         for call_id, part in zip(ids, result.parts, strict=True)
     ]
     pictures = [_wire({"role": "user", "content": _pictures(it)}) for it in (result,) if it.pictures]
-    return [{**turn, "tool_calls": native}, *results, *pictures]
+    return [{**written, "tool_calls": native}, *results, *pictures]
 
 
 def _native_call(call_id: str, call: ToolCall) -> dict[str, Any]:

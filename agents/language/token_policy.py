@@ -17,6 +17,7 @@ from agents.base import Conversation, Reply
 from agents.language.confidence import answer_logprob, mean
 from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
+from vt_env.actions.thoughts import THOUGHT_END, UNCLOSED_THOUGHT
 from vt_env.episode.messages import Message, conversation_messages, result_messages
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.integrations.trl.several_results import check_several_results
@@ -39,7 +40,13 @@ class ChatTokens:
         self._decoder = ReplyDecoder(processor.tokenizer)
         self._answered = self._render(_DUMMY_TURNS)
         self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
-        self._image_token: int = processor.tokenizer.convert_tokens_to_ids(processor.image_token)
+        self._image_token: int | None = (
+            processor.tokenizer.convert_tokens_to_ids(processor.image_token) if processor.image_token else None
+        )
+
+        asked = self._render(_DUMMY_TURNS[:1], add_generation_prompt=True)
+        header = processor.tokenizer.decode(asked).rstrip()
+        self._opens_thought = header.endswith(UNCLOSED_THOUGHT)
 
     @property
     def has_tools(self) -> bool:
@@ -74,14 +81,17 @@ class ChatTokens:
         return self._decoder.decode(ids)
 
     def image_tokens(self, ids: Sequence[int]) -> int:
-        """Count image tokens."""
-        return ids.count(self._image_token)
+        """Count image tokens; 0 for a text-only model."""
+        return 0 if self._image_token is None else ids.count(self._image_token)
 
     def describe(self, completion: Completion, prompt_ids: Sequence[int], seed: int) -> Reply:
         """Decode a completion and record lengths, log-probabilities and seed."""
         ids, logprobs = completion.ids, completion.logprobs
         text = self.reply_text(ids)
-        stopped = bool(ids) and ids[-1] == self._processor.tokenizer.eos_token_id
+        if self._opens_thought and THOUGHT_END not in text:
+            # The template wrote the opening tag; with it the reply reads as a thought that does not end.
+            text = f"{UNCLOSED_THOUGHT}\n{text}"
+        stopped = completion.is_stopped or ids[-1:] == [self._processor.tokenizer.eos_token_id]
         return Reply(
             text,
             ReplyRecord(
@@ -116,7 +126,7 @@ class ChatPolicy:
     """Batch policy over a generator; plays many episodes in lock-step.
 
     Replies written earlier by another policy are tokenised from their text. A conversation longer than the model's
-    context gets an empty reply, which the episode counts as malformed.
+    context gets an empty reply that says so (`ReplyEnd.CONTEXT`), which ends the episode.
 
     Args:
         tokens: Rendering of messages to token ids.
@@ -171,6 +181,8 @@ class ChatPolicy:
             return Reply("", ReplyRecord(ReplyEnd.CONTEXT, count, images, 0, seed=seed))
         reply = self._tokens.describe(completion, opened.sequence.ids, seed)
         opened.sequence.ids += completion.ids
+        if completion.is_stopped:
+            opened.sequence.ids += self._tokens.reply_ids("")
         opened.replies += 1
         return reply
 

@@ -3,19 +3,19 @@
 Works on the records of `agents.backends.chat_wire`, so any backend that maps a `ChatRequest` to a `ChatReply` fits.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, Complete, NativeCall, NoReply, ReplyStatus
+from agents.base import CONTEXT_FULL, Reply
+from agents.sampling import Sampling
 from agents.seeds import reply_seed
 from vt_env.actions.dialects import break_tags
 from vt_env.actions.parse import ActionReader, render_actions
 from vt_env.actions.thoughts import split_thoughts
 from vt_env.control_tokens import as_plain_text
 from vt_env.episode.messages import content_blocks, joined_message, message, result_messages
-from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT
 from vt_env.tools.tool import Tool
 from vt_env.types import Item, Malformed, Observation
@@ -23,29 +23,13 @@ from vt_env.valid_text import as_valid_text
 
 
 @dataclass(frozen=True)
-class ChatSampling:
-    """Sampling settings of chat replies."""
+class ChatSampling(Sampling):
+    """Sampling settings of a teacher's replies."""
 
-    temperature: float = 0.7
-    """0 decodes greedily (0.7 in the paper)."""
-    max_tokens: int = 1024
-    """Maximum length of a reply in tokens."""
+    temperature: float | None = 0.7
+    """Sampling temperature; 0 is greedy (0.7 in the paper)."""
     force_answer: bool = True
     """Forbid calls when no call remains (`tool_choice="none"`), so that the last turn is an answer, as in the paper."""
-    extra_body: str = "{}"
-    """Additional fields of every request body, as a JSON object; for server-specific settings such as
-    `{"chat_template_kwargs": {"enable_thinking": false}}`."""
-
-    def __post_init__(self) -> None:
-        try:
-            is_object = isinstance(json.loads(self.extra_body), dict)
-        except ValueError:
-            is_object = False
-        if not is_object or self.temperature < 0 or self.max_tokens < 1:
-            raise ConfigError(
-                f"sampling: temperature={self.temperature}, max_tokens={self.max_tokens}, extra_body="
-                f"{self.extra_body!r}: need 0 or more, 1 or more, and a JSON object"
-            )
 
 
 class ChatTurns:
@@ -94,11 +78,10 @@ class ChatTurns:
         return ChatRequest(
             tuple(self._messages),
             self._schemas,
-            self._sampling.max_tokens,
-            self._sampling.temperature,
+            self._sampling,
             # Some servers take no more than 31 bits.
             seed=reply_seed(self._seed, self._turns) >> 1,
-            extra={**json.loads(self._sampling.extra_body), **({"tool_choice": "none"} if forced else {})},
+            extra={"tool_choice": "none"} if forced else {},
         )
 
     def read(self, reply: ChatReply) -> str:
@@ -114,7 +97,7 @@ class ChatTurns:
         self._next_role = self._text_role if calls else "user"
         # Templates of servers read the arguments of earlier calls as JSON, so what cannot be read stays text.
         is_readable = bool(reply.calls) and len(calls) == len(reply.calls)
-        ids = [call.call_id or f"call-{self._turns}-{number}" for number, call in enumerate(reply.calls)]
+        ids = [call.call_id or f"call{self._turns:03d}{number:02d}" for number, call in enumerate(reply.calls)]
         turn: dict[str, Any] = {"role": "assistant", "content": reply.text if is_readable else text}
         if is_readable:
             turn["tool_calls"] = [_native(call, name) for call, name in zip(reply.calls, ids, strict=True)]
@@ -163,13 +146,14 @@ class ChatAgent:
         """Begin a new chat."""
         self._turns = self._new_turns()
 
-    def act(self, observation: Observation) -> str:
+    def act(self, observation: Observation) -> str | Reply:
         """Ask the model for its next action.
 
         Raises:
             NoReply: The model gave no usable reply.
         """
-        return self._turns.read(self._complete(self._turns.request(observation)))
+        reply = self._complete(self._turns.request(observation))
+        return CONTEXT_FULL if reply.status is ReplyStatus.TOO_LONG else self._turns.read(reply)
 
 
 def action_text(reply: ChatReply, reader: ActionReader) -> str:

@@ -172,7 +172,7 @@ def measure_chat(tasks: TaskSet, library: VideoLibrary, run: SynthesisBench, url
 
 
 def _play_chat(tasks: TaskSet, library: VideoLibrary, config: ServerConfig, requests: list[ChatRequest]) -> float:
-    sampling = ChatSampling(max_tokens=96, extra_body=json.dumps({"structured_outputs": {"regex": _STEER}}))
+    sampling = ChatSampling(max_new_tokens=96, extra_body=json.dumps({"structured_outputs": {"regex": _STEER}}))
     with OpenAIClient(config) as client:
 
         def complete(request: ChatRequest) -> ChatReply:

@@ -21,6 +21,7 @@ import tyro
 
 from agents.backends.generator import Generator, TokenSequence
 from agents.language.token_policy import ChatTokens, images_of
+from agents.sampling import Sampling
 from experiments.runs.provenance import machine
 from experiments.runs.read_run import read_metrics
 from experiments.runs.run_dir import Stopwatch, write_json
@@ -80,7 +81,7 @@ def measure_rollouts(bench: TrainingBench, dataset: Path) -> list[dict[str, Any]
     # transformers runs first, since vLLM takes over the threads of the process.
     speeds: list[list[list[float]]] = []
     for kind in (TransformersGenerator, VllmGenerator):
-        generator = kind(BASE_MODEL, processor, bench.max_new_tokens, 1.0)
+        generator = kind(BASE_MODEL, processor, Sampling(temperature=1.0, max_new_tokens=bench.max_new_tokens))
         speeds.append([_speeds(generator, turns, bench) for turns in crowds])
     return [_rollouts(turns, *of_crowd) for turns, *of_crowd in zip(crowds, *speeds, strict=True)]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from agents.backends.chat_wire import Complete, Completer
+from agents.backends.own_sampling import check_local, own_sampling, served_sampling
 from agents.backends.paid_replies import ReplyJournal
 from agents.backends.server_limits import ServerConfig
 from agents.language.tool_calling_chat import ChatSampling
@@ -48,6 +49,8 @@ class TeacherConfig:
     def __post_init__(self) -> None:
         if self.kind == "vllm" and not self.model:
             raise ConfigError("teacher.kind='vllm' needs a checkpoint: give --teacher.model")
+        if self.kind == "vllm":
+            check_local(self.sampling)
         if not 0 <= self.persistence <= 1:
             raise ConfigError(f"teacher.persistence={self.persistence}: need a probability in [0, 1]")
 
@@ -120,13 +123,16 @@ def open_models(
     if teacher.kind == "scripted":
         return Models(ScriptedTeacher(teacher.persistence), captioner, journals)
     name, completer = _completer(teacher.kind, teacher.model, teacher.server, stack, sees=False)
+    own = served_sampling(None) if teacher.kind == "server" else own_sampling(teacher.model)
+    sampling = teacher.sampling.or_else(own)
+    print(f"teacher {name}: {sampling.describe()}")
     journal = journals["teacher"] = ReplyJournal(folder / TEACHER_REPLIES, name)
     if teacher.kind == "server":
         player: Teacher | BatchTeacher = ChatTeacher(
-            name, journal.through(_one(completer)), tools, teacher.sampling, teacher.server.concurrency
+            name, journal.through(_one(completer)), tools, sampling, teacher.server.concurrency
         )
     else:
-        player = BatchChatTeacher(name, journal.through_each(completer), tools, teacher.sampling, teacher.batch_size)
+        player = BatchChatTeacher(name, journal.through_each(completer), tools, sampling, teacher.batch_size)
     return Models(player, captioner, journals)
 
 

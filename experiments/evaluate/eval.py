@@ -6,6 +6,7 @@ as invalid with the reason and never scored; the same command plays it again. A 
 an invalid episode.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
 from experiments.settings.prompts import PROMPTS_IF_MISSING, EpisodeConfig, choose_prompts, prompts_record
+from vt_env.benchmarks.scoring.replies import Status
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -71,18 +73,32 @@ class EvalRun(EpisodeConfig):
         super().__post_init__()
         for name in ("n", "samples", "batch"):
             at_least(self, name, 1)
-        if self.samples > 1 and self.agent in MODELS and not self.model.temperature:
+        if self.agent in MODELS:
+            self.check_attempts(self.model.temperature)
+
+    def check_attempts(self, temperature: float | None) -> None:
+        """Refuse several attempts of a model that is greedy; `None` stands for an unknown temperature.
+
+        Raises:
+            ConfigError: All attempts at a task would be the same.
+        """
+        if self.samples > 1 and temperature == 0:
             got = f"samples={self.samples}, model.temperature=0"
             raise ConfigError(f"{got}: all attempts would be the same; give --model.temperature above 0, such as 1")
 
 
-def main(run: EvalRun) -> None:
-    """Evaluate the policy and write the report of the run."""
+def main(run: EvalRun) -> int:
+    """Evaluate the policy and write the report of the run.
+
+    Returns:
+        0, or 1 if no episode could be played.
+    """
     from experiments.report.report import ReportRun
     from experiments.report.report import main as write_report
 
-    evaluate(run)
+    row = evaluate(run)
     write_report(ReportRun((run.out,)))
+    return int(set(row.status) == {str(Status.ERROR)})
 
 
 def evaluate(run: EvalRun) -> PolicyRow:
@@ -112,15 +128,18 @@ def evaluate(run: EvalRun) -> PolicyRow:
             )
             policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
+                run.check_attempts(policy.temperature)
                 entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}
                 check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
                 key = directory.add_provenance(entry)
                 episodes = play(policy, left, library, run, key)
                 journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
-        failed = sum(it.invalid is not None for it in episodes)
-        if failed:
+        reasons = Counter(it.invalid for it in episodes if it.invalid is not None)
+        if reasons:
+            (often, count), failed = reasons.most_common(1)[0], reasons.total()
             print(f"{failed} invalid episodes are not scored; run the same command again to retry them")
+            print(f"{count} of them: {often}")
         return policy_row(run.agent, episodes)
 
 

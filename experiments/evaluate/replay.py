@@ -29,13 +29,14 @@ from experiments.settings.prompts import read_prompts_record
 from experiments.settings.text_models import TextConfig
 from vt_env.config import MediaConfig, at_least
 from vt_env.envs.storyboard import draw_storyboard
-from vt_env.episode.trajectory import Trajectory, TurnRecord
+from vt_env.episode.trajectory import ReplyEnd, Trajectory, TurnRecord
 from vt_env.errors import ConfigError, suggest
 from vt_env.media.library import VideoLibrary
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import can_search
+from vt_env.types import StopReason
 
 _TURN_FIELDS = ("observation_text", "call", "error", "viewed", "frames", "frames_hash", "continues")
 _OPENING_FIELDS = ("prompt_text", "prompt_frames", "prompt_frames_hash")
@@ -194,8 +195,11 @@ def _replay(recorded: Trajectory, task: Task, layout: Layout, library: Library) 
         0, Start(task.item, layout.config, build, recorded.seed, recorded.sample), recorded.policy, None
     )
     if isinstance(played, RunningEpisode):
+        ends_there = recorded.stop is StopReason.CONTEXT_FULL
         for turn, *_ in recorded.by_reply:
-            if not played.apply(Reply(turn.text, turn.reply, turn.gate)):
+            is_full = turn.reply is not None and turn.reply.ended is ReplyEnd.CONTEXT
+            # Earlier versions went on with an empty reply.
+            if not played.apply(Reply(turn.text, None if is_full and not ends_there else turn.reply, turn.gate)):
                 break
     return played
 

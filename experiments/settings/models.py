@@ -1,16 +1,17 @@
 """Language models of policies: checkpoint or server, backend, sampling, provenance."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import tyro
 
 from agents.backends.load import EngineConfig, load_generator, load_processor
+from agents.backends.own_sampling import check_local, own_sampling, served_sampling
 from agents.backends.server_limits import ServerConfig
 from agents.base import BatchPolicy
+from agents.sampling import Sampling
 from experiments.runs.provenance import package_version
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.settings.token_budget import check_frame_size
@@ -42,17 +43,13 @@ class PolicyServerConfig(ServerConfig):
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Sampling):
     """Checkpoint, backend and sampling of a language model."""
 
     path: str = ""
     """Checkpoint folder or hub name, required for `sft`, `sft+rft`, `sft+grpo`; by default the shipped base model."""
     backend: Annotated[Backend, tyro.conf.arg(aliases=["--backend"])] = "transformers"
     """Generation backend: `transformers`, `vllm` in this process, or `openai` for any compatible server."""
-    temperature: float = 0.0
-    """Sampling temperature; 0 is greedy."""
-    max_new_tokens: int = 128
-    """Maximum length of a reply in tokens."""
     context_tokens: int | None = None
     """Maximum length of a conversation with `vllm`, in tokens; by default the checkpoint's maximum, which may not fit
     into GPU memory."""
@@ -64,10 +61,16 @@ class ModelConfig:
     """Server of the backend `openai`."""
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "uniform_frames", "tensor_parallel", "context_tokens"):
+        super().__post_init__()
+        for name in ("uniform_frames", "tensor_parallel", "context_tokens"):
             at_least(self, f"model.{name}", 1)
-        if not 0 <= self.temperature < math.inf:
-            raise ConfigError(f"model.temperature={self.temperature}: need a finite number of 0 or more")
+        if self.backend != "openai":
+            check_local(self)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling settings alone, as they were given."""
+        return Sampling(**{it.name: getattr(self, it.name) for it in fields(Sampling)})
 
 
 class Model(Protocol):
@@ -76,6 +79,8 @@ class Model(Protocol):
     schedule: Schedule
     provenance: Mapping[str, Any]
     """Model and engine, as plain JSON values for the provenance of a run."""
+    sampling: Sampling
+    """How replies are sampled, the checkpoint's own settings included."""
 
     def check_frames(self, media: MediaConfig) -> None:
         """Reject sizes of frames that the model's image processor would change.
@@ -99,10 +104,11 @@ class LocalModel:
 
     def __init__(self, path: str, config: ModelConfig, max_images: int) -> None:
         self._processor = load_processor(path)
+        context_tokens = config.context_tokens or context_of(path)
+        self.sampling = config.sampling.or_else(own_sampling(path, self._processor, context_tokens))
         engine = EngineConfig(
             "vllm" if config.backend == "vllm" else "transformers",
-            config.max_new_tokens,
-            config.temperature,
+            self.sampling,
             max_images,
             config.context_tokens,
             config.tensor_parallel,
@@ -116,14 +122,20 @@ class LocalModel:
                 "name": engine.backend,
                 "version": package_version(engine.backend) or package_version(f"{engine.backend}-cpu"),
                 "torch": package_version("torch"),
-                "temperature": config.temperature,
-                "max_new_tokens": config.max_new_tokens,
+                "sampling": self.sampling.record(),
                 "context_tokens": self._generator.context_tokens,
             },
         }
 
     def check_frames(self, media: MediaConfig) -> None:
-        """Reject frames that do not fit the patches; see `experiments.settings.token_budget.check_frame_size`."""
+        """Reject frames that do not fit the patches; see `experiments.settings.token_budget.check_frame_size`.
+
+        Raises:
+            ConfigError: They do not fit, or the model reads no pictures.
+        """
+        if self._processor.image_token is None:
+            got = f"{self.provenance['model']['path']}: a text-only model reads no frames"
+            raise ConfigError(f"{got}; play --agent caption-only or blind, or use a vision-language model")
         check_frame_size(self._processor, media)
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
@@ -153,27 +165,48 @@ class ServedModel:
             server = server.choose_model(client.served_models())
         self.client = OpenAIClient(server)
         self._config = config
+        self.sampling = config.sampling.or_else(served_sampling(self.client.context_tokens()))
+        self._has_tools_in_text: bool | None = None
+        """Whether tools are described in the system message; `None` while the server was not asked."""
         self.provenance: Mapping[str, Any] = {
             "model": {"path": server.model, "hash": None},
             "engine": {
                 "name": "openai-compatible server",
                 "version": _server_version(server.base_url),
                 "calls": config.server.calls,
-                "temperature": config.temperature,
-                "max_new_tokens": config.max_new_tokens,
+                "sampling": self.sampling.record(),
             },
         }
 
     def check_frames(self, media: MediaConfig) -> None:
-        """Accept any size; a server does not report whether it resizes images."""
+        """Accept any size, since a server does not report whether it resizes images, if it reads images at all.
+
+        Raises:
+            ConfigError: The model of the server reads no pictures.
+        """
+        from agents.backends.server_probe import check_pictures
+
+        check_pictures(self.client, self.sampling)
 
     def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
         """Build the batch policy of several episodes."""
-        from agents.language.server_policy import Sampling, ServedPolicy
+        from agents.language.server_policy import ServedPolicy, ServedSettings
 
-        sampling = Sampling(self._config.max_new_tokens, self._config.temperature, self._config.server.logprobs)
         schemas = [tool.schema for tool in tools]
-        return ServedPolicy(self.client, schemas, sampling, self._config.server.calls, seeds)
+        server = self._config.server
+        settings = ServedSettings(server.calls, server.logprobs, bool(schemas) and self._drops_tools(schemas))
+        return ServedPolicy(self.client, schemas, self.sampling, settings, seeds)
+
+    def _drops_tools(self, schemas: Sequence[Mapping[str, Any]]) -> bool:
+        if self._config.server.calls != "text":
+            return False
+        if self._has_tools_in_text is None:
+            from agents.backends.server_probe import drops_unparsed_tools
+
+            self._has_tools_in_text = drops_unparsed_tools(self.client, schemas, self.sampling)
+            if self._has_tools_in_text:
+                print("the server leaves unparsed tools out of the prompt, so the system message describes them")
+        return self._has_tools_in_text
 
     def close(self) -> None:
         """Cancel running requests."""
@@ -181,7 +214,7 @@ class ServedModel:
 
 
 def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int) -> Model:
-    """Load a checkpoint, or connect to a server.
+    """Load a checkpoint, or connect to a server; prints how replies are sampled.
 
     Args:
         config: Backend and sampling.
@@ -192,7 +225,34 @@ def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int
     Raises:
         ConfigError: The checkpoint does not exist, or the server does not serve the model.
     """
-    return ServedModel(config, concurrency) if config.backend == "openai" else LocalModel(path, config, max_images)
+    is_served = config.backend == "openai"
+    model = ServedModel(config, concurrency) if is_served else LocalModel(path, config, max_images)
+    print(sampling_line(config.sampling, model.sampling, is_served=is_served))
+    return model
+
+
+def sampling_line(given: Sampling, used: Sampling, *, is_served: bool = False) -> str:
+    """Say in one line how replies are sampled, and which settings are the model's own.
+
+    Args:
+        given: Settings that were given.
+        used: Settings with those of the model filled in.
+        is_served: Whether a server decides the rest.
+    """
+    own = [name for name in given.missing if name in used.record() and name != "max_new_tokens"]
+    others = f"; {', '.join(own)} by the checkpoint" if own else ""
+    if is_served:
+        others = "; all else is the server's own"
+    return f"sampling: {used.describe()}{others}"
+
+
+def context_of(path: str) -> int | None:
+    """Return the maximum sequence length of a checkpoint in tokens, by its configuration; `None` if it names none."""
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(path)
+    length: object = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return length if isinstance(length, int) else None
 
 
 def _server_version(url: str) -> str | None:

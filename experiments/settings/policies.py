@@ -127,6 +127,8 @@ class Policy:
     """Model and engine, or source hash of a user class, as plain JSON values."""
     close: Callable[[], None] = lambda: None
     """Releases the model or its connections."""
+    temperature: float | None = None
+    """Sampling temperature of the model; `None` without a model, and where a server decides."""
 
 
 def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate: GateConfig | None = None) -> Layout:
@@ -191,10 +193,10 @@ def build_policy(
     chosen = gate or GateConfig()
     inner = chosen.agent if name == "gated" else name
     loaded = load_model(model, _checkpoint(inner, model), concurrency, layout.budget.max_frames)
-    if layout.perception == "frames":
+    if layout.perception == "frames" and name != "blind":
         loaded.check_frames(layout.media)
     build = _gated(chosen, layout, loaded) if name == "gated" else _model_policies(name, layout, loaded)
-    return Policy(name, layout, build, loaded.schedule, loaded.provenance, loaded.close)
+    return Policy(name, layout, build, loaded.schedule, loaded.provenance, loaded.close, loaded.sampling.temperature)
 
 
 def _gated_layout(inner: str, model: ModelConfig, setting: Setting) -> Layout:

@@ -11,6 +11,8 @@ from experiments.tiny_model.tokenizer import IMAGE_TOKEN, THINGS, TOKENIZER_SIZE
 TEXT_WIDTH = 192
 VISION_WIDTH = 96
 MAX_TOKENS = 4096
+REPLY_TOKENS = 128
+"""Maximum length of a reply, which its checkpoints name in their `generation_config.json`."""
 TEXT_INIT_STD = TEXT_WIDTH**-0.5
 """Standard deviation of the language model's initial weights. The default of 0.02 suits wide models: after 250 steps on
 similar texts the copying loss was 1.61 nats a token with 0.02 and 1.26 with this value (one run each)."""
@@ -67,6 +69,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2_5_VLForC
     _name_by_words(model, tokenizer)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.max_new_tokens = REPLY_TOKENS
     return model.float()
 
 

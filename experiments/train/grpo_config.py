@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from agents.sampling import Sampling
 from experiments.train.trainer_config import TrainerConfig
 from vt_env.config import HOW_ONLY, MediaConfig, at_least, resolve_budget
 from vt_env.errors import ConfigError
@@ -45,6 +46,15 @@ class GRPORun(TrainerConfig):
     """Learning-rate decay; `constant` disables it."""
     temperature: float = 1.0
     """Sampling temperature."""
+    top_p: float = 1.0
+    """Smallest set of likeliest tokens with this probability; 1 keeps all. Like the next three, it samples from another
+    distribution than the one that is trained, which TRL's importance weights correct for in part."""
+    top_k: int = 0
+    """Number of likeliest tokens to sample from; 0 keeps all."""
+    min_p: float | None = None
+    """Minimum probability of a token, relative to the likeliest one; by default none."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens that prompt or reply hold already; 1 disables it."""
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo"] = "dapo"
     """Averaging and clipping of token losses; see TRL's GRPO documentation. REINFORCE with the group's mean as baseline
     is `cispo` with `scale_rewards=none`; Dr. GRPO is `dr_grpo` with `scale_rewards=none`."""
@@ -91,6 +101,13 @@ class GRPORun(TrainerConfig):
         at_least(self, "group_size", 2)
         if self.temperature <= 0:
             raise ConfigError(f"temperature={self.temperature}: need a temperature above 0")
+        Sampling(
+            self.temperature,
+            self.top_p,
+            self.top_k,
+            self.min_p,
+            repetition_penalty=self.repetition_penalty,
+        )
         for name in ("num_iterations", "steps", "limit", "max_completion_length", "context_tokens", "tool_threads"):
             at_least(self, name, 1)
         at_least(self, "beta", 0)

@@ -10,13 +10,16 @@ compare both. An interrupted run resumes with the rollouts missing from its jour
 import gc
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+import tyro
 from tqdm import tqdm
 
+from agents.backends.own_sampling import check_local
+from agents.sampling import Sampling
 from experiments.data.synth import DATASET_FOLDER
 from experiments.runs.journal import drop_failed
 from experiments.runs.provenance import PACKAGES, package_version
@@ -63,10 +66,8 @@ class RFTRun(SFTSettings):
     """Perception during sampling; rollouts with captions are replayed with frames."""
     budget: str = "default"
     """Budget preset, optionally with changes (`default,max_calls=16`)."""
-    temperature: float = 1.0
-    """Sampling temperature."""
-    max_new_tokens: int = 128
-    """Maximum tokens of a reply."""
+    sampling: Annotated[Sampling, tyro.conf.arg(name="")] = field(default_factory=lambda: Sampling(temperature=1.0))
+    """How rollouts are sampled."""
     backend: Literal["vllm", "transformers"] = "vllm"
     """Generation backend."""
     batch: int = 48
@@ -78,11 +79,13 @@ class RFTRun(SFTSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("samples", "keep", "batch", "max_new_tokens"):
+        for name in ("samples", "keep", "batch"):
             at_least(self, name, 1)
-        if self.mode not in MODES or self.temperature <= 0:
+        check_local(self.sampling)
+        temperature = self.sampling.temperature
+        if self.mode not in MODES or temperature is None or temperature <= 0:
             raise ConfigError(
-                f"mode={self.mode!r}, temperature={self.temperature}: allowed are {', '.join(map(repr, MODES))}, and a "
+                f"mode={self.mode!r}, temperature={temperature}: allowed are {', '.join(map(repr, MODES))}, and a "
                 "temperature above 0; at 0 all rollouts would be equal"
             )
         resolve_budget(self.budget)

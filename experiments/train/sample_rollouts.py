@@ -5,8 +5,11 @@ from typing import Protocol
 
 from agents.backends.generator import Completion, Generator, TokenSequence
 from agents.backends.load import Backend, EngineConfig, load_generator, load_processor
+from agents.backends.own_sampling import own_sampling
 from agents.language.token_policy import ChatPolicy, ChatTokens
 from agents.rollout import record_unopened, run_many
+from agents.sampling import Sampling
+from experiments.settings.models import context_of, sampling_line
 from experiments.settings.token_budget import check_frame_size
 from synth.generate import Attempt
 from vt_env.config import EnvConfig, MediaConfig, resolve_budget
@@ -36,13 +39,8 @@ class SamplingConfig(Protocol):
         ...
 
     @property
-    def temperature(self) -> float:
-        """Sampling temperature."""
-        ...
-
-    @property
-    def max_new_tokens(self) -> int:
-        """Longest reply in tokens."""
+    def sampling(self) -> Sampling:
+        """How replies are sampled; what is not given is the checkpoint's own."""
         ...
 
     @property
@@ -98,9 +96,9 @@ class RolloutSampler:
         processor = load_processor(config.model)
         check_frame_size(processor, config.media)
         self._tokens = ChatTokens(processor, [tool.schema for tool in self._tools])
-        engine = EngineConfig(
-            config.backend, config.max_new_tokens, config.temperature, max_images=self._episode_config.budget.max_frames
-        )
+        sampling = config.sampling.or_else(own_sampling(config.model, processor, context_of(config.model)))
+        print(sampling_line(config.sampling, sampling))
+        engine = EngineConfig(config.backend, sampling, max_images=self._episode_config.budget.max_frames)
         self._generator = CountingGenerator(load_generator(config.model, processor, engine))
 
     def batch(self, attempts: Sequence[Attempt]) -> list[Trajectory]:

@@ -13,6 +13,7 @@ from agents.backends.generator import Completion, TokenSequence
 from agents.base import Conversation
 from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
+from agents.sampling import Sampling
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.several_results import check_several_results
@@ -195,7 +196,7 @@ def two_turns(processor, conversation):
 def test_a_sampled_reply_does_not_depend_on_its_neighbours_in_the_batch(processor, checkpoint):
     from agents.backends.transformers_generate import TransformersGenerator
 
-    model = TransformersGenerator(checkpoint, processor, max_new_tokens=8, temperature=1.0)
+    model = TransformersGenerator(checkpoint, processor, Sampling(temperature=1.0, max_new_tokens=8))
     sequences = two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"]))
     together = model.generate(sequences, seeds=[11, 12])
     alone = [model.generate([sequences[n]], seeds=[11 + n])[0] for n in range(2)]
@@ -214,7 +215,7 @@ def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(pro
     sequence = TokenSequence(
         ChatTokens(processor, []).prompt_ids(conversation_of(0, ITEM, [opening()]).messages(TINY.system_text()))
     )
-    (written,) = TransformersGenerator(checkpoint, processor, max_new_tokens=5, temperature=1.0).generate(
+    (written,) = TransformersGenerator(checkpoint, processor, Sampling(temperature=1.0, max_new_tokens=5)).generate(
         [sequence], [4]
     )
     whole = torch.tensor([sequence.ids + written.ids])
@@ -225,16 +226,14 @@ def test_log_probabilities_are_those_of_one_forward_pass_over_the_whole_text(pro
     np.testing.assert_allclose(written.logprobs, chosen, atol=1e-4)
 
 
-def test_replies_are_what_the_model_finds_likely_whatever_penalty_its_checkpoint_asks_for(
-    processor, checkpoint, tmp_path
-):
+def test_an_engine_samples_as_it_is_told_whatever_penalty_its_checkpoint_asks_for(processor, checkpoint, tmp_path):
     from agents.backends.transformers_generate import TransformersGenerator
 
     shutil.copytree(checkpoint, tmp_path / "model")
     (tmp_path / "model" / "generation_config.json").write_text(json.dumps({"repetition_penalty": 5.0}))
     sequences = two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"]))
     plain, asked = (
-        TransformersGenerator(path, processor, max_new_tokens=6).generate(sequences, seeds=[0, 0])
+        TransformersGenerator(path, processor, Sampling(max_new_tokens=6)).generate(sequences, seeds=[0, 0])
         for path in (checkpoint, tmp_path / "model")
     )
     assert plain == asked
@@ -260,8 +259,10 @@ def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, 
     conversations = [conversation_of(n, ITEM, [opening(), looked(n + 1)], ["look at 05:20-05:40"]) for n in range(2)]
     sequences = [sequence for conversation in conversations for sequence in two_turns(processor, conversation)]
     seeds = [0] * len(sequences)
-    expected = TransformersGenerator(checkpoint, processor, max_new_tokens=12).generate(sequences, seeds)
-    engine = VllmGenerator(checkpoint, processor, max_new_tokens=12, limits=EngineLimits(3, context_tokens=1024))
+    expected = TransformersGenerator(checkpoint, processor, Sampling(max_new_tokens=12)).generate(sequences, seeds)
+    engine = VllmGenerator(
+        checkpoint, processor, Sampling(max_new_tokens=12), limits=EngineLimits(3, context_tokens=1024)
+    )
     assert engine.context_tokens == 1024
     got = engine.generate(sequences, seeds)
     assert [it.ids for it in got] == [it.ids for it in expected]
@@ -273,7 +274,7 @@ def test_both_backends_take_the_same_likeliest_tokens_after_an_image(processor, 
 def test_an_unused_image_is_never_written(processor, checkpoint):
     from agents.backends.transformers_generate import TransformersGenerator
 
-    model = TransformersGenerator(checkpoint, processor, max_new_tokens=4)
+    model = TransformersGenerator(checkpoint, processor, Sampling(max_new_tokens=4))
     reply = model.generate(
         two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"])), seeds=[0, 0]
     )

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,14 +13,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents.backends.bad_server import (
+    BROKEN_OFF,
+    FULL_CONTEXT,
+    REJECTED,
+    TRUNCATED,
+    error_in_200,
+    object_arguments,
+    wants_max_completion_tokens,
+    with_choice,
+    with_logprob,
+)
 from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
 from agents.backends.server_limits import ServerConfig, retry_after_s
+from agents.sampling import Sampling
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
 
-HELLO = ChatRequest([{"role": "user", "content": "Hello"}], max_tokens=7, temperature=0.5, seed=3)
+HELLO = ChatRequest(
+    [{"role": "user", "content": "Hello"}], sampling=Sampling(temperature=0.5, max_new_tokens=7), seed=3
+)
 PATIENT = ServerConfig("http://127.0.0.1:1/v1", "fake", max_retries=2)
 KEY = "sk-do-not-tell"
 
@@ -107,7 +122,10 @@ FAULTS = {
     "deep JSON": (Wire(body=b"[" * 100_000), ReplyStatus.UNREADABLE),
     "other JSON": (Wire(body=b'{"choices": []}'), ReplyStatus.UNREADABLE),
     "no message": (Wire(body=b'{"choices": [{"message": null, "finish_reason": "stop"}]}'), ReplyStatus.UNREADABLE),
-    "no end": (Wire(body=b'{"choices": [{"message": {"content": "hel"}}]}'), ReplyStatus.UNREADABLE),
+    "no end": (Wire(body=b'{"choices": [{"message": {"content": "hel"}}]}'), ReplyStatus.ERROR),
+    "an error in a 200": (error_in_200("overloaded"), ReplyStatus.ERROR),
+    "a rate limit in a 200": (error_in_200("slow down", 429), ReplyStatus.RATE_LIMITED),
+    **{f"finish {it}": (completion("half of", finish=it), ReplyStatus.ERROR) for it in BROKEN_OFF},
     "odd call": (completion(tool_calls=[{"function": {"name": 3}}]), ReplyStatus.UNREADABLE),
     "silence": (replace(completion("late"), delay_s=60), ReplyStatus.TIMED_OUT),
 }
@@ -135,11 +153,12 @@ def test_a_fault_that_stays_is_a_value_of_its_own_kind(fault: str):
 @pytest.mark.parametrize(
     ("wire", "status"),
     [
-        (completion("I had beg", finish="length"), ReplyStatus.TRUNCATED),
+        *((completion("I had beg", finish=it), ReplyStatus.TRUNCATED) for it in TRUNCATED),
         (completion("", finish="content_filter"), ReplyStatus.REFUSED),
         (completion("", refusal="I cannot"), ReplyStatus.REFUSED),
-        (Wire(400, b'{"error": "maximum context length is 4096 tokens"}'), ReplyStatus.TOO_LONG),
-        (Wire(400, b'{"error": "tools are not supported"}'), ReplyStatus.REJECTED),
+        *((it, ReplyStatus.TOO_LONG) for it in FULL_CONTEXT.values()),
+        (error_in_200("maximum context length is 8192 tokens", 400), ReplyStatus.TOO_LONG),
+        *((it, ReplyStatus.REJECTED) for it in REJECTED.values()),
     ],
 )
 def test_what_asking_again_would_not_mend_is_not_asked_again(wire: Wire, status: ReplyStatus):
@@ -153,10 +172,63 @@ def test_what_was_cut_off_keeps_its_text_and_its_tokens():
     assert (reply.text, reply.usage.completion_tokens) == ("I had beg", 7)
 
 
-@pytest.mark.parametrize("code", [401, 403, 404])
-def test_a_wrong_key_or_model_is_the_caller_s_to_mend(code: int):
-    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY|no model 'fake'"):
-        ask(in_turn(Wire(code, f"bad key {KEY}".encode())))
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (401, "refuses the key .401 bad .*: set OPENAI_API_KEY"),
+        (402, "wants to be paid .402 bad"),
+        (404, "no model 'm'"),
+    ],
+)
+def test_a_wrong_key_an_unpaid_bill_and_a_wrong_model_are_the_caller_s_to_mend(code: int, said: str):
+    with pytest.raises(ConfigError, match=said) as raised:
+        ask(in_turn(Wire(code, f"bad {KEY}".encode())), config=replace(PATIENT, model="m"))
+    assert KEY not in str(raised.value)
+
+
+def test_a_403_is_about_the_key_where_the_list_of_models_refuses_it_too():
+    server = FakeChatServer(in_turn(Wire(403, b"no access")))
+    server._server.RequestHandlerClass.do_GET = lambda handler: handler._send(Wire(403, b"no access"))
+    with (
+        server,
+        OpenAIClient(replace(PATIENT, base_url=server.base_url)) as client,
+        pytest.raises(ConfigError, match="refuses the key"),
+    ):
+        client.complete(HELLO)
+
+
+def test_a_server_that_wants_another_name_for_the_length_gets_it_from_then_on():
+    answer = wants_max_completion_tokens(in_turn(completion("fine")))
+    with FakeChatServer(answer) as server, OpenAIClient(replace(PATIENT, base_url=server.base_url)) as client:
+        assert [client.complete(HELLO).text for _ in range(2)] == ["fine", "fine"]
+    assert ["max_tokens" in it for it in server.requests] == [True, False, False]
+    assert server.requests[1]["max_completion_tokens"] == 7
+
+
+@pytest.mark.parametrize("logprob", [None, -math.inf, math.nan])
+def test_log_probabilities_that_are_no_numbers_are_unknown_and_the_reply_counts(logprob: float | None):
+    reply, _ = ask(in_turn(with_logprob(completion("fine"), logprob)), replace(HELLO, logprobs=True))
+    assert (reply.status, reply.text, reply.logprobs) == (ReplyStatus.OK, "fine", ())
+
+
+def test_arguments_of_a_call_may_be_an_object():
+    reply, _ = ask(in_turn(object_arguments("look", {"start_s": 3})))
+    assert reply.calls == (NativeCall("aB3dE6gH9", "look", '{"start_s": 3}'),)
+
+
+def test_all_sampling_settings_are_sent_and_null_removes_a_field():
+    sampling = Sampling(0.6, 0.9, 20, 0.05, 0.5, 1.1, ("END",), 9, '{"seed": null, "thinking": {"type": "off"}}')
+    _, server = ask(in_turn(completion()), replace(HELLO, sampling=sampling))
+    sent = {name: value for name, value in server.requests[0].items() if name not in ("model", "messages")}
+    assert sent == {
+        "temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.05, "presence_penalty": 0.5,
+        "repetition_penalty": 1.1, "stop": ["END"], "max_tokens": 9, "thinking": {"type": "off"},
+    }  # fmt: skip
+
+
+def test_a_stop_text_that_the_server_left_out_is_put_back():
+    reply, _ = ask(in_turn(with_choice(completion("<answer>B"), stop_reason="</answer>")))
+    assert reply.text == "<answer>B</answer>"
 
 
 def test_the_key_is_told_to_nobody():

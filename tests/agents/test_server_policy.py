@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from agents.backends.bad_server import FULL_CONTEXT, REJECTED, checks_call_ids, moderates, object_arguments
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
+from experiments.analysis.accuracy import policy_row
 from experiments.cli import run as command
 from experiments.evaluate.eval import EvalRun, evaluate, play
+from experiments.report.tables import status_table
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import JOURNAL
 from experiments.settings.models import ModelConfig, PolicyServerConfig
@@ -19,6 +22,7 @@ from vt_env.episode.reply_record import ReplyEnd
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.testing import FakeLibrary, fake_task
+from vt_env.types import StopReason
 
 pytest.importorskip("httpx")
 
@@ -146,6 +150,105 @@ def test_a_reply_that_ends_badly_is_a_turn_that_says_so(wire, ended):
     assert (episode.correct, episode.answer, episode.invalid) == (False, None, None)
 
 
+def test_a_full_context_ends_the_episode_with_a_status_that_is_counted():
+    def answer(body: Body) -> Wire:
+        return completion(LOOK) if len(body["messages"]) == 2 else FULL_CONTEXT["vllm"]
+
+    with FakeChatServer(answer) as server:
+        (episode,) = played_at(server)
+    assert (episode.stop, episode.calls, len(episode.turns)) == (StopReason.CONTEXT_FULL, 1, 2)
+    assert (episode.errors, episode.correct, episode.invalid) == ((), False, None)
+    assert policy_row("full", [episode]).status == {"context": 1}
+    assert "context" in "\n".join(status_table([policy_row("full", [episode])]))
+
+
+def test_thoughts_that_a_server_returns_apart_are_recorded_and_not_sent_again():
+    def answer(body: Body) -> Wire:
+        if len(body["messages"]) == 2:
+            return native_call("frame_zoom", {"start_s": 320, "end_s": 340}, reasoning_content="Is it <answer>A?")
+        return completion("<think>It is red.</think>So: <answer>B</answer>", reasoning="Red, then.")
+
+    with FakeChatServer(answer) as server:
+        (episode,) = played_at(server, calls="native")
+    assert [it.reasoning for it in episode.replies] == ["Is it <answer>A?", "Red, then.\nIt is red."]
+    assert [it.text for it in episode.turns][1] == "So:\n<answer>B</answer>"
+    assert server.requests[1]["messages"][2]["content"] == ""
+    assert Trajectory.from_json(episode.to_json()) == episode
+
+
+@pytest.mark.parametrize("calls", ["text", "native"])
+def test_a_thought_that_never_ends_is_malformed_with_a_line_that_says_so(calls):
+    cut = completion("", finish="length", reasoning_content="Hmm, <answer>B</answer> or")
+    with FakeChatServer(lambda body: cut) as server:
+        (episode,) = played_at(server, calls=calls)
+    assert {it.ended for it in episode.replies} == {ReplyEnd.LENGTH} and episode.answer is None
+    assert episode.replies[0].reasoning == "Hmm, <answer>B</answer> or"
+    assert (episode.turns[0].text, episode.turns[0].error) == ("<think>", "malformed")
+    assert "the thought does not end" in episode.turns[0].observation_text
+
+
+def test_after_the_last_call_a_native_server_is_told_to_call_no_more():
+    look = native_call("frame_zoom", {"start_s": 320, "end_s": 340})
+    with FakeChatServer(lambda body: look) as server:
+        played_at(server, calls="native")
+    assert [it.get("tool_choice") for it in server.requests] == [None] * 8 + ["none"]
+
+
+def test_calls_keep_the_ids_that_the_server_gave_and_others_have_nine_letters_and_digits():
+    def answer(body: Body) -> Wire:
+        asked = len(body["messages"])
+        if asked == 2:
+            return object_arguments("frame_zoom", {"start_s": 320, "end_s": 340})
+        return (
+            native_call("subtitle_retrieval", {"query": "red"}, call_id="")
+            if asked == 5
+            else completion("<answer>B</answer>")
+        )
+
+    with FakeChatServer(checks_call_ids(answer)) as server:
+        (episode,) = played_at(server, calls="native")
+    assert episode.correct
+    ids = [call["id"] for it in server.requests[2]["messages"] for call in it.get("tool_calls", ())]
+    assert ids == ["aB3dE6gH9", "call00001"]
+
+
+def test_a_server_that_drops_unparsed_tools_reads_them_in_the_system_message(capsys):
+    with FakeChatServer(looks_then_answers, keeps_tools=False) as server:
+        (episode,) = played_at(server)
+    assert episode.correct and "frame_zoom" in server.requests[0]["messages"][0]["content"]
+    assert "tools" not in server.requests[0] and "tool_choice" not in server.requests[0]
+    assert "the system message describes them" in capsys.readouterr().out
+
+
+def test_a_text_only_server_is_refused_once_and_before_anything_is_played():
+    with FakeChatServer(lambda body: completion("<answer>B</answer>"), reads_pictures=False) as server:
+        with pytest.raises(ConfigError, match=r"answers texts but no pictures .*image input is not supported"):
+            played_at(server)
+        assert not server.requests
+        (episode,) = played_at(server, "blind")
+    assert episode.correct
+
+
+def test_replies_are_as_long_as_a_quarter_of_the_context_that_a_server_names(capsys):
+    with FakeChatServer(looks_then_answers, context_tokens=8000) as server:
+        played_at(server)
+    assert {it["max_tokens"] for it in server.requests} == {2000}
+    assert "temperature" not in server.requests[0]
+    assert "sampling: replies of up to 2000 tokens; all else is the server's own" in capsys.readouterr().out
+
+
+def test_a_moderated_question_spoils_its_own_episode_only():
+    marked = fake_task(task_id="b")
+    marked = replace(marked, item=replace(marked.item, question="mark?"))
+    with FakeChatServer(moderates("mark?", looks_then_answers)) as server:
+        run = EvalRun(agent="full", model=model_at(server), batch=1)
+        policy = build_policy("full", run.model)
+        attempts = [SeededAttempt(it, 0) for it in (fake_task(task_id="a"), marked)]
+        episodes = {it.task_id: it for it in play(policy, attempts, FakeLibrary(), run)}
+        policy.close()
+    assert episodes["a"].correct and "requires moderation" in episodes["b"].invalid
+
+
 def test_a_request_that_the_server_refuses_spoils_its_own_episode_only():
     def answer(body: Body) -> Wire:
         seen = json.dumps(body["messages"][1])
@@ -217,6 +320,14 @@ def test_a_server_that_dies_ends_the_run_in_one_line_and_nothing_is_lost_or_play
     episodes = read_journal(tmp_path / "run")
     assert sorted(it.task_id for it in episodes) == [f"task-{n:02d}" for n in range(12)]
     assert all(it.correct for it in episodes)
+
+
+def test_a_run_in_which_nothing_could_be_played_fails_and_says_why(tasks, tmp_path, capsys):
+    with FakeChatServer(lambda body: REJECTED["no tools"]) as server:
+        flags = ["--tasks", str(tasks), "--out", str(tmp_path / "run"), "--agent", "full", "--backend", "openai"]
+        assert command(["eval", *flags, "--n", "2", "--model.server.base-url", server.base_url]) == 1
+    out = capsys.readouterr().out
+    assert "2 invalid episodes are not scored" in out and "No endpoints found that support tool use" in out
 
 
 def test_requests_of_different_episodes_are_under_way_at_once(tasks, tmp_path):

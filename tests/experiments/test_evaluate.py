@@ -234,8 +234,8 @@ def test_tasks_without_a_key_are_played_and_reported_and_scored_once_there_is_on
 
 def test_equal_attempts_of_a_model_are_refused():
     with pytest.raises(ConfigError, match=r"all attempts would be the same; give --model\.temperature"):
-        EvalRun(agent="base", samples=8)
+        EvalRun(agent="base", samples=8, model=ModelConfig(temperature=0.0))
     assert EvalRun(agent="base", samples=8, model=ModelConfig(temperature=1.0)).samples == 8
     for wrong in ({"temperature": -1.0}, {"temperature": float("nan")}, {"max_new_tokens": 0}, {"uniform_frames": -2}):
-        with pytest.raises(ConfigError, match=r"need (1|a finite number of 0) or more"):
+        with pytest.raises(ConfigError, match="need [01] or more"):
             ModelConfig(**wrong)

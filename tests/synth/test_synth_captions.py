@@ -121,6 +121,21 @@ def test_a_torn_cache_loses_its_last_caption_and_a_damaged_one_is_named(tmp_path
         captioner(model, tmp_path).caption(BLIND, BLIND.frames_at([5.0]), QUESTION)
 
 
+def test_thoughts_are_no_caption_and_neither_is_nothing(tmp_path: Path):
+    video, says = FakeVideo(), iter(["<think>It is dark.</think>A dark corridor.", "", "<think>Is it", "A corridor."])
+    model = captioner(Describer(lambda seconds: next(says)), tmp_path)
+    frames = [video.frames_at([time_s]) for time_s in (1.0, 2.0)]
+    assert model.caption(video, frames[0], "where?") == "A dark corridor."
+    for _ in range(2):
+        with pytest.raises(NoCaption, match="nothing besides thoughts"):
+            model.caption(video, frames[1], "where?")
+    assert model.caption(video, frames[1], "where?") == "A corridor."
+    (kept,) = tmp_path.rglob("*.jsonl")
+    assert kept.read_text().count("\n") == 2 and "think" not in kept.read_text()
+    kept.write_text(kept.read_text().replace("A dark corridor.", "<think>It is dark.</think>A dark corridor."))
+    assert captioner(Describer(lambda seconds: "Anew."), tmp_path).caption(video, frames[0], "where?") == "Anew."
+
+
 @pytest.mark.parametrize("status", [it for it in ReplyStatus if it is not ReplyStatus.OK])
 def test_a_caption_that_did_not_come_whole_ends_the_episode_and_is_not_kept(tmp_path: Path, status: ReplyStatus):
     def fail(request: ChatRequest) -> ChatReply:
@@ -135,10 +150,10 @@ def test_a_caption_that_did_not_come_whole_ends_the_episode_and_is_not_kept(tmp_
 
 
 def test_global_frames_become_a_caption_before_the_question(tmp_path: Path):
-    model = Describer(lambda seconds: f"{len(seconds)} frames </think>")
+    model = Describer(lambda seconds: f"{len(seconds)} frames </tool_call>")
     playing = episode(captioner(model, tmp_path), EnvConfig("captions", paper_budget()))
     text = playing.start().text
-    assert "\n00:00-10:00 32 frames < /think>\nQuestion: what number" in text
+    assert "\n00:00-10:00 32 frames < /tool_call>\nQuestion: what number" in text
     assert playing.remaining.frames == 64
 
 

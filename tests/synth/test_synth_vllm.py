@@ -15,6 +15,7 @@ from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
 from agents.backends.server_limits import ServerConfig
 from agents.language.tool_calling_chat import ChatSampling
+from agents.sampling import Sampling
 from experiments.bench.fixtures.vllm_server import MODEL, serving
 from experiments.evaluate.eval import EvalRun, play
 from experiments.settings.models import BASE_MODEL, ModelConfig, PolicyServerConfig
@@ -43,6 +44,10 @@ ANSWER = r"<answer>[A-D]</answer>"
 PICTURES = message("user", "what is it?", FakeVideo(frame_px=112).frames_at([5.0, 6.0]).data)
 
 
+def up_to(tokens: int) -> Sampling:
+    return Sampling(temperature=0.0, max_new_tokens=tokens)
+
+
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenAIClient]:
     log = tmp_path_factory.mktemp("server") / "server.log"
@@ -62,7 +67,7 @@ def test_a_teacher_behind_a_real_server_plays_with_native_calls(client: OpenAICl
         replies.append(client.complete(steered(request)))
         return replies[-1]
 
-    teacher = ChatTeacher(MODEL, complete, TOOLS, ChatSampling(max_tokens=120), concurrency=3)
+    teacher = ChatTeacher(MODEL, complete, TOOLS, ChatSampling(max_new_tokens=120), concurrency=3)
     plan = plan_attempts(fake_tasks(2), samples=2)
     played = list(generate(plan, teacher, lambda it: make_episode(it, FakeLibrary(), CAPTIONS), CAPTIONS, seed=0))
     assert len(played) == 4 and all(it.invalid is None and not it.errors for it in played)
@@ -73,24 +78,24 @@ def test_a_teacher_behind_a_real_server_plays_with_native_calls(client: OpenAICl
 
 
 def test_a_real_server_sends_log_probabilities_and_reads_pictures(client: OpenAIClient):
-    reply = client.complete(ChatRequest([PICTURES], max_tokens=20, logprobs=True))
+    reply = client.complete(ChatRequest([PICTURES], sampling=up_to(20), logprobs=True))
     assert reply.status is ReplyStatus.OK and reply.text
     assert "".join(it.token for it in reply.logprobs).startswith(reply.text)
     assert all(it.logprob <= 0 for it in reply.logprobs)
-    without = client.complete(ChatRequest([message("user", "what is it?")], max_tokens=20))
+    without = client.complete(ChatRequest([message("user", "what is it?")], sampling=up_to(20)))
     assert reply.usage.prompt_tokens - without.usage.prompt_tokens == 2 * 18
 
 
 def test_a_real_server_s_refusals_are_told_apart(client: OpenAIClient):
     assert client.complete(ChatRequest([message("user", "hello " * 5000)])).status is ReplyStatus.TOO_LONG
-    assert client.complete(ChatRequest([message("user", "hello")], max_tokens=1)).status is ReplyStatus.TRUNCATED
+    assert client.complete(ChatRequest([message("user", "hello")], sampling=up_to(1))).status is ReplyStatus.TRUNCATED
     assert client.complete(ChatRequest([message("user", "hello")], extra={"n": "x"})).status is ReplyStatus.REJECTED
     with OpenAIClient(replace(client.config, model="other")) as other, pytest.raises(ConfigError, match="no model"):
         other.complete(ChatRequest([message("user", "hello")]))
 
 
 def test_the_same_seed_is_the_same_reply(client: OpenAIClient):
-    request = ChatRequest([message("user", "hello")], max_tokens=12, temperature=1.0, seed=5)
+    request = ChatRequest([message("user", "hello")], sampling=Sampling(temperature=1.0, max_new_tokens=12), seed=5)
     first, second, other = client.complete_each([request, request, replace(request, seed=6)])
     assert first.text == second.text != other.text
 
@@ -120,7 +125,7 @@ def test_the_offline_engine_teaches_in_batches_and_captions(tmp_path: Path):
     from agents.backends.vllm_chat import VllmChat
 
     engine = VllmChat(BASE_MODEL, max_images=2)
-    teacher = BatchChatTeacher("tiny", engine.complete_each, TOOLS, ChatSampling(max_tokens=40), batch_size=3)
+    teacher = BatchChatTeacher("tiny", engine.complete_each, TOOLS, ChatSampling(max_new_tokens=40), batch_size=3)
     plan = plan_attempts(fake_tasks(2), samples=2)
     opening = lambda it: make_episode(it, FakeLibrary(), CAPTIONS)  # noqa: E731
     played = list(generate(plan, teacher, opening, CAPTIONS, seed=0))
@@ -131,10 +136,10 @@ def test_the_offline_engine_teaches_in_batches_and_captions(tmp_path: Path):
     captioner = Captioner(lambda it: next(engine.complete_each([it])), "tiny", tmp_path, max_tokens=40)
     assert captioner.caption(video, video.frames_at([5.0]), "what number is it?")
     too_long = ChatRequest([message("user", "hello " * 5000)])
-    short = ChatRequest([message("user", "hello")], max_tokens=20)
+    short = ChatRequest([message("user", "hello")], sampling=up_to(20))
     assert [it.status for it in engine.complete_each([too_long, short])] == [ReplyStatus.TOO_LONG, ReplyStatus.OK]
     # Threads share the engine, as the looks of many games do, and each gets its own reply.
-    asked = [ChatRequest([message("user", "number " * (n + 1))], max_tokens=10) for n in range(8)]
+    asked = [ChatRequest([message("user", "number " * (n + 1))], sampling=up_to(10)) for n in range(8)]
     read = lambda it: next(engine.complete_each([it])).usage.prompt_tokens  # noqa: E731
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, asked)) == list(map(read, asked))
@@ -143,7 +148,7 @@ def test_the_offline_engine_teaches_in_batches_and_captions(tmp_path: Path):
 def test_transformers_caption_as_the_server_does(client: OpenAIClient):
     from agents.backends.transformers_chat import TransformersChat
 
-    request = ChatRequest([PICTURES], max_tokens=20)
+    request = ChatRequest([PICTURES], sampling=up_to(20))
     (own,) = TransformersChat(BASE_MODEL).complete_each([request])
     served = client.complete(request)
     assert (own.status, own.text, own.usage) == (served.status, served.text, served.usage)

@@ -10,6 +10,7 @@ from support.videos import VideoSpec, write_video
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
 from agents.backends.paid_replies import ReplyJournal
+from agents.sampling import Sampling
 from experiments.evaluate import episode_provenance
 from experiments.evaluate.episode_provenance import check_same_provenance, prompt_id
 from experiments.evaluate.eval import EvalRun, evaluate
@@ -154,8 +155,11 @@ def test_a_caption_is_made_anew_for_other_frames_another_question_model_length_o
         {"messages": [message("user", "which number?", FakeVideo().frames_at([2.0]).data)]},
         {"messages": [message("user", "which number?", replace(FakeVideo(), frame_px=64).frames_at([1.0]).data)]},
         {"tools": [{"type": "function", "function": {"name": "look"}}]},
-        {"max_tokens": 5},
-        {"temperature": 0.5},
+        {"sampling": Sampling(max_new_tokens=5)},
+        {"sampling": Sampling(temperature=0.5)},
+        {"sampling": Sampling(top_k=3)},
+        {"sampling": Sampling(stop=("x",))},
+        {"sampling": Sampling(extra_body='{"n": 1}')},
         {"seed": 1},
         {"logprobs": True},
         {"extra": {"top_p": 0.5}},
@@ -212,6 +216,8 @@ def test_a_journal_goes_on_where_nothing_changed_and_not_with_other_wording_or_a
         {"model": ModelConfig(backend="vllm")},
         {"model": ModelConfig(temperature=0.5)},
         {"model": ModelConfig(max_new_tokens=5)},
+        {"model": ModelConfig(top_p=0.5)},
+        {"model": ModelConfig(stop=("x",))},
         {"model": ModelConfig(uniform_frames=4)},
         {"model": ModelConfig(server=PolicyServerConfig(model="other"))},
     ],

@@ -23,7 +23,7 @@ from vt_env.actions.canonical import call_beside_answer, read_canonical, too_man
 from vt_env.actions.dialects import ANY_OPENING_TAG, FRAME_ZOOM, read_tags, translate, zoom_tool_of
 from vt_env.actions.model_forms import FIRST_MARK, IN_ANSWER, is_call, read_forms
 from vt_env.actions.parsed_reply import ParsedAction, ParsedReply
-from vt_env.actions.thoughts import after_thinking
+from vt_env.actions.thoughts import after_thinking, is_unclosed
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Answer, Malformed, ToolCall, format_time, parse_time
 from vt_env.valid_text import is_valid_text
@@ -35,6 +35,7 @@ _BUILT_IN = (
 )  # fmt: skip
 _BUILT_IN_TEXTS = ("query",)
 _IN_ANSWER = "a call stands inside the answer; write the call alone, or <answer>the option</answer>"
+_UNCLOSED = "the thought does not end; write </think> before the call or the answer"
 _SHOWN_CHARS = 200
 """What is kept of arguments that cannot be written."""
 
@@ -79,8 +80,11 @@ class ActionReader:
         """Read a reply; never raises.
 
         The canonical form goes first; a text that it cannot read is read in the forms of models, then searched for the
-        tags of other agents. Tags inside a thought do not count where one of either kind follows it.
+        tags of other agents. Tags inside a thought do not count where one of either kind follows it; a reply that never
+        ends its thought is malformed.
         """
+        if is_unclosed(text):
+            return ParsedReply(text, (ParsedAction(Malformed(text, _UNCLOSED), None),))
         start = after_thinking(text, _START)
         found = read_canonical(text, start, self.max_calls)
         if isinstance(found[0].action, Answer):

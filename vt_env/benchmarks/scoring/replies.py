@@ -38,6 +38,8 @@ class Ended(StrEnum):
     """Declined by the model or a content filter."""
     LIMIT = "limit"
     """Ended by the episode's budget."""
+    CONTEXT = "context"
+    """The conversation no longer fitted the model's context."""
     ERROR = "error"
     """Data, model or server failed; the text, if any, is not an answer."""
 
@@ -56,15 +58,18 @@ class Status(StrEnum):
     ERROR = "error"
     LIMIT = "limit"
     """The budget was used up before an option was named."""
+    CONTEXT = "context"
+    """The conversation no longer fitted the model's context before an option was named."""
 
 
 _STATUS_OF_END = {
     Ended.LENGTH: Status.TRUNCATED,
     Ended.REFUSED: Status.REFUSED,
     Ended.LIMIT: Status.LIMIT,
+    Ended.CONTEXT: Status.CONTEXT,
     Ended.ERROR: Status.ERROR,
 }
-_ENDS = {ReplyEnd.LENGTH: Ended.LENGTH, ReplyEnd.REFUSED: Ended.REFUSED}
+_ENDS = {ReplyEnd.LENGTH: Ended.LENGTH, ReplyEnd.REFUSED: Ended.REFUSED, ReplyEnd.CONTEXT: Ended.CONTEXT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def reply_of(episode: Trajectory) -> Reply:
     """Convert a trajectory to a reply with the unchanged text of its answer.
 
     An invalid or unfinished episode is an error. An episode without an answer has reached a limit, unless the model's
-    last reply was truncated or declined.
+    last reply was truncated or declined, or its context was full.
     """
     if episode.invalid is not None or (episode.stop is None and episode.limit is None):
         return Reply(episode.task_id, "", Ended.ERROR)
