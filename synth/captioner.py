@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from agents.backends.chat_wire import ChatRequest, Complete, ReplyStatus, Usage
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from synth.frame_files import picture_hash
 from vt_env.actions.thoughts import said_text
 from vt_env.episode.messages import message

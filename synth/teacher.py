@@ -10,10 +10,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from agents.backends.chat_wire import ChatReply, Complete, CompleteEach, NoReply, ReplyStatus
+from agents.backends.sampling import Sampling
 from agents.base import CONTEXT_FULL, Agent, BatchPolicy, Conversation, Reply
 from agents.baselines.world_script import ScriptedAgent
 from agents.language.tool_calling_chat import ChatAgent, ChatSampling, ChatTurns
-from agents.sampling import Sampling
 from vt_env.tools.tool import Tool
 from vt_env.types import Item
 

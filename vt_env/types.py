@@ -255,10 +255,9 @@ class Item:
     """Budget at the start of the episode, after the frames beside the question; set by the episode."""
 
     def __post_init__(self) -> None:
-        count = len(self.options)
-        if not 2 <= count <= MAX_OPTIONS or len(set(self.options)) < count:
-            got = f"{self.task_id}: options {str(list(self.options))[:80]}"
-            raise ValueError(f"{got}: need 2 to {MAX_OPTIONS}, all different")
+        if not 2 <= len(self.options) <= MAX_OPTIONS or len(set(self.options)) < len(self.options):
+            got = str(list(self.options))[:80]
+            raise ValueError(f"{self.task_id}: options {got}: need 2 to {MAX_OPTIONS}, all different")
 
 
 class StopReason(StrEnum):

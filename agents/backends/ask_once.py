@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from agents.backends.chat_wire import ChatRequest, Complete, NoReply, ReplyStatus
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from vt_env.actions.thoughts import said_text
 
 REPLY_TOKENS = 2048

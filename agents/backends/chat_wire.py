@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from vt_env.valid_text import as_valid_text
 
 PROBE_TEXT = "Reply with OK."

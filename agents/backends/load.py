@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from agents.backends.generator import Generator
 from agents.backends.own_sampling import check_local
+from agents.backends.sampling import Sampling
 from agents.backends.text_processor import TextProcessor
-from agents.sampling import Sampling
 from vt_env.errors import ConfigError, first_line
 
 Backend = Literal["transformers", "vllm"]

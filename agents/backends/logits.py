@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 
 
 def sampling_processors(sampling: Sampling, seeds: Sequence[int], starts: Sequence[int], length: int) -> list[Any]:

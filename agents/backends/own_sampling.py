@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from vt_env.actions.thoughts import THOUGHT_END
 from vt_env.errors import ConfigError
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import PROBE_TEXT, ChatReply, ChatRequest, ReplyStatus
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from vt_env.errors import ConfigError
 
 _PROBE_TOKENS = 16

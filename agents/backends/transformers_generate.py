@@ -18,7 +18,7 @@ from transformers import (
 
 from agents.backends.generator import Completion, TokenSequence
 from agents.backends.logits import sampling_processors
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 
 
 class TransformersGenerator:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.backends.generator import Completion, TokenSequence
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from vt_env.integrations.trl.vllm_repairs import collapse_runs
 
 CPU_SETTINGS = {

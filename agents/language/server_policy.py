@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus, image_url
+from agents.backends.sampling import Sampling
 from agents.base import Conversation, Reply, Unanswerable
 from agents.language.confidence import answer_logprob, mean
 from agents.language.tool_calling_chat import action_text
-from agents.sampling import Sampling
 from agents.seeds import reply_seed
 from vt_env.actions.parse import ActionReader
 from vt_env.actions.parsed_reply import ParsedReply

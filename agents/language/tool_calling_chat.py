@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, Complete, NativeCall, NoReply, ReplyStatus
+from agents.backends.sampling import Sampling
 from agents.base import CONTEXT_FULL, Reply
-from agents.sampling import Sampling
 from agents.seeds import reply_seed
 from vt_env.actions.dialects import break_tags
 from vt_env.actions.parse import ActionReader, render_actions

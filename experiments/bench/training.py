@@ -20,8 +20,8 @@ from typing import Any
 import tyro
 
 from agents.backends.generator import Generator, TokenSequence
+from agents.backends.sampling import Sampling
 from agents.language.token_policy import ChatTokens, images_of
-from agents.sampling import Sampling
 from experiments.runs.provenance import machine
 from experiments.runs.read_run import read_metrics
 from experiments.runs.run_dir import Stopwatch, write_json

@@ -9,9 +9,9 @@ import tyro
 
 from agents.backends.load import EngineConfig, load_generator, load_processor
 from agents.backends.own_sampling import check_local, own_sampling, served_sampling
+from agents.backends.sampling import Sampling
 from agents.backends.server_limits import ServerConfig
 from agents.base import BatchPolicy
-from agents.sampling import Sampling
 from experiments.runs.provenance import package_version
 from experiments.settings.prompts import PROMPTS_FILE
 from experiments.settings.token_budget import check_frame_size

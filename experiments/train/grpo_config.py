@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from experiments.train.trainer_config import TrainerConfig
 from vt_env.config import HOW_ONLY, MediaConfig, at_least, resolve_budget
 from vt_env.errors import ConfigError

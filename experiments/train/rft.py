@@ -19,7 +19,7 @@ import tyro
 from tqdm import tqdm
 
 from agents.backends.own_sampling import check_local
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from experiments.data.synth import DATASET_FOLDER
 from experiments.runs.journal import drop_failed
 from experiments.runs.provenance import PACKAGES, package_version

@@ -6,9 +6,9 @@ from typing import Protocol
 from agents.backends.generator import Completion, Generator, TokenSequence
 from agents.backends.load import Backend, EngineConfig, load_generator, load_processor
 from agents.backends.own_sampling import own_sampling
+from agents.backends.sampling import Sampling
 from agents.language.token_policy import ChatPolicy, ChatTokens
 from agents.rollout import record_unopened, run_many
-from agents.sampling import Sampling
 from experiments.settings.models import context_of, sampling_line
 from experiments.settings.token_budget import check_frame_size
 from synth.generate import Attempt

@@ -10,16 +10,17 @@ import pytest
 
 from agents.backends.decode_reply import ReplyDecoder
 from agents.backends.generator import Completion, TokenSequence
+from agents.backends.sampling import Sampling
 from agents.base import Conversation
 from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
-from agents.sampling import Sampling
+from vt_env.actions.parse import parse_action
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.several_results import check_several_results
 from vt_env.prompts import SETS, TINY
 from vt_env.testing import fake_task
-from vt_env.types import FrameBatch, Observation, Remaining
+from vt_env.types import FrameBatch, Malformed, Observation, Remaining
 
 pytest.importorskip("transformers")
 
@@ -182,6 +183,34 @@ def test_special_tokens_that_mark_a_call_are_kept_and_others_are_not():
     for text in ('[TOOL_CALLS][{"name": "a"}]', "no call"):
         ids = tokenizer(f"<aside>{text}")["input_ids"] + [tokenizer.eos_token_id]
         assert decoder.decode(ids) == text
+
+
+def test_a_thought_that_the_template_opens_and_the_model_never_ends_is_malformed(processor, monkeypatch):
+    opened = processor.chat_template.replace("<|im_start|>assistant\\n' }}", "<|im_start|>assistant\\n<think>\\n' }}")
+    assert opened != processor.chat_template
+    monkeypatch.setattr(processor, "chat_template", opened)
+    tokens = ChatTokens(processor, SCHEMAS)
+    cut, whole = (
+        tokens.describe(Completion(ids), [], 0)
+        for ids in (tokens.reply_ids("or <answer>B</answer>")[:-1], tokens.reply_ids("hm</think><answer>B</answer>"))
+    )
+    assert (cut.text, cut.record.ended) == ("<think>\nor <answer>B</answer>", ReplyEnd.LENGTH)
+    assert isinstance(parse_action(cut.text), Malformed)
+    assert (whole.text, whole.record.ended) == ("hm</think><answer>B</answer>", ReplyEnd.STOP)
+
+
+def test_a_stop_text_ends_a_reply_and_the_turn(processor, checkpoint):
+    from agents.backends.transformers_generate import TransformersGenerator
+
+    sequences = two_turns(processor, conversation_of(0, ITEM, [opening(), looked(1)], ["look"]))
+    plain = TransformersGenerator(checkpoint, processor, Sampling(max_new_tokens=8)).generate(sequences, [0, 0])
+    tokens = ChatTokens(processor, SCHEMAS)
+    stop = tokens.reply_text(plain[0].ids[2:3])
+    settings = Sampling(stop=(stop,), max_new_tokens=8)
+    stopped = TransformersGenerator(checkpoint, processor, settings).generate(sequences, [0, 0])
+    assert stopped[0].is_stopped and len(stopped[0]) <= 3
+    assert stopped[0].ids == plain[0].ids[: len(stopped[0])] and tokens.reply_text(stopped[0].ids).endswith(stop)
+    assert tokens.describe(stopped[0], [], 0).record.ended is ReplyEnd.STOP
 
 
 def two_turns(processor, conversation):

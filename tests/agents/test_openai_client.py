@@ -27,8 +27,8 @@ from agents.backends.bad_server import (
 from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
+from agents.backends.sampling import Sampling
 from agents.backends.server_limits import ServerConfig, retry_after_s
-from agents.sampling import Sampling
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.backends.own_sampling import REPLY_TOKENS, THINKING_REPLY_TOKENS, check_local, own_sampling
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from experiments.settings.models import BASE_MODEL, ModelConfig, sampling_line
 from vt_env.errors import ConfigError
 

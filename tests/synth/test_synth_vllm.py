@@ -13,9 +13,9 @@ import pytest
 
 from agents.backends.chat_client import OpenAIClient
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
+from agents.backends.sampling import Sampling
 from agents.backends.server_limits import ServerConfig
 from agents.language.tool_calling_chat import ChatSampling
-from agents.sampling import Sampling
 from experiments.bench.fixtures.vllm_server import MODEL, serving
 from experiments.evaluate.eval import EvalRun, play
 from experiments.settings.models import BASE_MODEL, ModelConfig, PolicyServerConfig

@@ -37,9 +37,9 @@ THOUGHTS = st.one_of(
     # Templates that write the opening tag leave it out of the reply.
     ANYTHING.map(lambda inside: f"{inside}</think>"),
     st.tuples(ANYTHING, joined(*OTHERS)).map(lambda it: f"<think>{it[0]}</think>{it[1]}"),
-    joined("<think>", *OTHERS).map(lambda inside: f"<think>{inside}"),
     joined(*OTHERS),
 )
+UNCLOSED = joined("<think>", *OTHERS, *OWN).map(lambda inside: f"<think>{inside}")
 ANSWERS = WORDS.map(str.strip).filter(lambda text: text and "\\" not in text).map(Answer)
 CALLS = st.one_of(
     st.builds(lambda query, k: ToolCall("clip_retrieval", {"query": query, "top_k": k}), st.text(), st.integers(1, 9)),
@@ -57,6 +57,13 @@ def test_no_thought_changes_which_action_is_read_nor_where(thought: str, action:
     assert after.action == replace(action, thought=thought.strip())
     assert alone.span and after.span == tuple(at + len(thought) + 1 for at in alone.span)
     assert alone.is_canonical and after.is_canonical
+
+
+@given(UNCLOSED, ANSWERS | CALLS)
+def test_a_thought_that_never_ends_holds_no_action(thought: str, action: Answer | ToolCall):
+    found = READER.read(f" {thought}\n{render_action(action)}").action
+    assert isinstance(found, Malformed)
+    assert found.reason == "the thought does not end; write </think> before the call or the answer"
 
 
 @given(

