@@ -209,7 +209,7 @@ def test_calls_keep_the_ids_that_the_server_gave_and_others_have_nine_letters_an
         (episode,) = played_at(server, calls="native")
     assert episode.correct
     ids = [call["id"] for it in server.requests[2]["messages"] for call in it.get("tool_calls", ())]
-    assert ids == ["aB3dE6gH9", "call00001"]
+    assert ids == ["aB3dE6gH9", "call00100"]
 
 
 def test_a_server_that_drops_unparsed_tools_reads_them_in_the_system_message(capsys):
