@@ -77,6 +77,7 @@ def play_command(run: PlayTalksRun, prompts: Path) -> list[str]:
         "prompts": prompts,
         "out": run.out / prompts.stem,
         "model.backend": "openai",
+        "model.temperature": 0,
         "model.max-new-tokens": run.max_new_tokens,
         "model.server.base-url": f"http://127.0.0.1:{run.port}/v1",
         "model.server.timeout-s": 1200,
