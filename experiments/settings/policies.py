@@ -194,7 +194,11 @@ def build_policy(
     inner = chosen.agent if name == "gated" else name
     loaded = load_model(model, _checkpoint(inner, model), concurrency, layout.budget.max_frames)
     if layout.perception == "frames" and name != "blind":
-        loaded.check_frames(layout.media)
+        try:
+            loaded.check_frames(layout.media)
+        except ConfigError:
+            loaded.close()
+            raise
     build = _gated(chosen, layout, loaded) if name == "gated" else _model_policies(name, layout, loaded)
     return Policy(name, layout, build, loaded.schedule, loaded.provenance, loaded.close, loaded.sampling.temperature)
 
