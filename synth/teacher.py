@@ -3,7 +3,7 @@
 It never sees the answer key: which of its attempts were right is decided afterwards, by `synth.filters`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -14,19 +14,31 @@ from agents.backends.sampling import Sampling
 from agents.base import CONTEXT_FULL, Agent, BatchPolicy, Conversation, Reply
 from agents.baselines.world_script import ScriptedAgent
 from agents.language.tool_calling_chat import ChatAgent, ChatSampling, ChatTurns
+from vt_env.tools.builtin import ANSWER_TOOL
 from vt_env.tools.tool import Tool
 from vt_env.types import Item
 
-TEACHER_SYSTEM = (
+_TASK = (
     "Answer a multiple-choice question about a long video that you cannot watch whole. Search it and look at parts of "
     "it with the tools, one call a turn. Before each call write one or two sentences: what you have seen or read so "
     "far that matters, and what you look for next. Name nothing that no tool has shown you. Look at the evidence "
     "before you answer. When you are sure, or when no call is left, write your reason in a sentence and then "
-    "<answer>the letter of the option</answer>."
 )
-"""System message of chat models that teach; students are trained under that of their own prompt set."""
-TEACHER_PROMPT = "teacher@1"
-"""Name and version of `TEACHER_SYSTEM`; counts up with every change of its wording."""
+TEACHER_SYSTEMS: Mapping[str, str] = {
+    "tag": f"{_TASK}<answer>the letter of the option</answer>.",
+    "tool": f"{_TASK}call the tool answer with the letter of the option.",
+}
+"""System message of chat models that teach, by `PromptSet.answers`; students are trained under that of their own prompt
+set."""
+
+
+def teacher_prompt(answers: str) -> str:
+    """Return name and version of a teacher's system message; the version counts up with every change of wording."""
+    return "teacher@1" if answers == "tag" else "teacher-tool@1"
+
+
+def _system(tools: Sequence[Tool]) -> str:
+    return TEACHER_SYSTEMS["tool" if ANSWER_TOOL in tools else "tag"]
 
 
 @runtime_checkable
@@ -114,7 +126,7 @@ class ChatTeacher:
     def agent(self, item: Item, sample: int, rng: np.random.Generator) -> Agent:
         """Make an agent with a fresh conversation."""
         seed = int(rng.integers(2**31))
-        return ChatAgent(self.complete, lambda: ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM))
+        return ChatAgent(self.complete, lambda: ChatTurns(self.tools, self.sampling, seed, _system(self.tools)))
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ class BatchChatTeacher:
     def policy(self, rngs: Sequence[np.random.Generator]) -> BatchPolicy:
         """Make a policy with a fresh conversation for each attempt."""
         seeds = [int(rng.integers(2**31)) for rng in rngs]
-        turns = [ChatTurns(self.tools, self.sampling, seed, TEACHER_SYSTEM, "tool") for seed in seeds]
+        turns = [ChatTurns(self.tools, self.sampling, seed, _system(self.tools), "tool") for seed in seeds]
         return _BatchChat(self.complete_each, turns)
 
 

@@ -228,7 +228,8 @@ class SessionSource:
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
         self.library = choose_library(library, self.config.media, None, encoder)
-        self.tools = tools_for(perception, tools, can_search=can_search(self.library, self.tasks.videos))
+        is_searched = can_search(self.library, self.tasks.videos)
+        self.tools = tools_for(perception, tools, can_search=is_searched, answers=self.config.prompts.answers)
         """Tools on offer; a session about a video that cannot be searched does without `clip_retrieval`."""
 
     def open(self, *, task_id: str | None = None, index: int | None = None, seed: int | None = None) -> Session:

@@ -17,6 +17,7 @@ from vt_env.actions.thoughts import split_thoughts
 from vt_env.control_tokens import as_plain_text
 from vt_env.episode.messages import content_blocks, joined_message, message, result_messages
 from vt_env.prompts import DEFAULT
+from vt_env.tools.builtin import ANSWER_TOOL
 from vt_env.tools.tool import Tool
 from vt_env.types import Item, Malformed, Observation
 from vt_env.valid_text import as_valid_text
@@ -53,6 +54,8 @@ class ChatTurns:
         result_role: Literal["user", "tool"] = "user",
     ) -> None:
         self._schemas = [tool.schema for tool in tools]
+        # Where the answer is a call, forbidding calls would forbid it.
+        self._can_force = bool(tools) and ANSWER_TOOL not in tools
         self._reader = ActionReader.for_tools(tools)
         self._sampling = sampling
         self._seed = seed
@@ -74,7 +77,7 @@ class ChatTurns:
             self._messages += result_messages(observation)
         else:
             self._messages.append(joined_message("user", observation))
-        forced = self._schemas and self._sampling.force_answer and not observation.remaining.calls
+        forced = self._can_force and self._sampling.force_answer and not observation.remaining.calls
         return ChatRequest(
             tuple(self._messages),
             self._schemas,

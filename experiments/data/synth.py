@@ -36,7 +36,7 @@ from synth.frame_files import describe_pictures
 from synth.generate import Opening, generate, may_pass, plan_attempts
 from synth.ground import Grounded, ground, ground_unopened
 from synth.load_questions import LoadedQuestions, check_not_empty, load_questions
-from synth.teacher import TEACHER_PROMPT
+from synth.teacher import teacher_prompt
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
@@ -48,6 +48,7 @@ from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, can_search, tools_for
+from vt_env.tools.tool import Tool
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
 
@@ -134,11 +135,14 @@ def main(config: SynthRun) -> Path:
     chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
     tasks = {task.item.task_id: task for task in chosen}
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
+    if prompts.answers == "tool" and config.teacher.kind == "scripted":
+        got = f"prompts={prompts.name}, teacher=scripted"
+        raise ConfigError(f"{got}: the script answers in tags; give --prompts tiny or default, or another --teacher")
     identity, wording = _identity(config), prompts_record(prompts)
     with open_run(config.out, "synth", identity, wording, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
         library = config.open_library()
         searched = can_search(library, [task.item.video for task in tasks.values()])
-        tools = tools_for("captions", config.offered, can_search=searched)
+        tools = tools_for("captions", config.offered, can_search=searched, answers=prompts.answers)
         models = open_models(config.teacher, config.captions, tools, run.path, stack)
         work = _Work(run, config, tasks, library, searched, models, prompts)
         result = _ground(work, _play(work))
@@ -160,6 +164,10 @@ class _Work:
     """Whether the clips of any of the videos can be searched."""
     models: Models
     prompts: PromptSet
+
+    def tools(self, perception: str) -> tuple[Tool, ...]:
+        """Return the tools on offer under a perception."""
+        return tools_for(perception, self.config.offered, can_search=self.can_search, answers=self.prompts.answers)
 
 
 def _identity(config: SynthRun) -> SynthRun:
@@ -195,7 +203,7 @@ def _play(work: _Work) -> list[Trajectory]:
 def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
     captioner, loss, seed = work.models.captioner, work.config.captions.loss, work.config.seed
     source = work.config.captions.source
-    tools = tools_for("captions", work.config.offered, can_search=work.can_search)
+    tools = work.tools("captions")
 
     def opening(task: Task) -> Episode:
         task.prepare(task.item.video)
@@ -225,7 +233,7 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
     episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=work.prompts)
-    tools = tools_for("frames", config.offered, can_search=work.can_search)
+    tools = work.tools("frames")
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []
     for source in tqdm(filtered.kept, "replays", disable=None):
@@ -249,9 +257,16 @@ def _write(work: _Work, result: SynthResult, loaded: LoadedQuestions) -> DataCar
     pictures, videos = describe_pictures(kept, open_video)
     leakage = find_leakage(Path(ref.path) for ref in refs.values())
     card = make_card(config, loaded, result, work.models, leakage)
-    card = replace(card, settings={**card.settings, **prompts_record(work.prompts), "teacher_prompt": TEACHER_PROMPT})
+    card = replace(
+        card,
+        settings={
+            **card.settings,
+            **prompts_record(work.prompts),
+            "teacher_prompt": teacher_prompt(work.prompts.answers),
+        },
+    )
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(result, pictures, videos))
-    tools = {it: tools_for(it, config.offered, can_search=work.can_search) for it in ("frames", "captions")}
+    tools = {it: work.tools(it) for it in ("frames", "captions")}
     for form in config.export:
         rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, tools, prompts=work.prompts)
         run.metric({"event": "exported", "format": form, "rows": rows})

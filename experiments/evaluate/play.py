@@ -121,9 +121,8 @@ def _policy(run: PlayRun, is_searched: bool) -> Policy:
             run.budget, run.with_screen_text(run.tools), run.media, prompts=prompts, can_search=is_searched
         )
         return build_policy(run.agent, run.model, setting, run.gate)
-    tools = tools_for("frames", run.with_screen_text(run.tools), can_search=is_searched)
-    budget = resolve_budget(run.budget)
-    layout = Layout("frames", tools, budget, media=run.media, prompts=prompts)
+    tools = tools_for("frames", run.with_screen_text(run.tools), can_search=is_searched, answers=prompts.answers)
+    layout = Layout("frames", tools, resolve_budget(run.budget), media=run.media, prompts=prompts)
     return Policy(run.agent, layout, lambda attempts: AgentBatch([HumanAgent(layout.tools, input)]))
 
 

@@ -89,6 +89,10 @@ class Setting:
     can_search: bool = True
     """Whether the clips of any of the videos can be searched, see `vt_env.tools.builtin.can_search`."""
 
+    def tools_for(self, perception: str) -> tuple[Tool, ...]:
+        """Return the tools that a policy with tools is offered under a perception."""
+        return tools_for(perception, self.tools, can_search=self.can_search, answers=self.prompts.answers)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -148,7 +152,7 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
     budget = resolve_budget(setting.budget)
     if is_user_class(name):
         perception = getattr(load_class(name), "perception", "frames")
-        tools = tools_for(perception, setting.tools, can_search=setting.can_search)
+        tools = setting.tools_for(perception)
         return Layout(perception, tools, budget, media=setting.media, prompts=setting.prompts)
     if name not in POLICIES:
         own = "or your class as module:Class or file.py:Class"
@@ -162,7 +166,7 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
         return _gated_layout((gate or GateConfig()).agent, model, setting)
     perception = "captions" if name in CAPTION_POLICIES else "frames"
     is_told = name not in ("blind", "uniform")
-    tools = tools_for(perception, setting.tools, can_search=setting.can_search) if is_told else ()
+    tools = setting.tools_for(perception) if is_told else ()
     return Layout(perception, tools, _budget(name, model, budget), media=setting.media, prompts=setting.prompts)
 
 

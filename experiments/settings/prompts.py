@@ -4,12 +4,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from experiments.runs.read_run import CONFIG, read_json
 from experiments.settings.library import LibraryConfig
 from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
-from vt_env.prompts import DEFAULT, SETS, TINY, PromptSet, load_prompts, resolve_prompts
+from vt_env.prompts import DEFAULT, DEFAULT_TOOL, SETS, TINY, PromptSet, load_prompts, resolve_prompts
 
 PROMPTS_FILE = "vt_env_prompts.json"
 """Prompt set that a model was trained on, as a file in its folder."""
@@ -22,13 +23,22 @@ class EpisodeConfig(LibraryConfig):
     """Settings of every command that plays episodes."""
 
     prompts: str | None = field(default=None, metadata=HOW_ONLY)
-    """Prompt set: `default`, `tiny` (of the shipped model), or a JSON or TOML file; by default the set that the model
-    was trained on, or `default` if its folder names none."""
+    """Prompt set: `default`, `default-tool`, `tiny` (of the shipped model), or a JSON or TOML file; by default the set
+    that the model was trained on, or `default` if its folder names none."""
+    answers: Literal["tag", "tool"] | None = field(default=None, metadata=HOW_ONLY)
+    """Form of answers: `tag` (`<answer>B</answer>`) or `tool`, a call of the tool `answer`, which is `--prompts
+    default-tool`; by default that of the prompt set."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.prompts is not None:
-            resolve_prompts(self.prompts)
+        if self.answers == "tool" and self.prompts in (None, DEFAULT.name):
+            object.__setattr__(self, "prompts", DEFAULT_TOOL.name)
+        prompts = None if self.prompts is None else resolve_prompts(self.prompts)
+        if self.answers is not None and prompts is not None and prompts.answers != self.answers:
+            raise ConfigError(
+                f"--answers {self.answers} --prompts {self.prompts}: that set asks for answers by {prompts.answers}; "
+                "give one of the two flags"
+            )
 
 
 def model_prompts(model: str | None) -> PromptSet | None:

@@ -63,7 +63,7 @@ def measure_tokens(
         prompts: Prompt set.
         can_search: As in `vt_env.tools.builtin.tools_for`.
     """
-    offered = tools_for("frames", tools, can_search=can_search)
+    offered = tools_for("frames", tools, can_search=can_search, answers=prompts.answers)
     tokens = ChatTokens(processor, [tool.schema for tool in offered])
     left = Remaining(budget.max_calls, budget.max_frames)
     blank = _largest_frame(media)

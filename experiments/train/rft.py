@@ -186,7 +186,12 @@ def _ground(
         return [Grounded(it, ()) for it in kept]
     episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=prompts)
     by_id = {task.item.task_id: task for task in tasks}
-    tools = tools_for("frames", config.with_screen_text(config.tools), can_search=can_search(library, tasks.videos))
+    tools = tools_for(
+        "frames",
+        config.with_screen_text(config.tools),
+        can_search=can_search(library, tasks.videos),
+        answers=prompts.answers,
+    )
     return [ground(it, make_episode(by_id[it.task_id], library, episode_config, tools)) for it in kept]
 
 

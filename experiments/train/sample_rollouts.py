@@ -91,7 +91,9 @@ class RolloutSampler:
     ) -> None:
         self._config = config
         self._library = library
-        self._tools = tools_for(config.perception, config.with_screen_text(config.tools), can_search=can_search)
+        self._tools = tools_for(
+            config.perception, config.with_screen_text(config.tools), can_search=can_search, answers=prompts.answers
+        )
         self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget), prompts=prompts)
         processor = load_processor(config.model)
         check_frame_size(processor, config.media)

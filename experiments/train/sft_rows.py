@@ -185,7 +185,9 @@ class TrajectoryRows:
         # Older records do not say with how many calls they began, but their wording does.
         if trajectory.remaining.calls + trajectory.calls == 0 or (spent and trajectory.prompt_text.endswith(spent)):
             return ()
-        return tuple(tool.schema for tool in tools_for(trajectory.perception, self._tools, can_search=self._can_search))
+        answers = self.prompts.answers
+        offered = tools_for(trajectory.perception, self._tools, can_search=self._can_search, answers=answers)
+        return tuple(tool.schema for tool in offered)
 
     def _result(self, trajectory: Trajectory, turns: Sequence[TurnRecord]) -> Observation:
         left = trajectory.remaining

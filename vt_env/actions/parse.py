@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from vt_env.actions.answer_tool import is_offered, parsed_answer
 from vt_env.actions.canonical import call_beside_answer, read_canonical, too_many
 from vt_env.actions.dialects import ANY_OPENING_TAG, FRAME_ZOOM, read_tags, translate, zoom_tool_of
 from vt_env.actions.model_forms import FIRST_MARK, IN_ANSWER, is_call, read_forms
@@ -91,11 +92,19 @@ class ActionReader:
             found = self._checked_answer(text, found[0])
         elif isinstance(found[0].action, Malformed) and not self.strict and is_valid_text(text):
             found = self._read_others(text, start, found[0])
-        if self.strict:
-            return ParsedReply(text, found)
-        translated = tuple(translate(text, it, self.tools, self.zoom_tool) for it in found)
-        reason = reason_against_group([it.action for it in translated], self.max_calls)
-        return ParsedReply(text, translated if reason is None else (ParsedAction(Malformed(text, reason), None),))
+        if not self.strict:
+            found = tuple(translate(text, it, self.tools, self.zoom_tool) for it in found)
+        if is_offered(self.tools):
+            found = tuple(parsed_answer(text, it) for it in found)
+        return ParsedReply(text, self._as_group(text, found))
+
+    def _as_group(self, text: str, found: tuple[ParsedAction, ...]) -> tuple[ParsedAction, ...]:
+        if len(found) == 1:
+            return found
+        actions = [it.action for it in found]
+        unread = next((it for it in actions if isinstance(it, Malformed)), None)
+        reason = reason_against_group(actions, self.max_calls) if unread is None else unread.reason
+        return found if reason is None else (ParsedAction(Malformed(text, reason), None),)
 
     def _checked_answer(self, text: str, found: ParsedAction) -> tuple[ParsedAction, ...]:
         """Return an answer as it is, or the calls that stand in its place."""

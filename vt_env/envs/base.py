@@ -6,7 +6,7 @@ Rules and budgets are the episode's; see `vt_env.episode.episode`.
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -77,6 +77,9 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012
 
+    reads_text: ClassVar[bool] = False
+    """Whether actions are texts, in which an answer may be a call; see `PromptSet.answers`."""
+
     def __init__(  # noqa: PLR0913  Gymnasium hands every choice over as a keyword of `make`.
         self,
         tasks: str | Path | TaskSource | TaskSet = "world",
@@ -138,7 +141,8 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         self._library = choose_library(library, self.config.media, cache_dir, encoder)
         self.can_search = can_search(self._library, self.tasks.videos)
         """Whether the clips of at least one of the videos can be searched."""
-        self.tools = tools_for(perception, tools, can_search=self.can_search)
+        answers = self.config.prompts.answers if self.reads_text else "tag"
+        self.tools = tools_for(perception, tools, can_search=self.can_search, answers=answers)
         """Tools on offer in this environment; an episode about a video that cannot be searched has one less."""
         self.option_count = max(len(task.item.options) for task in self.tasks)
         """Options of the task that has the most."""

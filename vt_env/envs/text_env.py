@@ -12,6 +12,7 @@ from vt_env.envs.spaces import MAX_TEXT_CHARS, Picture, Utf8, action_space, read
 from vt_env.episode.episode import Episode
 from vt_env.episode.messages import Message, conversation_messages
 from vt_env.prompts import option_letter
+from vt_env.tools.builtin import ANSWER_TOOL
 from vt_env.tools.check_arguments import show
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Observation
@@ -111,6 +112,8 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
     * v0: initial version
     """
 
+    reads_text = True
+
     def messages(self) -> list[Message]:
         """Return the conversation so far: system, question, then what was written and what came back, in turn.
 
@@ -133,7 +136,8 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         self._written: list[str] = []
         frames = spaces.Sequence(Picture(self.config.media.max_pixels))
         shown = spaces.Dict({"role": Utf8(len("user")), "text": Utf8(MAX_TEXT_CHARS), "frames": frames})
-        return WrittenAction(self.tools, self.option_count, self.config.budget.top_k_max), shown
+        searching = tuple(tool for tool in self.tools if tool is not ANSWER_TOOL)
+        return WrittenAction(searching, self.option_count, self.config.budget.top_k_max), shown
 
     def _read(self, action: str, episode: Episode) -> tuple[Action, ...]:
         if not isinstance(action, str):  # pyright: ignore[reportUnnecessaryIsInstance]

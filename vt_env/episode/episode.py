@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vt_env.actions.answer_tool import as_answer, is_offered
 from vt_env.actions.parse import ActionReader, as_written, reason_against_group, render_action, render_actions
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
 from vt_env.config import EnvConfig
@@ -78,7 +79,8 @@ class Episode:
         self.video = video
         self.config = config
         self.perception = perception or build_perception(config, video, item.shown)
-        chosen = tools_for(config.perception, config.tools or "default") if tools is None else tools
+        answers = config.prompts.answers
+        chosen = tools_for(config.perception, config.tools or "default", answers=answers) if tools is None else tools
         check_video(chosen, video)
         self.tools = tuple(tool for tool in chosen if video.search_sources or not searches_clips(tool))
         """Tools on offer; `clip_retrieval` only in a video that can be searched."""
@@ -173,6 +175,8 @@ class Episode:
         """
         if not self._is_started or self.stop is not None or self.invalid is not None:
             raise EpisodeOver("this episode is not running; build a fresh one and start it")
+        if is_offered(self.reader.tools):
+            actions = tuple(map(as_answer, actions))
         reason = reason_against_group(actions, self.config.budget.max_parallel_calls)
         if reason is not None:
             actions = (Malformed(render_actions(map(as_written, actions)), reason),)

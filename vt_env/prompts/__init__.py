@@ -1,6 +1,6 @@
-"""Prompt sets: all text that a model reads, under a name and a version. Two ship; files add others."""
+"""Prompt sets: all text that a model reads, under a name and a version. Three ship; files add others."""
 
-from vt_env.prompts.default import DEFAULT
+from vt_env.prompts.default import DEFAULT, DEFAULT_TOOL
 from vt_env.prompts.lines import clip_lines, read_lines, spoken_lines
 from vt_env.prompts.load import SETS, load_prompts, resolve_prompts, save_prompts
 from vt_env.prompts.prompt_set import OVER, PromptSet, frame_time, option_letter, option_line, returned_text
@@ -8,6 +8,7 @@ from vt_env.prompts.tiny import TINY
 
 __all__ = [
     "DEFAULT",
+    "DEFAULT_TOOL",
     "OVER",
     "SETS",
     "TINY",

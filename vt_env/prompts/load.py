@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from vt_env.errors import ConfigError, suggest
-from vt_env.prompts.default import DEFAULT
+from vt_env.prompts.default import DEFAULT, DEFAULT_TOOL
 from vt_env.prompts.prompt_set import PromptSet
 from vt_env.prompts.tiny import TINY
 
-SETS: Mapping[str, PromptSet] = {it.name: it for it in (DEFAULT, TINY)}
+SETS: Mapping[str, PromptSet] = {it.name: it for it in (DEFAULT, DEFAULT_TOOL, TINY)}
 """The sets that ship, by name."""
 _SUFFIXES = (".json", ".toml")
 

@@ -89,12 +89,17 @@ class PromptSet:
     )
     """The same where only the first lines are shown."""
     no_screen_text: str = field(default="No text on the screen was found.", metadata=_rules())
+    answers: str = "tag"
+    """How a policy that is offered tools gives its answer: `"tag"` (`<answer>B</answer>`) or `"tool"`, by calling the
+    tool `answer` (an extension). The texts above say the same."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(f"prompts: name={self.name!r}: need lower-case letters, digits, '_', '-' or '.'")
         if self.version < 1:
             raise ConfigError(f"prompts {self.name}: version={self.version!r}: need a whole number of 1 or more")
+        if self.answers not in ("tag", "tool"):
+            raise ConfigError(f"prompts {self.name}: answers={self.answers!r}: allowed are 'tag' and 'tool'")
         for it in fields(self):
             if "allowed" in it.metadata:
                 _check_template(self.name, it.name, getattr(self, it.name), it.metadata)
@@ -107,7 +112,11 @@ class PromptSet:
     @property
     def key(self) -> str:
         """Fingerprint of all texts: equal keys, equal wording."""
-        return fingerprint(asdict(self))
+        values = asdict(self)
+        if self.answers == "tag":
+            # Keys of before there was a choice stay what they were.
+            del values["answers"]
+        return fingerprint(values)
 
     def system_text(self, *, has_tools: bool = True) -> str:
         """Return the system message that every conversation begins with."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from vt_env.config import EnvConfig
-from vt_env.errors import ConfigError, suggest
+from vt_env.errors import ConfigError, ToolError, suggest
 from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
 from vt_env.protocols import Library, Video
 from vt_env.timed_lines import TimedLines, joined_by_interval
@@ -146,6 +146,16 @@ def screen_text(episode: Playing, start_s: float, end_s: float) -> View:
     return View(episode.config.prompts.screen_lines_text(lines, len(found)), viewed=viewed, lines=lines)
 
 
+def answer(episode: Playing, option: str) -> View:
+    """Give the final answer, which ends the search. Call it alone.
+
+    Args:
+        option: Letter of the option.
+    """
+    # Readers and episodes take a call of this tool for the answer that it holds.
+    raise ToolError("an answer ends the episode; it returns nothing")
+
+
 def _subtitles(episode: Playing, found: Sequence[SubtitleLine], viewed: Sequence[Interval]) -> View:
     lines = spoken_lines(found)
     return View(episode.config.prompts.subtitles_text(lines), viewed=tuple(viewed), lines=lines)
@@ -173,16 +183,22 @@ DEFAULT_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name != SCR
 PAPER_TOOLS: tuple[str, ...] = tuple(name for name in DEFAULT_TOOLS if name != "spatial_zoom")
 """The paper's tools; the perception decides which of `frame_zoom` and `caption_zoom` is offered."""
 
+ANSWER_TOOL = Tool.of(answer)
+"""How a policy answers where its prompt set says `answers="tool"`; an extension, the paper answers in text."""
+
 _MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS, "none": ()}
 
 
-def tools_for(perception: str, tools: ToolChoice = "default", *, can_search: bool = True) -> tuple[Tool, ...]:
+def tools_for(
+    perception: str, tools: ToolChoice = "default", *, can_search: bool = True, answers: str = "tag"
+) -> tuple[Tool, ...]:
     """Return the tools that a policy is offered, in order.
 
     Args:
         perception: `"frames"` or `"captions"`; a mode's tools that need the other one are left out.
         tools: See `ToolChoice`.
         can_search: Whether clips can be searched at all, see `can_search`; `clip_retrieval` is left out if not.
+        answers: `PromptSet.answers`; `"tool"` adds `ANSWER_TOOL` behind the others, where there are others.
 
     Raises:
         ConfigError: There is no such tool or mode, it needs the other perception, two tools share a name, or
@@ -194,11 +210,15 @@ def tools_for(perception: str, tools: ToolChoice = "default", *, can_search: boo
     if not any(isinstance(it, str) for it in chosen):
         chosen = ["default", *chosen]
     offered = [tool for it in chosen for tool in _offered(perception, it)]
+    if offered and answers == "tool":
+        offered.append(ANSWER_TOOL)
     names = [tool.name for tool in offered]
+    if any(tool.name == ANSWER_TOOL.name and tool is not ANSWER_TOOL for tool in offered):
+        raise ConfigError("tool answer: the name is that of the tool that ends an episode; give yours another one")
     if len(set(names)) < len(names):
         raise ConfigError(f"tools={names}: names must differ; leave out or rename one")
     usable = tuple(tool for tool in offered if can_search or not searches_clips(tool))
-    if offered and not usable:
+    if offered and not set(usable) - {ANSWER_TOOL}:
         raise ConfigError(f"tools={names}: clips cannot be searched here, see the terminal; choose other tools as well")
     return usable
 

@@ -94,7 +94,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
     opened = choose_library(library, config.media, None, encoder)
-    offered = tools_for(perception, tools, can_search=can_search(opened, loaded.videos))
+    offered = tools_for(perception, tools, can_search=can_search(opened, loaded.videos), answers=config.prompts.answers)
 
     def open_episode(task: Task) -> Episode:
         return make_episode(task, opened, config, offered)

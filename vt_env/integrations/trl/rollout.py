@@ -21,6 +21,7 @@ from vt_env.errors import DataError
 from vt_env.prompts import OVER
 from vt_env.rewards.reward import FinishedEpisode
 from vt_env.tasks.task_set import Task
+from vt_env.tools.builtin import ANSWER_TOOL
 from vt_env.types import Answer, Malformed, Observation, ToolCall
 
 Content = str | list[dict[str, Any]]
@@ -93,6 +94,8 @@ class Rollout:
             pool: Where they run.
             together: Play them as one reply, as `Episode.apply` does, instead of one by one.
         """
+        # A call beside an answer is malformed, which the episode says where it is given both.
+        together = together or any(it.name == ANSWER_TOOL.name for it in calls)
         for group in [calls] if together and calls else [[it] for it in calls]:
             future = pool.submit(self._play_after, list(self._pending), group)
             self._pending.append(future)
@@ -185,7 +188,7 @@ def _record(episode: Episode, callers: Sequence[Message], last: Message) -> Traj
     """
     record = record_episode(episode)
     *calls, end = record.turns
-    ender = callers[len(calls)] if end.call is not None and len(calls) < len(callers) else last
+    ender = callers[len(calls)] if len(calls) < len(callers) else last
     kept = [
         replace(turn, text="" if turn.continues else _written(caller))
         for turn, caller in zip(calls, callers, strict=False)
@@ -219,6 +222,8 @@ def _is_legal(message: Message, reader: ActionReader) -> bool:
     if message["role"] != "assistant" or not calls:
         return True
     is_few = reader.max_calls is None or calls <= reader.max_calls
+    if calls > 1 and any(it["function"]["name"] == ANSWER_TOOL.name for it in message["tool_calls"]):
+        return False
     return is_few and not isinstance(reader.read(_text(message.get("content") or "")).action, Answer)
 
 
