@@ -302,5 +302,6 @@ def _usage(found: Any) -> Usage:
 
 def _count(value: object) -> int:
     """Read a number of tokens; 0 stands for an unknown one."""
-    is_count = isinstance(value, int | float) and math.isfinite(value) and value >= 0
-    return int(value) if is_count else 0
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return 0
+    return int(max(0, value))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from experiments.tiny_model.processor import IMAGE_PX
+from vt_env.config import MediaConfig
 from vt_env.media.decode.video_file import crop_frame
 from vt_env.types import FrameBatch, Interval
 from vt_env.world.config import WorldConfig, full_world
@@ -45,7 +46,7 @@ class Picture:
         quality = QUALITIES[0] + self.scene.look_seed % (QUALITIES[1] - QUALITIES[0])
         if self.is_close:
             frame = FrameBatch(np.asarray(_compressed(Image.fromarray(native), quality))[None], np.zeros(1))
-            return Image.fromarray(crop_frame(frame, place_box(*self.place), IMAGE_PX).data[0])
+            return Image.fromarray(crop_frame(frame, place_box(*self.place), MediaConfig()).data[0])
         shrunk = Image.fromarray(native).resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BOX)
         return _compressed(shrunk, quality)
 

@@ -5,7 +5,7 @@ positions. Times are given as fractions of the video's duration (`start_fraction
 serve videos of seconds and of hours; everything else is given as the tool takes it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isqrt
 from typing import Any, Literal, cast, get_args, get_origin
 
@@ -88,7 +88,7 @@ class Picture(spaces.Space[NDArray[np.uint8]]):
         is_picture = isinstance(x, np.ndarray) and x.dtype == np.uint8 and x.ndim == 3 and x.shape[2] == 3
         return is_picture and 0 < x.shape[0] * x.shape[1] <= self.max_pixels
 
-    def to_jsonable(self, sample_n: Sequence[NDArray[np.uint8]]) -> list[Any]:
+    def to_jsonable(self, sample_n: Iterable[NDArray[np.uint8]]) -> list[Any]:
         """Convert pictures to nested lists."""
         return [picture.tolist() for picture in sample_n]
 

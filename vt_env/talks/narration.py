@@ -92,4 +92,4 @@ def _present(
 def _endless(lines: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
     """Yield lines in random order, each once before any is repeated."""
     while True:
-        yield from (lines[i] for i in rng.permutation(len(lines)))
+        yield from (lines[int(place)] for place in rng.permutation(len(lines)))
