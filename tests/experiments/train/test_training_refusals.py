@@ -97,7 +97,7 @@ def test_a_budget_of_pixels_that_holds_no_patch_is_refused():
 def test_a_budget_that_cannot_hold_one_zoom_is_refused():
     with pytest.raises(ConfigError, match="cannot hold global_frames=32 and one zoom"):
         BudgetConfig(max_frames=32, global_frames=32)
-    measured = measure_tokens(build_processor(), fake_tasks(), tiny_budget(), 112)
+    measured = measure_tokens(build_processor(), fake_tasks(), tiny_budget(), MediaConfig())
     assert measured.frame == 16 and measured.look > 16
     check_token_budget(measured, measured.answered, measured.prompt + measured.answered)
     with pytest.raises(ConfigError) as error:
@@ -341,8 +341,10 @@ def test_frames_of_another_size_are_refused_before_a_model_is_loaded(folder, tmp
     (tmp_path / "right").mkdir()
     write_training_folder(tmp_path / "right", wrong_by=(0,))
     with pytest.raises(DataError) as error:
-        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(max_pixels=448 * 448)))
-    assert "112 x 112 px were shown, 1 of 224 x 224 px are stored; give the --media.max-pixels" in one_line(error)
+        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(112 * 112, 112 * 112)))
+    assert "2 frames of 56 x 56 px were shown, 2 of 112 x 112 px are stored; give the --media.max-pixels" in one_line(
+        error
+    )
 
 
 def test_a_run_whose_model_or_data_were_replaced_does_not_go_on(folder, tmp_path, capsys):
