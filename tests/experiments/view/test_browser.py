@@ -34,7 +34,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
         '<tool_call>{"name": "frame_zoom", "arguments": {"start_s": 5, "end_s": 9}}</tool_call>',
         CallRecord("frame_zoom", {"start_s": 5.0, "end_s": 9.0}),
         HOSTILE,
-        frames=(FrameRef("video-00", 6.0, None, 112),),
+        frames=(FrameRef("video-00", 6.0, None, (112, 112)),),
         viewed=(Interval(5, 9),),
     )
     turns = (look, TurnRecord("<answer>47</answer>", None, "The episode is over."))
