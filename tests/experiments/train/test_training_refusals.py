@@ -341,10 +341,9 @@ def test_frames_of_another_size_are_refused_before_a_model_is_loaded(folder, tmp
     (tmp_path / "right").mkdir()
     write_training_folder(tmp_path / "right", wrong_by=(0,))
     with pytest.raises(DataError) as error:
-        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(112 * 112, 112 * 112)))
-    assert "2 frames of 56 x 56 px were shown, 2 of 112 x 112 px are stored; give the --media.max-pixels" in one_line(
-        error
-    )
+        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(max_pixels=448 * 448)))
+    shown = "2 frames of 112 x 112 px were shown, 2 of 224 x 224 px are stored"
+    assert f"{shown}; give the --media.max-pixels" in one_line(error)
 
 
 def test_a_run_whose_model_or_data_were_replaced_does_not_go_on(folder, tmp_path, capsys):

@@ -224,16 +224,16 @@ def test_a_token_is_asked_for_and_beyond_loopback_needed():
 
 
 def test_tools_that_take_a_name_of_the_server_are_refused():
-    def answer(episode, text: str) -> str:  # noqa: D417
-        """Answer.
+    def begin(episode, text: str) -> str:  # noqa: D417
+        """Begin.
 
         Args:
-            text: The answer.
+            text: Something.
         """
         return text
 
-    with pytest.raises(ConfigError, match=r"tool answer\(text\): 'begin', 'answer' and the argument 'episode' are"):
-        BenchmarkServer(source(tools=["frame_zoom", answer]))
+    with pytest.raises(ConfigError, match=r"tool begin\(text\): 'begin', 'answer' and the argument 'episode' are"):
+        BenchmarkServer(source(tools=["frame_zoom", begin]))
 
 
 def test_importing_the_servers_loads_no_deep_learning_library():
