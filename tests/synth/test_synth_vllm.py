@@ -156,7 +156,8 @@ def test_transformers_caption_as_the_server_does(client: OpenAIClient):
 
 @pytest.mark.parametrize("agent", ["full", "uniform"])
 def test_a_policy_plays_through_a_real_server_as_in_this_process(client: OpenAIClient, agent: str):
-    local = ModelConfig(max_new_tokens=24, uniform_frames=4)
+    # A server has a temperature of its own.
+    local = ModelConfig(max_new_tokens=24, temperature=0.0, uniform_frames=4)
     served = replace(local, backend="openai", server=PolicyServerConfig(base_url=client.config.base_url))
     library, attempts = FakeLibrary((FakeVideo(frame_px=112),)), [SeededAttempt(task, 0) for task in fake_tasks(2)]
 
