@@ -1,10 +1,13 @@
 """Settings of all tests, and their order.
 
+Programming errors are loud: nothing unforeseen becomes the fault of a file.
+
 Property tests have no deadline, since how long an example takes says nothing about it. Environments in processes of
 their own are forked from a process without threads: by then that of the tests has many, whose locks a fork would keep.
 """
 
 import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+os.environ["VT_ENV_LOUD"] = "1"
 multiprocessing.set_forkserver_preload(["pytest", "vt_env.testing"])
 
 LONGEST = "test_reproduce.py"

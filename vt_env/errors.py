@@ -11,7 +11,9 @@ Everything else is a bug of ours and stays loud.
 """
 
 import difflib
-from collections.abc import Iterable
+import os
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 
 class VtEnvError(Exception):
@@ -36,6 +38,34 @@ class ConfigError(VtEnvError):
 
 class EpisodeOver(VtEnvError):
     """An action was applied to an episode that has ended; build a fresh episode."""
+
+
+LOUD = "VT_ENV_LOUD"
+"""Environment variable for tests; where it is set, `foreign_input` lets unforeseen exceptions through."""
+
+
+@contextmanager
+def foreign_input(name: object) -> Generator[None]:
+    """Turn an unforeseen exception of reading one element of a collection, such as a file, into its `DataError`.
+
+    Readers and their libraries cannot foresee all that strangers write, and one element must not end the others. Errors
+    of this package, of the system and of memory pass, as they are no fault of the element.
+
+    Args:
+        name: The element, which begins the message.
+
+    Raises:
+        DataError: The block raised something else; the message has its class.
+    """
+    try:
+        yield
+    except (VtEnvError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if os.environ.get(LOUD):
+            raise
+        told = f"{name}: cannot be read ({type(error).__name__}: {first_line(error)[:120]})"
+        raise DataError(f"{told}; keep what is readable, and report the file if others read it") from error
 
 
 def how_to_install(extra: str) -> str:

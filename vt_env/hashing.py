@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 from vt_env.types import FrameBatch
 
@@ -28,3 +29,15 @@ def fingerprint(value: object) -> str:
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Return device, inode, size, and times of change of a file in ns: any write or replacement changes one of them.
+
+    For a folder, those of the folder and its files, in the order of their names.
+    """
+    members = [path, *sorted(path.iterdir())] if path.is_dir() else [path]
+    stats = [it.stat() for it in members]
+    return tuple(
+        number for it in stats for number in (it.st_dev, it.st_ino, it.st_size, it.st_mtime_ns, it.st_ctime_ns)
+    )

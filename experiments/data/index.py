@@ -4,6 +4,7 @@ A JSONL file of tasks stands for the videos that its rows name; missing ones are
 maintain the cache; `--check` measures retrieval with planted queries.
 """
 
+import errno
 import os
 import sys
 import time
@@ -23,7 +24,7 @@ from experiments.data.video_paths import find_videos, video_ref, workers
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.library import LibraryConfig
 from vt_env.config import at_least
-from vt_env.errors import ConfigError, DataError
+from vt_env.errors import ConfigError, DataError, foreign_input
 from vt_env.media.cache.build_once import Progress, cache_root, content_hash
 from vt_env.media.cache_eviction import Limits, collect, find_faults
 from vt_env.media.library import Video, VideoLibrary
@@ -134,9 +135,16 @@ def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[IndexResult]:
 def index_one(path: Path, library: VideoLibrary) -> IndexResult:
     """Index one video; an unreadable one gives the status `undecodable`."""
     try:
-        return index_video(path, library)
+        with foreign_input(path):
+            return index_video(path, library)
     except DataError as reason:
         return IndexResult(str(path), "undecodable", str(reason))
+    except OSError as reason:
+        if reason.errno not in (errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.ESTALE):
+            raise
+        return IndexResult(
+            str(path), "undecodable", f"{path}: cannot be read ({reason.strerror}); check its permissions"
+        )
 
 
 def index_video(path: Path, library: VideoLibrary) -> IndexResult:

@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -15,10 +17,18 @@ from tqdm import tqdm
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import decode_object, read_jsonl
 from vt_env.media.cache.build_once import content_hash
-from vt_env.media.decode.picture_folder import list_pictures
+from vt_env.media.decode.container import check_file
+from vt_env.media.decode.picture_folder import PICTURE_SUFFIXES, list_pictures
 from vt_env.types import VideoRef
 
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
+VIDEO_SUFFIXES = (
+    ".3g2", ".3gp", ".amv", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf",
+    ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".nut", ".obu", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".swf", ".ts", ".vob", ".webm", ".wmv", ".wtv", ".y4m",
+)  # fmt: skip
+"""Suffixes of the containers that FFmpeg reads."""
+_NO_VIDEOS = (".json", ".jsonl", ".txt", ".md", ".csv", *PICTURE_SUFFIXES)
+"""Suffixes that commonly lie beside videos; they are not reported as left out."""
 SUBTITLE_SUFFIXES = (".srt", ".vtt", ".ass", ".ssa")
 
 
@@ -45,7 +55,29 @@ def find_videos(paths: Sequence[Path]) -> list[Path]:
 
 
 def _of_folder(folder: Path) -> list[Path]:
-    videos = [it for it in sorted(folder.rglob("*")) if it.suffix.lower() in VIDEO_SUFFIXES]
+    """List the videos below a folder, with a warning of what is left out: other files, and folders that cannot be read.
+
+    Links, devices and pipes under a video's name are listed; opening them says what is wrong.
+    """
+    unread: list[str] = []
+    files = [
+        Path(parent) / name
+        for parent, _, names in os.walk(folder, onerror=lambda error: unread.append(str(error.filename)))
+        for name in names
+    ]
+    videos = sorted(it for it in files if it.suffix.lower() in VIDEO_SUFFIXES)
+    for path in unread:
+        warnings.warn(
+            f"{path}: the folder cannot be read, its videos are left out; change its permissions", stacklevel=3
+        )
+    beside = (*VIDEO_SUFFIXES, *SUBTITLE_SUFFIXES, *_NO_VIDEOS)
+    others = Counter(it.suffix.lower() or "no suffix" for it in files if it.suffix.lower() not in beside)
+    if videos and others:
+        named = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(8))
+        warnings.warn(
+            f"{folder}: {others.total()} files are left out ({named}); name a file itself if it is a video",
+            stacklevel=3,
+        )
     return videos or ([folder] if list_pictures(folder) else [])
 
 
@@ -64,6 +96,10 @@ def _of_rows(rows: Path) -> list[Path]:
 def _inside_of(folder: Path, name: str) -> Path:
     if not Path(name).is_absolute() and Path(os.path.normpath(name)).parts[:1] == ("..",):
         raise ValueError(f"{name!r} leads out of the folder of this file; link it there, or give its full path")
+    inside = (folder / name).resolve().is_relative_to(folder.resolve())
+    if ".." in Path(name).parts and not Path(name).is_absolute() and not inside:
+        # A link followed by `..` leads elsewhere than the text of the path says.
+        raise ValueError(f"{name!r} leads out of the folder of this file; link it there, or give its full path")
     return folder / name
 
 
@@ -71,7 +107,12 @@ def video_ref(path: Path) -> VideoRef:
     """Return the reference of a video file, with the subtitle file of the same name beside it.
 
     The name may go on with a language, as in `film.en.srt`; the name alone comes first, forced subtitles last.
+
+    Raises:
+        DataError: The file is missing, a device, not readable, or empty.
     """
+    # Before the file is hashed: a pipe under a video's name would never end.
+    check_file(path)
     return VideoRef(content_hash(path)[:16], str(path), next(map(str, _subtitles_beside(path)), None))
 
 

@@ -1,6 +1,7 @@
 """Language models of policies: checkpoint or server, backend, sampling, provenance."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
@@ -18,7 +19,7 @@ from experiments.settings.token_budget import check_frame_size
 from vt_env.config import HOW_ONLY, MediaConfig, at_least
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
-from vt_env.media.cache.build_once import content_hash
+from vt_env.media.cache.build_once import whole_hash
 from vt_env.tools.tool import Tool
 
 BASE_MODEL = Path(__file__).parents[1] / "tiny_model" / "base"
@@ -266,11 +267,18 @@ def _server_version(url: str) -> str | None:
         return None
 
 
+_HASHED_AT_ONCE = 8
+"""Files of a checkpoint that are hashed side by side; hashing holds no lock."""
+
+
 def checkpoint_hash(path: str) -> str | None:
-    """Fingerprint the files of a checkpoint folder (head, middle and tail of large files); `None` for a hub name."""
+    """Fingerprint the files of a checkpoint folder, read whole and side by side; `None` for a hub name."""
     folder = Path(path)
     if not folder.is_dir():
         return None
     # The prompt set has its own key in the provenance, and older model folders have no such file.
     files = sorted(it for it in folder.iterdir() if it.is_file() and it.name != PROMPTS_FILE)
-    return fingerprint([[it.name, content_hash(it)] for it in files])
+    with ThreadPoolExecutor(_HASHED_AT_ONCE) as executor:
+        return fingerprint(
+            [[it.name, digest] for it, digest in zip(files, executor.map(whole_hash, files), strict=True)]
+        )

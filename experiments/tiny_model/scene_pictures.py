@@ -99,4 +99,4 @@ def place_class(picture: Picture) -> int:
 def _compressed(image: Image.Image, quality: int) -> Image.Image:
     packed = BytesIO()
     image.save(packed, format="JPEG", quality=quality)
-    return Image.open(packed)
+    return Image.open(packed, formats=("PNG", "JPEG"))

@@ -61,7 +61,7 @@ def base64_pictures(observation: Observation, picture_format: PictureFormat = "p
 def decode_picture(data: str) -> NDArray[np.uint8]:
     """Read a picture of `base64_pictures`, a data URL included, as uint8[H, W, 3] RGB."""
     file = io.BytesIO(base64.b64decode(data.rpartition(",")[2]))
-    return np.array(Image.open(file).convert("RGB"))
+    return np.array(Image.open(file, formats=("PNG", "JPEG", "WEBP")).convert("RGB"))
 
 
 def _data_urls(observation: Observation, picture_format: PictureFormat) -> list[str]:

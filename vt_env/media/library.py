@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Literal, get_args
 
 from vt_env.config import MediaConfig
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, foreign_input
 from vt_env.media.cache import decoded_frames
 from vt_env.media.cache.build_once import Progress, cache_root, content_hash
 from vt_env.media.cache.decoded_frames import DecodedFrames
@@ -240,8 +240,10 @@ class VideoLibrary:
         speech_progress: Progress | None,
         screen_progress: Progress | None,
     ) -> Video:
-        store = build_store(ref.path, self.config, self.cache_dir, progress)
-        captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
+        with foreign_input(ref.path):
+            store = build_store(ref.path, self.config, self.cache_dir, progress)
+        with foreign_input(ref.captions_path):
+            captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
         encoder = self.encoders.encoder_of(ref)
         index = build_clip_index(store, encoder, self.cache_dir) if encoder else None
         duration_s = store.video.duration_s

@@ -271,6 +271,11 @@ def _existing(folder: Path, name: str, role: str) -> Path:
         raise ValueError(f"{role} {name!r} leads out of the folder of this file; {remedy}")
     try:
         path = (folder / name).resolve()
+        if ".." in Path(name).parts and not Path(name).is_absolute() and not path.is_relative_to(folder.resolve()):
+            # A link followed by `..` leads elsewhere than the text of the path says.
+            raise ValueError(
+                f"{role} {name!r} leads out of the folder of this file; link it there, or give its full path"
+            )
         # A video may be a folder of pictures.
         exists = path.is_file() or (role == "video" and path.is_dir())
     except OSError as reason:

@@ -65,6 +65,7 @@ class DecodedFrames:
         known = {idx: picture for idx, path in paths.items() if (picture := _read(path)) is not None}
         for idx, picture in video.pictures([idx for idx in wanted if idx not in known]):
             known[idx] = picture
+            video.check_unchanged()
             self._store(paths[idx], media, picture)
         width, height = video.size_px
         data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
@@ -147,4 +148,4 @@ def _read(path: Path) -> Pixels | None:
             path.unlink(missing_ok=True)
         return None
     touch(path)
-    return np.asarray(Image.open(BytesIO(payload)))
+    return np.asarray(Image.open(BytesIO(payload), formats=("PNG",)))

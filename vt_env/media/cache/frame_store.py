@@ -28,6 +28,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
+from vt_env.hashing import file_state
 from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.cache.sealed_files import Hold, check_schema, checksum, file_checksum, seal, unseal
 from vt_env.media.decode.container import Timeline, check_file, latest_idxs
@@ -120,13 +121,20 @@ def build_store(
     """
     path = Path(path)
     check_file(path)
+    before = file_state(path)
     media = content_hash(path)
     key = cache_key(schema=SCHEMA, media=media, **_settings(path, config))
     folder = (cache_dir or cache_root()) / "stores" / key
     while True:
-        build_once(folder, lambda aside: _write(aside, path, media, config, progress))
+
+        def build(aside: Path) -> None:
+            _write(aside, path, media, config, progress)
+            if file_state(path) != before or content_hash(path) != media:
+                raise DataError(f"{path}: it was replaced while its frames were read; run the command again")
+
+        build_once(folder, build)
         try:
-            return _read(folder, path, config)
+            return _read(folder, path, config, before)
         except (OSError, ValueError, KeyError, IndexError) as error:
             # A garbage collection may have deleted the folder after `build_once` returned.
             if folder.exists():
@@ -209,7 +217,7 @@ def _jpeg(picture: Pixels, max_pixels: int) -> bytes:
     return buffer.getvalue()
 
 
-def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
+def _read(folder: Path, path: Path, config: MediaConfig, state: tuple[int, ...]) -> FrameStore:
     hold = Hold(folder / META_FILE)
     meta = _read_meta(folder)
     data = (folder / "index.bin").read_bytes()
@@ -222,5 +230,5 @@ def _read(folder: Path, path: Path, config: MediaConfig) -> FrameStore:
         raise ValueError(f"frames.bin has {len(packed)} bytes, its index says {offsets[-1]}")
     timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2), *rest)
     width, height = meta["size_px"]
-    video = VideoFile(path, (width, height), timeline, meta["decoded_by"])
+    video = VideoFile(path, (width, height), timeline, meta["decoded_by"], state)
     return FrameStore(folder.name, meta["media"], video, timeline.times_s[idxs], offsets, crcs, packed, config, hold)

@@ -23,7 +23,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import ArrayLike, NDArray
 
-from vt_env.errors import DataError
+from vt_env.errors import DataError, foreign_input
 
 REENCODE = "copy it again, or keep what is readable: ffmpeg -i OLD -c:v libx264 NEW.mp4"
 
@@ -31,6 +31,15 @@ MAX_PIXELS = 1 << 26
 """Maximum pixels per frame, 8192 x 8192: twice 8K video. Decoders hold up to 16 frames: more would take gigabytes."""
 MAX_DURATION_S = 7 * 24 * 3600.0
 """Maximum duration, one week. A longer file has broken times, and memory grows with the duration."""
+
+_CONTAINERS = (
+    "amv,asf,asf_o,av1,avi,avs2,avs3,cavsvideo,dirac,dnxhd,dv,evc,film_cpk,flic,flv,gif,gxf,h261,h263,h264,hevc,ivf,ivr,"
+    "jpegxl_anim,kux,live_flv,m4v,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mtv,mxf,nsv,nut,nuv,obu,ogg,rm,roq,smk,"
+    "swf,vc1,vvc,webp,wtv,yuv4mpegpipe,apng,tty,aac,ac3,aiff,amr,ape,au,caf,dts,eac3,flac,mp3,truehd,tta,voc,w64,wav,wv,"
+    "bmp_pipe,gif_pipe,ico,jpeg_pipe,jpegxl_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"
+)
+"""FFmpeg's demuxers that read one file alone. Playlists and scripts (hls, dash, concat, sdp) open others."""
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
 
 _CUT_S = 1.0
 """Gap to the declared end from which a file counts as truncated; headers round by far less."""
@@ -124,12 +133,13 @@ def open_media(path: Path) -> Generator[InputContainer]:
     check_file(path)
     if path.is_dir():
         raise DataError(f"{path}: it is a folder; give a media file")
-    try:
-        # An absolute path cannot be mistaken for a URL. Broken metadata does not affect the pictures.
-        with av.open(str(path.absolute()), metadata_errors="replace") as container:
-            yield container
-    except av.error.FFmpegError as error:
-        raise DataError(f"{path}: FFmpeg cannot read it ({error.strerror}); {REENCODE}") from error
+    with foreign_input(path):
+        try:
+            # An absolute path cannot be mistaken for a URL. Broken metadata does not affect the pictures.
+            with av.open(str(path.absolute()), metadata_errors="replace", container_options=_OPTIONS) as container:
+                yield container
+        except av.error.FFmpegError as error:
+            raise DataError(f"{path}: FFmpeg cannot read it ({error.strerror}); {REENCODE}") from error
 
 
 def video_stream(container: InputContainer, path: Path) -> VideoStream:

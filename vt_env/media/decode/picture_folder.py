@@ -6,13 +6,14 @@ Knows pictures and file names; knows nothing of containers or stores. Pictures a
 """
 
 import json
+import math
 import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from vt_env.errors import DataError
 from vt_env.media.decode.container import MAX_DURATION_S, Timeline
@@ -20,6 +21,8 @@ from vt_env.media.decode.pyav_player import Pixels
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 TIMES_FILE = "frames.json"
+_FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+"""Formats that are tried, whatever the suffix: Pillow also knows some that run other programs, such as EPS."""
 
 _TICK_S = Fraction(1, 90_000)
 """MPEG's 90 kHz clock, of which the period of every common frame rate is close to a whole number of ticks."""
@@ -82,17 +85,23 @@ def _times(folder: Path, count: int) -> tuple[list[float], float]:
         entry: dict[str, Any] = json.loads((folder / TIMES_FILE).read_text())
         if "frame_rate_hz" in entry:
             rate_hz = float(entry["frame_rate_hz"])
+            if not 0 < rate_hz < math.inf:
+                raise ValueError(f"frame_rate_hz is {rate_hz}")
             return [number / rate_hz for number in range(count)], count / rate_hz
-        return [float(time_s) for time_s in entry["times_s"]], float(entry["end_s"])
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        times_s, end_s = [float(time_s) for time_s in entry["times_s"]], float(entry["end_s"])
+        if not all(map(math.isfinite, (*times_s, end_s))):
+            raise ValueError("a time is not finite")
+        return times_s, end_s
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         need = '{"frame_rate_hz": 2.0} or {"times_s": […], "end_s": 9.0}'
         raise DataError(f"{folder / TIMES_FILE}: {type(error).__name__} {error}; need {need}") from error
 
 
 def _read(path: Path) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        return ImageOps.exif_transpose(Image.open(path, formats=_FORMATS)).convert("RGB")
+    except Exception as error:
+        # Damaged pictures raise anything, from SyntaxError to struct.error.
         raise DataError(f"{path}: it cannot be read as a picture ({type(error).__name__}); copy it again") from error
 
 

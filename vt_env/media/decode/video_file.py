@@ -11,7 +11,7 @@ PyAV is the default backend: the only one that decoded every frame of every meas
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +20,16 @@ from PIL import Image
 
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
-from vt_env.media.decode.container import Timeline, check_size, format_of, open_media, read_timeline, video_stream
+from vt_env.hashing import file_state
+from vt_env.media.decode.container import (
+    Timeline,
+    check_file,
+    check_size,
+    format_of,
+    open_media,
+    read_timeline,
+    video_stream,
+)
 from vt_env.media.decode.decoded_timeline import checked_timeline
 from vt_env.media.decode.other_backends import PLAYERS, choose_backend
 from vt_env.media.decode.picture_folder import PictureFolderPlayer, read_folder
@@ -40,6 +49,8 @@ class VideoFile:
     timeline: Timeline
     backend: str = "pyav"
     """Decoder, a name in `vt_env.media.decode.other_backends.PLAYERS`; not used for a folder of pictures."""
+    state: tuple[int, ...] = field(default=(), repr=False)
+    """State of the file when it was opened (`vt_env.hashing.file_state`); its frames are read in this state alone."""
 
     @property
     def duration_s(self) -> float:
@@ -91,6 +102,7 @@ class VideoFile:
         """
         if not idxs:
             return
+        self.check_unchanged()
         if self.path.is_dir():
             folder = PictureFolderPlayer(self.path, self.timeline, self.size_px)
             for idx in idxs:
@@ -99,6 +111,15 @@ class VideoFile:
         with lend_player(PLAYERS[self.backend], self.path, self.timeline, self.size_px) as player:
             for idx in idxs:
                 yield idx, player.picture(idx, size_px)
+
+    def check_unchanged(self) -> None:
+        """Check that the file is the one that was opened.
+
+        Raises:
+            DataError: It was changed or replaced.
+        """
+        if self.state and not self.path.is_dir() and self.path.exists() and file_state(self.path) != self.state:
+            raise DataError(f"{self.path}: it was changed or replaced since it was opened; start again")
 
     def check_times(self, times_s: Sequence[float]) -> None:
         """Check that times lie within the video.
@@ -125,10 +146,12 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
         ConfigError: The backend is unknown, not installed, or not known to decode the format correctly.
     """
     path = Path(path)
+    check_file(path)
+    state = file_state(path)
     if path.is_dir():
         size_px, timeline = read_folder(path)
         _check_aspect_ratio(path, size_px)
-        return VideoFile(path, size_px, timeline)
+        return VideoFile(path, size_px, timeline, state=state)
     with open_media(path) as container:
         stream = video_stream(container, path)
         check_size(stream, path)
@@ -149,7 +172,7 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
     # Other backends were measured on files without these.
     oddities = {"mirrored": orientation.is_mirrored, "decoding order": timeline.packet_ticks is not None}
     format_name = ",".join([format_name, *(name for name, is_so in oddities.items() if is_so)])
-    return VideoFile(path, size_px, timeline, choose_backend(backend, format_name, path))
+    return VideoFile(path, size_px, timeline, choose_backend(backend, format_name, path), state)
 
 
 def crop_frame(whole: FrameBatch, box: Box, media: MediaConfig) -> FrameBatch:

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
 
-from vt_env.errors import DataError
+from vt_env.errors import DataError, foreign_input
 from vt_env.media.decode.container import Timeline, open_media, read_timeline, video_stream
 from vt_env.media.text.encodings import REMEDY, check_encoding, decode_text
 from vt_env.media.text.subtitle_formats import ass_text, parse_cues, plain_text
@@ -58,7 +58,12 @@ def load_subtitles(
     if ref.subtitles_path is None:
         return SubtitleTrack() if Path(ref.path).is_dir() else _embedded(Path(ref.path), timeline, config.languages)
     path = Path(ref.subtitles_path)
-    decoded = decode_text(_read_bytes(path), ref.subtitles_encoding or config.encoding)
+    with foreign_input(path):
+        return _of_file(path, ref.subtitles_encoding or config.encoding)
+
+
+def _of_file(path: Path, encoding: str | None) -> SubtitleTrack:
+    decoded = decode_text(_read_bytes(path), encoding)
     lines, dropped = parse_cues(decoded.text)
     if not lines:
         raise DataError(
