@@ -103,6 +103,24 @@ class Dying(FakeOcr):
         return super().read(picture)
 
 
+@dataclass(frozen=True)
+class Overwriting(FakeOcr):
+    """An engine in whose time the file is overwritten."""
+
+    path: Path = Path()
+
+    def read(self, picture: Pixels) -> list[PictureText]:
+        self.path.write_bytes(self.path.read_bytes() + b"more")
+        return super().read(picture)
+
+
+def test_nothing_is_kept_of_a_video_that_is_overwritten_while_it_is_read(tmp_path):
+    path = write_slides(tmp_path / "v.mp4", [(0.0, (RED, GREEN))], 5.0)
+    with pytest.raises(DataError, match="it was changed or replaced since it was opened"):
+        read(path, tmp_path / "cache", Overwriting(path=path))
+    assert list_cached(tmp_path / "cache") == []
+
+
 def test_after_a_kill_reading_goes_on_with_the_part_it_was_in(tmp_path, monkeypatch):
     monkeypatch.setattr(read_screen, "PART_S", 10.0)
     slides = [(5.0 * number, ((RED, GREEN) if number % 2 else (BLUE, BLACK))) for number in range(8)]

@@ -2,8 +2,10 @@
 
 Unicode is recognised by its own structure. For other bytes charset-normalizer says which encodings give a plausible
 text, and among those the one is taken whose letters fit one script and language best: the library alone takes short
-Western texts for Central European ones, and short Chinese or Japanese ones for Korean. Our choice of rule; how often it
-is right is in `docs/lab_log.md`.
+Western texts for Central European ones. Our choice of rule.
+
+Of 60 files of 50 cues, .93 or more were read without a wrong character in 31 of 32 languages and encodings, .83 in
+Bulgarian; of shorter files fewer (`docs/lab_log.md`). In Bulgarian and Hebrew the library alone does better.
 """
 
 import codecs

@@ -87,7 +87,7 @@ def read_screen(
 
     Raises:
         ConfigError: The engine is not installed, or the cache cannot be written.
-        DataError: A picture cannot be decoded, or a cached file is damaged.
+        DataError: A picture cannot be decoded, the video was replaced meanwhile, or a cached file is damaged.
     """
     folder = (cache_dir or cache_root()) / FOLDER
     about = {"schema": SCHEMA, "media": media, "decoded_by": video.backend, "ocr": ocr.key}
@@ -113,7 +113,9 @@ class _Part:
     progress: Progress | None
 
     def write(self, about: Mapping[str, object], path: Path) -> None:
-        write_sealed(path, about, encode_record(list(self.readings())).encode())
+        readings = list(self.readings())
+        self.video.check_unchanged()
+        write_sealed(path, about, encode_record(readings).encode())
 
     def readings(self) -> Iterator[Reading]:
         """Read the pictures of this part that differ from the picture read before them."""
