@@ -16,7 +16,7 @@ from support.videos import Pixels, VideoSpec, write_video
 
 from vt_env.config import EnvConfig, MediaConfig
 from vt_env.episode.episode import Episode
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache.build_once import content_hash
 from vt_env.media.cache_eviction import find_faults, list_cached
 from vt_env.media.decode.video_file import open_video
