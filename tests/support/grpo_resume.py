@@ -42,7 +42,10 @@ class Hashes(TrainerCallback):
 
 def main(model: str, folder: Path, mode: str) -> None:
     """Train and write the hashes."""
-    environment, hashes = environment_class(folder / "tasks.jsonl", budget="tiny", prompts="tiny"), Hashes()
+    environment, hashes = (
+        environment_class(folder / "tasks.jsonl", budget="default,max_parallel_calls=1", prompts="tiny"),
+        Hashes(),
+    )
     trainer = EpisodeGRPOTrainer(
         model,
         reward_functions("default"),

@@ -47,7 +47,7 @@ def taught(folder):
         trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
-        steps=160,
+        steps=220,
         batch_size=4,
         lr=1.5e-3,
         threads=1,
