@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from itertools import chain, combinations, zip_longest
+from itertools import chain, combinations, count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from experiments.view.selection import MAX_SIZE, Selection
 from experiments.view.server import PAGE
-from experiments.view.viewer import Viewer
+from experiments.view.viewer import Viewer, count_verdicts
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import replace_file
 
@@ -53,12 +53,17 @@ def export_site(viewer: Viewer, folder: Path, limit: int) -> int:
 
 
 def _rows(viewer: Viewer, limit: int) -> Iterator[Mapping[str, Any]]:
-    by_run = [
-        viewer.list_episodes(Selection(choices={"run": (name,)}, size=min(limit, MAX_SIZE)))["rows"]
-        for name in viewer.index.runs
-    ]
+    by_run = (_rows_of(viewer, name) for name in viewer.index.runs)
     in_turn = chain.from_iterable(zip_longest(*by_run))
-    yield from [row for row in in_turn if row is not None][:limit]
+    yield from islice((row for row in in_turn if row is not None), limit)
+
+
+def _rows_of(viewer: Viewer, run: str) -> Iterator[Mapping[str, Any]]:
+    for page in count():
+        rows = viewer.list_episodes(Selection(choices={"run": (run,)}, size=MAX_SIZE, page=page))["rows"]
+        yield from rows
+        if len(rows) < MAX_SIZE:
+            return
 
 
 def _write_page(folder: Path) -> None:
@@ -110,7 +115,8 @@ def _site(viewer: Viewer, rows: list[Mapping[str, Any]], words: Mapping[int, lis
         found = viewer.pairs(first, second)
         if found["rows"]:
             kept = [row for row in found["rows"] if {row["id_a"], row["id_b"]} <= exported]
-            pairs[json.dumps([first, second], separators=(",", ":"), ensure_ascii=False)] = {**found, "rows": kept}
+            key = json.dumps([first, second], separators=(",", ":"), ensure_ascii=False)
+            pairs[key] = {"rows": kept, "counts": count_verdicts(kept)}
     return {
         "runs": viewer.describe_runs(),
         "rows": [dict(row) | {"words": words[row["id"]]} for row in rows],

@@ -7,7 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from vt_env.config import at_least
 from vt_env.errors import ConfigError
+
+MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class ViewRun:
     """Port to listen on; 0 takes a free one."""
     browser: bool = True
     """Open the browser."""
+
+    def __post_init__(self) -> None:
+        at_least(self, "export_limit", 1)
+        if not 0 <= self.port <= MAX_PORT:
+            raise ConfigError(f"port={self.port}: need 0 to {MAX_PORT}; 0 takes a free one")
 
 
 def main(run: ViewRun) -> None:

@@ -140,8 +140,7 @@ class Viewer:
         rows = self.index.pairs(first, second)
         for row in rows:
             row["verdict"] = _verdict(row["outcome_a"] == "right", row["outcome_b"] == "right")
-        counts = Counter(row["verdict"] for row in rows)
-        return {"rows": rows, "counts": {name: counts[name] for name in ("only a", "only b", "both", "neither")}}
+        return {"rows": rows, "counts": count_verdicts(rows)}
 
     def curves(self, name: str) -> dict[str, list[list[float]]]:
         """Return the curves of a run over its steps.
@@ -182,6 +181,12 @@ def named_runs(folders: Sequence[Path]) -> dict[str, Path]:
         )
     depth = next(size for size in range(1, 100) if len({it.parts[-size:] for it in found}) == len(found))
     return {"/".join(path.parts[-depth:]): path for path in found}
+
+
+def count_verdicts(pairs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Count the pairs in which only the first run, only the second, both or neither was right."""
+    counts = Counter(row["verdict"] for row in pairs)
+    return {name: counts[name] for name in ("only a", "only b", "both", "neither")}
 
 
 def _verdict(first: bool, second: bool) -> str:

@@ -11,6 +11,7 @@ from support.finished_runs import episode, write_eval
 from experiments.cli import run
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.read_tags import read_tags
+from experiments.view.export import export_site
 from experiments.view.server import make_app
 from experiments.view.viewer import Viewer, named_runs
 from vt_env.episode.trajectory import write_trajectories
@@ -152,3 +153,22 @@ def test_the_attempt_of_a_teacher_stands_beside_its_replay_with_frames(tmp_path:
     first, second = (viewer.show(idx) for idx in (1, 2))
     assert (first["divergences"], second["divergences"]) == ([], [divergence])
     assert [it["id"] for it in first["others"]] == [2]
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--port", "80000"), ("--port", "-1"), ("--export-limit", "0")])
+def test_a_number_that_cannot_be_used_is_one_line(
+    folder: Path, flag: str, value: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["view", str(folder), "--no-browser", flag, value]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_export_holds_as_many_episodes_as_it_may_and_counts_the_pairs_that_it_holds(tmp_path: Path):
+    for agent, count in (("oracle", 1100), ("random", 2)):
+        write_eval(tmp_path / agent, agent, [True] * count)
+    viewer = Viewer(named_runs([tmp_path]))
+    assert export_site(viewer, tmp_path / "all", 2000) == 1102
+    assert export_site(viewer, tmp_path / "few", 3) == 3
+    site = json.loads((tmp_path / "few" / "site.js").read_text().removeprefix("window.vtSite = ").rstrip(";\n"))
+    pair = site["pairs"]['["oracle","random"]']
+    assert len(pair["rows"]) == pair["counts"]["both"] == 1
