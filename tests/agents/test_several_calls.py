@@ -2,26 +2,22 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from support.model_replies import FAMILIES, WRITERS
 
 from agents.backends.chat_wire import ChatReply, NativeCall, ReplyStatus
 from agents.language.tool_calling_chat import ChatSampling, ChatTurns
-from agents.rollout import AgentBatch, Start, play_in_threads, run_episode
+from agents.rollout import run_episode
 from vt_env.actions.parse import render_action, render_actions
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.envs.text_env import LongVideoQATextEnv
-from vt_env.envs.tool_env import LongVideoQAEnv
-from vt_env.episode.trajectory import Trajectory, TurnRecord
+from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
-from vt_env.integrations.trl import environment_class, reward_functions
+from vt_env.integrations.trl import environment_class
 from vt_env.integrations.trl.parallel_tools import CallBatch, SameThread
 from vt_env.prompts import DEFAULT
-from vt_env.session import Session
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks
 from vt_env.tools.builtin import tools_for
 from vt_env.types import NOT_PLAYED, Answer, Malformed, StopReason, ToolCall
@@ -58,79 +54,8 @@ def new_episode(budget: BudgetConfig = BUDGET):
     return make_episode(TASK, LIBRARY, EnvConfig("frames", budget))
 
 
-def transcript(model: str) -> list[str]:
-    write = WRITERS[model][1]
-    return [f"I look.\n{write(group)}" for group in GROUPS[:2]] + [ANSWER]
-
-
-def summary(turns: Sequence[TurnRecord]) -> list[tuple[object, ...]]:
-    return [(it.call, it.observation_text, it.frames, it.viewed, it.error, it.continues) for it in turns]
-
-
 def by_agent(texts: Sequence[str]) -> Trajectory:
     return run_episode(Says(texts), new_episode())
-
-
-def by_env(kind, texts: Sequence[str]):
-    env = kind(TASKS, library=LIBRARY, budget=BUDGET, media=MediaConfig())
-    env.reset(options={"task_id": TASK.item.task_id})
-    steps = [env.step(text) for text in texts]
-    return env.episode, steps
-
-
-def by_trl(groups: Sequence[Sequence[ToolCall]], pool) -> Trajectory:
-    environment = environment_class(TASKS, library=LIBRARY, budget=BUDGET)()
-    environment.reset(task_id=TASK.item.task_id)
-    completion: list[dict] = []
-    batch = CallBatch([environment], [completion], pool)
-    environment._rollout.before_call = batch.begin
-    for group in groups:
-        calls = [{"type": "function", "function": {"name": it.name, "arguments": dict(it.arguments)}} for it in group]
-        completion.append({"role": "assistant", "content": "I look.", "tool_calls": calls})
-        results = [(it.name, getattr(environment, it.name)(**it.arguments)) for it in group]
-        completion += [{"role": "tool", "name": name, "content": content} for name, content in results]
-    completion.append({"role": "assistant", "content": ANSWER})
-    kept: list[Trajectory] = []
-    state = type("State", (), {"global_step": 0})
-    reward_functions("default", lambda step, rollouts: kept.extend(rollouts))[0](
-        completions=[completion], environments=[environment], log_metric=lambda *_: None, trainer_state=state
-    )
-    return kept[0]
-
-
-@pytest.mark.parametrize("model", FAMILIES)
-def test_transcripts_of_eight_families_are_one_trajectory_everywhere(model: str):
-    texts = transcript(model)
-    played = by_agent(texts)
-    form = WRITERS[model][0]
-    assert [it.form for it in played.turns] == [form] * 5 + [""]
-    assert [len(turns) for turns in played.by_reply] == [2, 3, 1] and played.calls == 5 and played.correct
-    assert [it.text for it in played.turns] == [texts[0], "", texts[1], "", "", ANSWER]
-    expected = summary(played.turns)
-    for kind in (LongVideoQATextEnv, LongVideoQAEnv):
-        episode, _ = by_env(kind, texts)
-        assert summary([TurnRecord("", call_of(it.action), it.observation_text, it.frames, it.viewed, it.error,
-                                   continues=it.continues) for it in episode.turns]) == expected  # fmt: skip
-    start = Start(TASK.item, EnvConfig("frames", BUDGET), new_episode)
-    ((_, threaded),) = play_in_threads(AgentBatch([Says(texts)]), [start], 1)
-    assert threaded.without_times() == played
-    session = Session(new_episode())
-    for text in texts:
-        session.act(text)
-    assert [it.observation_text for it in session.episode.turns] == [it.observation_text for it in played.turns]
-    with ThreadPoolExecutor(2) as pool:
-        for executor in (pool, SameThread()):
-            trained = by_trl(GROUPS[:2], executor)
-            assert summary(trained.turns) == expected
-            again = by_agent([first.text for first, *_ in trained.by_reply])
-            assert summary(again.turns) == expected
-    assert Trajectory.from_json(played.to_json()) == played
-
-
-def call_of(action):
-    from vt_env.episode.trajectory import CallRecord
-
-    return CallRecord(action.name, dict(action.arguments)) if isinstance(action, ToolCall) else None
 
 
 def test_results_come_together_and_the_last_says_what_is_left():

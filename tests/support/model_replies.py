@@ -1,4 +1,4 @@
-"""Replies with calls as the models of eight families write them: one writer a form, and transcripts made of them."""
+"""Replies with calls as models write them: one writer a form."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -121,5 +121,3 @@ WRITERS: dict[str, tuple[str, Writer]] = {
     ),
 }
 """Form as the reader names it and writer, by model."""
-FAMILIES = ("qwen2.5", "qwen3-coder", "llama-3.1", "mistral", "functiongemma", "gemma-3", "glm-4.5", "deepseek-v3")
-"""Models of eight families."""

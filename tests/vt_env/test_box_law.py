@@ -1,22 +1,35 @@
 """A law: whatever a policy boxes in a picture that it was shown is what the closer look holds, and no picture has bars.
 
-The videos' red grows from left to right and their green from top to bottom, and blue is the same everywhere, so that
-pixels say where in the frame they are, and a black bar would be seen.
+`support.place_videos` makes the videos. The other ways to a model have their files: `test_mcp_boxes.py`,
+`tests/agents/test_boxes_of_backends.py`, `tests/experiments/test_boxes_of_records.py`.
 """
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
-from support.videos import VideoSpec, write_video
+from support.place_videos import (
+    BLUE,
+    BOXES,
+    SPECS,
+    Pixels,
+    Shown,
+    assert_law,
+    assert_same_place,
+    drawn_pictures,
+    has_shape_of_video,
+    looks,
+    opened,
+    paint_place,
+    shapes,
+    tasks,
+)
 
-from vt_env.config import EnvConfig, MediaConfig
+from vt_env.actions.parse import render_action
+from vt_env.config import EnvConfig
 from vt_env.envs.base import make_episode
 from vt_env.envs.letterbox import letterbox
 from vt_env.envs.numeric_env import LongVideoQANumericEnv
@@ -25,81 +38,12 @@ from vt_env.envs.storyboard import draw_storyboard
 from vt_env.envs.text_env import LongVideoQATextEnv
 from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.messages import Message
-from vt_env.gold import Gold
 from vt_env.integrations.trl import environment_class
-from vt_env.media.library import VideoLibrary
 from vt_env.media.search.encoders import ColourNameEncoder
-from vt_env.tasks.task_set import Task, TaskSet
-from vt_env.types import Box, FrameBatch, Item, ToolCall, VideoRef
+from vt_env.session import SessionSource
+from vt_env.types import Box, FrameBatch, VideoRef
 
-BLUE, LOW, SPAN = 200, 30, 200
-Pixels = NDArray[np.uint8]
-
-
-def paint_place(index: int, size_px: tuple[int, int]) -> Pixels:
-    width, height = size_px
-    picture = np.full((height, width, 3), BLUE, dtype=np.uint8)
-    picture[:, :, 0] = (LOW + SPAN * (np.arange(width) + 0.5) / width)[None, :]
-    picture[:, :, 1] = (LOW + SPAN * (np.arange(height) + 0.5) / height)[:, None]
-    return picture
-
-
-SPECS = {
-    "wide": VideoSpec(size_px=(320, 180)),
-    "tall": VideoSpec(size_px=(180, 320)),
-    "four_to_three": VideoSpec(size_px=(320, 240)),
-    "anamorphic": VideoSpec(size_px=(160, 180), pixel_aspect=Fraction(2)),
-    "rotated": VideoSpec(size_px=(180, 320), turned_deg=90),
-    "odd": VideoSpec(size_px=(321, 181), pix_fmt="yuv444p"),
-    "very_wide": VideoSpec(size_px=(640, 64)),
-}
-SHOWN_PX = {"anamorphic": (320, 180)}
-BOXES = [(0.0, 0.0, 0.5, 0.5), (0.55, 0.2, 0.85, 0.9), (0.1, 0.7, 0.95, 1.0), (0.0, 0.0, 1.0, 1.0)]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shapes")
-    for name, spec in SPECS.items():
-        made = VideoSpec(**{**vars(spec), "frames": 30, "paint": paint_place, "options": {"crf": "10"}})
-        write_video(folder / f"{name}.mp4", made)
-    return folder
-
-
-@cache
-def opened(folder: Path) -> VideoLibrary:
-    return VideoLibrary(MediaConfig(), folder / "cache", "colours")
-
-
-def tasks(folder: Path, name: str) -> TaskSet:
-    video = VideoRef(name, str(folder / f"{name}.mp4"))
-    item = Item(name, "what is blue, purple, red or green there?", ("1", "2"), video)
-    return TaskSet((Task(item, Gold(0)),))
-
-
-def place_of(picture: Pixels) -> Box:
-    """Read from the pixels which part of the video's frame they are."""
-    assert abs(picture[:, :, 2].astype(int) - BLUE).max() < 50, "a bar"
-    red, green = (picture.mean(axis=0)[:, 0] - LOW) / SPAN, (picture.mean(axis=1)[:, 1] - LOW) / SPAN
-    edges = []
-    for values in (red, green):
-        half_step = (values[-1] - values[0]) / max(1, len(values) - 1) / 2
-        edges.append((values[0] - half_step, values[-1] + half_step))
-    (left, right), (top, bottom) = ((max(0.0, low), min(1.0, high)) for low, high in edges)
-    return Box(left, top, right, bottom)
-
-
-def assert_same_place(crop: Pixels, boxed: Sequence[float], tolerance: float = 0.025) -> None:
-    found = place_of(crop)
-    assert (found.left, found.top, found.right, found.bottom) == pytest.approx(tuple(boxed), abs=tolerance)
-
-
-def has_shape_of_video(picture: Pixels, name: str, box: Sequence[float] = (0, 0, 1, 1)) -> bool:
-    """Tell whether the aspect ratio is the video's, or that of a part of it, but for whole patches."""
-    width, height = SHOWN_PX.get(name, SPECS[name].size_px)
-    wanted = (width * (box[2] - box[0])) / (height * (box[3] - box[1]))
-    columns, rows = picture.shape[1] / 28, picture.shape[0] / 28
-    return (columns - 1) / (rows + 1) <= wanted <= (columns + 1) / max(0.5, rows - 1)
+__all__ = ["shapes"]
 
 
 def pictures_of(messages: Sequence[Message]) -> list[Pixels]:
@@ -107,38 +51,26 @@ def pictures_of(messages: Sequence[Message]) -> list[Pixels]:
     return [np.asarray(block["image"]) for block in blocks if block["type"] == "image"]
 
 
-def call(name: str, **arguments: Any) -> str:
-    from vt_env.actions.parse import render_action
-
-    return render_action(ToolCall(name, arguments))
-
-
-def look(folder: Path, name: str, box: Sequence[float]) -> tuple[Pixels, Pixels]:
+def look(folder: Path, name: str, box: Sequence[float]) -> Shown:
     """An episode shows a frame and the box of it."""
     episode = make_episode(tasks(folder, name)[0], opened(folder), EnvConfig())
     episode.start()
-    frames = [
-        episode.apply(action).observation.frames
-        for action in (
-            ToolCall("frame_zoom", {"start_s": 1.0, "end_s": 2.0}),
-            ToolCall("spatial_zoom", {"time_s": 1.0, "box": list(box)}),
-        )
-    ]
-    return frames[0].data[0], frames[1].data[0]
+    frame, crop = (episode.apply(action).observation.frames for action in looks(box))
+    return frame.data[0], crop.data[0]
 
 
-def look_in_text(folder: Path, name: str, box: Sequence[float]) -> tuple[Pixels, Pixels]:
+def look_in_text(folder: Path, name: str, box: Sequence[float]) -> Shown:
     env = LongVideoQATextEnv(tasks(folder, name), library=opened(folder))
     env.reset(seed=0)
-    for text in (call("frame_zoom", start_s=1.0, end_s=2.0), call("spatial_zoom", time_s=1.0, box=list(box))):
-        observation = env.step(text)[0]
+    for action in looks(box):
+        observation = env.step(render_action(action))[0]
         assert env.observation_space.contains(observation)
     messages = pictures_of(env.messages())
     assert (messages[-1] == observation["frames"][0]).all()
     return messages[0], messages[-1]
 
 
-def look_in_trl(folder: Path, name: str, box: Sequence[float]) -> tuple[Pixels, Pixels]:
+def look_in_trl(folder: Path, name: str, box: Sequence[float]) -> Shown:
     environment = environment_class(tasks(folder, name), library=opened(folder))()
     environment.reset(task_id=name, seed=0, prompt=[])
     frame = environment.frame_zoom(start_s="1", end_s="2")
@@ -147,26 +79,30 @@ def look_in_trl(folder: Path, name: str, box: Sequence[float]) -> tuple[Pixels, 
     return first, pictures_of([{"role": "tool", "content": crop}])[0]
 
 
-WAYS: dict[str, Callable[[Path, str, Sequence[float]], tuple[Pixels, Pixels]]] = {
+def look_in_a_session(folder: Path, name: str, box: Sequence[float]) -> Shown:
+    session = SessionSource(tasks(folder, name), library=opened(folder)).open()
+    frame, crop = (session.call(it.name, it.arguments).observation.pictures[0] for it in looks(box))
+    return frame, crop
+
+
+WAYS: dict[str, Callable[[Path, str, Sequence[float]], Shown]] = {
     "episode": look,
     "text environment": look_in_text,
     "trl": look_in_trl,
+    "session": look_in_a_session,
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", SPECS)
-def test_what_is_boxed_in_a_shown_picture_is_what_the_closer_look_holds(folder: Path, name: str, way: str) -> None:
+def test_what_is_boxed_in_a_shown_picture_is_what_the_closer_look_holds(shapes: Path, name: str, way: str) -> None:
     for box in BOXES:
-        frame, crop = WAYS[way](folder, name, box)
-        assert_same_place(frame, (0, 0, 1, 1))
-        assert has_shape_of_video(frame, name) and has_shape_of_video(crop, name, box)
-        assert_same_place(crop, box)
+        assert_law(WAYS[way](shapes, name, box), name, box)
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_what_is_boxed_on_the_square_of_the_typed_environment_is_what_its_closer_look_holds(folder, name) -> None:
-    env = LongVideoQAEnv(tasks(folder, name), library=opened(folder))
+def test_what_is_boxed_on_the_square_of_the_typed_environment_is_what_its_closer_look_holds(shapes, name) -> None:
+    env = LongVideoQAEnv(tasks(shapes, name), library=opened(shapes))
     env.reset(seed=0)
     zoom, spatial = (
         next(n for n, it in enumerate(env.tools) if it.name == tool) for tool in ("frame_zoom", "spatial_zoom")
@@ -187,8 +123,8 @@ def test_what_is_boxed_on_the_square_of_the_typed_environment_is_what_its_closer
         assert (letterbox(crop.data[0], 112) == observation["frames"][0]).all()
 
 
-def test_a_box_on_the_bars_alone_is_an_error_of_the_policy_and_one_over_the_edge_is_cut_off(folder) -> None:
-    env = LongVideoQAEnv(tasks(folder, "wide"), library=opened(folder))
+def test_a_box_on_the_bars_alone_is_an_error_of_the_policy_and_one_over_the_edge_is_cut_off(shapes) -> None:
+    env = LongVideoQAEnv(tasks(shapes, "wide"), library=opened(shapes))
     env.reset(seed=0)
     spatial = next(n for n, it in enumerate(env.tools) if it.name == "spatial_zoom")
     info = env.step((spatial, {"time_fraction": 0.3, "box": np.array([0.1, 0.0, 0.9, 0.1])}))[-1]
@@ -212,10 +148,10 @@ class Seen(ColourNameEncoder):
         return super().encode_frames(frames)
 
 
-def test_features_are_computed_from_frames_without_bars(folder) -> None:
+def test_features_are_computed_from_frames_without_bars(shapes) -> None:
     frames: list[FrameBatch] = []
     env = LongVideoQANumericEnv(
-        tasks(folder, "wide"), library=opened(folder), numeric=NumericConfig(frame_encoder=Seen(frames))
+        tasks(shapes, "wide"), library=opened(shapes), numeric=NumericConfig(frame_encoder=Seen(frames))
     )
     env.reset(seed=0)
     for name in ("search_clips", "look_at_0"):
@@ -224,16 +160,18 @@ def test_features_are_computed_from_frames_without_bars(folder) -> None:
     assert_same_place(frames[0].data[0], (0, 0, 1, 1))
 
 
-@pytest.mark.parametrize("name", ["wide", "tall"])
-def test_a_storyboard_keeps_the_shape_and_paints_no_bars(folder, name) -> None:
-    episode = make_episode(tasks(folder, name)[0], opened(folder), EnvConfig())
+@pytest.mark.parametrize("name", SPECS)
+def test_a_storyboard_keeps_shapes_and_boxes_and_paints_no_bars(shapes: Path, name: str) -> None:
+    episode = make_episode(tasks(shapes, name)[0], opened(shapes), EnvConfig())
     episode.start()
-    episode.apply(ToolCall("frame_zoom", {"start_s": 1.0, "end_s": 2.0}))
+    for action in looks(BOXES[1]):
+        episode.apply(action)
     board = np.asarray(draw_storyboard(episode))
-    is_frame = (abs(board[:, :, 2].astype(int) - BLUE) < 20) & (board[:, :, :2].max(axis=2) < 240)
-    is_frame[: board.shape[0] // 2] = False
-    wide = (is_frame.sum(axis=1) > 40).sum(), (is_frame.sum(axis=0) > 40).sum()
-    assert (wide[0] < wide[1]) == (name == "wide")
+    assert board.max(axis=2).min() > 24, "black, which is not even the ink"
+    frame, crop = drawn_pictures(board, left_px=400)
+    for picture, box in ((frame, (0, 0, 1, 1)), (crop, BOXES[1])):
+        assert_same_place(picture, box, tolerance=0.06)
+    assert (frame.shape[0] < frame.shape[1]) == (name not in ("tall", "rotated"))
 
 
 def test_pictures_of_a_folder_follow_the_same_rule(tmp_path: Path) -> None:
