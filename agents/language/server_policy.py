@@ -152,7 +152,7 @@ class ServedPolicy:
                 ids = self._call_ids.get(conversation.episode_idx, {}).get(number, [])
                 sent += _native_turn(number, ids, self._reader.read(reply), result)
             else:
-                sent += [_wire(it) for it in (message("assistant", reply), *result_messages(result))]
+                sent += _text_turn(self._reader.read(reply), result)
         return list(sent)
 
     def _reply(self, answer: ChatReply, seed: int) -> Reply:
@@ -221,6 +221,16 @@ def _wire(message: Message) -> dict[str, Any]:
         for block in content
     ]
     return {**message, "content": blocks}
+
+
+def _text_turn(reply: ParsedReply, result: Observation) -> list[dict[str, Any]]:
+    """Write a reply as text, and its results as one tool message a call.
+
+    What answers a reply without calls is no result of a tool: small models copied its wrapper.
+    """
+    has_calls = bool(reply.calls) and len(reply.calls) == len(result.parts)
+    answers = result_messages(result) if has_calls else [joined_message("user", result)]
+    return [_wire(it) for it in (message("assistant", reply.text), *answers)]
 
 
 def _native_turn(turn: int, given_ids: Sequence[str], reply: ParsedReply, result: Observation) -> list[dict[str, Any]]:

@@ -3,13 +3,25 @@
 import re
 from collections.abc import Callable, Collection
 
-from vt_env.actions.call_json import Unreadable, decode_whole, make_call, normalise_name, skip_space, value_of_text
+from vt_env.actions.call_json import (
+    Unreadable,
+    decode_value,
+    decode_whole,
+    make_call,
+    normalise_name,
+    skip_space,
+    value_of_text,
+)
 from vt_env.actions.forms_json import FoundCalls
 
 TextArguments = Callable[[str], Collection[str]]
 """Names of a tool's arguments that are texts."""
 
 _FUNCTION = re.compile(r"<function=([^<>\n]*)>")
+_ATTRIBUTES = re.compile(
+    r"<function\s+name=(?P<quote>[\"'])(?P<name>[^\"'<>\n]*)(?P=quote)\s+(?:arguments|parameters)=(?P<around>[\"'])"
+)
+_ATTRIBUTES_END = re.compile(r"\s*/?>")
 _PARAMETER = re.compile(r"\s*<parameter=([^<>\n]*)>")
 _INVOKE = re.compile(r'<(\uff5cDSML\uff5c)?invoke name="([^"<>\n]*)"\s*>')
 _INVOKE_PARAMETER = re.compile(r'\s*<(?:\uff5cDSML\uff5c)?parameter name="([^"<>\n]*)"(?: string="(true|false)")?\s*>')
@@ -38,6 +50,21 @@ def read_functions(text: str, start: int, texts: TextArguments) -> FoundCalls:
             arguments[key] = value_of_text(_without_line_ends(value), key, known)
         _check_closed(text, end, ("</function>", "</tool_call>"))
         calls.append((make_call(name, arguments), (opening.start(), end)))
+    return calls
+
+
+def read_attributes(text: str, start: int) -> FoundCalls:
+    """Read `<function name="..." arguments='{...}'/>`: the arguments are JSON, whatever quotes stand around it."""
+    calls: FoundCalls = []
+    for opening in _ATTRIBUTES.finditer(text, start):
+        try:
+            arguments, end = decode_value(text, skip_space(text, opening.end()))
+        except ValueError:
+            raise Unreadable('"arguments" is not JSON') from None
+        end = skip_space(text, end)
+        if not text.startswith(opening["around"], end) or not _ATTRIBUTES_END.match(text, end + 1):
+            raise Unreadable("the call does not end")
+        calls.append((make_call(opening["name"], arguments), (opening.start(), end + 1)))
     return calls
 
 

@@ -1,7 +1,8 @@
 """Tasks about talks: generated from fixed seeds; a talk's files are written when it is first opened."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -79,8 +80,8 @@ def talks(split: str, root: Path | None = None) -> list[Talk]:
 def talk_tasks(split: str, families: Sequence[str] | None = None, root: Path | None = None) -> TaskSet:
     """Generate the tasks of a split, 144 in all; the same on every machine.
 
-    Consecutive tasks have different talks and families, so that every head of the set is a fair sample. Each letter is
-    right equally often in each family.
+    Consecutive tasks have different talks, families and right letters, so that every head of the set is a fair sample:
+    each 24 tasks hold every letter once in every family.
 
     Args:
         split: As in `talks`.
@@ -101,7 +102,22 @@ def talk_tasks(split: str, families: Sequence[str] | None = None, root: Path | N
         for turn in range(PER_FAMILY * len(names))
         for place in range(len(listed))
     ]
-    return TaskSet(tuple(task for task in rounds if not families or task.item.family in families))
+    return TaskSet(tuple(task for task in _balanced(rounds) if not families or task.item.family in families))
+
+
+def _balanced(tasks: Sequence[Task]) -> Iterator[Task]:
+    """Order tasks so that those of which few were taken come first, by letter and family, then by each and by talk."""
+    left, taken = list(tasks), Counter[object]()
+    while left:
+        chosen = min(left, key=lambda it: [taken[mark] for mark in _marks(it)])
+        taken.update(_marks(chosen))
+        left.remove(chosen)
+        yield chosen
+
+
+def _marks(task: Task) -> tuple[object, ...]:
+    letter = task.gold.answer_idx if task.gold else 0
+    return (task.item.family, letter), letter, task.item.family, task.item.video.handle
 
 
 def _ask(talk: Talk, letters: Sequence[Sequence[int]]) -> list[list[Task]]:

@@ -3,7 +3,7 @@
     python -m experiments.integrations.real_models.play_talks --models models --out runs/talks
 
 The wordings are the prompt sets in `prompts/`. They are played side by side on the same tasks with the same seeds, each
-by its own `vt-env eval`, so that pairs grow together. A run that was broken off resumes. It measures protocols, not
+into its own run directory, so that pairs grow together. A run that was broken off resumes. It measures protocols, not
 policies: whether calls are read, whether the model looks, whether it answers from what it found.
 """
 
@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,11 @@ from pathlib import Path
 import httpx
 import tyro
 
+from experiments.evaluate.eval import EvalRun
 from experiments.integrations.real_models.measure_protocol import MeasureRun
 from experiments.integrations.real_models.measure_protocol import main as measure
+from experiments.integrations.real_models.paired_eval import play_paired
+from experiments.settings.models import ModelConfig, PolicyServerConfig
 from vt_env.errors import ConfigError
 
 PROMPTS = Path(__file__).parent / "prompts"
@@ -41,7 +44,9 @@ class PlayTalksRun:
     """Wordings; by default all in `prompts/`."""
     n: int = 50
     """Number of tasks, the first of the split `test`."""
-    max_new_tokens: int = 200
+    budget: str = "default,max_calls=4"
+    """Budget of an episode, as of `vt-env eval`."""
+    max_new_tokens: int = 128
     """Maximum length of a reply in tokens."""
     threads: int = 1
     """Threads of the server."""
@@ -59,31 +64,24 @@ def main(run: PlayTalksRun) -> None:
     if not model.is_file():
         raise ConfigError(f"{model}: no such file; run experiments.integrations.real_models.fetch --out {run.models}")
     with _served(run, model):
-        plays = [subprocess.Popen(play_command(run, prompts), env=_environment()) for prompts in run.prompts]
-        failed = [it.args for it in plays if it.wait()]
-    if failed:
-        raise ConfigError(f"{len(failed)} evaluations stopped early; the same command resumes them")
+        play_paired([evaluation(run, prompts) for prompts in run.prompts])
     measure(MeasureRun(tuple(run.out / it.stem for it in run.prompts)))
 
 
-def play_command(run: PlayTalksRun, prompts: Path) -> list[str]:
-    """Return the evaluation of one wording as a command."""
-    flags: Mapping[str, object] = {
-        "tasks": "talks",
-        "n": run.n,
-        "agent": "caption-only",
-        "tools": "paper",
-        "batch": 1,
-        "prompts": prompts,
-        "out": run.out / prompts.stem,
-        "model.backend": "openai",
-        "model.temperature": 0,
-        "model.max-new-tokens": run.max_new_tokens,
-        "model.server.base-url": f"http://127.0.0.1:{run.port}/v1",
-        "model.server.timeout-s": 1200,
-    }
-    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "experiments.cli", "eval", *words, "--model.server.no-logprobs"]
+def evaluation(run: PlayTalksRun, prompts: Path) -> EvalRun:
+    """Return the evaluation of one wording."""
+    server = PolicyServerConfig(base_url=f"http://127.0.0.1:{run.port}/v1", timeout_s=1200, logprobs=False)
+    return EvalRun(
+        agent="caption-only",
+        tasks="talks",
+        n=run.n,
+        tools="paper",
+        budget=run.budget,
+        batch=1,
+        prompts=str(prompts),
+        out=run.out / prompts.stem,
+        model=ModelConfig(backend="openai", temperature=0, max_new_tokens=run.max_new_tokens, server=server),
+    )
 
 
 @contextmanager
