@@ -20,12 +20,13 @@ from vt_env.types import Item
 
 _TASK = (
     "Answer a multiple-choice question about a long video that you cannot watch whole. Search it and look at parts of "
-    "it with the tools, one call a turn. Before each call write one or two sentences: what you have seen or read so "
-    "far that matters, and what you look for next. Name nothing that no tool has shown you. Look at the evidence "
-    "before you answer. When you are sure, or when no call is left, write your reason in a sentence and then "
+    "it with the tools, one call a turn, and begin with a call. Before each later call write one or two sentences: "
+    "what the last result shows that matters, and what you look for next. Name nothing that no tool has shown you. "
+    "Look at the evidence before you answer. When results settle the question, or when no call is left, write your "
+    "reason in a sentence and then "
 )
 TEACHER_SYSTEMS: Mapping[str, str] = {
-    "tag": f"{_TASK}<answer>the letter of the option</answer>.",
+    "tag": f"{_TASK}the letter of the option between <answer> and </answer>.",
     "tool": f"{_TASK}call the tool answer with the letter of the option.",
 }
 """System message of chat models that teach, by `PromptSet.answers`; students are trained under that of their own prompt
@@ -34,7 +35,7 @@ set."""
 
 def teacher_prompt(answers: str) -> str:
     """Return name and version of a teacher's system message; the version counts up with every change of wording."""
-    return "teacher@1" if answers == "tag" else "teacher-tool@1"
+    return "teacher@2" if answers == "tag" else "teacher-tool@2"
 
 
 def _system(tools: Sequence[Tool]) -> str:

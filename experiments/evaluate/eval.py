@@ -31,9 +31,11 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
+from vt_env.media.library import VideoLibrary
+from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
-from vt_env.tasks.task_set import Task
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import can_search
 
 
@@ -122,16 +124,10 @@ def evaluate(run: EvalRun) -> PolicyRow:
         left = [attempt for attempt in attempts if (attempt.task.item.task_id, attempt.sample) not in done]
         if left:
             library = run.open_library()
-            searched = can_search(library, tasks.videos)
-            setting = Setting(
-                run.budget, run.with_screen_text(run.tools), run.media, tasks.is_excerpt, prompts, searched
-            )
-            policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
+            policy = build_policy(run.agent, run.model, setting_of(run, tasks, library, prompts), run.gate, run.batch)
             with closing(policy):
                 run.check_attempts(policy.temperature)
-                entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}
-                check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
-                key = directory.add_provenance(entry)
+                key = add_provenance(directory, journal, policy, tasks, library, run.seed)
                 episodes = play(policy, left, library, run, key)
                 journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
@@ -141,6 +137,25 @@ def evaluate(run: EvalRun) -> PolicyRow:
             print(f"{failed} invalid episodes are not scored; run the same command again to retry them")
             print(f"{count} of them: {often}")
         return policy_row(run.agent, episodes)
+
+
+def setting_of(run: EvalRun, tasks: TaskSet, library: VideoLibrary, prompts: PromptSet) -> Setting:
+    """Return the settings that all policies of an evaluation share."""
+    searched = can_search(library, tasks.videos)
+    return Setting(run.budget, run.with_screen_text(run.tools), run.media, tasks.is_excerpt, prompts, searched)
+
+
+def add_provenance(
+    directory: Run, journal: Sequence[Trajectory], policy: Policy, tasks: TaskSet, library: VideoLibrary, seed: int
+) -> str:
+    """Store the provenance of the episodes to be played, and return its key.
+
+    Raises:
+        ConfigError: The episodes in the journal have another one.
+    """
+    entry = {**evaluation_provenance(policy, tasks, seed), **search_provenance(library, tasks.videos)}
+    check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
+    return directory.add_provenance(entry)
 
 
 def play(

@@ -177,6 +177,22 @@ def test_thoughts_that_a_server_returns_apart_are_recorded_and_not_sent_again():
 
 
 @pytest.mark.parametrize("calls", ["text", "native"])
+def test_the_hint_on_a_reply_without_a_call_is_the_user_s_and_what_a_call_led_to_the_tool_s(calls):
+    replies = ["I will look for it.", '<tool_call>{"name": "frame_zoom", "arguments": {}}</tool_call>', LOOK]
+
+    def answer(body: Body) -> Wire:
+        said = sum(it["role"] == "assistant" for it in body["messages"])
+        return completion(replies[said] if said < len(replies) else "<answer>B</answer>")
+
+    with FakeChatServer(answer) as server:
+        (episode,) = played_at(server, calls=calls)
+    assert [turn.error for turn in episode.turns] == ["malformed", "tool_error", None, None]
+    roles = [it["role"] for it in server.requests[-1]["messages"] if it["role"] != "assistant"]
+    pictures = ["user"] if calls == "native" else []
+    assert roles == ["system", "user", "user", "tool", "tool", *pictures]
+
+
+@pytest.mark.parametrize("calls", ["text", "native"])
 def test_a_thought_that_never_ends_is_malformed_with_a_line_that_says_so(calls):
     cut = completion("", finish="length", reasoning_content="Hmm, <answer>B</answer> or")
     with FakeChatServer(lambda body: cut) as server:

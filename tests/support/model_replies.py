@@ -25,6 +25,16 @@ def _text_arguments(call: ToolCall) -> str:
     return f"<tool_call>\n{json.dumps(row)}\n</tool_call>"
 
 
+def _filled_schema(call: ToolCall) -> str:
+    parameters = {"type": "object", "properties": dict(call.arguments), "required": list(call.arguments)[:1]}
+    function = {"name": call.name, "description": "What it does.", "parameters": parameters}
+    return f"<tools>\n{json.dumps({'type': 'function', 'function': function})}\n</tools>"
+
+
+def _attributes(call: ToolCall) -> str:
+    return f"<function name=\"{call.name}\" arguments='{json.dumps(dict(call.arguments))}'/>"
+
+
 def _qwen3_coder(call: ToolCall) -> str:
     parts = [f"<parameter={key}>\n{_bare(it)}\n</parameter>\n" for key, it in call.arguments.items()]
     return f"<tool_call>\n<function={call.name}>\n{''.join(parts)}</function>\n</tool_call>"
@@ -84,6 +94,11 @@ WRITERS: dict[str, tuple[str, Writer]] = {
     "qwen2.5": ("", _each(lambda it: f"<tool_call>\n{_arguments(it)}\n</tool_call>")),
     "qwen2.5-text-arguments": ("tagged_json", _each(_text_arguments)),
     "qwen2.5-coder": ("tagged_json", _each(_arguments, before="<tools>\n", after="\n</tools>")),
+    "qwen2.5-coder-schema": ("tagged_json", _each(_filled_schema)),
+    "qwen2.5-coder-attributes": (
+        "function_attributes",
+        _each(_attributes, before="<tools>\n", after="\n</tools>"),
+    ),
     "qwen3-coder": ("function_tag", _each(_qwen3_coder)),
     "llama-3.1": ("bare_json", _each(lambda it: _arguments(it, "parameters"), "; ")),
     "llama-3.1-tag": ("python_tag_json", _each(lambda it: _arguments(it, "parameters"), "; ", "<|python_tag|>")),

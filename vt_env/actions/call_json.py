@@ -22,6 +22,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NAME_KEYS = ("name", "function")
 _ARGUMENT_KEYS = ("arguments", "parameters")
 _EXTRA_KEYS = {"id", "type", "index", "tool_call_id"}
+_SCHEMA_KEYS = {"description", "required", "strict"}
 
 
 class Unreadable(Exception):
@@ -63,6 +64,8 @@ def read_own_call(value: object, thought: str = "") -> ToolCall:
 def read_any_call(value: object) -> ToolCall:
     """Read a call in a form of some model: `parameters` for `arguments`, arguments as JSON text, OpenAI's wrapper.
 
+    A tool's own schema with values in place of types, as Qwen2.5-Coder writes it, is a call with these arguments.
+
     Raises:
         Unreadable: It is no call.
     """
@@ -72,9 +75,13 @@ def read_any_call(value: object) -> ToolCall:
         fields = cast("dict[str, Any]", fields["function"])
     name_key = next((it for it in _NAME_KEYS if it in fields), None)
     argument_key = next((it for it in _ARGUMENT_KEYS if it in fields), None)
-    if name_key is None or argument_key is None or not fields.keys() <= {name_key, argument_key, *_EXTRA_KEYS}:
+    allowed = {name_key, argument_key, *_EXTRA_KEYS, *(_SCHEMA_KEYS if argument_key == "parameters" else ())}
+    if name_key is None or argument_key is None or not fields.keys() <= allowed:
         raise Unreadable('the call needs the keys "name" and "arguments" and no other')
     arguments = fields[argument_key]
+    if argument_key == "parameters" and isinstance(arguments, dict):
+        arguments = cast("dict[str, Any]", arguments)
+        arguments = arguments.get("properties", arguments)
     if isinstance(arguments, str):
         arguments = decode_whole(arguments or "{}")
     return make_call(fields[name_key], arguments)

@@ -18,6 +18,7 @@ TextArguments = Callable[[str], Collection[str]]
 """Names of a tool's arguments that are texts."""
 
 _FUNCTION = re.compile(r"<function=([^<>\n]*)>")
+_ATTRIBUTES_START = re.compile(r"<function\s+name=")
 _ATTRIBUTES = re.compile(
     r"<function\s+name=(?P<quote>[\"'])(?P<name>[^\"'<>\n]*)(?P=quote)\s+(?:arguments|parameters)=(?P<around>[\"'])"
 )
@@ -56,7 +57,10 @@ def read_functions(text: str, start: int, texts: TextArguments) -> FoundCalls:
 def read_attributes(text: str, start: int) -> FoundCalls:
     """Read `<function name="..." arguments='{...}'/>`: the arguments are JSON, whatever quotes stand around it."""
     calls: FoundCalls = []
-    for opening in _ATTRIBUTES.finditer(text, start):
+    for mark in _ATTRIBUTES_START.finditer(text, start):
+        opening = _ATTRIBUTES.match(text, mark.start())
+        if opening is None:
+            raise Unreadable("the call does not end")
         try:
             arguments, end = decode_value(text, skip_space(text, opening.end()))
         except ValueError:

@@ -5,7 +5,7 @@
 | `tagged_json` | Qwen2.5, Qwen3, Hermes; Qwen2.5-Coder (`<tools>`) | vLLM `hermes_tool_parser.py` |
 | `function_tag` | Qwen3-Coder, Qwen3.5 | vLLM `parser/qwen3.py` |
 | | Llama 3.1: `<function=name>{...}</function>` | Meta's Llama 3.1 prompt format |
-| `function_attributes` | Qwen2.5-Coder-1.5B: `<function name="..." arguments='{...}'/>` | seen in the talks (docs/talks.md) |
+| `function_attributes` | Qwen2.5-Coder: `<function name="..." arguments='{...}'/>` | our choice: seen in the talks |
 | `glm` | GLM-4.5 to GLM-4.7 | vLLM `parser/glm47_moe.py` |
 | `deepseek` | DeepSeek-V3, R1, V3.1 | vLLM `deepseekv3_tool_parser.py`, `deepseekv31_tool_parser.py` |
 | `invoke_tag` | DeepSeek-V3.2, MiniMax-M2 | vLLM `parser/deepseek_v32.py`, `parser/minimax_m2.py` |

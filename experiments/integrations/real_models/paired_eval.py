@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from threading import Condition
 
 from agents.seeds import attempt_seed
-from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
-from experiments.evaluate.eval import EvalRun, play
+from experiments.evaluate.eval import EvalRun, add_provenance, play, setting_of
 from experiments.runs.journal import drop_failed
 from experiments.runs.run_dir import Run, open_run
-from experiments.settings.policies import SeededAttempt, Setting, build_policy
+from experiments.settings.policies import SeededAttempt, build_policy
 from experiments.settings.prompts import choose_prompts, prompts_record
 from vt_env.episode.trajectory import Trajectory
 from vt_env.task_sources import load_tasks
-from vt_env.tools.builtin import can_search
 
 
 @dataclass(frozen=True)
@@ -101,11 +99,8 @@ def _open(run: EvalRun, stack: ExitStack) -> _Evaluation:
     tasks = load_tasks(run.tasks, run.split).head(run.n)
     journal = drop_failed(directory)
     library = run.open_library()
-    searched = can_search(library, tasks.videos)
-    setting = Setting(run.budget, run.with_screen_text(run.tools), run.media, tasks.is_excerpt, prompts, searched)
+    setting = setting_of(run, tasks, library, prompts)
     policy = stack.enter_context(closing(build_policy(run.agent, run.model, setting, run.gate, run.batch)))
-    entry = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}
-    check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
-    key = directory.add_provenance(entry)
+    key = add_provenance(directory, journal, policy, tasks, library, run.seed)
     left = frozenset(it.item.task_id for it in tasks) - {it.task_id for it in journal}
     return _Evaluation(directory, left, lambda attempt: next(iter(play(policy, [attempt], library, run, key))))

@@ -44,9 +44,9 @@ class PlayTalksRun:
     """Wordings; by default all in `prompts/`."""
     n: int = 50
     """Number of tasks, the first of the split `test`."""
-    budget: str = "default,max_calls=4"
+    budget: str = "default,max_calls=3"
     """Budget of an episode, as of `vt-env eval`."""
-    max_new_tokens: int = 128
+    max_new_tokens: int = 96
     """Maximum length of a reply in tokens."""
     threads: int = 1
     """Threads of the server."""

@@ -1,25 +1,35 @@
 """Scripts around small real models, without any of them: fetching checks sha256, templates are read, runs measured."""
 
 import hashlib
+import json
+import re
 import struct
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from experiments.cli import COMMANDS, run
+from agents.backends.fake_server import Body, FakeChatServer, Wire, completion
+from experiments.evaluate.eval import EvalRun
 from experiments.integrations.real_models.fetch import MODELS, PACKAGES, FetchRun, check_file, join_parts
 from experiments.integrations.real_models.fetch import main as fetch
-from experiments.integrations.real_models.measure_protocol import COLUMNS, MeasureRun, measure
+from experiments.integrations.real_models.measure_protocol import MEASURES, MeasureRun, measure, share_row
 from experiments.integrations.real_models.measure_protocol import main as measure_runs
-from experiments.integrations.real_models.play_talks import PROMPTS, PlayTalksRun, play_command
+from experiments.integrations.real_models.paired_eval import play_paired
+from experiments.integrations.real_models.play_talks import PROMPTS, PlayTalksRun, evaluation
 from experiments.integrations.real_models.play_talks import main as play_talks
 from experiments.integrations.real_models.serve import read_template, single_braces
-from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord
+from experiments.runs.journal import read_journal
+from experiments.runs.read_run import JOURNAL
+from experiments.settings.models import ModelConfig, PolicyServerConfig
+from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord, write_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.prompts import load_prompts
 from vt_env.talks.tasks import talk_tasks
 from vt_env.types import Interval, Remaining, StopReason
+
+VIDEO = Path(__file__).parents[2] / "fixtures/nasa_13013.mp4"
 
 
 def sha256(data: bytes) -> str:
@@ -89,22 +99,75 @@ def test_doubled_braces_around_calls_are_mended_and_jinja_stays():
     assert single_braces(line % ("{", "}")) == line % ("", "") == single_braces(line % ("", ""))
 
 
-def test_four_wordings_are_whole_sets_of_their_own_and_hold_no_placeholder_as_an_answer():
+def test_four_wordings_are_whole_sets_of_their_own_and_hold_no_words_inside_answer_tags():
     sets = [load_prompts(path) for path in sorted(PROMPTS.glob("*.json"))]
     assert len({it.key for it in sets}) == 4
     assert {it.name for it in sets} == {path.stem for path in PROMPTS.glob("*.json")}
+    later = [it for it in sets if it.name != "talks-early"]
+    texts = [text for it in later for text in asdict(it).values() if isinstance(text, str)]
+    assert {inside for text in texts for inside in re.findall(r"<answer>(.*?)</answer>", text)} == {" and "}
 
 
-def test_the_evaluation_of_a_wording_is_a_command_whose_flags_exist(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(f"{COMMANDS['eval'].module}.main", seen.append)
+def test_evaluations_of_wordings_differ_in_wording_and_directory_alone(tmp_path):
     play = PlayTalksRun(tmp_path / "models", tmp_path / "out")
-    assert len(play.prompts) == 4
-    for prompts in play.prompts:
-        command = play_command(play, prompts)
-        assert run(command[command.index("eval") :]) == 0
-    assert {it.tasks for it in seen} == {"talks"} and len({it.out for it in seen}) == 4
-    assert len({replace(it, out=tmp_path, prompts="default") for it in seen}) == 1
+    runs = [evaluation(play, prompts) for prompts in play.prompts]
+    assert len(runs) == 4 and {it.tasks for it in runs} == {"talks"} and len({it.out for it in runs}) == 4
+    assert len({replace(it, out=tmp_path, prompts="default") for it in runs}) == 1
+
+
+@pytest.fixture
+def questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six questions about one small real video."""
+    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("agents.backends.chat_client._FIRST_WAIT_S", 0.01)
+    asked = {"question": "Where is it?", "options": ["Houston", "Greenbelt"], "answer": 1, "video": str(VIDEO)}
+    rows = [json.dumps({**asked, "task_id": f"task-{number}"}) for number in range(6)]
+    return written(tmp_path / "tasks.jsonl", "\n".join(rows).encode())
+
+
+def evaluations(questions: Path, server: FakeChatServer, prompts: Sequence[str]) -> list[EvalRun]:
+    model = ModelConfig(backend="openai", server=PolicyServerConfig(base_url=server.base_url, max_retries=1))
+    return [
+        EvalRun(agent="blind", tasks=str(questions), batch=1, prompts=it, out=questions.parent / it, model=model)
+        for it in prompts
+    ]
+
+
+def is_slow(body: Body) -> bool:
+    return "No tools are available" in json.dumps(body["messages"][0])
+
+
+def test_no_wording_runs_away_from_the_slowest_and_a_stopped_run_plays_what_is_missing(questions):
+    asked: list[bool] = []
+
+    def answer(body: Body) -> Wire:
+        asked.append(is_slow(body))
+        return replace(completion("<answer>B</answer>"), delay_s=0.05 if is_slow(body) else 0.0)
+
+    with FakeChatServer(answer) as server:
+        runs = evaluations(questions, server, ("default", "tiny"))
+        play_paired(runs, lead=1)
+        assert len(asked) == 12
+        assert max(abs(2 * sum(asked[:end]) - end) for end in range(12)) <= 2
+        played = (runs[1].out / JOURNAL).read_text().splitlines()
+        (runs[1].out / JOURNAL).write_text("\n".join(played[:4]) + "\n")
+        play_paired(runs)
+        assert len(asked) == 14
+    for run in runs:
+        episodes = read_journal(run.out)
+        assert [it.task_id for it in episodes] == [f"task-{number}" for number in range(6)]
+        assert all(it.correct for it in episodes) and len({it.provenance for it in episodes}) == 1
+
+
+def test_a_server_that_fails_one_wording_ends_all_of_them(questions):
+    with FakeChatServer(lambda body: Wire(503) if is_slow(body) else completion("<answer>B</answer>")) as server:
+        runs = evaluations(questions, server, ("default", "tiny"))
+        server._server.RequestHandlerClass.do_GET = lambda handler: handler._send(  # pyright: ignore
+            Wire(body=b'{"data": [{"id": "fake"}]}') if not server.requests else Wire(503)
+        )
+        with pytest.raises(ConfigError, match="does not answer any more"):
+            play_paired(runs)
+    assert len(read_journal(runs[1].out)) < 6
 
 
 def test_playing_without_the_model_says_how_to_get_it(tmp_path):
@@ -116,32 +179,65 @@ def episode(number: int, turns: tuple[TurnRecord, ...], answer: str | None = Non
     task = talk_tasks("test")[number]
     correct = bool(task.gold) and answer == "ABCD"[task.gold.answer_idx]
     stop = StopReason.OUT_OF_CALLS if answer is None else StopReason.ANSWERED
+    left, handle = Remaining(0, 0), task.item.video.handle
     return Trajectory(
-        task.item.task_id, "", "", task.item.options, "", "captions", turns, Remaining(0, 0), stop, answer, correct
+        task.item.task_id, handle, "", task.item.options, "", "captions", turns, left, stop, answer, correct
     )
+
+
+def right_letter(number: int) -> str:
+    gold = talk_tasks("test")[number].gold
+    assert gold is not None
+    return "ABCD"[gold.answer_idx]
+
+
+UNREAD, ANSWER = TurnRecord("x", None, "", error="malformed"), TurnRecord("x", None, "")
+FAILED = TurnRecord("x", CallRecord("subtitle_zoom", {}), "", error="tool_error")
+
+
+def look_at(span: Interval) -> TurnRecord:
+    return TurnRecord("x", CallRecord("subtitle_zoom", {}), "", viewed=(Interval(span.start_s, span.end_s),))
 
 
 def test_a_protocol_is_counted_from_its_episodes():
-    tasks = talk_tasks("test")
-    assert tasks[0].gold and tasks[1].gold
-    span = tasks[0].gold.evidence[0]
-    look = TurnRecord("x", CallRecord("subtitle_zoom", {}), "", viewed=(Interval(span.start_s, span.end_s),))
-    failed = TurnRecord("x", CallRecord("subtitle_zoom", {}), "", error="tool_error")
-    unread, answer = TurnRecord("x", None, "", error="malformed"), TurnRecord("x", None, "")
-    counted = measure(
-        [
-            episode(0, (look, failed, answer), "ABCD"[tasks[0].gold.answer_idx]),
-            episode(1, (unread, answer), "the option"),
-            episode(2, (unread, failed)),
-        ]
-    )
-    assert (counted.episodes, counted.replies, counted.read, counted.calls, counted.failed) == (3, 7, 5, 3, 2)
-    assert (counted.looked, counted.placeholders, counted.unanswered, counted.right) == (1, 1, 1, 1)
-    assert (counted.saw_evidence, counted.right_with_evidence) == (1, 1)
-    row = counted.row("wording")
-    assert len(row) == len(COLUMNS) and row[2] == "0.71" and row[-1] == "1.00 (n = 1)"
+    first = talk_tasks("test")[0]
+    assert first.gold is not None
+    evidence = {first.item.task_id: first.gold.evidence}
+    looked = measure(episode(0, (look_at(first.gold.evidence[0]), FAILED, ANSWER), right_letter(0)), evidence)
+    assert (looked.replies, looked.read, looked.calls, looked.failed) == (3, 3, 2, 1)
+    assert looked.looked and looked.names_option and looked.is_right and looked.saw_evidence
+    copied = measure(episode(1, (UNREAD, ANSWER), "the option"), evidence)
+    assert (copied.read, copied.looked, copied.is_answered, copied.names_option) == (1, False, True, False)
+    silent = measure(episode(2, (UNREAD, FAILED)), evidence)
+    assert (silent.calls, silent.looked, silent.is_answered, silent.saw_evidence) == (1, False, False, False)
+    row = dict(zip(("name", "n", "calls", "tokens", *MEASURES), share_row("w", [looked, copied, silent]), strict=True))
+    assert row["n"] == "3" and row["replies read"].startswith("0.71 (") and row["replies read"].endswith("of 7")
+    assert row["calls failed"] == "0.67 of 3" and row["placeholder"] == row["no answer"] == "0.33"
+    assert row["looked, answered"].startswith("0.33 (") and row["right given evidence"] == "1.00 (1.00 to 1.00) of 1"
+
+
+def test_wordings_are_compared_with_the_first_on_the_tasks_that_all_have_played(tmp_path, capsys):
+    evidence = talk_tasks("test")[0].gold
+    assert evidence is not None
+    look = look_at(evidence.evidence[0])
+    for name, turns, numbers in (("a", (ANSWER,), (0, 1, 2)), ("b", (look, ANSWER), (0, 1))):
+        (tmp_path / name).mkdir()
+        write_trajectories(tmp_path / name / JOURNAL, [episode(it, turns, right_letter(it)) for it in numbers])
+    measure_runs(MeasureRun((tmp_path / "a", tmp_path / "b")))
+    lines = [[cell.strip() for cell in it.split("|")] for it in capsys.readouterr().out.splitlines()]
+    assert [it[2] for it in lines if it[1:2] == ["a"]] == ["2"]
+    minus = dict(zip(lines[-3], lines[-1], strict=True))
+    assert minus["minus a"] == "b" and minus["looked"] == "+1.00 (1.00 to 1.00)" and minus["right"].startswith("+0.00")
 
 
 def test_a_run_without_episodes_is_named(tmp_path):
     with pytest.raises(ConfigError, match="no episode in it yet"):
         measure_runs(MeasureRun((tmp_path,)))
+
+
+def test_runs_without_a_common_task_are_not_compared(tmp_path):
+    for name, number in (("a", 0), ("b", 1)):
+        (tmp_path / name).mkdir()
+        write_trajectories(tmp_path / name / JOURNAL, [episode(number, (ANSWER,), "A")])
+    with pytest.raises(ConfigError, match="no task was played by all of them"):
+        measure_runs(MeasureRun((tmp_path / "a", tmp_path / "b")))
