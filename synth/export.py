@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from synth.frame_files import OpenVideo, PictureRecord, write_pictures
 from vt_env.actions.parse import ActionReader, render_call
+from vt_env.episode.tools_text import sorted_schemas, tools_text
 from vt_env.episode.trajectory import FrameRef, Trajectory, TurnRecord
 from vt_env.errors import ConfigError
 from vt_env.jsonl import replace_file, write_lines
@@ -32,17 +33,6 @@ ExportFormat = Literal["trl", "ms-swift", "llama-factory", "datasets"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 IMAGES = "images"
 _TAG = "<image>"
-_RESPONSE = ("<tool_response>\n", "\n</tool_response>")
-_TOOLS_BEFORE = (
-    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
-    "You are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
-)
-_TOOLS_AFTER = (
-    "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
-    '<tool_call></tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n'
-    "</tool_call>"
-)
-
 ALL_TOOLS: Mapping[str, Sequence[Tool]] = {name: tools_for(name) for name in ("frames", "captions")}
 """Perception to all of its built-in tools."""
 
@@ -83,7 +73,7 @@ def export(
         raise ConfigError(f"export={form!r}: allowed are {', '.join(FORMATS)}")
     usable = [it for it in trajectories if it.stop is StopReason.ANSWERED and "malformed" not in it.errors]
     shown = {frame for it in usable for frame in it.frames}
-    schemas = {name: json.dumps(_schemas(offered)) for name, offered in tools.items()}
+    schemas = {name: json.dumps(sorted_schemas(it.schema for it in offered)) for name, offered in tools.items()}
     write, make_row = _WRITERS[form]
     with replace_file(folder) as part:
         part.mkdir()
@@ -93,18 +83,13 @@ def export(
     return len(usable)
 
 
-def _schemas(tools: Sequence[Tool]) -> list[Row]:
-    # By name, as our own trainer and TRL render them.
-    return sorted((it.schema for it in tools), key=lambda it: it["function"]["name"])
-
-
 def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:
     return [f"{IMAGES}/{files[frame]}" for frame in trajectory.frames]
 
 
 def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
     messages = [
-        _blocks("system", f"{system}{_tools_text(tools)}"),
+        _blocks("system", f"{system}{tools_text(json.loads(tools))}"),
         _blocks("user", trajectory.prompt_text, len(trajectory.prompt_frames)),
     ]
     for turns in trajectory.by_reply[:-1]:
@@ -112,15 +97,6 @@ def _trl_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, 
         messages.append({"role": "user", "content": [block for it in turns for block in _response(it, turns[-1])]})
     messages.append(_blocks("assistant", trajectory.turns[-1].text))
     return {"messages": messages, "images": _images(trajectory, files), **_origin(trajectory)}
-
-
-def _tools_text(tools: str) -> str:
-    """Write tools as the templates of Qwen2.5 and Qwen3-VL do behind the system text; nothing where there is none."""
-    schemas: list[Row] = json.loads(tools)
-    if not schemas:
-        return ""
-    lines = "\n".join(json.dumps(it, ensure_ascii=False) for it in schemas)
-    return f"\n\n{_TOOLS_BEFORE}{lines}{_TOOLS_AFTER}"
 
 
 def _blocks(role: str, text: str, pictures: int = 0, before: str = "", after: str = "") -> Row:

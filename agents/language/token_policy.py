@@ -11,11 +11,11 @@ from typing import Any
 
 from PIL import Image
 
-from agents.backends.decode_reply import ReplyDecoder
 from agents.backends.generator import Completion, Generator, TokenSequence
 from agents.base import Conversation, Reply
 from agents.language.confidence import answer_logprob, mean
 from agents.seeds import reply_seed
+from vt_env.actions.decode_reply import ReplyDecoder
 from vt_env.actions.parse import ActionReader
 from vt_env.actions.thoughts import THOUGHT_END, UNCLOSED_THOUGHT
 from vt_env.episode.messages import Message, conversation_messages, result_messages

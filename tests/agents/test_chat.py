@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from agents.backends.decode_reply import ReplyDecoder
 from agents.backends.generator import Completion, TokenSequence
 from agents.backends.sampling import Sampling
 from agents.base import Conversation
 from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
+from vt_env.actions.decode_reply import ReplyDecoder
 from vt_env.actions.parse import parse_action
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.errors import ConfigError

@@ -1,0 +1,72 @@
+"""`vt-env export verl` writes what verl reads, and says what is wrong in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from experiments.cli import run
+from experiments.data.export import LOOPS_FILE
+from vt_env.integrations.shared_source import session_source
+
+ROWS = [
+    {
+        "video": "a.mp4",
+        "question": "Which city?",
+        "options": ["Oslo", "Lima"],
+        "answer": 1,
+        "task_id": f"a-{split}",
+        "split": split,
+    }
+    for split in ("train", "test")
+]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    (tmp_path / "a.mp4").touch()
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def export(*arguments: object) -> int:
+    return run(["export", *map(str, arguments)])
+
+
+def test_each_split_has_its_rows_and_its_loop(tasks, tmp_path):
+    for split in ("train", "test", "train"):
+        assert export("verl", "--tasks", tasks, "--split", split, "--out", tmp_path / "data") == 0
+
+    (row,) = parquet.read_table(tmp_path / "data" / "test.parquet").to_pylist()
+    assert row["extra_info"]["task_id"] == "a-test"
+    assert row["reward_model"]["ground_truth"] == ""
+    loops = json.loads((tmp_path / "data" / LOOPS_FILE).read_text())
+    assert [it["name"] for it in loops] == ["vt_env_test", "vt_env_train"]
+    assert loops[0]["source"]["tasks"] == str(tasks)
+    assert session_source(loops[0]["source"]).tasks[0].item.question == "Which city?"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tensorflow",), "allowed is verl"),
+        (("verl", "--split", "dev"), "dev"),
+        (("verl", "--budget", "large"), "large"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(tasks, tmp_path, capsys, arguments, message):
+    assert export(*arguments, "--tasks", tasks, "--out", tmp_path / "data") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_damaged_list_of_loops_is_not_overwritten(tasks, tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / LOOPS_FILE).write_text("[1]")
+    assert export("verl", "--tasks", tasks, "--out", folder) == 2
+    assert "remove the file" in capsys.readouterr().err
