@@ -32,8 +32,9 @@ from experiments.runs.provenance import machine, package_version
 from experiments.runs.run_dir import write_json
 from vt_env.config import BudgetConfig, MediaConfig
 from vt_env.episode.serialisers import PictureFormat, mcp_content
+from vt_env.integrations.http_access import HttpConfig
 from vt_env.integrations.mcp.benchmark import BenchmarkServer
-from vt_env.integrations.mcp.serve import PATH, HttpConfig, http_app
+from vt_env.integrations.mcp.serve import PATH, http_app
 from vt_env.media.library import VideoLibrary
 from vt_env.session import Session, SessionSource
 from vt_env.tasks.task_set import Task, TaskSet

@@ -1,9 +1,11 @@
-"""Serve episodes or videos to other programs: `vt-env serve mcp`.
+"""Serve episodes or videos to other programs: `vt-env serve mcp`, `vt-env serve openenv`.
 
     vt-env serve mcp --tasks lvbench          benchmark: begin, the tools of an episode, answer
     vt-env serve mcp talks/ film.mp4          assistant: search, look, zoom and read in your own videos
+    vt-env serve openenv --tasks lvbench      episodes for the clients of OpenEnv
 
-Speaks over standard input and output with the program that starts it; `--port` serves HTTP instead.
+MCP is spoken over standard input and output with the program that starts it, or over HTTP with `--port`; OpenEnv over
+HTTP alone.
 """
 
 import logging
@@ -28,6 +30,8 @@ from vt_env.session import SessionSource
 from vt_env.tools.builtin import can_search, tools_for
 from vt_env.types import VideoRef
 
+PROTOCOLS = ("mcp", "openenv")
+OPENENV_PORT = 8000
 TOKEN_VARIABLE = "VT_ENV_TOKEN"
 """Environment variable that holds the token, since command lines can be read by other users."""
 ASSISTANT_MAX_PIXELS = 448 * 448
@@ -38,8 +42,11 @@ ASSISTANT_MAX_PIXELS = 448 * 448
 class ServeRun(EpisodeConfig):
     """Serve episodes (`--tasks`) or your own videos over a protocol."""
 
-    protocol_and_videos: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="mcp [VIDEO...]")] = ()
-    """The protocol, `mcp`, then video files and folders of videos for an assistant; none with --tasks."""
+    protocol_and_videos: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="mcp|openenv [VIDEO...]")
+    ] = ()
+    """The protocol, `mcp` or `openenv`; then video files and folders of videos for an assistant of `mcp`, none with
+    --tasks."""
     tasks: str = ""
     """Task set of a benchmark, by name or path."""
     split: str = "test"
@@ -54,7 +61,7 @@ class ServeRun(EpisodeConfig):
     """Format of frames: PNG keeps every pixel, JPEG is several times smaller and faster; by default PNG for a
     benchmark, JPEG for an assistant."""
     port: int | None = None
-    """Serve HTTP on this port instead of standard input and output; 0 takes a free one."""
+    """Serve HTTP on this port instead of standard input and output; 0 takes a free one. OpenEnv: 8000 by default."""
     host: str = "127.0.0.1"
     """With --port: address to listen on. Beyond this machine, $VT_ENV_TOKEN must hold a token."""
     allowed_hosts: tuple[str, ...] = ()
@@ -64,15 +71,24 @@ class ServeRun(EpisodeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.protocol_and_videos[:1] != ("mcp",):
+        if self.protocol not in PROTOCOLS:
             got = " ".join(self.protocol_and_videos) or "no protocol"
-            raise ConfigError(f"serve {got}: allowed is mcp: vt-env serve mcp --tasks world, vt-env serve mcp talk.mp4")
+            raise ConfigError(
+                f"serve {got}: allowed are mcp and openenv: vt-env serve mcp --tasks world, vt-env serve mcp talk.mp4"
+            )
+        if self.protocol == "openenv" and (self.videos or not self.tasks):
+            raise ConfigError("serve openenv serves episodes: give --tasks, and no videos")
         if bool(self.tasks) == bool(self.videos):
             got = "both --tasks and videos" if self.tasks else "neither --tasks nor a video"
             raise ConfigError(f"serve mcp got {got}: give --tasks for a benchmark, or videos for an assistant")
-        if self.port is None and (self.host, self.allowed_hosts) != ("127.0.0.1", ()):
+        if self.port is None and self.protocol == "mcp" and (self.host, self.allowed_hosts) != ("127.0.0.1", ()):
             raise ConfigError("--host and --allowed-hosts are for HTTP: add --port 8000")
         at_least(self, "frames_per_look", 1)
+
+    @property
+    def protocol(self) -> str:
+        """First word: the protocol."""
+        return (*self.protocol_and_videos, "")[0]
 
     @property
     def videos(self) -> list[Path]:
@@ -86,15 +102,37 @@ def main(run: ServeRun) -> None:
     Raises:
         ConfigError: The tasks, the videos or the address cannot be served.
     """
-    from vt_env.integrations.mcp.serve import HttpConfig, run_http, run_stdio
-
     logging.basicConfig(level=logging.WARNING, format="vt-env: %(message)s", stream=sys.stderr)
-    if run.port is None:
+    if run.protocol == "openenv":
+        _serve_openenv(run)
+    elif run.port is None:
+        from vt_env.integrations.mcp.serve import run_stdio
+
         run_stdio(_server(run))
-        return
-    token = os.environ.get(TOKEN_VARIABLE, "")
-    config = HttpConfig(run.host, run.port, token, run.allowed_hosts, run.limits)
-    run_http(_server(run), config)
+    else:
+        from vt_env.integrations.mcp.serve import run_http
+
+        run_http(_server(run), _http_config(run, run.port))
+
+
+def _http_config(run: ServeRun, port: int) -> Any:
+    from vt_env.integrations.http_access import HttpConfig
+
+    return HttpConfig(run.host, port, os.environ.get(TOKEN_VARIABLE, ""), run.allowed_hosts, run.limits)
+
+
+def _serve_openenv(run: ServeRun) -> None:
+    try:
+        from vt_env.integrations.openenv import run_openenv
+    except ModuleNotFoundError as reason:
+        if (reason.name or "").partition(".")[0] != "openenv":
+            raise
+        raise ConfigError(
+            "serve openenv needs OpenEnv, which cannot share an environment with the extra mcp: in a new one, "
+            "pip install openenv==0.10.0 vt-env"
+        ) from reason
+    port = OPENENV_PORT if run.port is None else run.port
+    run_openenv(_source(run), _http_config(run, port), run.picture_format or "png")
 
 
 def _server(run: ServeRun) -> Any:
@@ -104,7 +142,14 @@ def _server(run: ServeRun) -> Any:
 def _benchmark(run: ServeRun) -> Any:
     from vt_env.integrations.mcp.benchmark import BenchmarkServer
 
-    source = SessionSource(
+    is_single_client = run.port is None
+    return BenchmarkServer(
+        _source(run), run.limits, is_single_client=is_single_client, picture_format=run.picture_format or "png"
+    ).server()
+
+
+def _source(run: ServeRun) -> SessionSource:
+    return SessionSource(
         run.tasks,
         run.split,
         run.perception,
@@ -114,10 +159,6 @@ def _benchmark(run: ServeRun) -> Any:
         media=run.media,
         library=run.open_library(),
     )
-    is_single_client = run.port is None
-    return BenchmarkServer(
-        source, run.limits, is_single_client=is_single_client, picture_format=run.picture_format or "png"
-    ).server()
 
 
 def _assistant(run: ServeRun) -> Any:

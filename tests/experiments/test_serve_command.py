@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,14 @@ def test_an_assistant_searches_looks_zooms_and_reads_in_a_user_s_own_video(tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "serve no protocol: allowed is mcp: vt-env serve mcp --tasks world, vt-env serve mcp talk.mp4"),
-        (["openenv"], "serve openenv: allowed is mcp"),
+        ([], "serve no protocol: allowed are mcp and openenv: vt-env serve mcp --tasks world"),
+        (["grpc"], "serve grpc: allowed are mcp and openenv"),
+        (["openenv"], "serve openenv serves episodes: give --tasks"),
+        pytest.param(
+            ["openenv", "--tasks", "world"],
+            "serve openenv needs OpenEnv, which cannot share an environment with the extra mcp",
+            marks=pytest.mark.skipif(find_spec("openenv") is not None, reason="OpenEnv is installed"),
+        ),
         (
             ["mcp"],
             "serve mcp got neither --tasks nor a video: give --tasks for a benchmark, or videos for an assistant",

@@ -12,7 +12,8 @@ from mcp.server.lowlevel import Server
 from mcp_types import CallToolResult
 
 from vt_env.episode.serialisers import decode_picture
-from vt_env.integrations.mcp.serve import PATH, HttpConfig, http_app
+from vt_env.integrations.http_access import HttpConfig
+from vt_env.integrations.mcp.serve import PATH, http_app
 from vt_env.testing import Conversation, Played, Received
 
 

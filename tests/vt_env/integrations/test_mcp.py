@@ -18,9 +18,9 @@ from mcp.shared.exceptions import MCPError
 from support.mcp_clients import play_together, served
 
 from vt_env import ConfigError, SessionSource, ToolError
+from vt_env.integrations.http_access import HttpConfig
 from vt_env.integrations.mcp.benchmark import BenchmarkServer
 from vt_env.integrations.mcp.results import MAX_MESSAGE_BYTES
-from vt_env.integrations.mcp.serve import HttpConfig
 from vt_env.integrations.open_sessions import OpenSessions, SessionLimits
 from vt_env.prompts import OVER
 from vt_env.testing import Conversation, FakeLibrary, FakeVideo, Played, fake_tasks, integration_conformance
