@@ -6,13 +6,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 
 from agents.base import BatchPolicy, Conversation, Reply, Unanswerable, ask
+from vt_env.budget.remaining import Remaining
 from vt_env.config import EnvConfig
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import token_use
 from vt_env.episode.trajectory import Trajectory, TurnRecord, record_episode
 from vt_env.errors import DataError
 from vt_env.hashing import frames_hash
-from vt_env.types import Item, Remaining
+from vt_env.types import Item
 
 
 @dataclass(frozen=True, slots=True)

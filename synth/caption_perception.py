@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from synth.captioner import Captioner
+from vt_env.budget.spending import picture_sizes_px
 from vt_env.config import BudgetConfig
-from vt_env.episode.perception import MOMENT_S, FramePerception, moments
+from vt_env.episode.perception import MOMENT_S, CaptionedFrames, FramePerception, moments
 from vt_env.errors import ConfigError
 from vt_env.media.text.screen_text import ScreenLine
 from vt_env.prompts import DEFAULT, PromptSet, spoken_lines
@@ -19,11 +21,12 @@ from vt_env.types import Box, Interval, SubtitleLine, View
 class CaptionerPerception:
     """Looking returns the caption of the frames that `FramePerception` would show; it satisfies `Perception`.
 
-    Frames are not taken from the budget, as with other captions; the replay with frames is what must afford them.
+    Frames are not taken from the budget, as with other captions; the replay with frames is what must afford them. Image
+    tokens are, where they have a limit.
 
     Args:
         video: What is looked at.
-        budget: Frames a look.
+        budget: Global frames.
         captioner: Describes them.
         question: The question of the episode.
         prompts: Wording around the caption.
@@ -40,7 +43,7 @@ class CaptionerPerception:
         question: str,
         prompts: PromptSet = DEFAULT,
     ) -> None:
-        self._video, self._budget = video, budget
+        self._video, self._is_charged = video, budget.max_image_tokens is not None
         self._captioner, self._question, self._prompts = captioner, question, prompts
         self._eyes = FramePerception(video, budget)
 
@@ -53,13 +56,13 @@ class CaptionerPerception:
         """None."""
         return 0
 
-    def look(self, interval: Interval, max_frames: int) -> View:
+    def look(self, interval: Interval, count: int, size_px: tuple[int, int] | None = None) -> View:
         """Return the caption of as many frames as one look shows.
 
         Raises:
             NoCaption: The captioner gave none.
         """
-        return self._read(self._eyes.look(interval, self._budget.frames_per_zoom))
+        return self._read(self._eyes.look(interval, count, size_px))
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the caption of a part of one frame.
@@ -75,18 +78,20 @@ class CaptionerPerception:
         text = self._captioner.caption(self._video, view.frames, self._question, view.box)
         (interval,) = view.viewed
         lines = spoken_lines([SubtitleLine(interval, text)])
-        return View(self._prompts.captions_text(lines), viewed=view.viewed, box=view.box, lines=lines)
+        stands_for_px = picture_sizes_px(view) if self._is_charged else ()
+        shown = self._prompts.captions_text(lines)
+        return View(shown, viewed=view.viewed, box=view.box, lines=lines, stands_for_px=stands_for_px)
 
 
 class ScreenTextPerception:
     """Looking returns the text on the screen at the moments that `FramePerception` would show; satisfies `Perception`.
 
     An extension. Nothing but text is described, so it fits videos whose evidence can be read, such as slide talks.
-    Frames are not taken from the budget, as with other captions.
+    Frames are not taken from the budget, as with other captions; image tokens are, where they have a limit.
 
     Args:
         video: What is looked at.
-        budget: Moments a look.
+        budget: Limit of image tokens, and global frames.
         prompts: Wording around the text.
 
     Raises:
@@ -99,24 +104,27 @@ class ScreenTextPerception:
     def __init__(self, video: Video, budget: BudgetConfig, prompts: PromptSet = DEFAULT) -> None:
         if video.screen_text is None:
             raise ConfigError(f"the screen of video {video.ref.handle} was not read; add --screen-text")
-        self._text, self._moments, self._prompts = TimedLines(video.screen_text), budget.frames_per_zoom, prompts
+        self._text, self._prompts = TimedLines(video.screen_text), prompts
+        self._frames = CaptionedFrames(video, budget)
 
     def overview(self) -> View | None:
-        """Return nothing: the text of a whole video would tell more than its global frames do."""
-        return None
+        """Return no text: that of a whole video would tell more than its global frames do."""
+        return self._frames.overview()
 
     def frames_needed(self, count: int) -> int:
         """None."""
         return 0
 
-    def look(self, interval: Interval, max_frames: int) -> View:
-        """Return the text on screen at the middles of `frames_per_zoom` equal parts, in time order."""
-        return self._view(self._text.on_screen(moments(interval, self._moments)), interval, None)
+    def look(self, interval: Interval, count: int, size_px: tuple[int, int] | None = None) -> View:
+        """Return the text on screen at the middles of `count` equal parts, in time order."""
+        view = self._view(self._text.on_screen(moments(interval, count)), interval, None)
+        return replace(view, stands_for_px=self._frames.look(interval, count, size_px))
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the lines on screen at that time whose middle lies in the box."""
         shown = [line for line in self._text.on_screen([time_s]) if _is_inside(line, box)]
-        return self._view(shown, Interval(time_s, time_s + MOMENT_S), box)
+        view = self._view(shown, Interval(time_s, time_s + MOMENT_S), box)
+        return replace(view, stands_for_px=self._frames.look_closer(box))
 
     def _view(self, shown: Sequence[SubtitleLine], viewed: Interval, box: Box | None) -> View:
         lines = spoken_lines(joined_by_interval(shown))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vt_env.episode.perception import as_shown
 from vt_env.episode.trajectory import FrameRef, Trajectory
 from vt_env.errors import DataError
 from vt_env.media.cache.build_once import content_hash
@@ -52,13 +53,14 @@ def read_pictures(video: Video, frames: Sequence[FrameRef]) -> list[NDArray[np.u
     stored = iter(video.frames_at([frame.time_s for frame in whole]).data) if whole else iter(())
     pictures = [next(stored) if frame.box is None else video.crop(frame.time_s, frame.box).data[0] for frame in frames]
     for frame, picture in zip(frames, pictures, strict=True):
-        if picture.shape[1::-1] != frame.size_px:
-            now, then = (" x ".join(map(str, it)) for it in (picture.shape[1::-1], frame.size_px))
+        then_px = frame.stored_px or frame.size_px
+        if picture.shape[1::-1] != then_px:
+            now, then = (" x ".join(map(str, it)) for it in (picture.shape[1::-1], then_px))
             raise DataError(
                 f"video {frame.video_handle}: pictures of {now} px where {then} px were shown; give the --media "
                 "settings of the run"
             )
-    return pictures
+    return [as_shown(picture, frame) for frame, picture in zip(frames, pictures, strict=True)]
 
 
 def describe_pictures(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from vt_env.errors import ConfigError, suggest
-from vt_env.media.frame_size import fit_frame, holds_picture
+from vt_env.media.frame_size import fit_frame, holds_picture, image_tokens, reduce_frame
 from vt_env.prompts import DEFAULT, PromptSet
 
 HOW_ONLY: Mapping[str, bool] = {"how_only": True}
@@ -33,7 +33,7 @@ def at_least(config: object, name: str, minimum: float) -> None:
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """Budget of one episode in calls and frames. Enforced by the episode before anything is rendered."""
+    """Budget of one episode in calls, frames and image tokens. Enforced by the episode before anything is rendered."""
 
     max_calls: int = 8
     """Tool calls allowed, failed and malformed ones included; the answer is free."""
@@ -47,13 +47,18 @@ class BudgetConfig:
     """Largest `top_k` of a retrieval."""
     max_parallel_calls: int = 8
     """Calls that one reply may hold; each costs a call. A reply with more is malformed. 1 is one call a turn."""
+    max_image_tokens: int | None = None
+    """Image tokens of all pictures of one episode, each counted by its own size in patches of `media.patch_px`; `None`
+    sets no limit."""
 
     def __post_init__(self) -> None:
         for it in fields(self):
             value: object = getattr(self, it.name)
+            if value is None and it.name == "max_image_tokens":
+                continue
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ConfigError(f"budget.{it.name}={value!r}: need a whole number")
-        for name in ("max_calls", "frames_per_zoom", "top_k_max", "max_parallel_calls"):
+        for name in ("max_calls", "frames_per_zoom", "top_k_max", "max_parallel_calls", "max_image_tokens"):
             at_least(self, f"budget.{name}", 1)
         if self.global_frames < 0 or self.max_frames < self.global_frames + self.frames_per_zoom:
             raise ConfigError(
@@ -124,6 +129,19 @@ class MediaConfig:
         """
         return fit_frame(size_px, self.max_pixels, self.min_pixels, self.patch_px)
 
+    def reduced_px(self, size_px: tuple[int, int], share: float) -> tuple[int, int]:
+        """Return the width and height of a frame of this size at a share of its pixels."""
+        return reduce_frame(size_px, share, self.min_pixels, self.patch_px)
+
+    def image_tokens(self, size_px: tuple[int, int]) -> int:
+        """Count the image tokens of a picture of this width and height, as Qwen's processors do."""
+        return image_tokens(size_px, self.min_pixels, self.patch_px)
+
+    @property
+    def largest_frame_tokens(self) -> int:
+        """Image tokens of the largest frame of any shape."""
+        return self.max_pixels // self.patch_px**2
+
 
 @dataclass(frozen=True)
 class EnvConfig:
@@ -142,6 +160,29 @@ class EnvConfig:
     def __post_init__(self) -> None:
         if self.perception not in ("frames", "captions"):
             raise ConfigError(f"perception={self.perception!r}: allowed are 'frames' and 'captions'")
+        most = self.media.largest_frame_tokens
+        check_image_tokens(self.budget, most, f"media.max_pixels={self.media.max_pixels}")
+
+
+def check_image_tokens(budget: BudgetConfig, frame_tokens: int, where: str) -> None:
+    """Check that the image tokens of a budget hold its global frames and one look at one moment.
+
+    Args:
+        budget: The budget.
+        frame_tokens: Image tokens of a frame.
+        where: What says how large frames are, for the error.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    needed = (budget.global_frames + 1) * frame_tokens
+    if budget.max_image_tokens is None or budget.max_image_tokens >= needed:
+        return
+    global_frames = f"global_frames={budget.global_frames} and " if budget.global_frames else ""
+    raise ConfigError(
+        f"budget.max_image_tokens={budget.max_image_tokens}: cannot hold {global_frames}one picture, at {frame_tokens} "
+        f"image tokens each ({where}); give {needed} or more, or lower media.max_pixels"
+    )
 
 
 def default_budget() -> BudgetConfig:

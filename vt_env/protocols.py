@@ -65,6 +65,10 @@ class Video(Protocol):
         """Return part of the frame on screen at `time_s`, cut at native resolution: uint8[1, H, W, 3] RGB."""
         ...
 
+    def picture_size_px(self, box: Box | None = None) -> tuple[int, int]:
+        """Return the width and height of the pictures of `frames_at`, or of a crop of `box`, without decoding any."""
+        ...
+
     @property
     def search_sources(self) -> Sequence[str]:
         """Names of what `search_clips` searches, such as `"pictures"`; without one, `clip_retrieval` is not offered."""
@@ -107,8 +111,14 @@ class Perception(Protocol):
         """Frames that looking at `count` moments takes from the budget, known before anything is rendered."""
         ...
 
-    def look(self, interval: Interval, max_frames: int) -> View:
-        """Look at an interval, at no more than `max_frames` moments of it."""
+    def look(self, interval: Interval, count: int, size_px: tuple[int, int] | None = None) -> View:
+        """Look at an interval, at `count` moments of it or fewer.
+
+        Args:
+            interval: Part of the video.
+            count: 1 or more; the budget holds as many.
+            size_px: Width and height of the frames; `None` for the size at which they are stored.
+        """
         ...
 
     def look_closer(self, time_s: float, box: Box) -> View:

@@ -15,6 +15,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from vt_env.budget.remaining import NOTHING_LEFT, Remaining
+
 MAX_OPTIONS = len(string.ascii_uppercase)
 """Options are lettered."""
 _TIME_MARK = re.compile(r"^(?:(\d{1,3}):)?(\d{1,6}):(\d{1,2}(?:\.\d{1,6})?)$")
@@ -221,14 +223,6 @@ class VideoRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Remaining:
-    """Calls and frames left in an episode's budget."""
-
-    calls: int
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """The public half of a task, as stored in a task set and, without ids and paths, as given to a policy.
 
@@ -251,7 +245,7 @@ class Item:
     it. For conditions that measure something else than searching, such as CG-Bench's clue-acc."""
     duration_s: float = 0.0
     """Length of the video in seconds; set by the episode, 0 in a task set."""
-    budget: Remaining = Remaining(0, 0)
+    budget: Remaining = NOTHING_LEFT
     """Budget at the start of the episode, after the frames beside the question; set by the episode."""
 
     def __post_init__(self) -> None:
@@ -321,6 +315,8 @@ class FrameRef:
     """The part shown at native resolution; `None` for the whole stored frame."""
     size_px: tuple[int, int]
     """Width and height of the picture as it was shown."""
+    stored_px: tuple[int, int] | None = None
+    """Width and height of the stored frame where it was shown smaller; `None` elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +355,10 @@ class View:
     """The part of the frame shown, for a spatial zoom."""
     lines: tuple[TimedLine, ...] = ()
     """Timed lines that the text holds, for agents that read no wording."""
+    stored_px: tuple[int, int] | None = None
+    """As `FrameRef.stored_px`."""
+    stands_for_px: tuple[tuple[int, int], ...] = ()
+    """Width and height of each frame that a caption stands for, which is charged in its place."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,5 +34,5 @@ class OracleAgent:
     def act(self, observation: Observation) -> str:
         """Inspect the next piece of evidence, or answer."""
         answer = Answer(self._item.options[self._gold.answer_idx])
-        is_spent = not observation.remaining.calls or not observation.remaining.frames
+        is_spent = not observation.remaining.calls or not observation.remaining.can_look
         return render_action(answer if is_spent else next(self._looks, answer))

@@ -30,7 +30,7 @@ class RandomAgent:
 
     def act(self, observation: Observation) -> str:
         """Call a tool while calls are planned and frames are left, then answer."""
-        if not self._calls or not observation.remaining.frames:
+        if not self._calls or not observation.remaining.can_look:
             options = self._task.options
             return render_action(Answer(options[int(self._rng.integers(len(options)))]))
         self._calls -= 1

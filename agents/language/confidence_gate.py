@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from agents.language.one_turn import RetrievedClips, seen_so_far, since
-from vt_env.config import BudgetConfig, at_least
+from vt_env.config import BudgetConfig, MediaConfig, at_least
 from vt_env.episode.reply_record import GateRecord
 
+_MEDIA = MediaConfig()
 LONG_FROM_S = 600.0
 """Shortest video in seconds that takes the retrieval route (ten minutes in the paper)."""
 
@@ -105,29 +106,34 @@ class ConfidenceGate:
         return decided
 
 
-def gate_budget(budget: BudgetConfig, duration_s: float) -> BudgetConfig:
-    """Reserve half of an episode's frames for the first stage (32 of 64 in the paper).
+def gate_budget(budget: BudgetConfig, duration_s: float, media: MediaConfig = _MEDIA) -> BudgetConfig:
+    """Reserve half of an episode's frames, and of its image tokens, for the first stage (32 of 64 in the paper).
 
     In a short video the reserved frames accompany the question. In a long video they are viewed by extra calls, added
     to `max_calls`; calls left over when retrieval finds fewer clips go to the fallback policy.
     """
     if duration_s < LONG_FROM_S:
-        return replace(budget, global_frames=_first_stage(budget))
-    return replace(budget, global_frames=0, max_calls=budget.max_calls + gate_looks(budget).calls)
+        return replace(budget, global_frames=_first_stage(budget, media))
+    return replace(budget, global_frames=0, max_calls=budget.max_calls + gate_looks(budget, media).calls)
 
 
-def gate_looks(budget: BudgetConfig) -> RetrievedClips:
+def gate_looks(budget: BudgetConfig, media: MediaConfig = _MEDIA) -> RetrievedClips:
     """Build the clip selection for long videos, sized to the frames of the first stage."""
-    return RetrievedClips(max(1, min(budget.top_k_max, _first_stage(budget) // budget.frames_per_zoom)))
+    return RetrievedClips(max(1, min(budget.top_k_max, _first_stage(budget, media) // budget.frames_per_zoom)))
 
 
-def looks_budget(budget: BudgetConfig) -> BudgetConfig:
+def looks_budget(budget: BudgetConfig, media: MediaConfig = _MEDIA) -> BudgetConfig:
     """Reduce a budget to the calls of the first stage, for policies that answer right after retrieval."""
-    return replace(budget, global_frames=0, max_calls=gate_looks(budget).calls)
+    return replace(budget, global_frames=0, max_calls=gate_looks(budget, media).calls)
 
 
-def _first_stage(budget: BudgetConfig) -> int:
-    return budget.global_frames or min(budget.max_frames // 2, budget.max_frames - budget.frames_per_zoom)
+def _first_stage(budget: BudgetConfig, media: MediaConfig) -> int:
+    if budget.global_frames:
+        return budget.global_frames
+    frames = min(budget.max_frames // 2, budget.max_frames - budget.frames_per_zoom)
+    if budget.max_image_tokens is None:
+        return frames
+    return min(frames, budget.max_image_tokens // 2 // media.largest_frame_tokens)
 
 
 def _is_long(conversation: Conversation) -> bool:

@@ -12,9 +12,10 @@ import numpy as np
 
 from agents.base import BatchPolicy, Conversation, Reply, ask, forget
 from vt_env.actions.parse import render_action
+from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig
 from vt_env.prompts import PromptSet
-from vt_env.types import FrameBatch, Item, Observation, Remaining, ToolCall
+from vt_env.types import FrameBatch, Item, Observation, ToolCall
 
 
 class OneTurnPolicy:
@@ -81,7 +82,7 @@ class RetrievedClips:
             query = {"query": conversation.task.question, "top_k": self.top_k}
             return render_action(ToolCall("clip_retrieval", query))
         clips = results[0].lines[: self.top_k]
-        if number > len(clips) or not latest.calls or not latest.frames:
+        if number > len(clips) or not latest.calls or not latest.can_look:
             return None
         clip = clips[number - 1].interval
         return render_action(ToolCall(self.zoom_tool, {"start_s": clip.start_s, "end_s": clip.end_s}))

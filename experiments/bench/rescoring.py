@@ -27,8 +27,9 @@ from experiments.report.rescore import RescoreRun
 from experiments.report.rescore import main as rescore
 from experiments.runs.read_run import CONFIG, JOURNAL
 from experiments.runs.run_dir import write_json
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, FrameRef, ReplyRecord, Trajectory, TurnRecord, write_trajectories
-from vt_env.types import Interval, Remaining, StopReason
+from vt_env.types import Interval, StopReason
 
 OUT = Path(__file__).parent / "results" / "rescoring.json"
 OPTIONS = ("One lamp.", "Two lamps.", "Three lamps.", "Four lamps.")

@@ -24,8 +24,9 @@ from experiments.runs.read_run import CONFIG, JOURNAL
 from experiments.runs.run_dir import write_json
 from experiments.view.selection import Selection
 from experiments.view.viewer import Viewer
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord, write_trajectories
-from vt_env.types import Interval, Remaining, StopReason
+from vt_env.types import Interval, StopReason
 
 OUT = Path(__file__).parent / "results" / "viewer.json"
 QUERIES = {

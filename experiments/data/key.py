@@ -29,6 +29,7 @@ from experiments.settings.prompts import (
 )
 from vt_env.actions.parse import render_action
 from vt_env.benchmarks.readers.no_training import check_trainable
+from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
@@ -38,7 +39,7 @@ from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import can_search, tools_for
-from vt_env.types import Answer, Item, Observation, Remaining
+from vt_env.types import Answer, Item, Observation
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
 

@@ -8,6 +8,7 @@ from typing import Any
 from experiments.runs.provenance import PACKAGES, commit, has_uncommitted_changes, machine, package_version
 from experiments.runs.read_run import PROVENANCE, read_json
 from experiments.settings.policies import Policy
+from vt_env.budget.remaining import Remaining
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
@@ -17,7 +18,7 @@ from vt_env.media.text.summaries import Summariser
 from vt_env.prompts import OVER, TINY, PromptSet
 from vt_env.tasks.task_set import Task
 from vt_env.tools.tool import Tool
-from vt_env.types import Item, Remaining, VideoRef
+from vt_env.types import Item, VideoRef
 
 SAMPLER = "frames at the middles of equal parts, each once"
 """Rule by which `vt_env.episode.perception` samples frames; change both together."""
@@ -128,7 +129,11 @@ def prompt_id(prompts: PromptSet, tools: Sequence[Tool]) -> str:
 
 def sampler(config: EnvConfig) -> Mapping[str, Any]:
     """Return the settings that decide which frames are shown, with their fingerprint as `hash`."""
-    what = {"rule": SAMPLER, "perception": config.perception, "budget": asdict(config.budget)}
+    budget = asdict(config.budget)
+    if config.budget.max_image_tokens is None:
+        # Fingerprints of before there was a limit stay what they were.
+        del budget["max_image_tokens"]
+    what = {"rule": SAMPLER, "perception": config.perception, "budget": budget}
     what |= {"media": asdict(config.media)}
     return {**what, "hash": fingerprint(what)}
 

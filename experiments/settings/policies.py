@@ -108,6 +108,10 @@ class Layout:
     media: MediaConfig = field(default_factory=MediaConfig)
     prompts: PromptSet = DEFAULT
 
+    def __post_init__(self) -> None:
+        # A budget that does not hold one picture is refused before videos are opened.
+        _ = self.config
+
     @property
     def config(self) -> EnvConfig:
         """Configuration of an episode; for a gated policy, before the gate divides the budget."""
@@ -115,7 +119,9 @@ class Layout:
 
     def config_for(self, duration_s: float) -> EnvConfig:
         """Return the configuration of an episode for a video of this duration."""
-        return replace(self.config, budget=gate_budget(self.budget, duration_s)) if self.is_gated else self.config
+        if not self.is_gated:
+            return self.config
+        return replace(self.config, budget=gate_budget(self.budget, duration_s, self.media))
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,8 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
     perception = "captions" if name in CAPTION_POLICIES else "frames"
     is_told = name not in ("blind", "uniform")
     tools = setting.tools_for(perception) if is_told else ()
-    return Layout(perception, tools, _budget(name, model, budget), media=setting.media, prompts=setting.prompts)
+    own = _budget(name, model, budget, setting.media)
+    return Layout(perception, tools, own, media=setting.media, prompts=setting.prompts)
 
 
 def build_policy(
@@ -226,12 +233,12 @@ def _excerpt_layout(name: str, layout: Layout, model: ModelConfig) -> Layout:
         )
     if not 1 <= model.uniform_frames <= CLUE_FRAMES:
         raise ConfigError(f"model.uniform_frames={model.uniform_frames}: {what}; need 1 to {CLUE_FRAMES} frames")
-    return replace(layout, tools=(), budget=_budget("uniform", model, layout.budget))
+    return replace(layout, tools=(), budget=_budget("uniform", model, layout.budget, layout.media))
 
 
-def _budget(name: str, model: ModelConfig, budget: BudgetConfig) -> BudgetConfig:
+def _budget(name: str, model: ModelConfig, budget: BudgetConfig, media: MediaConfig) -> BudgetConfig:
     if name == "retrieval-only":
-        return looks_budget(budget)
+        return looks_budget(budget, media)
     if name not in ONE_TURN:
         return budget
     return spread_frames(model.uniform_frames if name == "uniform" else 0)
@@ -268,7 +275,7 @@ def _model_policies(name: str, layout: Layout, model: Model) -> Callable[[Sequen
     def build(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
         policy = model.policy(() if name in ONE_TURN else layout.tools, [attempt.seed for attempt in attempts])
         if name in ONE_TURN:
-            return OneTurnPolicy(policy, gate_looks(layout.budget) if name == "retrieval-only" else None)
+            return OneTurnPolicy(policy, gate_looks(layout.budget, layout.media) if name == "retrieval-only" else None)
         return AlwaysTools(policy) if name == "always-tools" else policy
 
     return build
@@ -279,7 +286,7 @@ def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence
 
     def build(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
         answerer = model.policy((), [attempt.seed for attempt in attempts])
-        looks = gate_looks(layout.budget)
+        looks = gate_looks(layout.budget, layout.media)
         return ConfidenceGate(with_tools(attempts), answerer, gate.tau, looks, carry_over=gate.carry_over)
 
     return build

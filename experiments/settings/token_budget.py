@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.language.token_policy import ChatTokens
+from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig, MediaConfig
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import ToolChoice, tools_for
-from vt_env.types import FrameBatch, Remaining
+from vt_env.types import FrameBatch
 
 ANSWER_TOKENS = 32
 """Tokens reserved for a short thought and an answer after a look."""

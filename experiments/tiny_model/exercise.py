@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments.tiny_model.scene_pictures import Picture, SceneSource
+from vt_env.budget.remaining import Remaining
 from vt_env.prompts import TINY
-from vt_env.types import Interval, Item, Remaining, VideoRef
+from vt_env.types import Interval, Item, VideoRef
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
 

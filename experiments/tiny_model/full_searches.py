@@ -23,13 +23,13 @@ from experiments.tiny_model.exercise import (
 from experiments.tiny_model.marking import scene_kind
 from experiments.tiny_model.scene_pictures import Picture, SceneSource
 from vt_env.actions.parse import parse_action
+from vt_env.budget.remaining import Remaining
 from vt_env.prompts import TINY, clip_lines, frame_time, spoken_lines
 from vt_env.types import (
     Answer,
     Interval,
     Item,
     Observation,
-    Remaining,
     ScoredInterval,
     SubtitleLine,
     TimedLine,

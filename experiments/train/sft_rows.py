@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from agents.language.token_policy import ChatTokens, images_of
 from synth.dataset import read_dataset
 from vt_env.episode.messages import Message, conversation_messages
+from vt_env.episode.perception import as_shown
 from vt_env.episode.trajectory import Trajectory, TurnRecord, read_trajectories
 from vt_env.errors import DataError
 from vt_env.prompts import DEFAULT, SETS, PromptSet
@@ -206,9 +207,10 @@ class TrajectoryRows:
             video.frames_at([ref.time_s for ref in refs]) if first.box is None else video.crop(first.time_s, first.box)
         )
         count, height, width = frames.data.shape[:3]
-        if (count, (width, height)) != (len(refs), first.size_px):
+        then_px = first.stored_px or first.size_px
+        if (count, (width, height)) != (len(refs), then_px):
             raise DataError(
-                f"video {trajectory.video_handle}: {len(refs)} frames of {_sides(first.size_px)} px were shown, "
+                f"video {trajectory.video_handle}: {len(refs)} frames of {_sides(then_px)} px were shown, "
                 f"{count} of {_sides((width, height))} px are stored; give the --media.max-pixels, --media.min-pixels "
                 "and --media.patch-px that trajectories were written with"
             )
@@ -220,7 +222,8 @@ class TrajectoryRows:
                 f"video {trajectory.video_handle}: frames of {shown} s were shown, those of {stored} s are stored; "
                 "open it with the media.frame_rate_hz that trajectories were written with"
             )
-        return frames
+        pictures = [as_shown(picture, ref) for picture, ref in zip(frames.data, refs, strict=True)]
+        return FrameBatch(np.stack(pictures), frames.pts_s)
 
 
 class ConversationCollator:

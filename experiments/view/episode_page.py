@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vt_env.actions.parse import ActionReader
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import Trajectory, TurnRecord
 from vt_env.tools.builtin import tools_for
-from vt_env.types import FrameRef, Interval, Remaining
+from vt_env.types import FrameRef, Interval
 
 
 def episode_page(episode: Trajectory) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def episode_page(episode: Trajectory) -> dict[str, Any]:
         "prompts": episode.prompts,
         "turns": turns,
         "remaining": _remaining(episode.remaining),
+        "image_tokens": episode.image_tokens,
         "stop": str(episode.stop) if episode.stop else None,
         "limit": episode.limit,
         "invalid": episode.invalid,
@@ -101,4 +103,5 @@ def _spans(intervals: Sequence[Interval]) -> list[list[float]]:
 
 
 def _remaining(remaining: Remaining) -> dict[str, int]:
-    return {"calls": remaining.calls, "frames": remaining.frames}
+    left = {"calls": remaining.calls, "frames": remaining.frames}
+    return left if remaining.image_tokens is None else {**left, "image_tokens": remaining.image_tokens}

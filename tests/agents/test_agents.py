@@ -14,6 +14,7 @@ from agents.baselines.random_policy import RandomAgent
 from agents.baselines.world_script import ScriptedAgent
 from agents.rollout import AgentBatch, run_episode, run_many
 from experiments.analysis.accuracy import policy_row
+from vt_env.budget.remaining import Remaining
 from vt_env.config import EnvConfig, paper_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
@@ -27,7 +28,6 @@ from vt_env.types import (
     Item,
     Malformed,
     Observation,
-    Remaining,
     ScoredInterval,
     StopReason,
     SubtitleLine,

@@ -15,12 +15,13 @@ from agents.language.one_turn import OneTurnPolicy
 from agents.language.token_policy import ChatPolicy, ChatTokens, images_of
 from vt_env.actions.decode_reply import ReplyDecoder
 from vt_env.actions.parse import parse_action
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.reply_record import ReplyEnd
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.several_results import check_several_results
 from vt_env.prompts import SETS, TINY
 from vt_env.testing import fake_task
-from vt_env.types import FrameBatch, Malformed, Observation, Remaining
+from vt_env.types import FrameBatch, Malformed, Observation
 
 pytest.importorskip("transformers")
 

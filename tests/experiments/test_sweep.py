@@ -9,10 +9,11 @@ import pytest
 from experiments.analysis.gate_sweep import calibration, direct_answers, sweep
 from experiments.cli import run as command
 from experiments.runs.read_run import CONFIG, JOURNAL
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.reply_record import GateRecord, ReplyRecord
 from vt_env.episode.trajectory import Trajectory, TurnRecord, write_trajectories
 from vt_env.testing import fake_task
-from vt_env.types import FrameRef, Remaining, StopReason
+from vt_env.types import FrameRef, StopReason
 
 COUNT = 40
 

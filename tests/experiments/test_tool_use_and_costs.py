@@ -11,10 +11,11 @@ from experiments.analysis.episode_facts import EpisodeFacts, facts_of
 from experiments.analysis.tool_use import tool_use_of
 from experiments.settings.prices import Prices, read_prices
 from vt_env.benchmarks.scoring.cited_spans import cited_spans
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, ReplyEnd, ReplyRecord, TurnRecord
 from vt_env.errors import ConfigError
 from vt_env.prompts import TINY
-from vt_env.types import Interval, Item, Remaining, StopReason, VideoRef
+from vt_env.types import Interval, Item, StopReason, VideoRef
 
 OPENING = "Question: What number?\nA. 47\nB. 52\nVideo 10:00 long. Left: 8 calls."
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from experiments.evaluate.eval import EvalRun
 from experiments.runs.run_dir import open_run
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import Trajectory, TurnRecord
-from vt_env.types import Remaining, StopReason
+from vt_env.types import StopReason
 
 ANSWER_TURN = TurnRecord("<answer>47</answer>", None, "The episode is over.")
 

@@ -8,8 +8,9 @@ import pytest
 
 from synth.filters import ALL_WRONG, NEAR_DUPLICATE, filter_trajectories
 from synth.rejection_reasons import REASONS
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord
-from vt_env.types import NOT_PLAYED, FrameRef, Interval, Remaining, StopReason
+from vt_env.types import NOT_PLAYED, FrameRef, Interval, StopReason
 
 LOOK = TurnRecord("look", CallRecord("caption_zoom", {"start_s": 1.0}), "red square 47", viewed=(Interval(1, 2),))
 OTHER_LOOK = replace(LOOK, call=CallRecord("caption_zoom", {"start_s": 50.0}), viewed=(Interval(50, 51),))

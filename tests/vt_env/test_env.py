@@ -163,7 +163,7 @@ def test_an_answer_beyond_the_options_of_the_task_is_wrong_and_unparsed():
 def test_before_the_end_info_tells_neither_the_key_nor_the_family():
     env = make()
     _, info = env.reset(seed=0)
-    assert set(info) == set(env.step(LOOK)[4]) == {"task_id", "video", "duration_s", "error"}
+    assert set(info) == set(env.step(LOOK)[4]) == {"task_id", "video", "duration_s", "image_tokens", "error"}
 
 
 def test_a_task_without_a_key_has_reward_0_and_no_verdict():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vt_env.actions.parse import parse_action
 from vt_env.actions.read_answer import AnswerStatus
+from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig, EnvConfig, default_budget, paper_budget
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, DataError, EpisodeOver
@@ -26,7 +27,6 @@ from vt_env.types import (
     Interval,
     Malformed,
     Outcome,
-    Remaining,
     StopReason,
     SubtitleLine,
     ToolCall,

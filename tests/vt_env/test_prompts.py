@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from vt_env.actions.parse import parse_action
 from vt_env.actions.read_answer import AnswerStatus, read_answer
+from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig, EnvConfig, default_budget, paper_budget
 from vt_env.envs.tool_env import LongVideoQAEnv
 from vt_env.episode.episode import Episode
@@ -34,7 +35,7 @@ from vt_env.prompts import (
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task, fake_tasks
 from vt_env.tools.builtin import DEFAULT_TOOLS, tools_for
 from vt_env.tools.check_arguments import check_arguments
-from vt_env.types import Answer, Interval, Malformed, Remaining, ScoredInterval, SubtitleLine, ToolCall
+from vt_env.types import Answer, Interval, Malformed, ScoredInterval, SubtitleLine, ToolCall
 
 EACH_SET = pytest.mark.parametrize("prompts", SETS.values(), ids=SETS)
 EACH_PERCEPTION = pytest.mark.parametrize("perception", ["frames", "captions"])
@@ -164,7 +165,7 @@ def test_the_hint_of_the_default_set_shows_a_call_that_works(perception):
 @pytest.mark.parametrize("duration_s", [1.0, 13.0, 36_000.0])
 def test_an_example_of_each_tool_is_a_legal_call(name, duration_s):
     (tool,) = tools_for("captions" if name == "caption_zoom" else "frames", [name])
-    assert check_arguments(tool, tool.example("a red car", duration_s), duration_s, 8)
+    assert check_arguments(tool, tool.example("a red car", duration_s), duration_s, BudgetConfig())
 
 
 def test_what_the_default_set_writes_inside_answer_tags_is_no_option():

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vt_env.config import BudgetConfig
 from vt_env.errors import ConfigError, ToolError
 from vt_env.tools.builtin import DEFAULT_TOOLS, PAPER_TOOLS, Playing, frame_zoom, tools_for
 from vt_env.tools.check_arguments import check_arguments
@@ -68,7 +69,9 @@ def everything(
 
 
 def check(tool: Tool | str, arguments: dict[str, object]) -> dict[str, object]:
-    return check_arguments(ALL_TOOLS[tool] if isinstance(tool, str) else tool, arguments, DURATION_S, 8)
+    return check_arguments(
+        ALL_TOOLS[tool] if isinstance(tool, str) else tool, arguments, DURATION_S, BudgetConfig(top_k_max=8)
+    )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
@@ -297,7 +300,10 @@ def test_a_box_that_is_none_or_leaves_the_frame_is_refused(box: list[float]):
 
 
 def test_a_default_top_k_obeys_a_lower_limit():
-    assert check_arguments(ALL_TOOLS["clip_retrieval"], {"query": "a"}, DURATION_S, 2)["top_k"] == 2
+    assert (
+        check_arguments(ALL_TOOLS["clip_retrieval"], {"query": "a"}, DURATION_S, BudgetConfig(top_k_max=2))["top_k"]
+        == 2
+    )
 
 
 JSON = st.recursive(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vt_env.actions.parse import parse_action, render_action
+from vt_env.budget.remaining import Remaining
 from vt_env.config import EnvConfig, default_budget, paper_budget
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import (
@@ -28,7 +29,7 @@ from vt_env.episode.trajectory import (
 from vt_env.errors import DataError
 from vt_env.hashing import frames_hash
 from vt_env.testing import FakeVideo, fake_task
-from vt_env.types import Box, FrameBatch, Interval, Remaining, StopReason
+from vt_env.types import Box, FrameBatch, Interval, StopReason
 
 WRITTEN = [
     'I search.\n<tool_call>\n{"name": "ClipRetrieval", "arguments": {"query": "red square"}}',

@@ -221,6 +221,10 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
                 raise ConfigError(
                     f"{got}: need {getattr(own, name)} or less; make the environment with a larger budget"
                 )
+        most = own.max_image_tokens
+        if most is not None and (chosen.max_image_tokens is None or chosen.max_image_tokens > most):
+            got = f"reset option budget.max_image_tokens={chosen.max_image_tokens}"
+            raise ConfigError(f"{got}: need {most} or less; make the environment with a larger budget")
         return chosen
 
     def _choose_task(self, options: Mapping[str, Any]) -> Task:
@@ -250,7 +254,13 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
 
     def _info(self, episode: Episode, error: str | None) -> dict[str, Any]:
         item, duration_s = episode.item, episode.video.duration_s
-        return {"task_id": item.task_id, "video": item.video.handle, "duration_s": duration_s, "error": error}
+        return {
+            "task_id": item.task_id,
+            "video": item.video.handle,
+            "duration_s": duration_s,
+            "image_tokens": episode.image_tokens,
+            "error": error,
+        }
 
 
 def base_env(env: gym.Env[Any, Any]) -> EpisodeEnv[Any, Any]:

@@ -73,7 +73,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
     | `candidates` | 7 each: is there, is a subtitle, score, match, was looked at, best match found, start in hours |
     | `options` | 5 each: is there; share of its words in one line of the last result, of any result; the largest |
     | | product of that share and the line's match with the question; largest inner product with frames |
-    | `budget` | share of calls and of frames that is left |
+    | `budget` | share of calls that is left, and of frames; of image tokens where a limit leaves a smaller share |
 
     Features are computed from the question, the options and what the tools returned, never from the answer key. With
     the default encoders frames tell colours only: what has to be read on screen is out of reach in
@@ -127,7 +127,7 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         """
         episode = self._running()
         targets = self._targets(episode) if episode.remaining.calls else {"answer": len(episode.item.options)}
-        if not episode.remaining.frames:
+        if not episode.remaining.can_look:
             targets = {verb: count for verb, count in targets.items() if not verb.startswith("look_")}
         if self.numeric.actions == "discrete":
             return np.array([target < targets.get(verb, 0) for verb, target in self._actions])
@@ -239,7 +239,10 @@ class LongVideoQANumericEnv(EpisodeEnv[Vector, Any]):
         elif episode.turns[-1].error is not None:
             self._kind, self._looked_at = "failed", None
         budget, left = self.config.budget, observation.remaining
-        shares = (left.calls / budget.max_calls, left.frames / budget.max_frames)
+        views = left.frames / budget.max_frames
+        if left.image_tokens is not None and budget.max_image_tokens is not None:
+            views = min(views, left.image_tokens / budget.max_image_tokens)
+        shares = (left.calls / budget.max_calls, views)
         self._features.see(self._kind, observation, shares, self._looked_at)
         return self._features.vector()
 

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.error import InvalidAction
 from numpy.typing import NDArray
 
+from vt_env.config import BudgetConfig
 from vt_env.control_tokens import as_plain_text
 from vt_env.envs.letterbox import letterbox
 from vt_env.tools.check_arguments import show
@@ -112,38 +113,42 @@ def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> "s
     return spaces.OneOf([*calls, spaces.Discrete(option_count)])
 
 
-def observation_space(side_px: int, max_calls: int, max_frames: int) -> spaces.Dict:
+def observation_space(side_px: int, budget: BudgetConfig) -> spaces.Dict:
     """Build the observation space; `side_px` is the side of the squares that frames are letterboxed on."""
+    remaining = {"calls": spaces.Discrete(budget.max_calls + 1), "frames": spaces.Discrete(budget.max_frames + 1)}
+    if budget.max_image_tokens is not None:
+        remaining["image_tokens"] = spaces.Discrete(budget.max_image_tokens + 1)
     return spaces.Dict(
         {
             "question": Utf8(MAX_TEXT_CHARS),
             "options": spaces.Sequence(Utf8(MAX_TEXT_CHARS)),
             "text": Utf8(MAX_TEXT_CHARS),
             "frames": spaces.Sequence(spaces.Box(0, 255, (side_px, side_px, 3), np.uint8)),
-            "remaining": spaces.Dict(
-                {"calls": spaces.Discrete(max_calls + 1), "frames": spaces.Discrete(max_frames + 1)}
-            ),
+            "remaining": spaces.Dict(remaining),
         }
     )
 
 
 def observation_element(
-    observation: Observation, question: str, options: tuple[str, ...], side_px: int
+    observation: Observation, question: str, options: tuple[str, ...], side_px: int, *, names_image_tokens: bool = False
 ) -> dict[str, Any]:
     """Turn an observation into an element of `observation_space`; pixels are copied, nothing is shared with a cache.
 
-    Question and options are shown as plain text, as in the observation's own text.
+    Question and options are shown as plain text, as in the observation's own text. `names_image_tokens` says whether
+    the space holds the image tokens left.
     """
+    left = observation.remaining
+    remaining = {"calls": np.int64(left.calls), "frames": np.int64(left.frames)}
+    if names_image_tokens:
+        assert left.image_tokens is not None, "an environment's limit of image tokens holds for every episode"
+        remaining["image_tokens"] = np.int64(left.image_tokens)
     frames = tuple(letterbox(frame, side_px) for frame in observation.pictures)
     return {
         "question": as_plain_text(question),
         "options": tuple(map(as_plain_text, options)),
         "text": observation.text,
         "frames": frames,
-        "remaining": {
-            "calls": np.int64(observation.remaining.calls),
-            "frames": np.int64(observation.remaining.frames),
-        },
+        "remaining": remaining,
     }
 
 

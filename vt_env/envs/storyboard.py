@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from vt_env.actions.parse import render_action
 from vt_env.episode.episode import Episode
+from vt_env.episode.perception import as_shown
 from vt_env.prompts import frame_time
 from vt_env.tools.check_arguments import show
 from vt_env.types import Action, Answer, FrameRef, Malformed, Turn
@@ -171,4 +172,4 @@ def _labels(marks: Sequence[tuple[float, int]]) -> list[tuple[float, str]]:
 def _picture(ref: FrameRef, episode: Episode) -> Image.Image:
     video = episode.video
     frames = video.frames_at([ref.time_s]) if ref.box is None else video.crop(ref.time_s, ref.box)
-    return ImageOps.contain(Image.fromarray(frames.data[0]), (_THUMB_PX, _THUMB_PX))
+    return ImageOps.contain(Image.fromarray(as_shown(frames.data[0], ref)), (_THUMB_PX, _THUMB_PX))

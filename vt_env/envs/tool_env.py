@@ -19,7 +19,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
 
     ## Description
     Each episode asks one multiple-choice question about one video. The video is far too long to be shown; a policy sees
-    what it asks for with tools, under a budget of calls and frames, and then answers.
+    what it asks for with tools, under a budget of calls, frames and image tokens, and then answers.
 
     ## Action Space
     `OneOf`: one `Dict` a tool, in the order of `env.unwrapped.tools`, and last a `Discrete`, the position of the
@@ -53,7 +53,8 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `text` | text | what the last action led to; at first the question with options, duration and budget |
     | `frames` | sequence of uint8[px, px, 3] | frames shown by the last action, RGB, each in the middle of a black |
     | | | square, since a space has one size; empty with captions |
-    | `remaining` | `Dict` of `calls`, `frames` | what is left of the budget |
+    | `remaining` | `Dict` of `calls`, `frames` | what is left of the budget; also `image_tokens` where these have a |
+    | | | limit |
 
     A sequence has no fixed length, so asynchronous vector environments need `shared_memory=False`.
 
@@ -70,8 +71,9 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     that cannot be read raises `vt_env.DataError`; such an episode has no score.
 
     ## Information
-    `task_id`, `video` (its handle), `duration_s`, and `error`: the kind of failure of the last action or `None`. At the
-    end also `stop_reason`, `correct` (`None` without an answer key), `answer_status` and `reward_terms`.
+    `task_id`, `video` (its handle), `duration_s`, `image_tokens` (of all pictures so far), and `error`: the kind of
+    failure of the last action or `None`. At the end also `stop_reason`, `correct` (`None` without an answer key),
+    `answer_status` and `reward_terms`.
 
     ## Arguments
     `gymnasium.make("vt_env/LongVideoQA-v0", tasks="world", split="test", ...)`
@@ -81,7 +83,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `tasks` | `"world"` | a name, a folder, a JSONL file, a function of the split or a `TaskSet` |
     | `split` | `"test"` | which split of them; `None` for all |
     | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
-    | `budget` | `"default"` | calls and frames: a preset (`"default"`, `"paper"`, `"tiny"`) or a `BudgetConfig` |
+    | `budget` | `"default"` | a preset (`"default"`, `"paper"`, `"tiny"`), with changes, or a `BudgetConfig` |
     | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
     | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
     | `prompts` | `"default"` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
@@ -103,7 +105,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
         limits = self.config.budget
         self._side_px = square_side_px(self.config.media)
         actions = action_space(self.tools, self.option_count, limits.top_k_max)
-        return actions, observation_space(self._side_px, limits.max_calls, limits.max_frames)
+        return actions, observation_space(self._side_px, limits)
 
     def _read(self, action: Step, episode: Episode) -> tuple[Action, ...]:
         if isinstance(action, str):
@@ -121,4 +123,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
         return box_in_picture(box, (width, height), self._side_px)
 
     def _element(self, episode: Episode, observation: Observation) -> dict[str, Any]:
-        return observation_element(observation, episode.item.question, episode.item.options, self._side_px)
+        item, is_limited = episode.item, self.config.budget.max_image_tokens is not None
+        return observation_element(
+            observation, item.question, item.options, self._side_px, names_image_tokens=is_limited
+        )

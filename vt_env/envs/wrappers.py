@@ -99,12 +99,13 @@ class RecordTrajectories(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCo
 
 
 class EpisodeStatistics(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordConstructorArgs):
-    """Adds `info["statistics"]` at the end of an episode: calls, frames and failures.
+    """Adds `info["statistics"]` at the end of an episode: calls, frames, image tokens and failures.
 
     | key | meaning |
     |---|---|
     | `calls`, `failed_calls` | calls that were paid for, and those that were malformed, refused or over budget |
     | `frames` | frames shown, those with the question included |
+    | `image_tokens` | image tokens of these frames |
     | `viewed_s` | seconds of the video that tools showed, each second once |
     | `viewed_share` | the same as a share of the video |
     | `calls_by_tool` | number of calls of each tool on offer |
@@ -135,6 +136,7 @@ class EpisodeStatistics(gym.Wrapper[ElementT, StepT, ElementT, StepT], RecordCon
             "calls": record.calls,
             "failed_calls": sum(turn.error is not None for turn in record.paid_turns),
             "frames": len(record.frames),
+            "image_tokens": record.image_tokens,
             "viewed_s": viewed_s,
             "viewed_share": min(1.0, viewed_s / _episode(self._base).video.duration_s),
             "calls_by_tool": {tool.name: names.count(tool.name) for tool in self._base.tools},

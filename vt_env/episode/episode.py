@@ -14,6 +14,8 @@ import numpy as np
 from vt_env.actions.answer_tool import as_answer, is_offered
 from vt_env.actions.parse import ActionReader, as_written, reason_against_group, render_action, render_actions
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
+from vt_env.budget.remaining import Remaining
+from vt_env.budget.spending import Spending, frame_size_px
 from vt_env.config import EnvConfig
 from vt_env.control_tokens import as_plain_text
 from vt_env.episode.perception import build_perception
@@ -37,7 +39,6 @@ from vt_env.types import (
     Malformed,
     Observation,
     Outcome,
-    Remaining,
     StopReason,
     ToolCall,
     Turn,
@@ -99,17 +100,21 @@ class Episode:
         """Failure of the data, which ends the episode without a score; `None` without one."""
         self._unusable = {tool.name for tool in chosen} - {tool.name for tool in self.tools}
         self._is_started = False
-        self._starting_budget = Remaining(config.budget.max_calls, config.budget.max_frames)
+        self._spending = Spending(config.budget, config.media, video)
+        self._starting_budget = self._spending.remaining
         self._result = RewardResult(0.0, {})
         self._gold = gold
         self._rewards = resolve_rewards(config.rewards)
-        self._calls = config.budget.max_calls
-        self._frames = config.budget.max_frames
 
     @property
     def remaining(self) -> Remaining:
         """Remaining budget."""
-        return Remaining(self._calls, self._frames)
+        return self._spending.remaining
+
+    @property
+    def image_tokens(self) -> int:
+        """Image tokens of all pictures so far, and of those that captions stood for under a limit of image tokens."""
+        return self._spending.image_tokens
 
     @property
     def policy_item(self) -> Item:
@@ -146,7 +151,7 @@ class Episode:
         self._is_started = True
         with self._invalid_on_failure():
             view = self.perception.overview() or View("")
-        self._frames -= _frame_count(view)
+        self._spending.charge(view)
         self._starting_budget = self.remaining
         self.prompt_frames = self._refs(view)
         text = self.config.prompts.opening_text(
@@ -184,10 +189,10 @@ class Episode:
         with self._invalid_on_failure():
             if isinstance(action, Answer):
                 return self._end(action, StopReason.ANSWERED, None)
-            if self._calls == 0:
+            if self._spending.calls == 0:
                 return self._end(action, StopReason.OUT_OF_CALLS, "over_budget")
             if len(actions) == 1:
-                self._calls -= 1
+                self._spending.calls -= 1
                 return self._respond(action)
             return self._respond_to_each([as_written(it) for it in actions])
 
@@ -218,23 +223,33 @@ class Episode:
         """
         return await asyncio.to_thread(self.apply, *actions)
 
-    def look(self, interval: Interval) -> View:
+    def look(self, interval: Interval, count: int | None = None, share: float = 1.0) -> View:
         """Look at an interval with this episode's perception; for tools.
 
+        Args:
+            interval: Part of the video.
+            count: Frames to show, fewer where the budget holds fewer; `None` for the budget's `frames_per_zoom`.
+            share: Size of each as a share of the pixels of a whole frame.
+
         Raises:
-            BudgetError: No frame is left.
+            BudgetError: Not one frame is left.
         """
-        self._check_frames(self.perception.frames_needed(1))
-        return self.perception.look(interval, self._frames)
+        size_px = frame_size_px(self.video, self.config.media, share)
+        most = self._spending.most_frames(size_px, costs_frames=self.perception.frames_needed(1) > 0)
+        return self.perception.look(interval, min(count or self.config.budget.frames_per_zoom, most), size_px)
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Look at part of one frame; for tools.
 
         Raises:
-            BudgetError: No frame is left.
+            BudgetError: The picture is more than what is left.
         """
-        self._check_frames(self.perception.frames_needed(1))
+        self._spending.check([self.video.picture_size_px(box)], self.perception.frames_needed(1))
         return self.perception.look_closer(time_s, box)
+
+    def frame_tokens(self, share: float = 1.0) -> int:
+        """Image tokens of a frame of this video at a share of its pixels; for tools."""
+        return self.config.media.image_tokens(frame_size_px(self.video, self.config.media, share))
 
     @property
     def reading(self) -> ReadAnswer:
@@ -261,7 +276,7 @@ class Episode:
 
     def _respond(self, action: ToolCall | Malformed) -> Outcome:
         view, error = self._attempt(action)
-        self._frames -= _frame_count(view)
+        self._spending.charge(view)
         return self._show(action, view, error)
 
     def _respond_to_each(self, actions: Sequence[Action]) -> Outcome:
@@ -269,12 +284,12 @@ class Episode:
         outcomes: list[Outcome] = []
         for number, action in enumerate(actions):
             assert not isinstance(action, Answer)
-            if self._calls:
-                self._calls -= 1
+            if self._spending.calls:
+                self._spending.calls -= 1
                 view, error = self._attempt(action)
             else:
                 view, error = View(self.config.prompts.error_text(_NOT_REACHED)), NOT_PLAYED
-            self._frames -= _frame_count(view)
+            self._spending.charge(view)
             is_last = number == len(actions) - 1
             outcomes.append(self._show(action, view, error, continues=number > 0, is_last=is_last))
         return _joined(outcomes)
@@ -321,18 +336,11 @@ class Episode:
             raise ToolError(f"the clips of this video cannot be searched; the tools are {', '.join(tools)}")
         if tool is None:
             raise ToolError(f"no tool {show(call.name)}; the tools are {', '.join(tools)}")
-        top_k_max = self.config.budget.top_k_max
-        arguments = check_arguments(tool, call.arguments, self.video.duration_s, top_k_max)
+        arguments = check_arguments(tool, call.arguments, self.video.duration_s, self.config.budget)
         view = _as_view(tool, tool.function(self, **arguments))
         # The built-in tools ask before they render; one of the caller's own may not.
-        self._check_frames(_frame_count(view))
+        self._spending.check_view(view)
         return view
-
-    def _check_frames(self, needed: int) -> None:
-        if needed > self._frames:
-            raise BudgetError(
-                f"frames needed: {needed}, left: {self._frames}; call a tool that returns text, or answer"
-            )
 
     def _end(self, action: Action, stop: StopReason, error: str | None) -> Outcome:
         self.answer = action if isinstance(action, Answer) else None
@@ -350,7 +358,8 @@ class Episode:
         if view.frames is None:
             return ()
         handle, (height, width) = self.video.ref.handle, view.frames.data.shape[1:3]
-        return tuple(FrameRef(handle, float(time_s), view.box, (width, height)) for time_s in view.frames.pts_s)
+        times_s = view.frames.pts_s.tolist()
+        return tuple(FrameRef(handle, it, view.box, (width, height), view.stored_px) for it in times_s)
 
     @contextmanager
     def _invalid_on_failure(self) -> Generator[None]:
@@ -385,7 +394,3 @@ def _as_view(tool: Tool, result: object) -> View:
     view = View(result) if isinstance(result, str) else result
     text = returned_text(view.text)
     return view if text == view.text else replace(view, text=text)
-
-
-def _frame_count(view: View) -> int:
-    return 0 if view.frames is None else len(view.frames)

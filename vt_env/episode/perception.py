@@ -4,14 +4,19 @@ Everything else about an episode is the same for both, so actions recorded with 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vt_env.budget.spending import picture_sizes_px
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.intervals import union
 from vt_env.prompts import DEFAULT, PromptSet, spoken_lines
 from vt_env.protocols import Perception, Video
 from vt_env.timed_lines import TimedLines
-from vt_env.types import Box, Caption, FrameBatch, Interval, SubtitleLine, View
+from vt_env.types import Box, Caption, FrameBatch, FrameRef, Interval, SubtitleLine, View
 
 MOMENT_S = 1.0
 """Length of video that counts as viewed by a closer look at one moment, in seconds."""
@@ -49,12 +54,17 @@ class FramePerception:
         """Return the frames that `count` moments cost: one each."""
         return count
 
-    def look(self, interval: Interval, max_frames: int) -> View:
-        """Return the frames at the middles of k equal parts of the interval, k = min(frames_per_zoom, max_frames).
+    def look(self, interval: Interval, count: int, size_px: tuple[int, int] | None = None) -> View:
+        """Return the frames at the middles of `count` equal parts of the interval.
 
         Fewer where the interval holds fewer stored frames, since no frame is shown twice.
         """
-        return self._sample(interval, min(self._budget.frames_per_zoom, max_frames))
+        view = self._sample(interval, count)
+        stored_px = picture_sizes_px(view)[0]
+        if view.frames is None or size_px is None or size_px == stored_px:
+            return view
+        data = np.stack([_scaled(frame, size_px) for frame in view.frames.data])
+        return replace(view, frames=FrameBatch(data, view.frames.pts_s), stored_px=stored_px)
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return one picture: the part of the frame at native resolution."""
@@ -84,6 +94,34 @@ class FramePerception:
         return View(self._prompts.frames_text(frames), frames, viewed=tuple(viewed))
 
 
+class CaptionedFrames:
+    """Sizes of the frames that captions stand for, so that a caption is charged what its frames will cost.
+
+    An extension. None where image tokens have no limit, as in the paper; no frame is read then.
+
+    Args:
+        video: What is looked at.
+        budget: Limit of image tokens, and global frames.
+    """
+
+    def __init__(self, video: Video, budget: BudgetConfig) -> None:
+        self._video = video
+        self._frames = None if budget.max_image_tokens is None else FramePerception(video, budget)
+
+    def overview(self) -> View | None:
+        """Return a view without text that stands for the global frames; `None` where there are none to charge."""
+        view = None if self._frames is None else self._frames.overview()
+        return None if view is None else View("", stands_for_px=picture_sizes_px(view))
+
+    def look(self, interval: Interval, count: int, size_px: tuple[int, int] | None) -> tuple[tuple[int, int], ...]:
+        """Return the width and height of each frame that `FramePerception.look` shows."""
+        return () if self._frames is None else picture_sizes_px(self._frames.look(interval, count, size_px))
+
+    def look_closer(self, box: Box) -> tuple[tuple[int, int], ...]:
+        """Return the width and height of the crop that `FramePerception.look_closer` shows."""
+        return () if self._frames is None else (self._video.picture_size_px(box),)
+
+
 class CaptionPerception:
     """Perception whose views are the captions of the moments whose frames `FramePerception` would show.
 
@@ -104,22 +142,23 @@ class CaptionPerception:
             )
         captions = video.captions
         self._captions = captions if isinstance(captions, TimedLines) else TimedLines(captions)
-        self._moments = budget.frames_per_zoom
+        self._frames = CaptionedFrames(video, budget)
         self._prompts = prompts
 
     def overview(self) -> View | None:
-        """Return nothing: a caption of the whole video would tell more than its global frames do."""
-        return None
+        """Return no text: a caption of the whole video would tell more than its global frames do."""
+        return self._frames.overview()
 
     def frames_needed(self, count: int) -> int:
         """Return 0: captions cost no frames."""
         return 0
 
-    def look(self, interval: Interval, max_frames: int) -> View:
-        """Return the captions on screen at the middles of `frames_per_zoom` equal parts, in time order."""
-        lines = spoken_lines(self._captions.on_screen(moments(interval, self._moments)))
+    def look(self, interval: Interval, count: int, size_px: tuple[int, int] | None = None) -> View:
+        """Return the captions on screen at the middles of `count` equal parts, in time order."""
+        lines = spoken_lines(self._captions.on_screen(moments(interval, count)))
+        text, stands_for_px = self._prompts.captions_text(lines), self._frames.look(interval, count, size_px)
         # Where nothing is described, nothing was viewed.
-        return View(self._prompts.captions_text(lines), viewed=(interval,) if lines else (), lines=lines)
+        return View(text, viewed=(interval,) if lines else (), lines=lines, stands_for_px=stands_for_px)
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return the captions on screen at that time, and what their close-ups say of things legible in the box."""
@@ -130,7 +169,21 @@ class CaptionPerception:
             described += [line, *shown]
         viewed = (Interval(time_s, time_s + MOMENT_S),) if described else ()
         lines = spoken_lines(described)
-        return View(self._prompts.captions_text(lines), viewed=viewed, box=box, lines=lines)
+        text, stands_for_px = self._prompts.captions_text(lines), self._frames.look_closer(box)
+        return View(text, viewed=viewed, box=box, lines=lines, stands_for_px=stands_for_px)
+
+
+def as_shown(picture: NDArray[np.uint8], frame: FrameRef) -> NDArray[np.uint8]:
+    """Return a picture as read from its video, uint8[H, W, 3], at the size at which it was shown."""
+    return picture if frame.stored_px is None else _scaled(picture, frame.size_px)
+
+
+def _scaled(picture: NDArray[np.uint8], size_px: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a picture uint8[H, W, 3] at a smaller width and height; each pixel is the mean of its area."""
+    # Drawing is only loaded by those who need it.
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(picture).resize(size_px, Image.Resampling.BOX))
 
 
 def moments(interval: Interval, count: int) -> list[float]:

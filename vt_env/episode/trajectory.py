@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from vt_env.actions.parse import render_actions
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.episode import Episode
 from vt_env.episode.reply_record import GateRecord, ReplyEnd, ReplyRecord, TokenUse, token_use
 from vt_env.errors import DataError
 from vt_env.jsonl import decode_object, decode_record, encode_record, read_jsonl, write_lines
 from vt_env.prompts import TINY
-from vt_env.types import NOT_PLAYED, Action, FrameRef, Interval, Malformed, Remaining, StopReason, ToolCall, Turn
+from vt_env.types import NOT_PLAYED, Action, FrameRef, Interval, Malformed, StopReason, ToolCall, Turn
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -136,6 +137,8 @@ class Trajectory:
     several."""
     duration_s: float | None = None
     """Length of the video in seconds; `None` in older records and where the video does not open."""
+    image_tokens: int | None = None
+    """Image tokens of all pictures shown, as `Episode.image_tokens`; `None` in older records."""
     schema: int = SCHEMA_VERSION
 
     @property
@@ -300,6 +303,7 @@ def record_episode(
         split=item.split,
         prompts=episode.config.prompts.id,
         duration_s=episode.video.duration_s,
+        image_tokens=episode.image_tokens,
     )
 
 

@@ -45,6 +45,39 @@ def fit_frame(size_px: tuple[int, int], max_pixels: int, min_pixels: int, patch_
     return columns * patch_px, rows * patch_px
 
 
+@lru_cache(maxsize=4096)
+def image_tokens(size_px: tuple[int, int], min_pixels: int, patch_px: int) -> int:
+    """Count the image tokens of a picture: one for each merged patch, `(height / patch_px) * (width / patch_px)`.
+
+    A picture whose sides are no multiples, or that has too few pixels, is counted as the processor makes it; only
+    tools of a user's own show such pictures. No upper limit of pixels is applied.
+
+    Args:
+        size_px: Width and height of the picture.
+        min_pixels: As in `fit_frame`.
+        patch_px: As in `fit_frame`; 28 for Qwen2.5-VL (patches of 14 px, merged 2 x 2), 32 for Qwen3-VL (16 px).
+    """
+    largest = (size_px[0] + patch_px) * (size_px[1] + patch_px)
+    width, height = fit_frame(size_px, max(largest, 4 * min_pixels), min_pixels, patch_px)
+    return width // patch_px * (height // patch_px)
+
+
+def reduce_frame(size_px: tuple[int, int], share: float, min_pixels: int, patch_px: int) -> tuple[int, int]:
+    """Return the width and height of a frame at a share of its pixels, by the rule of `fit_frame`.
+
+    Args:
+        size_px: Width and height of the whole frame.
+        share: Above 0, at most 1.
+        min_pixels: As in `fit_frame`; where the share has fewer, the picture has as few as are allowed.
+        patch_px: As in `fit_frame`.
+    """
+    least = -(-min_pixels // patch_px**2) * patch_px**2
+    most = max(int(share * size_px[0] * size_px[1]), least)
+    if most >= size_px[0] * size_px[1] or not holds_picture(most, min_pixels, patch_px):
+        return size_px
+    return fit_frame(size_px, most, min_pixels, patch_px)
+
+
 def holds_picture(max_pixels: int, min_pixels: int, patch_px: int) -> bool:
     """Tell whether some rectangle of whole patches lies within the range of pixels and `MAX_ASPECT_RATIO`."""
     least, most = -(-min_pixels // patch_px**2), max_pixels // patch_px**2

@@ -19,7 +19,7 @@ from vt_env.media.cache.build_once import Progress, cache_root, content_hash
 from vt_env.media.cache.decoded_frames import DecodedFrames
 from vt_env.media.cache.frame_store import FrameStore, build_store
 from vt_env.media.decode.container import check_file
-from vt_env.media.decode.video_file import crop_frame
+from vt_env.media.decode.video_file import crop_frame, cut_size_px
 from vt_env.media.search.choose_encoder import AUTO, EncoderChoice
 from vt_env.media.search.clip_index import ClipIndex, build_clip_index
 from vt_env.media.search.encoders import ClipEncoder, TextEncoder
@@ -85,6 +85,12 @@ class Video:
         """
         whole = self.decoded.frames_at(self.store.video, self.store.media, [time_s])
         return crop_frame(whole, box, self.store.config)
+
+    def picture_size_px(self, box: Box | None = None) -> tuple[int, int]:
+        """Return the width and height of frames, or of a crop of `box`, as `frames_at` and `crop` make them."""
+        return (
+            self.store.frame_size_px if box is None else self.store.config.frame_size_px(cut_size_px(self.size_px, box))
+        )
 
     @property
     def search_sources(self) -> tuple[str, ...]:

@@ -12,15 +12,17 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
+from vt_env.budget.remaining import Remaining
 from vt_env.control_tokens import as_plain_text
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.prompts.lines import full_line
-from vt_env.types import FrameBatch, Item, Remaining, TimedLine, format_time
+from vt_env.types import FrameBatch, Item, TimedLine, format_time
 
 OVER = "The episode is over."
 """Last observation of every episode, in all sets. It does not tell whether the answer was right."""
 
+_BUDGET_IMAGE_TOKENS = "{image_tokens} image tokens are left; each moment looked at takes about {frame_tokens} of them."
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TOUCHED = re.compile(r"<[^\s<>{}]*\{|\}[^\s<>{}]*>")
 """A placeholder inside a tag: data could complete a control token there."""
@@ -89,6 +91,11 @@ class PromptSet:
     )
     """The same where only the first lines are shown."""
     no_screen_text: str = field(default="No text on the screen was found.", metadata=_rules())
+    budget_image_tokens: str = field(
+        default=_BUDGET_IMAGE_TOKENS,
+        metadata=_rules("image_tokens", "frame_tokens"),
+    )
+    """Follows `budget_frames` or `budget_captions` where image tokens have a limit."""
     answers: str = "tag"
     """How a policy that is offered tools gives its answer: `"tag"` (`<answer>B</answer>`) or `"tool"`, by calling the
     tool `answer` (an extension). The texts above say the same."""
@@ -116,6 +123,8 @@ class PromptSet:
         if self.answers == "tag":
             # Keys of before there was a choice stay what they were.
             del values["answers"]
+        if self.budget_image_tokens == _BUDGET_IMAGE_TOKENS:
+            del values["budget_image_tokens"]
         return fingerprint(values)
 
     def system_text(self, *, has_tools: bool = True) -> str:
@@ -150,13 +159,20 @@ class PromptSet:
         if remaining.calls == 0:
             return self.budget_spent.format()
         if perception == "captions":
-            return self.budget_captions.format(calls=remaining.calls)
-        return self.budget_frames.format(calls=remaining.calls, frames=remaining.frames)
+            text = self.budget_captions.format(calls=remaining.calls)
+        else:
+            text = self.budget_frames.format(calls=remaining.calls, frames=remaining.frames)
+        if remaining.image_tokens is None:
+            return text
+        left, each = remaining.image_tokens, remaining.frame_tokens
+        return f"{text} {self.budget_image_tokens.format(image_tokens=left, frame_tokens=each)}"
 
     def without_budget(self, text: str) -> str:
         """Remove what `budget_text` wrote into an observation, so that results under two budgets can be compared."""
         # The longest first: one may begin as another does.
-        templates = sorted((self.budget_frames, self.budget_captions, self.budget_spent), key=len, reverse=True)
+        told = [self.budget_frames, self.budget_captions]
+        told += [f"{it} {self.budget_image_tokens}" for it in told]
+        templates = sorted((*told, self.budget_spent), key=len, reverse=True)
         found = [re.sub(r"\\{\w+\\}", r"\\d+", re.escape(it)) for it in templates]
         written = list(re.finditer("|".join(found), text))
         return text[: written[-1].start()].rstrip("\n") + text[written[-1].end() :] if written else text

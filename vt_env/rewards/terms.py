@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer
+from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig
 from vt_env.gold import Gold
 from vt_env.intervals import iou, length_s, overlap_s, union
-from vt_env.types import Box, Interval, Item, Malformed, Remaining, StopReason, ToolCall, Turn
+from vt_env.types import Box, Interval, Item, Malformed, StopReason, ToolCall, Turn
 
 
 @dataclass(frozen=True, slots=True)

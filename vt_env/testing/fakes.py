@@ -107,6 +107,10 @@ class FakeVideo:
         inside[top:bottom, left:right] = True
         return FrameBatch(np.where(inside[None, :, :, None], frames.data, np.uint8(128)), frames.pts_s)
 
+    def picture_size_px(self, box: Box | None = None) -> tuple[int, int]:
+        """Return the side twice: frames and crops have one size."""
+        return (self.frame_px, self.frame_px)
+
     @property
     def search_sources(self) -> tuple[str, ...]:
         """`("captions",)`; nothing without captions."""

@@ -11,13 +11,14 @@ defines it, and so is `screen_text`. A custom tool is one more such function, pa
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+from vt_env.budget.remaining import Remaining
 from vt_env.config import EnvConfig
 from vt_env.errors import ConfigError, ToolError, suggest
 from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
 from vt_env.protocols import Library, Video
 from vt_env.timed_lines import TimedLines, joined_by_interval
 from vt_env.tools.tool import Tool, ToolFunction
-from vt_env.types import Box, Interval, Item, Remaining, SubtitleLine, VideoRef, View
+from vt_env.types import Box, Interval, Item, SubtitleLine, VideoRef, View
 
 SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
@@ -41,12 +42,16 @@ class Playing(Protocol):
         """Remaining budget."""
         ...
 
-    def look(self, interval: Interval) -> View:
-        """Look at an interval with the episode's perception; raises `BudgetError` if no frame is left."""
+    def look(self, interval: Interval, count: int | None = None, share: float = 1.0) -> View:
+        """Look at an interval as `Episode.look`; raises `BudgetError` if the budget does not hold one frame."""
         ...
 
     def look_closer(self, time_s: float, box: Box) -> View:
-        """Look at part of one frame; raises `BudgetError` if no frame is left."""
+        """Look at part of one frame; raises `BudgetError` if the budget does not hold the picture."""
+        ...
+
+    def frame_tokens(self, share: float = 1.0) -> int:
+        """Image tokens of a frame of the video at a share of its pixels."""
         ...
 
 

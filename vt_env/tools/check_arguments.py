@@ -3,13 +3,14 @@
 A mistake of the model becomes a `ToolError` that names the value, the allowed values and the remedy. A tool therefore
 runs only with arguments of its declared types, and a `TypeError` inside it is a bug. Some rules go by name:
 arguments that end in `_s` are times in the video, `start_s` and `end_s` bound an interval, `box` is a part of the
-frame, and `top_k` has the budget's limit.
+frame, `top_k` has the budget's limit, and the default of `frames` is no more than the budget's `frames_per_zoom`.
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast, get_args, get_origin
 
+from vt_env.config import BudgetConfig
 from vt_env.errors import ToolError
 from vt_env.tools.tool import REQUIRED, Parameter, Tool
 from vt_env.types import Box, format_time, parse_time
@@ -24,7 +25,7 @@ name."""
 
 
 def check_arguments(
-    tool: Tool, arguments: Mapping[str, object], duration_s: float, top_k_max: int
+    tool: Tool, arguments: Mapping[str, object], duration_s: float, budget: BudgetConfig
 ) -> dict[str, object]:
     """Return the arguments with defaults filled in, converted to their declared types and inside their ranges.
 
@@ -35,7 +36,7 @@ def check_arguments(
     for name in arguments:
         if name not in known:
             raise ToolError(f"{tool.name} has no argument {show(name)}; call {tool.line}")
-    checked = {it.name: _checked(tool, it, arguments, top_k_max) for it in tool.parameters}
+    checked = {it.name: _checked(tool, it, arguments, budget) for it in tool.parameters}
     _check_times(checked, [it.name for it in tool.parameters if it.is_time], duration_s)
     if isinstance(checked.get("box"), list):
         _check_box(cast("list[Any]", checked["box"]))
@@ -48,18 +49,20 @@ def show(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:36]}...{text[-1]}"
 
 
-def _checked(tool: Tool, parameter: Parameter, arguments: Mapping[str, object], top_k_max: int) -> object:
+def _checked(tool: Tool, parameter: Parameter, arguments: Mapping[str, object], budget: BudgetConfig) -> object:
     if parameter.name not in arguments:
         if parameter.default is REQUIRED:
             raise ToolError(f"{tool.name} needs {parameter.name}; call {tool.line}")
         # A default must not break a limit that the model never chose.
-        return min(parameter.default, top_k_max) if parameter.name == "top_k" else parameter.default
+        limits = {"top_k": budget.top_k_max, "frames": budget.frames_per_zoom}
+        is_limited = parameter.name in limits and parameter.kind is int
+        return min(parameter.default, limits[parameter.name]) if is_limited else parameter.default
     got = arguments[parameter.name]
     value = _convert(parameter, got)
     if value is None:
         raise ToolError(f"{parameter.name}={show(got)}: need {_wanted(parameter)}")
-    if parameter.name == "top_k" and not 1 <= cast("int", value) <= top_k_max:
-        raise ToolError(f"top_k={show(got)}: need 1 to {top_k_max}")
+    if parameter.name == "top_k" and not 1 <= cast("int", value) <= budget.top_k_max:
+        raise ToolError(f"top_k={show(got)}: need 1 to {budget.top_k_max}")
     return value
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.decode.pyav_player import Pixels
-from vt_env.media.decode.video_file import crop_frame
+from vt_env.media.decode.video_file import crop_frame, cut_size_px
 from vt_env.media.search.clip_index import ClipIndex
 from vt_env.media.search.encoders import ClipEncoder, ColourNameEncoder, Vectors
 from vt_env.media.search.sources import PICTURES
@@ -150,6 +150,11 @@ class PaintedVideo:
         whole = render_scene(self._scene_at(time_s), self.world.size_px, self.world.detail_px)
         shown_s = np.floor(time_s * self.world.frame_rate_hz) / self.world.frame_rate_hz
         return crop_frame(FrameBatch(whole[None], np.array([shown_s])), box, self.media)
+
+    def picture_size_px(self, box: Box | None = None) -> tuple[int, int]:
+        """Return the width and height of frames, or of a crop of `box`."""
+        native_px = (self.world.size_px, self.world.size_px)
+        return self.media.frame_size_px(native_px if box is None else cut_size_px(native_px, box))
 
     @property
     def search_sources(self) -> tuple[str, ...]:

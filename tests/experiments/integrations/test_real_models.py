@@ -23,11 +23,12 @@ from experiments.integrations.real_models.serve import read_template, single_bra
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import JOURNAL
 from experiments.settings.models import ModelConfig, PolicyServerConfig
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord, write_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.prompts import load_prompts
 from vt_env.talks.tasks import talk_tasks
-from vt_env.types import Interval, Remaining, StopReason
+from vt_env.types import Interval, StopReason
 
 VIDEO = Path(__file__).parents[2] / "fixtures/nasa_13013.mp4"
 

@@ -8,10 +8,11 @@ import pytest
 
 from experiments.runs.read_run import JOURNAL
 from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.testing import fake_tasks
-from vt_env.types import Remaining, StopReason
+from vt_env.types import StopReason
 
 
 def rollout(task_id: str, sample: int, *, correct: bool) -> Trajectory:

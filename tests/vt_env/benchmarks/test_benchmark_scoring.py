@@ -28,9 +28,10 @@ from vt_env.benchmarks.scoring.scoreboard import score
 from vt_env.benchmarks.scoring.scoreboard_text import plain
 from vt_env.benchmarks.scoring.verdicts import guess, macro, micro, official_verdict, strict_verdict
 from vt_env.benchmarks.scoring.video_mme_groups import UNPARSED, group_score, grouped, grouped_standalone
+from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
-from vt_env.types import Remaining, StopReason
+from vt_env.types import StopReason
 
 OPTIONS = ("A blue bus", "A green van", "A red car", "A dog")
 RULE_NAMES = (

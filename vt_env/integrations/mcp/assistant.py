@@ -21,6 +21,8 @@ from mcp_types import (
     ToolAnnotations,
 )
 
+from vt_env.budget.remaining import Remaining
+from vt_env.budget.spending import frame_size_px
 from vt_env.config import BudgetConfig, EnvConfig
 from vt_env.episode.perception import FramePerception
 from vt_env.episode.serialisers import PictureFormat
@@ -37,7 +39,7 @@ from vt_env.protocols import Video
 from vt_env.tools.check_arguments import check_arguments, show
 from vt_env.tools.tool import Tool
 from vt_env.tools.wire_schema import wire_schema
-from vt_env.types import Box, Interval, Item, Observation, Remaining, View, format_time
+from vt_env.types import Box, Interval, Item, Observation, View, format_time
 
 LIST_VIDEOS, VIDEO = "list_videos", "video"
 """Name of the tool that lists the videos, and of the argument that names one."""
@@ -67,9 +69,14 @@ class _Viewing:
         """Calls and frames of one look, which never run out."""
         return Remaining(1, self.config.budget.frames_per_zoom)
 
-    def look(self, interval: Interval) -> View:
+    def look(self, interval: Interval, count: int | None = None, share: float = 1.0) -> View:
         """Return frames of an interval."""
-        return self._perception.look(interval, self.config.budget.frames_per_zoom)
+        size_px = frame_size_px(self.video, self.config.media, share)
+        return self._perception.look(interval, count or self.config.budget.frames_per_zoom, size_px)
+
+    def frame_tokens(self, share: float = 1.0) -> int:
+        """Image tokens of a frame of this video at a share of its pixels."""
+        return self.config.media.image_tokens(frame_size_px(self.video, self.config.media, share))
 
     def look_closer(self, time_s: float, box: Box) -> View:
         """Return a part of one frame."""
@@ -191,7 +198,7 @@ class AssistantServer:
 
     def _view(self, name: str, tool: Tool, arguments: Mapping[str, Any]) -> View:
         video = self._open(name)
-        checked = check_arguments(tool, arguments, video.duration_s, self._config.budget.top_k_max)
+        checked = check_arguments(tool, arguments, video.duration_s, self._config.budget)
         view = tool.function(_Viewing(self._config, video), **checked)
         return view if isinstance(view, View) else View(returned_text(view))
 

@@ -10,6 +10,7 @@ PyAV is the default backend: the only one that decoded every frame of every meas
 (`experiments/bench/decoding.py`, table in `vt_env.media.decode.other_backends`).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -184,10 +185,20 @@ def crop_frame(whole: FrameBatch, box: Box, media: MediaConfig) -> FrameBatch:
 
 def cut_box(picture: Pixels, box: Box) -> Image.Image:
     """Cut `box`, widened to whole pixels, from a picture uint8[H, W, 3]."""
-    height, width = picture.shape[:2]
-    left, top = int(box.left * width), int(box.top * height)
-    right, bottom = int(np.ceil(box.right * width)), int(np.ceil(box.bottom * height))
+    left, top, right, bottom = _edges_px(picture.shape[1::-1], box)
     return Image.fromarray(picture[top:bottom, left:right])
+
+
+def cut_size_px(size_px: tuple[int, int], box: Box) -> tuple[int, int]:
+    """Return the width and height of what `cut_box` cuts from a picture of this width and height."""
+    left, top, right, bottom = _edges_px(size_px, box)
+    return right - left, bottom - top
+
+
+def _edges_px(size_px: tuple[int, ...], box: Box) -> tuple[int, int, int, int]:
+    width, height = size_px
+    left, top = int(box.left * width), int(box.top * height)
+    return left, top, math.ceil(box.right * width), math.ceil(box.bottom * height)
 
 
 def _check_aspect_ratio(path: Path, size_px: tuple[int, int]) -> None:

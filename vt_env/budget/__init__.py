@@ -1,0 +1,1 @@
+"""What an episode may use: calls, frames and image tokens, and the account of them."""
