@@ -61,6 +61,9 @@ COMMANDS: Mapping[str, Command] = {
     "grpo": Command("experiments.train.grpo", "GRPORun", "train a model on rewards with GRPO", "PRESETS"),
     "rft": Command("experiments.train.rft", "RFTRun", "train a model on its own right rollouts", "PRESETS"),
     "eval": Command("experiments.evaluate.eval", "EvalRun", "evaluate one policy and journal its episodes"),
+    "tokens": Command(
+        "experiments.evaluate.tokens", "TokensRun", "count what an episode can cost in tokens, with a model's tokenizer"
+    ),
     "serve": Command(
         "experiments.serve.serve", "ServeRun", "serve episodes or your own videos to other programs (MCP)"
     ),

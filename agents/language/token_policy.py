@@ -53,6 +53,11 @@ class ChatTokens:
         """True if the prompt lists a tool."""
         return self._tools is not None
 
+    @property
+    def reads_images(self) -> bool:
+        """False for a text-only model."""
+        return self._image_token is not None
+
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Render the opening messages and the header of the assistant's turn."""
         return self._render(messages, tools=self._tools, add_generation_prompt=True)

@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from av import VideoFrame
 from PIL import Image
 
 from vt_env.config import MediaConfig
@@ -166,14 +167,42 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
         player.frame(len(timeline.pts) - 1)
     finally:
         player.close()
-    width, height = round(first.width * pixel_aspect), first.height
-    orientation = orientation_of(first)
-    size_px = (height, width) if orientation.is_transposed else (width, height)
+    size_px, orientation = _display_size_px(first, pixel_aspect), orientation_of(first)
     _check_aspect_ratio(path, size_px)
     # Other backends were measured on files without these.
     oddities = {"mirrored": orientation.is_mirrored, "decoding order": timeline.packet_ticks is not None}
     format_name = ",".join([format_name, *(name for name, is_so in oddities.items() if is_so)])
     return VideoFile(path, size_px, timeline, choose_backend(backend, format_name, path), state)
+
+
+def read_size_px(path: str | Path) -> tuple[int, int]:
+    """Read the display width and height of a video from its first frame; of a folder of pictures, from the pictures.
+
+    Much faster than `open_video`, which reads the times of all frames.
+
+    Raises:
+        DataError: The file is missing, not a video, damaged at its beginning, above `MAX_PIXELS`, or thinner than
+            `MAX_ASPECT_RATIO`.
+    """
+    path = Path(path)
+    check_file(path)
+    if path.is_dir():
+        size_px = read_folder(path)[0]
+        _check_aspect_ratio(path, size_px)
+        return size_px
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        check_size(stream, path)
+        for frame in container.decode(stream):
+            size_px = _display_size_px(frame, stream.sample_aspect_ratio or Fraction(1))
+            _check_aspect_ratio(path, size_px)
+            return size_px
+    raise DataError(f"{path}: no frame can be decoded; replace the file")
+
+
+def _display_size_px(frame: VideoFrame, pixel_aspect: Fraction) -> tuple[int, int]:
+    width, height = round(frame.width * pixel_aspect), frame.height
+    return (height, width) if orientation_of(frame).is_transposed else (width, height)
 
 
 def crop_frame(whole: FrameBatch, box: Box, media: MediaConfig) -> FrameBatch:
