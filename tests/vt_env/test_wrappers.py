@@ -77,7 +77,7 @@ def test_statistics_count_what_an_episode_spent():
     calls = statistics.pop("calls_by_tool")
     assert calls.pop("frame_zoom") == 2 and set(calls.values()) == {0}
     assert statistics.pop("image_tokens") == 4
-        assert statistics == {"calls": 3, "failed_calls": 1, "frames": 4, "viewed_s": 30.0, "viewed_share": 30 / 600}
+    assert statistics == {"calls": 3, "failed_calls": 1, "frames": 4, "viewed_s": 30.0, "viewed_share": 30 / 600}
 
 
 def test_a_budget_shrinks_once_it_is_mastered_and_stays_at_the_last():

@@ -115,7 +115,10 @@ def action_space(tools: Sequence[Tool], option_count: int, top_k_max: int) -> "s
 
 def observation_space(side_px: int, budget: BudgetConfig) -> spaces.Dict:
     """Build the observation space; `side_px` is the side of the squares that frames are letterboxed on."""
-    remaining = {"calls": spaces.Discrete(budget.max_calls + 1), "frames": spaces.Discrete(budget.max_frames + 1)}
+    remaining: dict[str, spaces.Space[Any]] = {
+        "calls": spaces.Discrete(budget.max_calls + 1),
+        "frames": spaces.Discrete(budget.max_frames + 1),
+    }
     if budget.max_image_tokens is not None:
         remaining["image_tokens"] = spaces.Discrete(budget.max_image_tokens + 1)
     return spaces.Dict(
