@@ -144,8 +144,8 @@ def _divergences(source: Trajectory, replayed: Trajectory, episode: Episode) -> 
             yield Divergence(turn_idx, kind, expected.error or expected.observation_text, got.observation_text)
         elif not got.frames and got.error is None and _result(got, prompts) != _result(expected, prompts):
             yield Divergence(turn_idx, "other_result", _result(expected, prompts), _result(got, prompts))
-        elif got.frames and len(got.frames) == left < frames_per_zoom:
-            yield Divergence(turn_idx, "fewer_frames", f"{frames_per_zoom} frames", f"{left}, all that was left")
+        elif got.frames and len(got.frames) == left < (wanted := _frames_wanted(got, frames_per_zoom)):
+            yield Divergence(turn_idx, "fewer_frames", f"{wanted} frames", f"{left}, all that was left")
         left -= len(got.frames)
         next_text = _next_text(replayed.turns, turn_idx)
         for line in _unseen(got, captions):
@@ -153,6 +153,12 @@ def _divergences(source: Trajectory, replayed: Trajectory, episode: Episode) -> 
                 times = " ".join(f"{frame.time_s:g}" for frame in got.frames)
                 yield Divergence(turn_idx, "unseen_caption", f"{line.interval} {line.text}", f"frames at {times} s")
     yield from _end_divergences(source, replayed)
+
+
+def _frames_wanted(turn: TurnRecord, frames_per_zoom: int) -> int:
+    """Return how many frames a look asked for; only adaptive zooms say it."""
+    said = None if turn.call is None else turn.call.arguments.get("frames")
+    return int(said) if isinstance(said, int | float) else frames_per_zoom
 
 
 def _end_divergences(source: Trajectory, replayed: Trajectory) -> Iterator[Divergence]:

@@ -79,7 +79,7 @@ class SynthRun(EpisodeConfig):
     ones, and a random one of a question without a right one."""
     support: bool = False
     """Ask the captioner whether the frames support each thought, and count the verdicts (extension)."""
-    tools: Literal["default", "paper"] = "default"
+    tools: Literal["default", "paper", "adaptive"] = "default"
     """Tool set."""
     budget: str = "default"
     """Budget of an episode, in caption space and replay alike: a preset, optionally with changes

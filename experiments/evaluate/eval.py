@@ -60,7 +60,7 @@ class EvalRun(EpisodeConfig):
     """Seed of the policy. It does not change the tasks, so that policies can be compared."""
     budget: str = "default"
     """Budget of an episode: a preset, optionally with changes (`paper,max_calls=16,max_frames=128`)."""
-    tools: Literal["default", "paper"] = "default"
+    tools: Literal["default", "paper", "adaptive"] = "default"
     """Tool set, for policies with tools."""
     batch: int = field(default=32, metadata=HOW_ONLY)
     """Concurrent episodes; for a server, also concurrent requests."""

@@ -57,7 +57,7 @@ class PlayRun(EpisodeConfig):
     """Seed of the policy and of the choice of a task."""
     budget: str = "default"
     """Budget of the episode: a preset, optionally with changes (`default,max_calls=16`)."""
-    tools: Literal["default", "paper"] = "default"
+    tools: Literal["default", "paper", "adaptive"] = "default"
     """Tool set."""
     out: Path = Path("runs/play")
     """Folder for pictures, transcript and trajectory; files of an earlier episode are replaced."""

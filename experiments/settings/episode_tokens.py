@@ -17,6 +17,7 @@ from vt_env.config import EnvConfig
 from vt_env.episode.messages import message
 from vt_env.prompts import PromptSet, clip_lines, spoken_lines
 from vt_env.tasks.task_set import Task
+from vt_env.tools.adaptive import ADAPTIVE_ZOOMS
 from vt_env.tools.builtin import SCREEN_LINES, SUMMARY_LINES
 from vt_env.tools.tool import Tool
 from vt_env.types import FrameBatch, Interval, Item, ScoredInterval, SubtitleLine
@@ -124,7 +125,7 @@ def count_episode_tokens(
         TokenPart("system prompt and tools", alone, 1, f"{len(tools)} tools"),
         TokenPart("question", opening, 1, "the longest"),
         *_result_parts(results, calls, looks),
-        *_picture_parts(tokens, config, pictures, looks),
+        *_picture_parts(tokens, config, pictures, looks, is_adaptive=ADAPTIVE_ZOOMS[FRAMES_TOOL] in tools),
         TokenPart("replies", reply_tokens, calls + 1, "each as long as it may be"),
     ]
     return EpisodeTokens(tuple(parts), results, pictures, context_tokens)
@@ -152,7 +153,7 @@ def _result_parts(results: Sequence[TokenPart], calls: int, looks: int) -> Itera
 
 
 def _picture_parts(
-    tokens: ChatTokens, config: EnvConfig, pictures: Sequence[PictureTokens], looks: int
+    tokens: ChatTokens, config: EnvConfig, pictures: Sequence[PictureTokens], looks: int, *, is_adaptive: bool
 ) -> Iterator[TokenPart]:
     """Count the pictures of an episode, all as large as the largest, within the budget of image tokens."""
     if not tokens.reads_images or config.perception == "captions":
@@ -169,7 +170,8 @@ def _picture_parts(
         yield TokenPart("pictures", each, count, "image tokens of the largest frame")
     blank = np.zeros((*reversed(pictures[0].shown_px), 3), np.uint8)
     shown, hidden = (tokens.result_ids(message("tool", "x", frames)) for frames in ([blank], []))
-    yield TokenPart("marks around pictures", len(shown) - len(hidden) - tokens.image_tokens(shown), count)
+    marks = len(shown) - len(hidden) - tokens.image_tokens(shown)
+    yield TokenPart("marks around pictures", marks, budget.max_frames if is_adaptive else count)
 
 
 def _pictures(processor: Any, config: EnvConfig, sizes_px: Mapping[tuple[int, int], int]) -> tuple[PictureTokens, ...]:
@@ -183,7 +185,7 @@ def _pictures(processor: Any, config: EnvConfig, sizes_px: Mapping[tuple[int, in
     )
 
 
-def processor_tokens(processor: Any, size_px: tuple[int, int]) -> int | None:
+def processor_tokens(processor: Any, size_px: tuple[int, ...]) -> int | None:
     """Count the image tokens of a picture of this width and height with a processor; `None` if it reads none."""
     images = processor.image_processor
     if images is None:

@@ -9,7 +9,7 @@ from vt_env.media.library import VideoLibrary
 from vt_env.media.search.choose_encoder import AUTO
 from vt_env.media.text.rapid_ocr import check_installed
 from vt_env.media.text.read_screen import ScreenOcr
-from vt_env.tools.builtin import SCREEN_TEXT_TOOL, ToolChoice
+from vt_env.tools.builtin import ADAPTIVE, SCREEN_TEXT_TOOL, ToolChoice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +54,7 @@ class LibraryConfig:
         return VideoLibrary(self.media, encoder=self.encoder, text_models=models, transcribe=transcribe)
 
     def with_screen_text(self, tools: ToolChoice) -> ToolChoice:
-        """Add the tool `screen_text` to the tool set `default` where the screen is read; return others as they are."""
-        return ("default", SCREEN_TEXT_TOOL) if self.screen_text and tools == "default" else tools
+        """Add the tool `screen_text` to the tool sets `default` and `adaptive` where the screen is read; no others."""
+        if self.screen_text and isinstance(tools, str) and tools in ("default", ADAPTIVE):
+            return (tools, SCREEN_TEXT_TOOL)
+        return tools

@@ -12,18 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.language.token_policy import ChatTokens
+from experiments.settings.episode_tokens import processor_tokens
 from vt_env.budget.remaining import Remaining
 from vt_env.config import BudgetConfig, MediaConfig
 from vt_env.episode.messages import message
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.tasks.task_set import Task
+from vt_env.tools.adaptive import ADAPTIVE_ZOOMS, SHARES
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.types import FrameBatch
 
 ANSWER_TOKENS = 32
 """Tokens reserved for a short thought and an answer after a look."""
 _LONG_VIDEO_S = 36_000.0
+_CALL = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def measure_tokens(
     """
     offered = tools_for("frames", tools, can_search=can_search, answers=prompts.answers)
     tokens = ChatTokens(processor, [tool.schema for tool in offered])
-    left = Remaining(budget.max_calls, budget.max_frames)
+    left = Remaining(budget.max_calls, budget.max_frames, budget.max_image_tokens, media.largest_frame_tokens)
     blank = _largest_frame(media)
     shown_s = [_LONG_VIDEO_S] * budget.global_frames
     openings = [(prompts.opening_text(it.item, _LONG_VIDEO_S, left, "frames", shown_s), it.item) for it in tasks]
@@ -74,12 +77,20 @@ def measure_tokens(
     opening = message("user", longest, [blank] * budget.global_frames)
     system = message("system", prompts.system_text(has_tools=bool(offered)))
     prompt = len(tokens.prompt_ids([system, opening]))
-    times_s = np.full(budget.frames_per_zoom, 320.0)
-    seen = prompts.frames_text(FrameBatch(np.stack([blank] * len(times_s)), times_s))
-    text = prompts.result_text(seen, item, left, "frames")
-    call = '<tool_call>\n{"name": "frame_zoom", "arguments": {"start_s": "05:20", "end_s": "05:40"}}\n</tool_call>'
-    look = len(tokens.reply_ids(call)) + len(tokens.result_ids(message("tool", text, [blank] * budget.frames_per_zoom)))
-    return TokenBudget(prompt, look, _frame_tokens(processor, blank))
+    shown = [[blank] * budget.frames_per_zoom]
+    if any(tool is ADAPTIVE_ZOOMS["frame_zoom"] for tool in offered):
+        width, height = media.reduced_px((blank.shape[1], blank.shape[0]), min(SHARES.values()))
+        small = np.zeros((height, width, 3), np.uint8)
+        per_look = budget.frames_per_zoom * media.largest_frame_tokens // media.image_tokens((width, height))
+        shown.append([small] * min(budget.max_frames, per_look))
+    looks: list[int] = []
+    for frames in shown:
+        seen = prompts.frames_text(FrameBatch(np.stack(frames), np.full(len(frames), 320.0)))
+        text = prompts.result_text(seen, item, left, "frames")
+        looks.append(len(tokens.result_ids(message("tool", text, frames))))
+    return TokenBudget(
+        prompt, len(tokens.reply_ids(_CALL)) + max(looks), processor_tokens(processor, blank.shape[1::-1]) or 0
+    )
 
 
 def check_token_budget(measured: TokenBudget, completion_tokens: int, context_tokens: int) -> None:
@@ -133,8 +144,3 @@ def _largest_frame(media: MediaConfig) -> NDArray[np.uint8]:
     most = media.max_pixels // media.patch_px**2
     rows = max(range(1, isqrt(most) + 1), key=lambda rows: (most // rows * rows, rows))
     return np.zeros((rows * media.patch_px, most // rows * media.patch_px, 3), np.uint8)
-
-
-def _frame_tokens(processor: Any, frame: NDArray[np.uint8]) -> int:
-    _, rows, columns = processor.image_processor(images=[frame], return_tensors="np")["image_grid_thw"][0]
-    return int(rows) * int(columns) // processor.image_processor.merge_size**2

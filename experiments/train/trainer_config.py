@@ -21,7 +21,7 @@ class TrainerConfig(EpisodeConfig):
     """Name, folder or JSONL file of tasks."""
     split: str = "train"
     """Split of the tasks; must not be a split that is evaluated on."""
-    tools: Literal["default", "paper", "none"] = "default"
+    tools: Literal["default", "paper", "adaptive", "none"] = "default"
     """Offered tools; `none` for a policy that answers directly."""
     lr: float
     """Peak learning rate."""

@@ -104,7 +104,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             perception: `"frames"` or `"captions"`: what looking returns.
             budget: A preset (`"default"`, `"paper"`, `"tiny"`), also with changes (`"tiny,max_calls=4"`), or a config.
             rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
-            tools: A preset (`"default"`, `"paper"`), or names and functions of your own.
+            tools: A preset (`"default"`, `"paper"`, `"adaptive"`), or names and functions of your own.
             prompts: Wording of every text: a set (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.

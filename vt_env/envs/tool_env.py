@@ -85,7 +85,7 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
     | `budget` | `"default"` | a preset (`"default"`, `"paper"`, `"tiny"`), with changes, or a `BudgetConfig` |
     | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
-    | `tools` | `"default"` | a preset (`"default"`, `"paper"`), names and functions of your own |
+    | `tools` | `"default"` | a preset (`"default"`, `"paper"`, `"adaptive"`), names and functions of your own |
     | `prompts` | `"default"` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
     | `media` | `None` | a `MediaConfig`: size and rate of stored frames, decoder |
     | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |

@@ -3,7 +3,8 @@
 Each tool is a plain function of the episode and its arguments, which arrive checked (`vt_env.tools.check_arguments`).
 Docstrings here are written for the model: they are the descriptions in the JSON schema. Six tools are the paper's
 (VideoThinker, arXiv 2601.15724); `spatial_zoom` is an extension, since the paper's abstract names it and nothing
-defines it, and so is `screen_text`. A custom tool is one more such function, passed beside the names of built-in ones.
+defines it, and so are `screen_text` and the zooms of `vt_env.tools.adaptive`. A custom tool is one more such function,
+passed beside the names of built-in ones.
 """
 
 # ruff: noqa: D417  The episode is not an argument that the model gives, so the docstrings leave it out.
@@ -17,6 +18,7 @@ from vt_env.errors import ConfigError, ToolError, suggest
 from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
 from vt_env.protocols import Library, Video
 from vt_env.timed_lines import TimedLines, joined_by_interval
+from vt_env.tools.adaptive import ADAPTIVE_ZOOMS
 from vt_env.tools.tool import Tool, ToolFunction
 from vt_env.types import Box, Interval, Item, SubtitleLine, VideoRef, View
 
@@ -26,8 +28,8 @@ SCREEN_LINES = 40
 """Lines of text on the screen at most; a clock alone would fill a context otherwise."""
 
 ToolChoice = str | Tool | ToolFunction | Sequence[str | Tool | ToolFunction]
-"""A mode (`"default"`, `"paper"`, `"none"`), a name, tool or function, or several of these; functions alone are added
-to `"default"`."""
+"""A mode (`"default"`, `"paper"`, `"adaptive"`, `"none"`), a name, tool or function, or several of these; functions
+alone are added to `"default"`."""
 
 
 class Playing(Protocol):
@@ -191,7 +193,15 @@ PAPER_TOOLS: tuple[str, ...] = tuple(name for name in DEFAULT_TOOLS if name != "
 ANSWER_TOOL = Tool.of(answer)
 """How a policy answers where its prompt set says `answers="tool"`; an extension, the paper answers in text."""
 
-_MODES: Mapping[str, tuple[str, ...]] = {"default": DEFAULT_TOOLS, "paper": PAPER_TOOLS, "none": ()}
+ADAPTIVE = "adaptive"
+"""The mode `default` with the zooms of `vt_env.tools.adaptive`; an extension."""
+
+_MODES: Mapping[str, tuple[str, ...]] = {
+    "default": DEFAULT_TOOLS,
+    "paper": PAPER_TOOLS,
+    ADAPTIVE: DEFAULT_TOOLS,
+    "none": (),
+}
 
 
 def tools_for(
@@ -261,7 +271,8 @@ def _offered(perception: str, choice: str | Tool | ToolFunction) -> list[Tool]:
     if not isinstance(choice, str):
         return [Tool.of(choice)]
     if choice in _MODES:
-        return [_BUILT_IN[name][0] for name in _MODES[choice] if perception in _BUILT_IN[name][1]]
+        offered = [_BUILT_IN[name][0] for name in _MODES[choice] if perception in _BUILT_IN[name][1]]
+        return [ADAPTIVE_ZOOMS.get(it.name, it) for it in offered] if choice == ADAPTIVE else offered
     if choice not in _BUILT_IN:
         allowed = [*_MODES, *_BUILT_IN]
         hint = suggest(choice, allowed)

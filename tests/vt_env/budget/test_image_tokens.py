@@ -1,7 +1,7 @@
 """A law: what an episode is charged in image tokens is what Qwen's processors count in the pictures that it shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.shaped_video import QWEN2_MEDIA, ShapedVideo
 from support.videos import VideoSpec, write_video
 from transformers import Qwen2VLImageProcessor
 
@@ -21,10 +22,10 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import record_episode
 from vt_env.errors import ConfigError
 from vt_env.gold import Gold
-from vt_env.media.decode.video_file import cut_size_px, read_size_px
+from vt_env.media.decode.video_file import read_size_px
 from vt_env.media.library import VideoLibrary
 from vt_env.tasks.task_set import Task
-from vt_env.testing import FakeVideo, fake_task
+from vt_env.testing import fake_task
 from vt_env.types import Answer, Box, FrameBatch, Item, Observation, ToolCall, VideoRef
 
 LIMITS = {
@@ -32,7 +33,7 @@ LIMITS = {
     32: {"shortest_edge": 65_536, "longest_edge": 16_777_216},
 }
 """`size` in preprocessor_config.json of Qwen/Qwen2.5-VL-7B-Instruct and Qwen/Qwen3-VL-8B-Instruct, by merged patch."""
-MEDIA = {"qwen2.5-vl": MediaConfig(100_352), "qwen3-vl": MediaConfig(131_072, 65_536, 32)}
+MEDIA = {"qwen2.5-vl": QWEN2_MEDIA, "qwen3-vl": MediaConfig(131_072, 65_536, 32)}
 SHAPES = {
     "wide": VideoSpec(size_px=(640, 360)),
     "tall": VideoSpec(size_px=(180, 320)),
@@ -104,26 +105,6 @@ def test_a_whole_conversation_holds_the_image_tokens_that_it_was_charged():
         ids = model.apply_chat_template(messages, tools=tiny.tool_schemas, tokenize=True, return_dict=False)[0]
         assert ids.count(image_token) == session.episode.image_tokens, task_id
     assert session.episode.image_tokens > 0
-
-
-@dataclass(frozen=True)
-class ShapedVideo(FakeVideo):
-    """A black video of any width and height."""
-
-    native_px: tuple[int, int] = (640, 360)
-    media: MediaConfig = MEDIA["qwen2.5-vl"]
-
-    def frames_at(self, times_s: Sequence[float]) -> FrameBatch:
-        seconds = np.floor(np.asarray(times_s, dtype=np.float64))
-        width, height = self.picture_size_px()
-        return FrameBatch(np.zeros((len(seconds), height, width, 3), np.uint8), seconds)
-
-    def crop(self, time_s: float, box: Box) -> FrameBatch:
-        width, height = self.picture_size_px(box)
-        return FrameBatch(np.zeros((1, height, width, 3), np.uint8), np.array([time_s]))
-
-    def picture_size_px(self, box: Box | None = None) -> tuple[int, int]:
-        return self.media.frame_size_px(self.native_px if box is None else cut_size_px(self.native_px, box))
 
 
 def look(episode: Episode, tool: str, **arguments: Any) -> Observation:
@@ -208,11 +189,11 @@ def test_without_a_limit_nobody_is_told_and_captions_read_no_frame():
 @pytest.mark.parametrize("perception", ["frames", "captions"])
 def test_the_policy_is_told_what_is_left_and_what_a_moment_takes(perception):
     episode = shaped((640, 360), BudgetConfig(max_image_tokens=1000), perception)
-    told = "1000 image tokens are left; each moment looked at takes about 119 of them."
+    told = "1000 image tokens are left; each moment looked at takes about 120 of them."
     assert episode.start().text.endswith(told)
     zoom = "frame_zoom" if perception == "frames" else "caption_zoom"
     shown = look(episode, zoom, start_s=320.0, end_s=322.0)
-    assert shown.text.endswith(told.replace("1000", str(1000 - 2 * 119)))
+    assert shown.text.endswith(told.replace("1000", str(1000 - 2 * 120)))
     assert "image tokens" not in episode.config.prompts.without_budget(shown.text)
     assert episode.apply(Answer("47")).stop is not None
 
@@ -240,7 +221,7 @@ def test_a_budget_below_one_picture_is_refused_at_the_start_with_the_remedy(budg
 
 def test_a_video_whose_frames_are_larger_than_the_settings_say_is_refused_before_it_is_shown():
     task, budget = fake_task(), BudgetConfig(max_image_tokens=16)
-    with pytest.raises(ConfigError, match=r"at 119 image tokens each \(frames of 476 x 196 pixels\)"):
+    with pytest.raises(ConfigError, match=r"at 120 image tokens each \(frames of 476 x 196 pixels\)"):
         Episode(task.item, task.gold, ShapedVideo(native_px=(900, 370)), EnvConfig(budget=budget))
 
 
