@@ -221,7 +221,7 @@ def test_a_budget_below_one_picture_is_refused_at_the_start_with_the_remedy(budg
 
 def test_a_video_whose_frames_are_larger_than_the_settings_say_is_refused_before_it_is_shown():
     task, budget = fake_task(), BudgetConfig(max_image_tokens=16)
-    with pytest.raises(ConfigError, match=r"at 120 image tokens each \(frames of 476 x 196 pixels\)"):
+    with pytest.raises(ConfigError, match=r"at 119 image tokens each \(frames of 476 x 196 pixels\)"):
         Episode(task.item, task.gold, ShapedVideo(native_px=(900, 370)), EnvConfig(budget=budget))
 
 
