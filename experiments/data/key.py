@@ -30,7 +30,7 @@ from experiments.settings.prompts import (
 from vt_env.actions.parse import render_action
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.budget.remaining import Remaining
-from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
 from vt_env.errors import ConfigError
@@ -42,6 +42,8 @@ from vt_env.tools.builtin import can_search, tools_for
 from vt_env.types import Answer, Item, Observation
 
 TRAJECTORIES_FILE = "trajectories.jsonl"
+
+_MEDIA = MediaConfig()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def main(config: KeyRun) -> Path:
     prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks))
     with open_run(config.out, "key", config, prompts_record(prompts), PROMPTS_IF_MISSING) as run:
         budget, looks = budget_and_looks(config)
-        answered = list(answer_all(chosen, config.open_library(), budget, looks, prompts))
+        answered = list(answer_all(chosen, config.open_library(), budget, looks, prompts, config.media))
         write_trajectories(config.out / TRAJECTORIES_FILE, answered)
         run.metric({"event": "written", "trajectories": len(answered)})
     print(f"{len(answered)} answers in {config.out / TRAJECTORIES_FILE}")
@@ -99,7 +101,7 @@ def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | Non
     if config.looks == "uniform":
         return spread_frames(config.frames), None
     budget = resolve_budget(config.budget)
-    return looks_budget(budget), gate_looks(budget)
+    return looks_budget(budget, config.media), gate_looks(budget, config.media)
 
 
 def answer_all(
@@ -108,6 +110,7 @@ def answer_all(
     budget: BudgetConfig,
     looks: RetrievedClips | None = None,
     prompts: PromptSet = DEFAULT,
+    media: MediaConfig = _MEDIA,
 ) -> Iterator[Trajectory]:
     """Answer each question with its key, in one turn after the frames.
 
@@ -117,6 +120,7 @@ def answer_all(
         budget: Frames shown with the question, and the budget of the looks.
         looks: Looks before the answer; `None` for none.
         prompts: Prompt set.
+        media: Settings of the library, by which pictures are charged.
 
     Raises:
         ConfigError: A task has no answer key.
@@ -127,7 +131,7 @@ def answer_all(
         if task.gold is None:
             raise ConfigError(f"{task.item.task_id}: the task has no answer key; give --tasks with answers")
         agent = AnswerKeyAgent(task.item.options[task.gold.answer_idx])
-        episode = make_episode(task, library, EnvConfig("frames", budget, prompts=prompts), tools)
+        episode = make_episode(task, library, EnvConfig("frames", budget, media=media, prompts=prompts), tools)
         (played,) = run_many(OneTurnPolicy(AgentBatch([agent]), looks), [episode], policy_name="key")
         yield in_one_turn(played, episode.policy_item, prompts)
 

@@ -191,7 +191,7 @@ def _play(work: _Work) -> list[Trajectory]:
     attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
     budget = resolve_budget(config.budget)
     teacher_budget = replace(budget, max_calls=config.turn_limit or budget.max_calls)
-    episode_config = EnvConfig("captions", teacher_budget, prompts=work.prompts)
+    episode_config = EnvConfig("captions", teacher_budget, media=config.media, prompts=work.prompts)
     playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
     total = len(tasks) * config.samples
     for trajectory in tqdm(playing, "attempts", total, initial=total - len(attempts), disable=None):
@@ -232,7 +232,7 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
-    episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=work.prompts)
+    episode_config = EnvConfig("frames", resolve_budget(config.budget), media=config.media, prompts=work.prompts)
     tools = work.tools("frames")
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []

@@ -184,7 +184,7 @@ def _ground(
     """Replay rollouts with captions on frames; return rollouts with frames unchanged."""
     if config.perception == "frames":
         return [Grounded(it, ()) for it in kept]
-    episode_config = EnvConfig("frames", resolve_budget(config.budget), prompts=prompts)
+    episode_config = EnvConfig("frames", resolve_budget(config.budget), media=config.media, prompts=prompts)
     by_id = {task.item.task_id: task for task in tasks}
     tools = tools_for(
         "frames",

@@ -94,7 +94,8 @@ class RolloutSampler:
         self._tools = tools_for(
             config.perception, config.with_screen_text(config.tools), can_search=can_search, answers=prompts.answers
         )
-        self._episode_config = EnvConfig(config.perception, resolve_budget(config.budget), prompts=prompts)
+        budget = resolve_budget(config.budget)
+        self._episode_config = EnvConfig(config.perception, budget, media=config.media, prompts=prompts)
         processor = load_processor(config.model)
         check_frame_size(processor, config.media)
         self._tokens = ChatTokens(processor, [tool.schema for tool in self._tools])
