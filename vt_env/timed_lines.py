@@ -1,11 +1,41 @@
-"""Timed lines with lookup by time; the cost of a lookup does not grow with the length of the track."""
+"""Captions, and timed lines with lookup by time, whose cost does not grow with the length of the track."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import overload
 
-from vt_env.types import Interval, SubtitleLine
+from vt_env.types import Box, Interval, SubtitleLine
+
+
+@dataclass(frozen=True, slots=True)
+class CloseUp:
+    """Text that is legible in a crop and not in the whole frame."""
+
+    box: Box
+    """Part of the frame that it fills; a crop shows it only if it holds all of this."""
+    text: str
+    largest_side: float
+    """Longer side of the largest crop in which it is legible, in fractions of the frame."""
+
+    def is_legible(self, crop: Box) -> bool:
+        """Tell whether a crop shows it large enough."""
+        is_inside = (
+            crop.left <= self.box.left
+            and crop.top <= self.box.top
+            and self.box.right <= crop.right
+            and self.box.bottom <= crop.bottom
+        )
+        return is_inside and max(crop.right - crop.left, crop.bottom - crop.top) <= self.largest_side
+
+
+@dataclass(frozen=True, slots=True)
+class Caption(SubtitleLine):
+    """Description of the picture during an interval."""
+
+    close_ups: tuple[CloseUp, ...] = ()
+    """Further text that crops show."""
 
 
 class TimedLines(Sequence[SubtitleLine]):

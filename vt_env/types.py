@@ -174,35 +174,6 @@ class TimedLine:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseUp:
-    """Text that is legible in a crop and not in the whole frame."""
-
-    box: Box
-    """Part of the frame that it fills; a crop shows it only if it holds all of this."""
-    text: str
-    largest_side: float
-    """Longer side of the largest crop in which it is legible, in fractions of the frame."""
-
-    def is_legible(self, crop: Box) -> bool:
-        """Tell whether a crop shows it large enough."""
-        is_inside = (
-            crop.left <= self.box.left
-            and crop.top <= self.box.top
-            and self.box.right <= crop.right
-            and self.box.bottom <= crop.bottom
-        )
-        return is_inside and max(crop.right - crop.left, crop.bottom - crop.top) <= self.largest_side
-
-
-@dataclass(frozen=True, slots=True)
-class Caption(SubtitleLine):
-    """Description of the picture during an interval."""
-
-    close_ups: tuple[CloseUp, ...] = ()
-    """Further text that crops show."""
-
-
-@dataclass(frozen=True, slots=True)
 class VideoRef:
     """Paths of a video and its handle. The handle alone may be shown, since paths can leak the kind of a task."""
 

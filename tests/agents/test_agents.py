@@ -20,18 +20,8 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.prompts import spoken_lines
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
-from vt_env.types import (
-    Box,
-    Caption,
-    CloseUp,
-    Interval,
-    Item,
-    Malformed,
-    Observation,
-    ScoredInterval,
-    StopReason,
-    SubtitleLine,
-)
+from vt_env.timed_lines import Caption, CloseUp
+from vt_env.types import Box, Interval, Item, Malformed, Observation, ScoredInterval, StopReason, SubtitleLine
 
 __all__ = ["small_world"]
 

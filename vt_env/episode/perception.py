@@ -15,8 +15,8 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.intervals import union
 from vt_env.prompts import DEFAULT, PromptSet, spoken_lines
 from vt_env.protocols import Perception, Video
-from vt_env.timed_lines import TimedLines
-from vt_env.types import Box, Caption, FrameBatch, FrameRef, Interval, SubtitleLine, View
+from vt_env.timed_lines import Caption, TimedLines
+from vt_env.types import Box, FrameBatch, FrameRef, Interval, SubtitleLine, View
 
 MOMENT_S = 1.0
 """Length of video that counts as viewed by a closer look at one moment, in seconds."""

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 from vt_env.talks.pages import Page
 from vt_env.talks.script import TalkScript
-from vt_env.types import Caption, Interval
+from vt_env.timed_lines import Caption
+from vt_env.types import Interval
 
 _SLIDES = (
     'A slide titled "{title}" with the bullets {bullets}. A box below reads "Key figure: {figure}".',

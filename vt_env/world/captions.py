@@ -6,7 +6,8 @@ crop the right region. The caption's close-up holds the text that such a crop sh
 
 import numpy as np
 
-from vt_env.types import Box, Caption, CloseUp
+from vt_env.timed_lines import Caption, CloseUp
+from vt_env.types import Box
 from vt_env.world.config import WorldConfig
 from vt_env.world.render import detail_box, shape_place
 from vt_env.world.script import SCRIPT_VERSION, Scene, VideoScript

@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 
 from vt_env.media.cache.build_once import build_once
-from vt_env.types import Caption, SubtitleLine
+from vt_env.timed_lines import Caption
+from vt_env.types import SubtitleLine
 from vt_env.world.captions import write_captions
 from vt_env.world.render import render_scene
 from vt_env.world.script import VideoScript, WorldConfig

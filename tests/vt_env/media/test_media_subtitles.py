@@ -19,7 +19,8 @@ from vt_env.media.text.load_subtitles import load_subtitles
 from vt_env.media.text.subtitle_formats import parse_cues
 from vt_env.media.text.subtitles import SubtitleTrack, load_captions
 from vt_env.media.text.summaries import MAX_LINES, ChatSummariser, WrittenSummaries
-from vt_env.types import Caption, Interval, SubtitleLine, VideoRef
+from vt_env.timed_lines import Caption
+from vt_env.types import Interval, SubtitleLine, VideoRef
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 

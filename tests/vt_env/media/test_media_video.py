@@ -19,7 +19,8 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache_eviction import find_faults
 from vt_env.media.library import TextModels, Video, VideoLibrary
 from vt_env.tasks.task_set import Task
-from vt_env.types import Box, Caption, Interval, Item, SubtitleLine, ToolCall, VideoRef
+from vt_env.timed_lines import Caption
+from vt_env.types import Box, Interval, Item, SubtitleLine, ToolCall, VideoRef
 
 WHOLE = Box(0, 0, 1, 1)
 NASA = VideoRef("nasa", str(Path(__file__).parents[2] / "fixtures" / "nasa_13013.mp4"))

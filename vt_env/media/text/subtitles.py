@@ -17,8 +17,8 @@ from vt_env.media.search.line_source import line_scores
 from vt_env.media.text.bm25 import WordIndex, words_of
 from vt_env.media.text.line_index import LineIndex
 from vt_env.media.text.summaries import MAX_LINES, WrittenSummaries
-from vt_env.timed_lines import TimedLines
-from vt_env.types import Box, Caption, CloseUp, Interval, SubtitleLine
+from vt_env.timed_lines import Caption, CloseUp, TimedLines
+from vt_env.types import Box, Interval, SubtitleLine
 
 
 @dataclass(frozen=True)
