@@ -207,7 +207,7 @@ class SessionSource:
             perception: `"frames"` or `"captions"`.
             budget: A preset, also with changes (`"default,max_calls=4"`), or a config.
             rewards: A preset or a config.
-            tools: A preset, or names and functions of your own.
+            tools: A preset (`"default"`, `"paper"`, `"adaptive"`), or names and functions of your own.
             prompts: Wording of every text: a set by name, a file, or a `PromptSet`.
             media: How videos are stored; `None` takes the defaults.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.

@@ -106,6 +106,12 @@ class Late(FakeVideo):
 
 
 @dataclass(frozen=True)
+class Missized(FakeVideo):
+    def picture_size_px(self, box: Any = None) -> tuple[int, int]:
+        return (self.frame_px, self.frame_px + 1)
+
+
+@dataclass(frozen=True)
 class Boundless(FakeVideo):
     def frames_at(self, times_s: Any) -> FrameBatch:
         return super().frames_at([min(max(0, time_s), self.duration_s - 1) for time_s in times_s])
@@ -119,7 +125,12 @@ class Lavish(FakeVideo):
 
 def test_a_library_is_checked_and_what_breaks_a_rule_is_found():
     library_conformance(FakeLibrary(), FakeVideo().ref)
-    for kind, message in ((Late, "got the later"), (Boundless, "is not refused"), (Lavish, "top_k=1")):
+    for kind, message in (
+        (Late, "got the later"),
+        (Missized, "picture_size_px"),
+        (Boundless, "is not refused"),
+        (Lavish, "top_k=1"),
+    ):
         with pytest.raises(AssertionError, match=message):
             library_conformance(FakeLibrary((kind(),)), FakeVideo().ref)
 

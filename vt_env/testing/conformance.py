@@ -109,13 +109,19 @@ def digest_of(value: Any) -> str:
     return digest.hexdigest()
 
 
+_CROPPED = Box(0.25, 0.25, 0.75, 0.75)
+
+
 def _check_frames(video: Video) -> None:
     # Out of order, and one of them twice.
     times_s = [video.duration_s * share for share in (0.75, 0.0, 0.5, 0.75)]
-    frames, crop = video.frames_at(times_s), video.crop(times_s[0], Box(0.25, 0.25, 0.75, 0.75))
+    frames, crop = video.frames_at(times_s), video.crop(times_s[0], _CROPPED)
     assert len(frames) == 4 and len(crop) == 1, f"4 frames are {len(frames)}, a crop is {len(crop)}"
     first = video.frames_at([0.0]).data
     assert first.shape[1:] == frames.data.shape[1:], f"frames are {first.shape[1:]} and {frames.data.shape[1:]}"
+    for made, box in ((frames, None), (crop, _CROPPED)):
+        size_px, real_px = video.picture_size_px(box), made.data.shape[2:0:-1]
+        assert tuple(size_px) == real_px, f"picture_size_px({box}) says {size_px}, pictures are {real_px}"
     late = [shown_s - time_s for shown_s, time_s in zip(frames.pts_s, times_s, strict=True)]
     assert max(late) < 1e-3, f"asked for {times_s} s, got the later {frames.pts_s.tolist()}"
     assert np.array_equal(frames.data[0], frames.data[3]), "one time gives two pictures"
