@@ -86,10 +86,10 @@ def count(run: TokensRun) -> tuple[EpisodeTokens, list[str]]:
     tasks = load_tasks(run.tasks, run.split)
     prompts = choose_prompts(run.prompts, run.model)
     config = EnvConfig(run.perception, resolve_budget(run.budget), media=run.media, prompts=prompts)
+    processor = load_processor(run.model)
     searched = can_search(run.open_library(), tasks.videos)
     choice = run.with_screen_text(run.tools)
     tools = tools_for(run.perception, choice, can_search=searched, answers=prompts.answers)
-    processor = load_processor(run.model)
     context_tokens = run.context_tokens or context_of(run.model)
     reply_tokens = run.reply_tokens or own_sampling(run.model, processor, context_tokens).max_new_tokens
     if reply_tokens is None:

@@ -159,7 +159,7 @@ def _picture_parts(
     if not tokens.reads_images or config.perception == "captions":
         return
     budget = config.budget
-    each = max(picture.tokens for picture in pictures)
+    each = max(picture.tokens if picture.counted is None else picture.counted for picture in pictures)
     count = min(budget.max_frames, budget.global_frames + looks * budget.frames_per_zoom)
     if not count:
         return

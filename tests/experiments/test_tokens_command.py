@@ -33,7 +33,8 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "thin").mkdir()
     Image.new("RGB", (1, 4000)).save(folder / "thin" / "000.png")
     rows.append({"video": "thin", "question": "what is it?", "options": ["one", "two"]})
-    rows.append({"video": "gone.mp4", "question": "what is it?", "options": ["one", "two"]})
+    (folder / "broken.mp4").write_text("no video")
+    rows.append({"video": "broken.mp4", "question": "what is it?", "options": ["one", "two"]})
     (folder / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder / "tasks.jsonl"
 
@@ -105,7 +106,7 @@ def test_frames_are_counted_at_the_shapes_of_the_videos(tasks, capsys):
     assert all(it["tokens"] == it["counted"] for it in found["pictures"])
     assert found["total"] == sum(part["total"] for part in found["parts"]) and found["context_tokens"] == 4096
     lines = [line for line in err.splitlines() if line.startswith("not counted: ")]
-    assert len(lines) == 2 and "1x4000, one side more than 200 times the other" in lines[0] and "gone.mp4" in lines[1]
+    assert len(lines) == 2 and "1x4000, one side more than 200 times the other" in lines[0] and "broken.mp4" in lines[1]
 
 
 def test_the_table_names_the_parts_and_a_processor_that_resizes_is_told(tasks, capsys):
