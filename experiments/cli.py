@@ -79,7 +79,9 @@ COMMANDS: Mapping[str, Command] = {
     "compare": Command(
         "experiments.report.compare", "CompareRun", "compare two runs on the same tasks, question by question"
     ),
-    "budget": Command("experiments.report.budget", "BudgetRun", "plot accuracy against frames, calls and tokens"),
+    "budget": Command(
+        "experiments.report.budget", "BudgetRun", "plot accuracy against frames, calls, image tokens and all tokens"
+    ),
     "view": Command("experiments.view.view", "ViewRun", "look at runs in a browser, or write them as a static site"),
     "report": Command("experiments.report.report", "ReportRun", "write tables and plots of run directories"),
 }

@@ -28,10 +28,12 @@ def _tokens(facts: EpisodeFacts) -> float | None:
 UNITS: Mapping[str, Callable[[EpisodeFacts], float | None]] = {
     "frames": lambda it: it.frames,
     "calls": lambda it: it.calls,
+    "image tokens": lambda it: it.image_tokens,
     "tokens": _tokens,
     "seconds of video": lambda it: it.viewed_s,
 }
-"""Units of a budget and their use by an episode; tokens are read plus written."""
+"""Units of a budget and their use by an episode; image tokens are those that a budget charges, tokens are read
+plus written."""
 STEPS = 24
 """Largest number of points of a curve."""
 ENOUGH = 0.95

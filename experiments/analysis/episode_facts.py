@@ -79,6 +79,8 @@ class EpisodeFacts:
     """Overlap of the viewed spans; `None` without gold evidence."""
     cited_overlap: SpanOverlap | None = None
     """Overlap of the cited spans; `None` without gold evidence or without a citation."""
+    image_tokens: int | None = None
+    """Image tokens that the episode was charged; `None` in older records."""
 
     @property
     def is_scored(self) -> bool:
@@ -131,6 +133,7 @@ def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None 
         cost_usd=episode.cost_usd,
         viewed_overlap=_overlap(reply.viewed, gold),
         cited_overlap=_overlap(reply.cited, gold) if reply.cited else None,
+        image_tokens=episode.image_tokens,
     )
 
 

@@ -1,6 +1,6 @@
-"""Accuracy against cost: `vt-env budget RUN...` plots accuracy against frames, calls and tokens, with intervals.
+"""Accuracy against cost: `vt-env budget RUN...` plots it against frames, calls, image tokens and all tokens.
 
-Reads journals alone. Runs of one policy at several budgets form one line.
+Reads journals alone. Runs of one policy at several budgets form one line. Each point has its interval.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ from vt_env.markdown import markdown_table
 
 @dataclass(frozen=True)
 class BudgetRun:
-    """Accuracy against frames, calls, tokens and seconds of video."""
+    """Accuracy against frames, calls, image tokens, all tokens and seconds of video."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run directories of evaluations on the same tasks, or folders of them."""
