@@ -12,8 +12,10 @@ from agents.backends.load import load_processor
 from experiments.cli import run
 from experiments.settings.episode_tokens import EpisodeTokens, count_episode_tokens
 from experiments.settings.models import BASE_MODEL
+from experiments.settings.picture_sizes import native_sizes_px
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig
 from vt_env.prompts import TINY
+from vt_env.task_sources import load_tasks
 from vt_env.testing import tiny_vlm
 from vt_env.tools.builtin import tools_for
 
@@ -107,6 +109,13 @@ def test_frames_are_counted_at_the_shapes_of_the_videos(tasks, capsys):
     assert found["total"] == sum(part["total"] for part in found["parts"]) and found["context_tokens"] == 4096
     lines = [line for line in err.splitlines() if line.startswith("not counted: ")]
     assert len(lines) == 2 and "1x4000, one side more than 200 times the other" in lines[0] and "broken.mp4" in lines[1]
+
+
+@pytest.mark.parametrize(("name", "found"), [("talks", {(640, 360): 12}), ("world/needle", {(224, 224): 60})])
+def test_the_shapes_of_generated_videos_are_known_before_they_are_written(name, found, tmp_path, monkeypatch):
+    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path))
+    assert native_sizes_px(load_tasks(name, "test")) == (found, [])
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_table_names_the_parts_and_a_processor_that_resizes_is_told(tasks, capsys):

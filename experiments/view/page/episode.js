@@ -100,7 +100,9 @@
       ["Answer", episode.answer], ["Stop", episode.stop || episode.limit], ["Reward", vt.number(episode.reward, 3)],
       ...Object.entries(episode.reward_terms).map(([name, value]) => [`· ${name}`, vt.number(value, 3)]),
       ["Budget", typeof budget === "string" ? budget : ""],
-      ["Left", `${episode.remaining.calls} calls, ${episode.remaining.frames} frames`], ["Prompts", episode.prompts],
+      ["Left", [`${episode.remaining.calls} calls`, `${episode.remaining.frames} frames`,
+        ...(episode.remaining.image_tokens === undefined ? [] : [`${episode.remaining.image_tokens} image tokens`])].join(", ")],
+      ["Image tokens", episode.image_tokens], ["Prompts", episode.prompts],
       ["Seconds", vt.number(episode.wall_s, 1)]];
     return html`<dl class="facts">${facts.filter(([, value]) => value).map(([name, value]) => html`
       <div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
