@@ -1,10 +1,13 @@
-"""Tasks as files for other trainers: `vt-env export verl`.
+"""Tasks as files for other trainers and harnesses: `vt-env export verl`, `vt-env export lmms-eval`.
 
     vt-env export verl --tasks talks --split train --out verl-data
     vt-env export verl --tasks talks --split test --out verl-data
 
 writes `train.parquet`, `test.parquet` and `agent_loops.json`, which names the loop of each split with its rules.
-Trajectories are exported by `vt-env synth --export`.
+
+    vt-env export lmms-eval --tasks lvbench --out lmms-tasks
+
+writes the folder of an agentic task. Trajectories are exported by `vt-env synth --export`.
 """
 
 import importlib
@@ -19,26 +22,28 @@ import tyro
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, DataError
+from vt_env.integrations.lmms_eval import METRICS, TASK
 from vt_env.integrations.shared_source import session_source
 from vt_env.integrations.verl.rows import loop_entry, verl_rows
-from vt_env.jsonl import replace_file
+from vt_env.jsonl import replace_file, write_lines
 from vt_env.task_sources import load_tasks
+from vt_env.tasks.task_set import TaskSet
 
 LOOPS_FILE = "agent_loops.json"
 
 
 @dataclass(frozen=True)
 class ExportRun(EpisodeConfig):
-    """Write tasks for another trainer."""
+    """Write tasks for another trainer or harness."""
 
-    form: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="verl")] = ()
-    """The trainer: `verl`."""
-    out: Path = Path("verl-data")
+    form: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="verl|lmms-eval")] = ()
+    """The trainer, `verl`, or the harness, `lmms-eval`."""
+    out: Path = Path("exported")
     """Folder of the files; other splits in it stay."""
     tasks: str = "world"
     """Name, folder or JSONL file of tasks."""
-    split: str = "train"
-    """Split of the tasks; rows of `train` are for updates."""
+    split: str | None = None
+    """Split of the tasks; by default `train` for a trainer, whose rows are for updates, and `test` for a harness."""
     limit: int | None = None
     """Number of tasks, the first of the split; by default all."""
     budget: str = "default"
@@ -48,38 +53,102 @@ class ExportRun(EpisodeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form != ("verl",):
+        if self.form not in (("verl",), ("lmms-eval",)):
             got = " ".join(self.form) or "no trainer"
             raise ConfigError(
-                f"export {got}: allowed is verl; trajectories for trl, ms-swift, llama-factory and datasets are "
-                "written by vt-env synth --export"
+                f"export {got}: allowed are verl and lmms-eval; trajectories for trl, ms-swift, llama-factory and "
+                "datasets are written by vt-env synth --export"
             )
         if self.asr or self.screen_text:
             raise ConfigError("--asr and --screen-text: transcribe with vt-env index first; the loop reads the results")
 
 
 def main(run: ExportRun) -> None:
-    """Write the rows of a split and the entry of its loop.
+    """Write the files of a split.
 
     Raises:
         ConfigError: The tasks are not to be trained on, or pyarrow is not installed.
         DataError: The tasks, or the loops of a folder that is there, cannot be read.
     """
-    tasks = load_tasks(run.tasks, run.split)
+    split = run.split or ("train" if run.form == ("verl",) else "test")
+    tasks = load_tasks(run.tasks, split)
     kept = tasks if run.limit is None else tasks.head(run.limit)
-    rows = verl_rows(kept, run.split, is_training=run.split == "train")
-    source = {**_source(run), "split": run.split}
+    source = {**_source(run), "split": split}
     # What a training would stumble over hours later.
     session_source(source)
-    run.out.mkdir(parents=True, exist_ok=True)
-    path = run.out / f"{run.split}.parquet"
-    _write_parquet(path, rows)
-    loops = run.out / LOOPS_FILE
-    entry = loop_entry(run.split, source)
+    if run.form == ("verl",):
+        _write_verl(run.out, split, kept, source)
+    else:
+        _write_lmms_eval(run.out, split, kept, source)
+
+
+def _write_verl(folder: Path, split: str, tasks: TaskSet, source: Mapping[str, Any]) -> None:
+    rows = verl_rows(tasks, split, is_training=split == "train")
+    loops, entry = folder / LOOPS_FILE, loop_entry(split, source)
     others = [it for it in _read_loops(loops) if it["name"] != entry["name"]]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{split}.parquet"
+    _write_parquet(path, rows)
     with replace_file(loops) as part:
         part.write_text(json.dumps([*others, entry], indent=2) + "\n", encoding="utf-8")
     print(f"{path}: {len(rows)} rows; {loops}: {', '.join(it['name'] for it in (*others, entry))}")
+
+
+def _write_lmms_eval(folder: Path, split: str, tasks: TaskSet, source: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = folder / f"{TASK}.jsonl"
+    write_lines(rows, (json.dumps({"task_id": it.item.task_id, "question": it.item.question}) for it in tasks))
+    rounds = resolve_budget(source["budget"]).max_calls + 1
+    texts = {
+        f"{TASK}.yaml": _LMMS_TASK.format(
+            task=TASK, rows=rows.resolve(), split=split, rounds=rounds, metrics=_metrics()
+        ),
+        f"{TASK}_functions.py": _LMMS_FUNCTIONS.format(task=TASK),
+        f"{TASK}.json": json.dumps(source, indent=2) + "\n",
+    }
+    for name, text in texts.items():
+        with replace_file(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
+    print(f"{folder}: {len(tasks)} questions; python -m lmms_eval --include_path {folder} --tasks {TASK} --model ...")
+
+
+_LMMS_TASK = """\
+# Written by vt-env export lmms-eval.
+task: {task}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    {split}: {rows}
+test_split: {split}
+output_type: generate_until_agentic
+doc_to_visual: !function {task}_functions.doc_to_visual
+doc_to_text: !function {task}_functions.doc_to_text
+doc_to_target: !function {task}_functions.doc_to_target
+process_results: !function {task}_functions.process_results
+generation_kwargs:
+  max_new_tokens: 1024
+  temperature: 0
+  do_sample: false
+  max_agentic_steps: {rounds}
+metric_list:
+{metrics}
+metadata:
+  - version: 1
+"""
+_LMMS_FUNCTIONS = """\
+# Written by vt-env export lmms-eval.
+from pathlib import Path
+
+from vt_env.integrations.lmms_eval import AgenticTask
+
+task = AgenticTask(Path(__file__).with_name("{task}.json"))
+doc_to_visual, doc_to_text = task.doc_to_visual, task.doc_to_text
+doc_to_target, process_results = task.doc_to_target, task.process_results
+"""
+
+
+def _metrics() -> str:
+    return "\n".join(f"  - metric: {it}\n    aggregation: mean\n    higher_is_better: true" for it in METRICS)
 
 
 def _source(run: ExportRun) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_each_split_has_its_rows_and_its_loop(tasks, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tensorflow",), "allowed is verl"),
+        (("tensorflow",), "allowed are verl and lmms-eval"),
         (("verl", "--split", "dev"), "dev"),
         (("verl", "--budget", "large"), "large"),
     ],

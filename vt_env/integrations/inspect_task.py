@@ -2,9 +2,9 @@
 
     inspect eval vt_env/long_video -T tasks=lvbench --model openai/gpt-5
 
-Samples are tasks; the solver is the episode: tools with pictures, budgets, and an answer in text. Accuracy has a standard
-error clustered by video. Providers of chat APIs move the pictures of a tool's result into a turn of the user (inspect-ai
-does, not this task), so figures of a checkpoint that was trained here differ from those of `vt-env eval`.
+Samples are tasks; the solver is the episode: tools with pictures, budgets, and an answer in text. Accuracy has a
+standard error clustered by video. Providers of chat APIs move the pictures of a tool's result into a turn of the user
+(inspect-ai does, not this task), so figures of a checkpoint that was trained here differ from those of `vt-env eval`.
 """
 
 import asyncio
