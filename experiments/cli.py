@@ -54,7 +54,9 @@ COMMANDS: Mapping[str, Command] = {
     "key": Command(
         "experiments.data.key", "KeyRun", "write demonstrations without tools: the right answer in one turn"
     ),
-    "export": Command("experiments.data.export", "ExportRun", "write tasks for another trainer (verl)"),
+    "export": Command(
+        "experiments.data.export", "ExportRun", "write tasks for another trainer or harness (verl, lmms-eval)"
+    ),
     "pretrain": Command("experiments.train.pretrain", "PretrainRun", "train the tiny base model that is shipped"),
     "probe": Command("experiments.tiny_model.probe", "ProbeRun", "measure the skills of the tiny base model"),
     "sft": Command("experiments.train.sft", "SFTRun", "train a model on demonstrations", "PRESETS"),
