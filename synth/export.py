@@ -9,10 +9,13 @@
 
 In the forms that keep calls as text, tokens are those of our own trainer with Qwen's templates, which render a tool's
 result as such a user turn. TRL 1.16 fills no pictures into the tool role, and renders no tools beside pictures: for it
-the system turn holds them as Qwen's templates write them.
+the system turn holds them as Qwen's templates write them. ms-swift and LLaMA-Factory mark pictures by tags in the text,
+so in their rows a space breaks every tag that a text itself holds. The first row has pictures, if any has: `datasets`
+takes the types of a file from its first 10 MiB.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +36,9 @@ ExportFormat = Literal["trl", "ms-swift", "llama-factory", "datasets"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 IMAGES = "images"
 _TAG = "<image>"
+_LITERAL_TAG = re.compile(r"<(?=(?:image|video|audio|bbox|ref-object|cot-process|start-image)>)")
+"""First character of what ms-swift (`Template.special_tokens`) and LLaMA-Factory (`extras/constants.py`) replace."""
+
 ALL_TOOLS: Mapping[str, Sequence[Tool]] = {name: tools_for(name) for name in ("frames", "captions")}
 """Perception to all of its built-in tools."""
 
@@ -79,8 +85,17 @@ def export(
         part.mkdir()
         files = write_pictures(part / IMAGES, (it for it in pictures if it.frame in shown), open_video)
         system = prompts.system_text(has_tools=bool(tools["frames"]))
-        write(part, [make_row(it, files, schemas[it.perception], system) for it in usable])
+        write(part, _pictures_first([make_row(it, files, schemas[it.perception], system) for it in usable]))
     return len(usable)
+
+
+def _pictures_first(rows: list[Row]) -> list[Row]:
+    first = next((idx for idx, row in enumerate(rows) if row["images"]), 0)
+    return [*rows[first : first + 1], *rows[:first], *rows[first + 1 :]]
+
+
+def _untagged(text: str) -> str:
+    return _LITERAL_TAG.sub("< ", text)
 
 
 def _images(trajectory: Trajectory, files: Mapping[FrameRef, str]) -> list[str]:
@@ -113,37 +128,40 @@ def _response(turn: TurnRecord, last: TurnRecord) -> list[Row]:
 
 
 def _swift_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
-    opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
-    messages: list[Row] = [{"role": "system", "content": system}, {"role": "user", "content": opening}]
+    opening = _TAG * len(trajectory.prompt_frames) + _untagged(trajectory.prompt_text)
+    messages: list[Row] = [{"role": "system", "content": _untagged(system)}, {"role": "user", "content": opening}]
     for turns in trajectory.by_reply[:-1]:
         text, reply = turns[0].text, ActionReader().read(turns[0].text)
         if len(reply.calls) != len(turns):
             raise TypeError(f"task {trajectory.task_id}: a turn without a call before the answer")
         if reply.thought:
             # It joins neighbouring turns of the assistant as they are.
-            messages.append({"role": "assistant", "content": f"{reply.thought}\n"})
+            messages.append({"role": "assistant", "content": f"{_untagged(reply.thought)}\n"})
         for turn, found in zip(turns, reply.actions, strict=True):
             assert turn.call is not None and found.span is not None
             call = ToolCall(turn.call.name, turn.call.arguments)
             written = text[slice(*found.span)] if found.is_canonical else render_call(call)
-            messages.append({"role": "tool_call", "content": json.dumps(json.loads(written), ensure_ascii=False)})
-        messages += [
-            {"role": "tool_response", "content": _TAG * len(turn.frames) + turn.observation_text} for turn in turns
-        ]
-    messages.append({"role": "assistant", "content": trajectory.turns[-1].text})
+            content = json.dumps(json.loads(written), ensure_ascii=False)
+            messages.append({"role": "tool_call", "content": _untagged(content)})
+        messages += [{"role": "tool_response", "content": _result(turn)} for turn in turns]
+    messages.append({"role": "assistant", "content": _untagged(trajectory.turns[-1].text)})
     return {"messages": messages, "images": _images(trajectory, files), "tools": tools}
 
 
+def _result(turn: TurnRecord) -> str:
+    return _TAG * len(turn.frames) + _untagged(turn.observation_text)
+
+
 def _factory_row(trajectory: Trajectory, files: Mapping[FrameRef, str], tools: str, system: str) -> Row:
-    opening = _TAG * len(trajectory.prompt_frames) + trajectory.prompt_text
+    opening = _TAG * len(trajectory.prompt_frames) + _untagged(trajectory.prompt_text)
     turns: list[Row] = [{"from": "human", "value": opening}]
     for group in trajectory.by_reply[:-1]:
-        turns.append({"from": "gpt", "value": group[0].text})
+        turns.append({"from": "gpt", "value": _untagged(group[0].text)})
         # It has one observation a turn; Qwen's templates write several results of one reply this way.
-        results = (_TAG * len(turn.frames) + turn.observation_text for turn in group)
+        results = map(_result, group)
         turns.append({"from": "observation", "value": "\n</tool_response>\n<tool_response>\n".join(results)})
-    turns.append({"from": "gpt", "value": trajectory.turns[-1].text})
-    return {"conversations": turns, "system": system, "tools": tools, "images": _images(trajectory, files)}
+    turns.append({"from": "gpt", "value": _untagged(trajectory.turns[-1].text)})
+    return {"conversations": turns, "system": _untagged(system), "tools": tools, "images": _images(trajectory, files)}
 
 
 def _origin(trajectory: Trajectory) -> Row:

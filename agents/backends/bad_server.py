@@ -5,8 +5,11 @@ ServerConfig(server.base_url, "fake")
 """
 
 import json
-from collections.abc import Mapping
+import math
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from agents.backends.fake_server import Answerer, Body, Wire, completion
@@ -27,6 +30,35 @@ FULL_CONTEXT: Mapping[str, Wire] = {
     "tgi": Wire(422, b"`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 9000"),
 }
 """Refusals of a prompt that does not fit, by server."""
+BREAKDOWNS: Mapping[str, Wire] = {
+    "429": Wire(429, b"slow down"),
+    "500": Wire(500, b"oops"),
+    "503": Wire(503, b"<html>down</html>"),
+    "half a body": replace(completion("hello"), sent_bytes=40),
+    "half of the JSON": Wire(body=completion("hello").body[:40]),
+    "no JSON": Wire(body=b"<html>welcome</html>"),
+    "no bytes": Wire(body=b""),
+    "no UTF-8": Wire(body=b'{"choices": "\xff"}'),
+    "deep JSON": Wire(body=b"[" * 100_000),
+    "other JSON": Wire(body=b'{"choices": []}'),
+    "null": Wire(body=b"null"),
+    "no message": Wire(body=b'{"choices": [{"message": null, "finish_reason": "stop"}]}'),
+    "no end": Wire(body=b'{"choices": [{"message": {"content": "hel"}}]}'),
+    "odd call": completion(tool_calls=[{"function": {"name": 3}}]),
+    "odd wait": Wire(429, b"slow down", {"Retry-After": "Mon, 01 Jan 2001 00:00:00 -0000"}),
+    **{f"finish {it}": completion("half of", finish=it) for it in BROKEN_OFF},
+}
+"""Faults that pass when a request is sent again."""
+ODD_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "no usage": {"usage": None},
+    "usage as a list": {"usage": [1, 2]},
+    "infinite usage": {"usage": {"prompt_tokens": math.inf, "completion_tokens": math.nan}},
+    "huge usage": {"usage": {"prompt_tokens": 10**400, "completion_tokens": True}},
+    "negative usage": {"usage": {"prompt_tokens": -1, "completion_tokens": "many"}},
+    "no error": {"error": None},
+    "other fields": {"service_tier": {"a": [1]}, "object": 3},
+}
+"""Fields of a completion whose reply is whole all the same."""
 REJECTED: Mapping[str, Wire] = {
     "long string": Wire(400, b"string too long. Expected a string with maximum length 1048576, but got 2000000"),
     "long reply": Wire(400, b"max_tokens is too large: 8192. This model supports at most 4096 completion tokens"),
@@ -36,6 +68,11 @@ REJECTED: Mapping[str, Wire] = {
     "tools": Wire(400, b'{"error": "tools are not supported"}'),
 }
 """Refusals of one request that are about neither key, model nor context."""
+
+
+def with_fields(wire: Wire, changes: Mapping[str, Any]) -> Wire:
+    """Change fields of the body of a completion, such as `usage`."""
+    return replace(wire, body=json.dumps({**json.loads(wire.body), **changes}).encode())
 
 
 def with_choice(wire: Wire, **changes: Any) -> Wire:
@@ -60,6 +97,18 @@ def object_arguments(name: str, arguments: Mapping[str, Any], call_id: str = "aB
     """Build a call whose arguments are an object instead of a JSON text, as llama.cpp sends them."""
     call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": dict(arguments)}}
     return completion("", "tool_calls", tool_calls=[call])
+
+
+def misbehaving(answer: Answerer, faults: Sequence[Wire], seed: int = 0, share: float = 0.5) -> Answerer:
+    """Answer a share of the requests by one of the faults, drawn at random, and the others well."""
+    random, lock = Random(seed), threading.Lock()
+
+    def answered(body: Body) -> Wire:
+        with lock:
+            fault = random.choice(faults) if random.random() < share else None
+        return answer(body) if fault is None else fault
+
+    return answered
 
 
 def wants_max_completion_tokens(answer: Answerer) -> Answerer:

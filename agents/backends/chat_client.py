@@ -308,4 +308,4 @@ class OpenAIClient:
     async def _context_tokens(self) -> int | None:
         listed = {str(model["id"]): model for model in await self._listed_models()}
         length: object = listed.get(self.config.model, {}).get("max_model_len")
-        return length if isinstance(length, int) else None
+        return length if type(length) is int and length > 0 else None

@@ -22,6 +22,8 @@ from vt_env.valid_text import as_valid_text
 
 PROBE_TEXT = "Reply with OK."
 """Question of the requests that find out what a server can do."""
+_MAX_TOKENS = 2**53
+"""Numbers of tokens above it are no measurement."""
 _GREEDY = Sampling(temperature=0.0, max_new_tokens=512)
 
 
@@ -290,7 +292,7 @@ def _logprobs(found: Any) -> tuple[TokenLogprob, ...]:
     """Read the log-probabilities; none at all where one is missing or not finite, since their mean would be wrong."""
     try:
         read = [TokenLogprob(str(it["token"]), float(it["logprob"])) for it in (found or {}).get("content") or ()]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
     return tuple(read) if all(math.isfinite(it.logprob) for it in read) else ()
 
@@ -302,6 +304,6 @@ def _usage(found: Any) -> Usage:
 
 def _count(value: object) -> int:
     """Read a number of tokens; 0 stands for an unknown one."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MAX_TOKENS:
         return 0
-    return int(max(0, value))
+    return int(value)

@@ -116,6 +116,6 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
         return float(text)
     try:
         until, now = (parsedate_to_datetime(it) for it in (text, headers.get("Date", "")))
-    except (ValueError, TypeError):
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return 0.0
-    return max(0.0, (until - now).total_seconds())

@@ -83,7 +83,7 @@ def measure(run: HeldOutWorld, choose: Choose, seed: int = 0) -> Score:
     right: defaultdict[str, list[bool]] = defaultdict(list)
     for task in tasks:
         features, info = env.reset(options={"task_id": task.item.task_id})
-        while "correct" not in info:
+        while "stop_reason" not in info:
             features, *_, info = env.step(choose(features, info["action_mask"]))
         right[info["video"]].append(bool(info["correct"]))
     clusters = {video: Cluster(sum(values), len(values)) for video, values in right.items()}

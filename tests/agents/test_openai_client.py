@@ -14,14 +14,16 @@ import pytest
 from PIL import Image
 
 from agents.backends.bad_server import (
-    BROKEN_OFF,
+    BREAKDOWNS,
     FULL_CONTEXT,
+    ODD_FIELDS,
     REJECTED,
     TRUNCATED,
     error_in_200,
     object_arguments,
     wants_max_completion_tokens,
     with_choice,
+    with_fields,
     with_logprob,
 )
 from agents.backends.chat_client import OpenAIClient
@@ -111,22 +113,25 @@ def test_the_cost_is_counted_by_the_given_prices():
     assert reply.usage.cost_usd == pytest.approx(10_000 * 2e-6 + 1000 * 10e-6)
 
 
+UNREADABLE = (
+    "half of the JSON",
+    "no JSON",
+    "no bytes",
+    "no UTF-8",
+    "deep JSON",
+    "other JSON",
+    "null",
+    "no message",
+    "odd call",
+)
+STATUSES = {
+    **dict.fromkeys(UNREADABLE, ReplyStatus.UNREADABLE),
+    **dict.fromkeys(("429", "odd wait"), ReplyStatus.RATE_LIMITED),
+}
 FAULTS = {
-    "429": (Wire(429, b"slow down"), ReplyStatus.RATE_LIMITED),
-    "500": (Wire(500, b"oops"), ReplyStatus.ERROR),
-    "503": (Wire(503, b"<html>down</html>"), ReplyStatus.ERROR),
-    "half a body": (replace(completion("hello"), sent_bytes=40), ReplyStatus.ERROR),
-    "half of the JSON": (Wire(body=completion("hello").body[:40]), ReplyStatus.UNREADABLE),
-    "no JSON": (Wire(body=b"<html>welcome</html>"), ReplyStatus.UNREADABLE),
-    "no bytes": (Wire(body=b""), ReplyStatus.UNREADABLE),
-    "deep JSON": (Wire(body=b"[" * 100_000), ReplyStatus.UNREADABLE),
-    "other JSON": (Wire(body=b'{"choices": []}'), ReplyStatus.UNREADABLE),
-    "no message": (Wire(body=b'{"choices": [{"message": null, "finish_reason": "stop"}]}'), ReplyStatus.UNREADABLE),
-    "no end": (Wire(body=b'{"choices": [{"message": {"content": "hel"}}]}'), ReplyStatus.ERROR),
+    **{name: (wire, STATUSES.get(name, ReplyStatus.ERROR)) for name, wire in BREAKDOWNS.items()},
     "an error in a 200": (error_in_200("overloaded"), ReplyStatus.ERROR),
     "a rate limit in a 200": (error_in_200("slow down", 429), ReplyStatus.RATE_LIMITED),
-    **{f"finish {it}": (completion("half of", finish=it), ReplyStatus.ERROR) for it in BROKEN_OFF},
-    "odd call": (completion(tool_calls=[{"function": {"name": 3}}]), ReplyStatus.UNREADABLE),
     "silence": (replace(completion("late"), delay_s=60), ReplyStatus.TIMED_OUT),
 }
 
@@ -209,6 +214,13 @@ def test_a_server_that_wants_another_name_for_the_length_gets_it_from_then_on():
 def test_log_probabilities_that_are_no_numbers_are_unknown_and_the_reply_counts(logprob: float | None):
     reply, _ = ask(in_turn(with_logprob(completion("fine"), logprob)), replace(HELLO, logprobs=True))
     assert (reply.status, reply.text, reply.logprobs) == (ReplyStatus.OK, "fine", ())
+
+
+@pytest.mark.parametrize("name", ODD_FIELDS)
+def test_what_only_measures_a_reply_may_be_anything(name: str):
+    reply, server = ask(in_turn(with_fields(completion("fine"), ODD_FIELDS[name])))
+    assert (reply.status, reply.text, len(server.requests)) == (ReplyStatus.OK, "fine", 1)
+    assert name.startswith(("no error", "other")) or reply.usage.prompt_tokens == reply.usage.completion_tokens == 0
 
 
 def test_arguments_of_a_call_may_be_an_object():

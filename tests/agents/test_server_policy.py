@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from agents.backends.bad_server import FULL_CONTEXT, REJECTED, checks_call_ids, moderates, object_arguments
+from agents.backends.bad_server import (
+    BREAKDOWNS,
+    FULL_CONTEXT,
+    ODD_FIELDS,
+    REJECTED,
+    checks_call_ids,
+    error_in_200,
+    misbehaving,
+    moderates,
+    object_arguments,
+    with_fields,
+)
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
 from experiments.analysis.accuracy import policy_row
 from experiments.cli import run as command
@@ -280,6 +291,21 @@ def test_a_request_that_the_server_refuses_spoils_its_own_episode_only():
         policy.close()
     assert {name: it.correct for name, it in episodes.items()} == {"a": True, "b": None, "c": True}
     assert "rejects the request: 422 no such picture" in episodes["b"].invalid
+
+
+@pytest.mark.parametrize("calls", ["text", "native"])
+def test_no_mixture_of_faults_ends_a_run_or_counts_as_a_reply(calls: str):
+    # A rate limit that stays ends the run in one line, to be continued.
+    passing = [wire for wire in BREAKDOWNS.values() if wire.status != 429]
+    faults = [*passing, *REJECTED.values(), error_in_200("overloaded")]
+    odd = [with_fields(completion("<answer>B</answer>"), it) for it in ODD_FIELDS.values()]
+    with FakeChatServer(misbehaving(looks_then_answers, [*faults, *odd], seed=1)) as server:
+        episodes = played_at(server, count=40, calls=calls)
+    assert len(episodes) == 40
+    spoilt = [it for it in episodes if it.invalid is not None]
+    assert 0 < len(spoilt) < 30 and all("rejects" in it.invalid or "answer" in it.invalid for it in spoilt)
+    rest = [it for it in episodes if it.invalid is None]
+    assert all(it.correct for it in rest)
 
 
 @pytest.fixture

@@ -210,3 +210,45 @@ def test_an_export_takes_the_place_of_an_old_one_and_formats_are_named(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     with pytest.raises(ConfigError, match=", ".join(FORMATS)):
         export(tmp_path / "y", "csv", [], [], lambda handle: LIBRARY.videos[0])
+
+
+def literal_tags(sample: int = 0) -> Trajectory:
+    """A trajectory whose thought, query and answer name the tags of other trainers."""
+    call = ToolCall("clip_retrieval", {"query": "a page that says <image>", "top_k": 1}, "Is <image> or <video> shown?")
+    look = ToolCall("frame_zoom", {"start_s": 320, "end_s": 330})
+    texts = [render_actions([call]), render_actions([look]), "<ref-object> <image>\n<answer>47</answer>"]
+    episode = make_episode(fake_task(), LIBRARY, EnvConfig("frames", default_budget()))
+    episode.start()
+    for text in texts:
+        episode.apply(*episode.actions(text))
+    return replace(record_episode(episode, texts), sample=sample)
+
+
+@pytest.mark.parametrize("form", ["ms-swift", "llama-factory"])
+def test_a_literal_tag_of_a_teacher_is_no_picture(tmp_path: Path, form: str):
+    trajectory = literal_tags()
+    write(tmp_path / "x", form, [trajectory])
+    if form == "ms-swift":
+        (row,) = map(json.loads, (tmp_path / "x" / "train.jsonl").read_text().splitlines())
+        texts = [it["content"] for it in row["messages"]]
+    else:
+        (row,) = json.loads((tmp_path / "x" / "train.json").read_text())
+        texts = [it["value"] for it in row["conversations"]]
+    whole = "".join(texts)
+    assert whole.count("<image>") == len(row["images"]) == 2
+    assert "<video>" not in whole and "<ref-object>" not in whole
+    assert whole.count("< image>") >= 2 and "< video> shown?" in whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["trl", "ms-swift"])
+def test_datasets_reads_rows_of_which_the_first_have_no_picture(tmp_path: Path, form: str):
+    from datasets import load_dataset
+
+    blind = replace(grounded(), turns=grounded().turns[-1:])
+    seen = grounded(sample=9)
+    write(tmp_path / "x", form, [*(replace(blind, sample=n) for n in range(8)), seen])
+    path = tmp_path / "x" / "train.jsonl"
+    # In chunks of one row, as a file of more than 10 MiB is read in chunks of many.
+    rows = load_dataset("json", data_files=str(path), cache_dir=str(tmp_path), split="train", chunksize=1)
+    assert [len(row["images"]) for row in rows] == [2, *[0] * 8]

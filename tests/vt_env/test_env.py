@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 import gymnasium as gym
@@ -171,7 +172,16 @@ def test_a_task_without_a_key_has_reward_0_and_no_verdict():
     env = make(tasks=TaskSet((type(task)(task.item, None),)))
     env.reset(seed=0)
     _, reward, terminated, _, info = env.step(Answer("47"))
-    assert (reward, terminated, info["correct"], info["reward_terms"]) == (0.0, True, None, {})
+    assert (reward, terminated, info["reward_terms"]) == (0.0, True, {}) and "correct" not in info
+
+
+def test_a_vector_of_tasks_with_and_without_a_key_tells_which_verdicts_there_are():
+    keyed, other = fake_task(), fake_task()
+    tasks = [TaskSet((keyed,)), TaskSet((type(other)(other.item, None),))]
+    envs = SyncVectorEnv([partial(make, tasks=it) for it in tasks])
+    envs.reset(seed=0)
+    *_, infos = envs.step((Answer("47"), Answer("47")))
+    assert infos["correct"].tolist() == [True, False] and infos["_correct"].tolist() == [True, False]
 
 
 def test_frames_can_be_written_to_without_spoiling_later_ones():

@@ -188,10 +188,11 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         if outcome.stop is not None:
             info |= {
                 "stop_reason": str(outcome.stop),
-                "correct": episode.correct,
                 "answer_status": str(episode.reading.status),
                 "reward_terms": episode.reward_terms(),
             }
+            # Gymnasium's vector environments would turn `None` into `False`, but mark a missing value as missing.
+            info |= {} if episode.correct is None else {"correct": episode.correct}
         # Calls are part of the state, so running out of them ends the task itself: a learner that took it for a cut
         # from outside would add the value of going on, and learn never to answer.
         return element, outcome.reward, outcome.stop is not None, False, info

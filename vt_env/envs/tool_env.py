@@ -72,8 +72,8 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
 
     ## Information
     `task_id`, `video` (its handle), `duration_s`, `image_tokens` (of all pictures so far), and `error`: the kind of
-    failure of the last action or `None`. At the end also `stop_reason`, `correct` (`None` without an answer key),
-    `answer_status` and `reward_terms`.
+    failure of the last action or `None`. At the end also `stop_reason`, `answer_status`, `reward_terms` and, with an
+    answer key, `correct`.
 
     ## Arguments
     `gymnasium.make("vt_env/LongVideoQA-v0", tasks="world", split="test", ...)`

@@ -181,7 +181,7 @@ def _check_episode(env: gym.Env[Any, Any]) -> None:
     else:
         raise AssertionError(f"no end within {_UNTIL_THE_END} steps")
     assert env.observation_space.contains(observation), f"outside the observation space: {observation!r:.200}"
-    missing = {"correct", "reward_terms", "stop_reason"} - set(info)
+    missing = {"reward_terms", "stop_reason"} - set(info)
     assert not missing, f"info lacks {sorted(missing)} at the end"
     try:
         env.step(env.action_space.sample())

@@ -1,5 +1,8 @@
 """Sources of clip retrieval: fusion by rank, what found a hit, and lines as a source."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,3 +150,33 @@ def test_pictures_of_several_videos_are_fused_with_their_other_sources() -> None
         (1, 20, ("pictures", "captions")),
         (0, 10, ("captions",)),
     ]
+
+
+FORKED = """
+import os, sys, time
+import numpy as np
+import faiss
+from vt_env.media.search import many_videos
+
+faiss.omp_set_num_threads(2)
+vectors = np.random.default_rng(0).standard_normal((10_000, 64)).astype(np.float32)
+index = faiss.IndexFlatIP(64)
+index.add(vectors)
+index.search(vectors[:64], 5)
+child = os.fork()
+if not child:
+    index.search(vectors[:64], 5)
+    os._exit(0)
+for _ in range(200):
+    if os.waitpid(child, os.WNOHANG)[0]:
+        sys.exit(0)
+    time.sleep(0.1)
+os.kill(child, 9)
+sys.exit("the search hangs in a forked process")
+"""
+
+
+def test_a_forked_process_searches_ten_thousand_clips():
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": os.getcwd()}
+    done = subprocess.run([sys.executable, "-c", FORKED], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ collections use FAISS's inverted file index (IVF), which probes only the cells n
 is cached by the content of its clip indexes.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from vt_env.media.search.encoders import ClipEncoder, Vectors
 from vt_env.media.search.rank_fusion import RANK_SHIFT, reciprocal_ranks
 from vt_env.media.search.sources import PICTURES, ClipSearch
 from vt_env.types import Interval
+
+# FAISS's threads do not live on in a forked process, such as a worker of a data loader, which would wait for them.
+os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
 
 SCHEMA = 1
 """Version of the index file; part of its key."""
