@@ -83,7 +83,7 @@ def load_questions(tasks: str, split: str | None, captions_needed: bool) -> Load
     path = Path(tasks)
     if (path / TASKS_FILE).is_file():
         scanned = _from_lines(path, split)
-    elif tasks.partition("/")[0] == "world":
+    elif tasks.partition("/")[0] == "world" and not path.is_file():
         scanned = LoadedQuestions(load_tasks(tasks, split))
     elif (annotations := find_annotations(tasks)) is not None:
         scanned = _from_benchmark(annotations, split)

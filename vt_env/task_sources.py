@@ -36,9 +36,10 @@ def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> Task
     if callable(tasks):
         return _load_source(tasks, split)
     name, _, family = str(tasks).partition("/")
-    if name == "world":
-        return _load_world(family, split)
     path = Path(tasks)
+    is_own = bool(family) and (path.is_file() or (path / TASKS_FILE).is_file())
+    if name == "world" and not is_own:
+        return _load_world(family, split)
     if name == "talks" and not (path / TASKS_FILE).is_file():
         return _load_talks(family, split)
     if not (path / TASKS_FILE).is_file() and (benchmark := _load_benchmark(tasks, split)) is not None:

@@ -191,6 +191,17 @@ def test_the_world_is_loaded_by_name_and_by_family():
         load_tasks("world/nedle", "test")
 
 
+def test_a_file_or_folder_that_exists_is_no_family_of_the_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    row = {"video": "talks/keynote.mp4", "question": "Where?", "options": ["here", "there"], "answer": 0}
+    for folder in ("world", "world/mine"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, row)
+    for tasks in ("world/tasks.jsonl", "world/mine"):
+        assert [task.item.question for task in load_tasks(tasks)] == ["Where?"]
+    assert len(load_tasks("world/counting")) > 1
+
+
 def test_views_of_a_task_set_are_task_sets():
     tasks = fake_tasks(5)
     assert [task.item.task_id for task in tasks.head(2)] == ["fake/0", "fake/1"]

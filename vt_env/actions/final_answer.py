@@ -14,19 +14,21 @@ _BEFORE_ANSWER = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _ANSWER_END = re.compile(r"</answer>", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)
+_ANSWER_LINE = re.compile(r"^[ \t*_]*answer[ \t]*[:=][ \t*_]*([^\n]*[^\s*_])[ \t*_]*$", re.IGNORECASE | re.MULTILINE)
 
 
 def final_answer(text: str) -> str:
     """Return the part of a reply that answers.
 
     Reasoning and tool calls are taken out. Then the last `<answer>` counts; without one, what follows the last "final
-    answer:"; without that, an answer in the form of another agent (`vt_env.actions.dialects`), else the whole rest.
+    answer:", or a line of its own that begins with "answer:"; without that, an answer in the form of another agent
+    (`vt_env.actions.dialects`), else the whole rest.
     """
     visible = _BEFORE_ANSWER.sub("", _HIDDEN.sub("", text))
     # Behind the last closing tag the search for one would start again at each of many opening tags.
     end = max((it.end() for it in _ANSWER_END.finditer(visible)), default=0)
     tagged = _ANSWER_TAG.findall(visible, 0, end)
-    marked = tagged or _FINAL_ANSWER.findall(visible)
+    marked = tagged or _FINAL_ANSWER.findall(visible) or _ANSWER_LINE.findall(visible)
     if marked:
         return marked[-1]
     action = parse_action(visible)

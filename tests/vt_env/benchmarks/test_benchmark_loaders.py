@@ -227,6 +227,24 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, content: str, messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("video_id;question;answer;qid;type;a0;a1;a2;a3;a4", "its cells are separated by ';': write it with commas"),
+        ("video_id\tquestion\tanswer", r"its cells are separated by '\\t': write it with commas"),
+        (
+            "Video_ID,question,answer,QID,type,a0,a1,a2,a3,a4",
+            "it is nextgqa under other names: rename 'QID' to 'qid', 'Video_ID' to 'video_id'",
+        ),
+    ],
+)
+def test_a_csv_file_with_another_header_is_told_what_to_change(tmp_path: Path, header: str, message: str):
+    (tmp_path / "val.csv").write_text(f"{header}\n{header}\n")
+    for read in (read_annotations, load_tasks):
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "val.csv")
+
+
 def test_columns_that_nothing_reads_are_named_by_the_audit(tmp_path: Path):
     coverage = audit(write_json(tmp_path / "a.json", [video_mme_row(anwser="C")]))
     assert coverage.files[0].unread == ("anwser",)

@@ -36,6 +36,7 @@ from vt_env.types import StopReason
 OPTIONS = ("A blue bus", "A green van", "A red car", "A dog")
 RULE_NAMES = (
     "video_mme@2024",
+    "video_mme@parse_answer",
     "lmms_eval@mcq_extract",
     "v2@standalone",
     "lvbench@polish",
@@ -46,23 +47,23 @@ RULE_NAMES = (
 )
 # Columns as above, then the strict rule. Letters that are no option stand as the source returns them.
 TABLE: list[tuple[str, tuple[str, ...]]] = [
-    ("C", ("C", "C", "C", "C", "C", "C", "C", "C", "C")),
-    ("(C)", ("C", "C", "C", "C", "C", "", "C", "C", "C")),
-    ("C. A red car", ("C", "C", "C", "C", "", "", "CA", "C", "C")),
-    ("E", ("", "", "E", "E", "E", "E", "E", "E", "")),
-    ("The answer is C.", ("C", "C", "C", "T", "", "", "C", "C", "")),
-    ("Answer: C", ("A", "C", "C", "A", "", "", "C", "A", "")),
-    ("**C**", ("C", "C", "C", "*", "", "", "C", "C", "C")),
-    ("Based on the video, the answer is C.", ("B", "C", "B", "B", "", "", "C", "B", "")),
-    ("The answer is C. Clearly, B is a distractor.", ("C", "B", "C", "T", "", "", "CB", "C", "")),
-    ("The correct answer is (C) because A and D never appear.", ("C", "D", "C", "C", "C", "", "CAD", "C", "")),
-    ("<think>At first B seems right</think><answer>C</answer>", ("A", "B", "A", "<", "", "", "BC", "A", "C")),
-    ("I cannot determine the answer.", ("", "", "", "I", "", "", "", "", "")),
-    ("Because the man leaves, I choose C", ("B", "C", "B", "B", "", "", "C", "B", "")),
-    ("Final Answer: C", ("A", "C", "C", "F", "", "", "C", "A", "C")),
-    ("Dogs are visible; Final Answer: C", ("D", "C", "D", "D", "", "", "C", "D", "C")),
-    ("c", ("", "", "", "c", "c", "c", "", "", "C")),
-    ("A man opens the door", ("A", "A", "A", "A", "", "", "A", "A", "")),
+    ("C", ("C", "C", "C", "C", "C", "C", "C", "C", "C", "C")),
+    ("(C)", ("C", "C", "C", "C", "C", "C", "", "C", "C", "C")),
+    ("C. A red car", ("C", "C", "C", "C", "C", "", "", "CA", "C", "C")),
+    ("E", ("", "", "", "E", "E", "E", "E", "E", "E", "")),
+    ("The answer is C.", ("C", "C", "C", "C", "T", "", "", "C", "C", "")),
+    ("Answer: C", ("A", "C", "C", "C", "A", "", "", "C", "A", "C")),
+    ("**C**", ("C", "C", "C", "C", "*", "", "", "C", "C", "C")),
+    ("Based on the video, the answer is C.", ("B", "B", "C", "B", "B", "", "", "C", "B", "")),
+    ("The answer is C. Clearly, B is a distractor.", ("C", "C", "B", "C", "T", "", "", "CB", "C", "")),
+    ("The correct answer is (C) because A and D never appear.", ("C", "C", "D", "C", "C", "C", "", "CAD", "C", "")),
+    ("<think>At first B seems right</think><answer>C</answer>", ("A", "A", "B", "A", "<", "", "", "BC", "A", "C")),
+    ("I cannot determine the answer.", ("", "", "", "", "I", "", "", "", "", "")),
+    ("Because the man leaves, I choose C", ("B", "B", "C", "B", "B", "", "", "C", "B", "")),
+    ("Final Answer: C", ("A", "C", "C", "C", "F", "", "", "C", "A", "C")),
+    ("Dogs are visible; Final Answer: C", ("D", "D", "C", "D", "D", "", "", "C", "D", "C")),
+    ("c", ("", "", "", "", "c", "c", "c", "", "", "C")),
+    ("A man opens the door", ("A", "A", "A", "A", "A", "", "", "A", "A", "")),
 ]
 REMAINING = Remaining(0, 0)
 
@@ -122,6 +123,17 @@ def test_no_rule_fails_on_any_text(text: str, name: str):
         ("C", Ended.LENGTH, Status.OK),
         ("[C]", Ended.STOP, Status.OK),
         (r"\boxed{C}", Ended.STOP, Status.OK),
+        (r"$\boxed{C}$", Ended.STOP, Status.OK),
+        ('"C"', Ended.STOP, Status.OK),
+        ("'C.'", Ended.STOP, Status.OK),
+        ("Answer: C", Ended.STOP, Status.OK),
+        ("B seems likely, but look:\n**Answer:** C", Ended.STOP, Status.OK),
+        ('```json\n{"result": "C"}\n```', Ended.STOP, Status.OK),
+        ('{"result": "A red car"}', Ended.STOP, Status.OK),
+        ('{"result": "C", "or": "B"}', Ended.STOP, Status.UNPARSED),
+        ('{"result": ["C"]}', Ended.STOP, Status.UNPARSED),
+        ("Answer: C or B", Ended.STOP, Status.UNPARSED),
+        ("My answer: C", Ended.STOP, Status.UNPARSED),
         ("reasoning without an opening tag</think>C", Ended.STOP, Status.OK),
         ("<answer>B</answer> no: <answer>**(C)**</answer>", Ended.STOP, Status.OK),
         ("final answer: A\nwait\nFinal answer: C", Ended.STOP, Status.OK),
@@ -160,6 +172,24 @@ def test_unread_replies_leave_the_official_denominator_of_video_mme_and_not_the_
     assert (board.official.value, board.official.counted) == (100, 9)
     assert (board.strict.value, board.strict.counted) == (90, 10)
     assert board.strict.status == {Status.OK: 9, Status.UNPARSED: 1}
+
+
+def test_a_board_over_one_video_has_no_interval_and_says_so(tmp_path: Path):
+    annotations = annotations_of(tmp_path, [video_mme_row(1), video_mme_row(2), video_mme_row(4)])
+    replies = constant(annotations, "C")
+    assert score(annotations, replies).strict.ci95 == (100, 100)
+    board = score(annotations, {task_id: it for task_id, it in replies.items() if not task_id.endswith("/002-1")})
+    assert board.strict.ci95 is None and "No intervals: all replies are about one video." in plain(board)
+
+
+def test_scores_that_differ_by_more_than_two_points_are_noted(tmp_path: Path):
+    annotations = annotations_of(tmp_path, [video_mme_row(number) for number in range(1, 11)])
+    replies = constant(annotations, "C")
+    assert not score(annotations, replies).notes
+    replies |= {it.task_id: Reply(it.task_id, "!!!!") for it in annotations.rows[4:]}
+    (note,) = score(annotations, replies).notes
+    assert note.startswith("video_mme@parse_answer gives 100.0 of 4 replies, vt_env@strict gives 40.0 of 10 replies: ")
+    assert note in plain(score(annotations, replies))
 
 
 def test_errors_count_under_no_rule_and_show_in_the_name(tmp_path: Path):

@@ -54,6 +54,12 @@ def test_the_parts_of_video_mme_v2_hold_every_group_that_its_whole_holds(tmp_pat
     assert "62.5 & 3.1" in latex_table([("sft", board)])
 
 
+@pytest.mark.parametrize("text", ["N/A", "NA\n", "#N/A", "<NA>"])
+def test_the_script_of_video_mme_v2_reads_no_letter_from_what_its_table_takes_for_missing(text: str):
+    assert RULES["v2@standalone"].extract(text) == ()
+    assert RULES["v2@standalone"].extract(f"{text} A") == ("A",)
+
+
 def test_the_script_of_video_mme_v2_cuts_parts_by_four_rows_as_it_cuts_the_whole(tmp_path: Path):
     rows = [v2_row(n, level="1" if n == 8 else "2") for n in (1, 2, 3, 5, 4, 6, 7, 8)]
     annotations = read_annotations(write_json(tmp_path / "a.json", rows))

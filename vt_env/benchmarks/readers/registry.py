@@ -23,6 +23,8 @@ from vt_env.errors import ConfigError, DataError, suggest
 DATA_VARIABLE = "VT_ENV_DATA"
 """Environment variable with the data root, which has one folder per benchmark."""
 
+_TABLES = (".csv", ".parquet")
+"""Suffixes of files that can hold annotations alone; a user's own tasks are JSON Lines."""
 MAX_MISSING = 0.5
 """Maximum fraction of missing keys for which an error message names the nearest benchmark."""
 
@@ -155,7 +157,8 @@ def _find_whole(tasks: str | Path) -> Annotations | None:
         files = _readable(path, None)
         companions = _companions(files)
         return read_annotations(path) if any(recognise(file, companions) for file in files) else None
-    return read_annotations(path) if path.is_file() and _is_annotations(path) else None
+    is_table = path.suffix.lower() in _TABLES
+    return read_annotations(path) if path.is_file() and (is_table or _is_annotations(path)) else None
 
 
 def _is_annotations(path: Path) -> bool:
@@ -306,9 +309,25 @@ def _not_found(path: Path, name: str | None, files: Sequence[RawFile], found: Ma
         return f"{path}: no annotations of {name}{'; it holds ' + ', '.join(found) if found else ''}"
     if len(files) == 1:
         keys = ", ".join(sorted(files[0].keys)[:8]) or "no rows"
-        nearest = _nearest(files[0])
+        nearest = _header_hint(files[0]) or _nearest(files[0])
         return f"{path}: not the annotations of a known benchmark (columns: {keys}); {nearest}"
     return f"{path}: no annotation file of a known benchmark in it; known are {', '.join(BENCHMARKS)}"
+
+
+def _header_hint(file: RawFile) -> str:
+    """Say what is wrong with a header that would be known in commas and small letters; empty for others."""
+    header = next(iter(file.keys)) if len(file.keys) == 1 else ""
+    mark = next((it for it in ";\t|" if it in header), "")
+    if mark:
+        return f"its cells are separated by {mark!r}: write it with commas"
+    written = {key.strip().casefold(): key for key in file.keys}
+    for benchmark in BENCHMARKS.values():
+        for names in ({key.casefold(): key for key in signature} for signature in benchmark.signatures):
+            if names.keys() <= written.keys():
+                renamed = [(written[folded], name) for folded, name in sorted(names.items()) if written[folded] != name]
+                shown = ", ".join(f"{one!r} to {name!r}" for one, name in renamed)
+                return f"it is {benchmark.name} under other names: rename {shown}"
+    return ""
 
 
 def _nearest(file: RawFile) -> str:

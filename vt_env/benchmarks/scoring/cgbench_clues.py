@@ -18,9 +18,9 @@ from vt_env.benchmarks.readers.rows import Annotations
 from vt_env.benchmarks.scoring.replies import Ended, Reply
 from vt_env.benchmarks.scoring.scoreboard import RuleScore, Scoreboard, coverage, scored_rows, verdicts_by_rule
 from vt_env.benchmarks.scoring.temporal_iou import clue_recovery
-from vt_env.benchmarks.scoring.verdicts import Metric, Verdict, micro
+from vt_env.benchmarks.scoring.verdicts import Metric, Verdict, micro, percent_interval
 from vt_env.errors import ConfigError
-from vt_env.stats import bootstrap_ci95_of
+from vt_env.stats import Clusters, bootstrap_ci95_of
 
 CRR = "CRR"
 
@@ -100,13 +100,14 @@ def _clue_metrics(whole: Sequence[Verdict], clues: Sequence[Verdict], seed: int)
         return Metric(0, None), Metric(0, None)
     rng = np.random.default_rng(seed)
     ci95 = bootstrap_ci95_of(from_clues, lambda means_RP: means_RP[:, 0], rng)
-    clue_metric = Metric(n, clue_accuracy, _percent(ci95))
+    clue_metric = Metric(n, clue_accuracy, _percent(from_clues, ci95))
     whole_accuracy = micro(whole)
     recovered = None if whole_accuracy is None else clue_recovery(whole_accuracy, clue_accuracy)
     if recovered is None:
         return clue_metric, Metric(0, None)
-    ci95 = bootstrap_ci95_of([*from_whole, *from_clues], _recovery_of, np.random.default_rng(seed))
-    return clue_metric, Metric(n, 100 * recovered, _percent(ci95))
+    columns = [*from_whole, *from_clues]
+    ci95 = bootstrap_ci95_of(columns, _recovery_of, np.random.default_rng(seed))
+    return clue_metric, Metric(n, 100 * recovered, _percent(columns, ci95))
 
 
 def _recovery_of(means_RP: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,5 +117,5 @@ def _recovery_of(means_RP: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(np.minimum(whole_R, clues_R), clues_R, out=nothing_R, where=clues_R > 0)
 
 
-def _percent(ci95: tuple[float, float] | None) -> tuple[float, float] | None:
-    return None if ci95 is None else (100 * ci95[0], 100 * ci95[1])
+def _percent(columns: Sequence[Clusters], ci95: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if ci95 is None else percent_interval(columns, ci95)

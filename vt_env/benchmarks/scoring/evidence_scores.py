@@ -26,7 +26,7 @@ from vt_env.benchmarks.scoring.temporal_iou import (
     set_iou,
     set_recall,
 )
-from vt_env.benchmarks.scoring.verdicts import Metric, Verdict
+from vt_env.benchmarks.scoring.verdicts import Metric, Verdict, percent_interval
 from vt_env.stats import bootstrap_ci95_each, clustered_by_video, mean
 
 OFFICIAL_SOURCES: Mapping[str, str] = {"nextgqa": "nextgqa@eval_ground", "cgbench": "cgbench@intervals"}
@@ -100,8 +100,8 @@ def _set_scores(name: str, predictions: Sequence[Prediction], seed: int) -> Span
     ]
     intervals = bootstrap_ci95_each([[column] for column in columns], np.random.default_rng(seed))
     metrics = {
-        measure: Metric(len(predictions), 100 * mean(column), (100 * low, 100 * high))
-        for measure, column, (low, high) in zip(measures, columns, intervals, strict=True)
+        measure: Metric(len(predictions), 100 * mean(column), percent_interval([column], interval))
+        for measure, column, interval in zip(measures, columns, intervals, strict=True)
     }
     return SpanScores(name, "vt_env@spans", sum(bool(it.spans) for it in predictions), metrics)
 

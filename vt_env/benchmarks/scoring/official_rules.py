@@ -7,6 +7,7 @@ sources, without copied code.
 | rule | source | takes |
 |---|---|---|
 | `video_mme@2024` | MME-Benchmarks/Video-MME 4e7566d3, `evaluation/eval_your_results.py` | first capital A-D |
+| `video_mme@parse_answer` | thanku-all/parse_answer afd52cfe, `eval_your_results.py` | the same behind more prefixes |
 | `lmms_eval@mcq_extract` | lmms-eval c228e273, `_task_utils/mcq_extract.py`, with A-D | best-ranked form, last place |
 | `v2@standalone` | MME-Benchmarks/Video-MME-v2 b24176a1, `evaluation/test_video_mme_v2.py` | first capital A-H |
 | `lvbench@polish` | zai-org/LVBench 1dd4612d, `lvbench/utils/answer_util.py` | first character of the first word |
@@ -34,9 +35,15 @@ Extract = Callable[[str], tuple[str, ...]]
 _PREFIXES = ("The best answer is", "The correct answer is", "The answer is", "The answer")
 # Two commas are missing in the source, so two pairs of prefixes form two long texts that no reply contains.
 _VIDEO_MME_PREFIXES = (*_PREFIXES, "The best option isThe correct option is", "Best answer:Best option:")
+_PARSE_ANSWER_PREFIXES = (*_VIDEO_MME_PREFIXES, "Answer:", "Option:", "The correct answer", "The correct option")
 _LONG_PREFIXES = (*_PREFIXES, "The best option is", "The correct option is", "Best answer:", "Best option:")
 _V2_PREFIXES = ("Final Answer:", *_LONG_PREFIXES, "Answer:", "Option:")
 
+MISSING_VALUES = frozenset((
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+))  # fmt: skip
+"""Texts that `pandas.read_csv` (2.0) takes for missing values by default."""
 _RANKED_FORMS = ((6, "({})"), (5, "{}."), (4, "{}:"), (3, "{})"), (2, "{} "))
 _START, _END, _PHRASE, _ANYWHERE = 10, 9, 7, 0
 _SUBJECTS = ("answer", "correct answer", "best answer", "correct option", "best option", "choice", "correct choice")
@@ -84,6 +91,11 @@ def first_capital(letters: str, prefixes: Sequence[str]) -> Extract:
         return (found[0],) if found else ()
 
     return extract
+
+
+def kept_in_table(extract: Extract) -> Extract:
+    """Build the rule of a script that keeps replies in a CSV table, where "N/A" comes back as a missing value."""
+    return lambda reply: () if reply.strip() in MISSING_VALUES else extract(reply)
 
 
 def mcq_extract(letters: str) -> Extract:
@@ -172,6 +184,12 @@ RULES: Mapping[str, Rule] = {
             unparsed="dropped",
         ),
         Rule(
+            "video_mme@parse_answer",
+            "thanku-all/parse_answer afd52cfe, eval_your_results.py, extract_characters_regex",
+            first_capital("ABCD", _PARSE_ANSWER_PREFIXES),
+            unparsed="dropped",
+        ),
+        Rule(
             LMMS_EVAL,
             "EvolvingLMMs-Lab/lmms-eval c228e273, lmms_eval/tasks/_task_utils/mcq_extract.py, extract_mcq_answer",
             mcq_extract("ABCD"),
@@ -179,7 +197,7 @@ RULES: Mapping[str, Rule] = {
         Rule(
             STANDALONE,
             "MME-Benchmarks/Video-MME-v2 b24176a1, evaluation/test_video_mme_v2.py, extract_characters_regex_v2",
-            first_capital("ABCDEFGH", _V2_PREFIXES),
+            kept_in_table(first_capital("ABCDEFGH", _V2_PREFIXES)),
             unparsed="dropped",
         ),
         Rule("lvbench@polish", "zai-org/LVBench 1dd4612d, lvbench/utils/answer_util.py, polish_answer", polish),

@@ -3,10 +3,12 @@
 A reply that the rule cannot parse has a status and no letter; nothing is guessed.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, cast
 
 from vt_env.actions.final_answer import final_answer
 from vt_env.actions.read_answer import AnswerStatus, ReadAnswer, read_answer
@@ -16,9 +18,10 @@ from vt_env.episode.trajectory import ReplyEnd, Trajectory
 from vt_env.errors import DataError
 from vt_env.types import StopReason
 
-_WRAPPER = re.compile(r"(\*\*|__|\*|_|`|\[|\\boxed\{)(.+?)(\*\*|__|\*|_|`|\]|\})", re.DOTALL)
+_WRAPPER = re.compile(r"(\*\*|__|\*|_|`|\[|\\boxed\{|\$|\"|')(.+?)(\*\*|__|\*|_|`|\]|\}|\$|\"|')", re.DOTALL)
 _CLOSER = {"[": "]", "\\boxed{": "}"}
 _MAX_WRAPPERS = 4
+_OBJECT = re.compile(r"\s*(?:```(?:json)?\s*)?(\{[^{}]{1,1000}\})\s*(?:```\s*)?", re.IGNORECASE)
 _REFUSAL = re.compile(
     r"\b(?:i\s+(?:cannot|can't|can\s+not|could\s+not|couldn't|am\s+unable|am\s+not\s+able)|i'm\s+(?:unable|not\s+able)|"
     r"(?:unable|impossible|not\s+possible)\s+to\s+(?:answer|determine|tell|say)|"
@@ -119,9 +122,13 @@ def read_strictly(text: str, options: Sequence[str]) -> ReadAnswer:
     """Match a reply to one of `options` under the strict rule.
 
     The part that `vt_env.actions.final_answer` extracts must be an option's letter or text, as
-    `vt_env.actions.read_answer` defines them, possibly emphasised or in brackets. "The answer is C" does not match.
+    `vt_env.actions.read_answer` defines them, possibly emphasised, quoted, in brackets or as the `result` of a JSON
+    object, which CG-Bench's prompt asks for. "The answer is C" does not match.
     """
-    return read_answer(_unwrapped(final_answer(text)), options)
+    answer = final_answer(text)
+    as_it_is = read_answer(_unwrapped(answer), options)
+    result = _result_in(answer)
+    return as_it_is if as_it_is.status is not AnswerStatus.UNPARSED or not result else read_answer(result, options)
 
 
 def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Status]:
@@ -142,6 +149,18 @@ def status_without_option(reply: Reply) -> Status:
     if reply.ended is not Ended.STOP:
         return _STATUS_OF_END[reply.ended]
     return Status.REFUSED if _REFUSAL.search(reply.text) else Status.UNPARSED
+
+
+def _result_in(text: str) -> str:
+    """Return the text under the only key of a JSON object, `result`; empty if the text is no such object."""
+    match = _OBJECT.fullmatch(text)
+    try:
+        found: Any = json.loads(match[1]) if match else None
+    except ValueError:
+        return ""
+    held = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+    value = held.get("result")
+    return value if isinstance(value, str) and len(held) == 1 else ""
 
 
 def _unwrapped(text: str) -> str:

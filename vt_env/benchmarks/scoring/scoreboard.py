@@ -32,6 +32,8 @@ from vt_env.errors import ConfigError
 
 MAX_PARTS = 40
 """Maximum number of values of a reported label; a label with one value per video is left out."""
+NOTED_DIFFERENCE = 2.0
+"""Difference of the official and the strict score, in points, from which a board says that they differ."""
 _OVERALL, _OTHER = "overall", "other"
 
 MetricKey = tuple[str, str, str]
@@ -60,7 +62,7 @@ class RuleScore:
     value: float | None
     """Overall score in percent; `None` if no question counts."""
     ci95: tuple[float, float] | None
-    """95 % interval of `value`, by cluster bootstrap over videos."""
+    """95 % interval of `value`, by cluster bootstrap over videos; `None` over a single video."""
     counted: int
     """Questions in the denominator."""
     correct: int
@@ -100,6 +102,18 @@ class Scoreboard:
     def rules(self) -> tuple[RuleScore, ...]:
         """Scores in the order of tables, the official rule first."""
         return (self.strict,) if self.official is None else (self.official, self.strict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the numbers has to know, one line each."""
+        found: list[str] = []
+        if self.strict.value is not None and self.strict.ci95 is None:
+            found.append("No intervals: all replies are about one video.")
+        rules = [it for it in self.rules if it.value is not None]
+        if len(rules) > 1 and abs((rules[0].value or 0) - (rules[1].value or 0)) > NOTED_DIFFERENCE:
+            given = [f"{it.rule} gives {it.value:.1f} of {it.counted} replies" for it in rules]
+            found.append(f"{', '.join(given)}: read some of the replies before you report a number.")
+        return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """Convert the scoreboard to JSON values."""

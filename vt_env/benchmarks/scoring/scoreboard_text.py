@@ -93,6 +93,7 @@ def _plain_lines(board: Scoreboard) -> Iterator[str]:
             for name, number in grounded.numbers.items()
         )
         yield f"  {grounded.rule:<26} {grounded.prediction} spans, {grounded.given} given, n={n}: {numbers}"
+    yield from (f"  {note}" for note in board.notes)
     for label in board.strict.parts:
         yield f"  {label}"
         for name, part in board.strict.parts[label].items():
@@ -107,6 +108,9 @@ def _markdown_lines(board: Scoreboard) -> Iterator[str]:
     yield f"{board.replied} of {board.questions} questions have a reply."
     yield ""
     yield from markdown_table(("rule", "number", "percent", "95 %", "n", "guessed", "status"), _rule_rows(board))
+    for note in board.notes:
+        yield ""
+        yield note
     for label, parts in board.strict.parts.items():
         yield ""
         rows: list[list[object]] = []

@@ -46,7 +46,7 @@ class Metric:
     value: float | None
     """`None` if no question counts."""
     ci95: tuple[float, float] | None = None
-    """95 % interval, by cluster bootstrap over videos; `None` if no question counts."""
+    """95 % interval, by cluster bootstrap over videos; `None` if no question counts or all are about one video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def metrics_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int
     parts = {name: aggregate.parts(verdicts) for name, (aggregate, verdicts) in cases.items()}
     found = [name for name in cases if parts[name]]
     intervals = bootstrap_ci95_each([parts[name] for name in found], np.random.default_rng(seed)) if found else []
-    ci95 = {name: (100 * low, 100 * high) for name, (low, high) in zip(found, intervals, strict=True)}
+    ci95 = {name: percent_interval(parts[name], it) for name, it in zip(found, intervals, strict=True)}
     return {
         name: Metric(
             n=sum(verdict.counted for verdict in verdicts),
@@ -85,6 +85,12 @@ def metrics_of(cases: Mapping[K, tuple[Aggregate, Sequence[Verdict]]], seed: int
         )
         for name, (_, verdicts) in cases.items()
     }
+
+
+def percent_interval(parts: Sequence[Clusters], interval: tuple[float, float]) -> tuple[float, float] | None:
+    """Return an interval of fractions in percent; `None` over a single video, whose draws are all the same."""
+    videos = {video for part in parts for video in part}
+    return (100 * interval[0], 100 * interval[1]) if len(videos) > 1 else None
 
 
 def has_gold(row: Row) -> bool:
