@@ -163,6 +163,13 @@ def test_paths_that_are_named_exist(document):
             assert (ROOT / code).exists(), code
 
 
+def test_tests_that_are_named_exist():
+    named = [code for document in DOCUMENTS for code in inline_code(document) if re.fullmatch(r"tests/\S+::\w+", code)]
+    assert len(named) > 40
+    for path, _, name in (code.partition("::") for code in named):
+        assert f"def {name}(" in (ROOT / path).read_text(), name
+
+
 def _slugs(document: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
