@@ -3,10 +3,9 @@
 Annotations are those that lie in the checkout. Where it holds none, generated rows of the official number.
 """
 
-import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -26,65 +25,24 @@ from support.benchmark_files import (
     write_jsonl,
 )
 from support.official_checkouts import Checkouts, checkouts_or_skip
+from support.official_figures import board_of, compare, official_of, parts_of, replies_of, replies_to
 
 from vt_env.benchmarks.readers.parse_fields import letter_at
 from vt_env.benchmarks.readers.registry import read_annotations
-from vt_env.benchmarks.readers.rows import Annotations, Row, Span
-from vt_env.benchmarks.scoring.cgbench_clues import with_clues
 from vt_env.benchmarks.scoring.export import submission
 from vt_env.benchmarks.scoring.official_rules import RULES
-from vt_env.benchmarks.scoring.replies import Reply
-from vt_env.benchmarks.scoring.scoreboard import RuleScore, Scoreboard, score
+from vt_env.benchmarks.scoring.scoreboard import score
 from vt_env.benchmarks.scoring.verdicts import guess
 
 _CHECKOUTS = checkouts_or_skip("questions", "figures equal")
 pytestmark = [pytest.mark.official, pytest.mark.slow]
 _PRINTED = re.compile(r"^(.+?)\s*: +(-?[\d.]+)%$")
-Figures = Mapping[Any, float | None]
 
 
 @pytest.fixture(scope="module")
 def checkouts() -> Iterator[Checkouts]:
     yield _CHECKOUTS
     _CHECKOUTS.write_table("figures.md")
-
-
-def compare(
-    checkouts: Checkouts, names: tuple[str, str, str], n: int, official: Figures, ours: Figures, digits: int = 9
-) -> None:
-    """Record and check figures in percent; `names` are benchmark, checkout and script."""
-    missing = official.keys() - ours.keys()
-    found = {key: (value, ours.get(key)) for key, value in official.items()}
-    # A script prints 0 for a part in which it counts nothing; here it has no value.
-    differing = {key: it for key, it in found.items() if abs((it[0] or 0) - (it[1] or 0)) > 0.5 * 10**-digits + 1e-9}
-    checkouts.record(*names, f"{n:,}", f"{len(found) - len(differing)} of {len(found)}")
-    assert official and not missing and not differing, (missing, differing)
-
-
-def replies_to(rows: Sequence[Row], seed: int, right: float = 0.4, **given: Any) -> list[str]:
-    """Write adversarial replies, of which a part names the right letter plainly."""
-    random = Random(seed)
-    drawn = adversarial_replies(len(rows), seed, **given)
-    letters = [letter_at(row.answer_idx or 0) for row in rows]
-    plain = [random.choice(("{}", "({})", "{}.", "{}) it is")).format(it) for it in letters]
-    return [one if random.random() < right else other for one, other in zip(plain, drawn, strict=True)]
-
-
-def board_of(
-    annotations: Annotations, texts: Sequence[str], cited: Sequence[tuple[Span, ...]] = (), **given: Any
-) -> Scoreboard:
-    spans = cited or [()] * len(texts)
-    rows = zip(annotations.rows, texts, spans, strict=True)
-    return score(annotations, {row.task_id: Reply(row.task_id, text, cited=some) for row, text, some in rows}, **given)
-
-
-def official_of(board: Scoreboard) -> RuleScore:
-    assert board.official is not None
-    return board.official
-
-
-def parts_of(scored: RuleScore, label: str) -> dict[str, float | None]:
-    return {part: metric.value for part, metric in scored.parts[label].items()}
 
 
 def video_mme_sections(text: str) -> dict[tuple[str, str, str], float]:
@@ -290,143 +248,6 @@ def test_mlvu_test_submits_the_letters_that_are_scored_here(checkouts: Checkouts
     assert not differing, differing[:5]
 
 
-_LONG = "long_acc_gpt-4o_2024-08-06_50_True_True_True"
-_CLUE = "clue_acc_gpt-4o_2024-08-06_32_True_True_True"
-_MIOU = "miou_gpt-4o_2024-08-06_50_True_True_True"
-_AT_IOU = ("acc@iou_gpt-4o_2024-08-06", "rec@iou_gpt-4o_2024-08-06")
-
-
-def test_cgbench(checkouts: Checkouts, tmp_path: Path):
-    random = Random(7)
-    utils, stat = checkouts.file("CG-Bench", "run/utils.py"), checkouts.file("CG-Bench", "run/stat_with_key.py")
-    annotations = read_annotations(checkouts.file("CG-Bench", "cgbench_mini.json"))
-    rows = annotations.rows
-    texts, clue_texts = replies_to(rows, seed=7), replies_to(rows, seed=8)
-    spans = [_near(random, row.evidence) for row in rows]
-    results: list[dict[str, Any]] = [{} for _ in rows]
-    as_json = [f"```json\n{json.dumps({'result': it})}\n```" for it in spans]
-    for key, mode, replies in ((_LONG, "long_acc", texts), (_CLUE, "clue_acc", clue_texts), (_MIOU, "miou", as_json)):
-        args = {"namespace": {"task_mode": mode}}
-        calls = [[args, dict(row.raw), reply] for row, reply in zip(rows, replies, strict=True)]
-        for held, it in zip(
-            results, checkouts.run(tmp_path, "call", file=utils, function="post_process", calls=calls), strict=True
-        ):
-            held |= {} if it is None else {key: {"version": 1, "result": it}}
-    for row, held in zip(rows, results, strict=True):
-        write_json(tmp_path / "cg_annotations" / f"{row.question_id}.json", {**row.raw, "results": held})
-    keys = ", ".join(map(repr, (_LONG, _CLUE, _MIOU, *_AT_IOU)))
-    printed = checkouts.run(tmp_path, "edited_script", file=stat, replaced=f'"{_CLUE}",', by=f"{keys},")
-    shares = re.findall(r"Result Key: (\S+)\n.*?Accuracy: ([\d.e-]+)", printed)
-    board = board_of(annotations, texts, spans)
-    board = with_clues(
-        board, annotations, _replies(rows, texts), {it.task_id: it for it in _replies(rows, clue_texts).values()}
-    )
-    spoken = next(it for it in board.grounded if it.rule == "cgbench@intervals").numbers
-    ours = {
-        _LONG: official_of(board).value,
-        _CLUE: official_of(board).others["clue-acc"].value,
-        _MIOU: spoken["mIoU"].value,
-        _AT_IOU[0]: spoken["acc@IoU"].value,
-        _AT_IOU[1]: spoken["rec@IoU"].value,
-    }
-    official = {key: 100 * float(value) for key, value in shares}
-    assert len(official) == 5
-    compare(checkouts, ("CG-Bench mini", "CG-Bench", "run/stat_with_key.py"), len(rows), official, ours)
-
-
-def _replies(rows: Sequence[Row], texts: Sequence[str]) -> dict[str, Reply]:
-    return {row.task_id: Reply(row.task_id, text) for row, text in zip(rows, texts, strict=True)}
-
-
-def _near(random: Random, gold: Sequence[Span]) -> tuple[Span, ...]:
-    """Draw one to four spans around gold ones: shifted, reversed, empty, overlapping."""
-    drawn: list[Span] = []
-    for _ in range(random.randint(1, 4)):
-        start, end = random.choice(gold)
-        moved = (start + random.randint(-9, 9), end + round(random.uniform(-9, 9), 1))
-        drawn.append(random.choice((moved, moved, moved, moved[::-1], (start, start))))
-    return tuple(drawn)
-
-
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_nextgqa(checkouts: Checkouts, tmp_path: Path, split: str):
-    random, ground, qa = Random(9), "code/TempGQA/eval_ground.py", "code/TempGQA/eval_next.py"
-    table = checkouts.file("NExT-GQA", f"datasets/nextgqa/{split}.csv")
-    gold = json.loads(Path(checkouts.file("NExT-GQA", f"datasets/nextgqa/gsub_{split}.json")).read_text())
-    folder = tmp_path / "rows"
-    for name in (f"{split}.csv", f"gsub_{split}.json"):
-        folder.mkdir(exist_ok=True)
-        (folder / name).symlink_to(checkouts.file("NExT-GQA", f"datasets/nextgqa/{name}"))
-    annotations = read_annotations(folder, "nextgqa")
-    rows = annotations.rows
-    picks = [random.choice((row.answer_idx or 0, random.randrange(5))) for row in rows]
-    spans = [_near(random, row.evidence or ((0.0, 5.0),))[:1] for row in rows]
-    answers = _answers(table)
-    result = {
-        row.question_id: {"answer": answers[row.question_id], "prediction": pick}
-        for row, pick in zip(rows, picks, strict=True)
-    }
-    predicted = {row.question_id: it[0] for row, it in zip(rows, spans, strict=True)}
-    board = board_of(annotations, [letter_at(it) for it in picks], spans)
-    cited = next(it for it in board.grounded if it.rule == "nextgqa@eval_ground").numbers
-
-    arguments = [gold, predicted, result]
-    printed = checkouts.run(
-        tmp_path, "printed", file=checkouts.file("NExT-GQA", ground), function="eval_ground", arguments=arguments
-    )
-    heads = ("Acc@GQA", "mIoP", "IoP@0.3", "IoP@0.5", "mIoU", "IoU@0.3", "IoU@0.5")
-    official = dict(zip(heads, map(float, printed.splitlines()[1].split()), strict=True))
-    ours = {name: cited[name].value for name in heads}
-    compare(checkouts, (f"NExT-GQA {split}", "NExT-GQA", ground), len(rows), official, ours, digits=1)
-
-    arguments = [{"table": table}, gold, result]
-    printed = checkouts.run(
-        tmp_path, "printed", file=checkouts.file("NExT-GQA", qa), function="eval_ground", arguments=arguments
-    )
-    compare(checkouts, (f"NExT-GQA {split}", "NExT-GQA", qa), len(rows), *_by_type(printed, board), digits=2)
-
-
-@pytest.mark.parametrize("split", ["val", "test"])
-def test_nextqa(checkouts: Checkouts, tmp_path: Path, split: str):
-    random, file = Random(10), "eval_mc.py"
-    table = checkouts.file("NExT-QA", f"dataset/nextqa/{split}.csv")
-    (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / f"{split}.csv").symlink_to(table)
-    annotations = read_annotations(tmp_path / "rows" / f"{split}.csv")
-    picks = [random.choice((row.answer_idx or 0, random.randrange(5))) for row in annotations.rows]
-    answers = _answers(table)
-    result = {
-        row.question_id: {"answer": answers[row.question_id], "prediction": pick}
-        for row, pick in zip(annotations.rows, picks, strict=True)
-    }
-    arguments = [table, str(write_json(tmp_path / "results.json", result))]
-    script = checkouts.file("NExT-QA", file)
-    printed = checkouts.run(tmp_path, "printed", file=script, function="accuracy_metric", arguments=arguments)
-    board = board_of(annotations, [letter_at(it) for it in picks])
-    compare(checkouts, (f"NExT-QA {split}", "NExT-QA", file), len(picks), *_by_type(printed, board), digits=2)
-
-
-def _answers(table: str) -> dict[str, int]:
-    """Read the answers of a CSV file, which are indexes or texts, without the reader that is tested."""
-    with Path(table).open(encoding="utf-8", newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    found: dict[str, int] = {}
-    for row in rows:
-        options = [row[f"a{idx}"] for idx in range(5)]
-        answer = row["answer"]
-        video = row["video_id"] if "video_id" in row else row["video"]
-        found[f"{video}_{row['qid']}"] = int(answer) if answer.isdecimal() else options.index(answer)
-    return found
-
-
-def _by_type(printed: str, board: Scoreboard) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Return the figures that the scripts of NExT-(G)QA print by type of question, and ours."""
-    *_, heads, values, whole = printed.splitlines()
-    official = dict(zip(heads.split(), map(float, values.split()), strict=True))
-    official["Acc"] = float(whole.removeprefix("Acc: "))
-    return official, {**parts_of(board.strict, "summary"), "Acc": board.strict.value}
-
-
 def test_egoschema_s_submission_is_what_its_script_sends(checkouts: Checkouts, tmp_path: Path):
     uids = list(json.loads(Path(checkouts.file("EgoSchema", "uid_to_ego4d.json")).read_text()))
     gold = json.loads(Path(checkouts.file("EgoSchema", "subset_answers.json")).read_text())
@@ -437,7 +258,7 @@ def test_egoschema_s_submission_is_what_its_script_sends(checkouts: Checkouts, t
     annotations = read_annotations(tmp_path / "rows", "egoschema")
     picks = [random.randrange(5) for _ in annotations.rows]
     texts = [letter_at(it) for it in picks]
-    replies = _replies(annotations.rows, texts)
+    replies = replies_of(annotations.rows, texts)
     written = write_json(tmp_path / "submission.json", submission(annotations, replies))
     sent = checkouts.run(tmp_path, "posted", file=script, argv=["--f", str(written)])
     assert sent == {row.question_id: pick for row, pick in zip(annotations.rows, picks, strict=True)}

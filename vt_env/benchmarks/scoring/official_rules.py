@@ -17,9 +17,10 @@ sources, without copied code.
 | `longvideobench@official` | lmms-eval 03a5823f, `longvideobench/utils.py` | first capital A-E, else a guess |
 
 EgoSchema and NExT-GQA have no rule: their scripts take option indexes and parse no text. Newer lmms-eval (00a12d40) has
-another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 behaves as
-c228e273 and 03a5823f (compared on 20,000 replies each). lmms-eval (75571cfe) scores Video-MME, LVBench and both splits
-of MLVU by `mcq_extract` with A-D, although MLVU's test split has six options, and CG-Bench with A-N; `rule_of` does so.
+another `mcq_extract`, which abstains where this one guesses; it is not reproduced here. Release 0.7.3 and 75571cfe
+behave as c228e273 and 03a5823f (compared on 20,000 and 12,000 replies each). lmms-eval (75571cfe) scores Video-MME,
+LVBench and both splits of MLVU by `mcq_extract` with A-D, although MLVU's test split has six options, and CG-Bench with
+A-N; `rule_of` does so. `docs/official_scripts.md` shows what was compared with each source.
 """
 
 import json
