@@ -14,7 +14,8 @@ _BEFORE_ANSWER = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _ANSWER_END = re.compile(r"</answer>", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)
-_ANSWER_LINE = re.compile(r"^[ \t*_]*answer[ \t]*[:=][ \t*_]*([^\n]*[^\s*_])[ \t*_]*$", re.IGNORECASE | re.MULTILINE)
+_ANSWER_LINE = re.compile(r"^[ \t*_]*answer[ \t]*[:=]([^\n]*)$", re.IGNORECASE | re.MULTILINE)
+_EMPHASIS = " \t\r*_"
 
 
 def final_answer(text: str) -> str:
@@ -28,7 +29,8 @@ def final_answer(text: str) -> str:
     # Behind the last closing tag the search for one would start again at each of many opening tags.
     end = max((it.end() for it in _ANSWER_END.finditer(visible)), default=0)
     tagged = _ANSWER_TAG.findall(visible, 0, end)
-    marked = tagged or _FINAL_ANSWER.findall(visible) or _ANSWER_LINE.findall(visible)
+    lines = [it.strip(_EMPHASIS) for it in _ANSWER_LINE.findall(visible)]
+    marked = tagged or _FINAL_ANSWER.findall(visible) or [it for it in lines if it]
     if marked:
         return marked[-1]
     action = parse_action(visible)

@@ -153,6 +153,12 @@ def test_a_reply_has_a_status_and_only_ok_has_an_option(text: str, ended: Ended,
     assert strict_status(Reply("t", text, ended), OPTIONS) == (2 if status is Status.OK else None, status)
 
 
+def test_an_option_in_quotes_is_itself():
+    options = ('"Hello"', "$5$", "*", "Hello there")
+    read = [strict_status(Reply("t", text), options)[0] for text in (*options, "Hello", '"Hello there"', "**")]
+    assert read == [0, 1, 2, 3, None, 3, None]
+
+
 def test_episodes_become_replies_with_how_they_ended():
     episode = Trajectory("t", "v", "q?", OPTIONS, "", "frames", (), REMAINING, StopReason.ANSWERED, answer="C")
     assert reply_of(episode) == Reply("t", "C")

@@ -126,9 +126,9 @@ def read_strictly(text: str, options: Sequence[str]) -> ReadAnswer:
     object, which CG-Bench's prompt asks for. "The answer is C" does not match.
     """
     answer = final_answer(text)
-    as_it_is = read_answer(_unwrapped(answer), options)
-    result = _result_in(answer)
-    return as_it_is if as_it_is.status is not AnswerStatus.UNPARSED or not result else read_answer(result, options)
+    forms = (answer, _unwrapped(answer), _result_in(answer))
+    found = [read_answer(form, options) for form in forms]
+    return next((it for it in found if it.status is not AnswerStatus.UNPARSED), found[0])
 
 
 def strict_status(reply: Reply, options: Sequence[str]) -> tuple[int | None, Status]:
