@@ -5,6 +5,7 @@ maintain the cache; `--check` measures retrieval with planted queries.
 """
 
 import errno
+import multiprocessing
 import os
 import sys
 import time
@@ -28,6 +29,7 @@ from vt_env.errors import ConfigError, DataError, foreign_input
 from vt_env.media.cache.build_once import Progress, cache_root, content_hash
 from vt_env.media.cache_eviction import Limits, collect, find_faults
 from vt_env.media.library import Video, VideoLibrary
+from vt_env.media.terminal import ProgressLines, track
 from vt_env.media.text.speech import has_audio
 from vt_env.types import VideoRef, format_time
 
@@ -128,7 +130,7 @@ def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[IndexResult]:
         done = (index_one(path, opened) for path in existing if opened is not None)
     for result in missing:
         yield _print_result(result)
-    for result in tqdm(done, "videos", len(existing), disable=True if count < 2 else None):
+    for result in done if count < 2 else track(done, "videos", len(existing)):
         yield _print_result(result)
 
 
@@ -177,7 +179,9 @@ def index_video(path: Path, library: VideoLibrary) -> IndexResult:
 def _progress(label: str) -> Generator[tuple[Progress, list[float]]]:
     """Yield a progress callback, and the shares in [0, 1] passed to it; the bar appears with the first one."""
     shares = list[float]()
-    with tqdm(desc=label, total=100, unit="%", leave=False, disable=None, delay=1e-9) as bar:
+    is_bar = sys.stderr.isatty() or multiprocessing.parent_process() is not None
+    lines = None if is_bar else ProgressLines(label, 100, unit="%")
+    with lines or tqdm(desc=label, total=100, unit="%", leave=False, disable=None, delay=1e-9) as bar:
 
         def show(share: float) -> None:
             shares.append(share)

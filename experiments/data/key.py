@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from agents.language.confidence_gate import gate_looks, looks_budget
 from agents.language.one_turn import OneTurnPolicy, RetrievedClips, spread_frames
 from agents.rollout import AgentBatch, run_many
@@ -34,6 +32,7 @@ from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, at_least, resolv
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory, write_trajectories
 from vt_env.errors import ConfigError
+from vt_env.media.terminal import track
 from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
@@ -127,7 +126,7 @@ def answer_all(
     """
     videos = [task.item.video for task in tasks]
     tools = () if looks is None else tools_for("frames", can_search=can_search(library, videos))
-    for task in tqdm(tasks, "answers", disable=None):
+    for task in track(tasks, "answers"):
         if task.gold is None:
             raise ConfigError(f"{task.item.task_id}: the task has no answer key; give --tasks with answers")
         agent = AnswerKeyAgent(task.item.options[task.gold.answer_idx])

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 
 import tyro
 from PIL import Image
-from tqdm import tqdm
 
 from experiments.data.contact_sheet import WIDTH_PX, contact_sheet
 from experiments.data.index import index_one
@@ -25,6 +24,7 @@ from vt_env.media.library import Video, VideoLibrary
 from vt_env.media.search.choose_encoder import HOW_TO_SEARCH
 from vt_env.media.search.many_videos import FoundClip, build_collection, search_videos
 from vt_env.media.search.sources import PICTURES
+from vt_env.media.terminal import track
 from vt_env.types import VideoRef, format_time
 
 SHEET = "contact-sheet.png"
@@ -106,7 +106,7 @@ def _check_sources(run: SearchRun, library: VideoLibrary) -> None:
 
 def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
     readable: list[Path] = []
-    for path in tqdm(videos, "videos", disable=None if len(videos) > 1 else True):
+    for path in track(videos, "videos") if len(videos) > 1 else videos:
         if not path.exists():
             print(f"vt-env: {path}: missing; copy it there", file=sys.stderr)
             continue

@@ -12,13 +12,12 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import decode_object, read_jsonl
 from vt_env.media.cache.build_once import content_hash
 from vt_env.media.decode.container import check_file
 from vt_env.media.decode.picture_folder import PICTURE_SUFFIXES, list_pictures
+from vt_env.media.terminal import track
 from vt_env.types import VideoRef
 
 VIDEO_SUFFIXES = (
@@ -137,7 +136,7 @@ def run_parallel(work: Callable[[Any], object], items: Sequence[Any], processes:
         label: Label of the progress bar.
     """
     with workers(processes) as executor:
-        for _ in tqdm(executor.map(work, items), label, len(items), disable=None):
+        for _ in track(executor.map(work, items), label, len(items)):
             pass
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from tqdm import tqdm
-
 from agents.language.confidence_gate import GateConfig
 from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
 from agents.seeds import attempt_seed
@@ -32,6 +30,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.media.library import VideoLibrary
+from vt_env.media.terminal import progress_bar
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
@@ -216,7 +215,7 @@ def journal_episodes(episodes: Iterator[Trajectory], directory: Run, run: EvalRu
         total: Attempts of the whole run.
         done: Attempts that the journal held before.
     """
-    with tqdm(desc=run.agent, total=total, initial=done, unit="episode") as progress:
+    with progress_bar(run.agent, total, done, "episode") as progress:
         for episode in episodes:
             directory.journal(episode)
             progress.update()

@@ -4,19 +4,23 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageOps
 
-from experiments.data.contact_sheet import WIDTH_PX, contact_sheet
+from experiments.data.contact_sheet import WIDTH_PX
 from vt_env.media.decode.video_file import VideoFile, cut_box
 from vt_env.types import FrameRef, format_time
 
 
-def draw_look(video: VideoFile, frames: Sequence[FrameRef]) -> Image.Image:
-    """Draw the frames of one action side by side, each at most 480 pixels wide, with the timestamp below.
+def native_pictures(video: VideoFile, frames: Sequence[FrameRef]) -> list[Image.Image]:
+    """Decode frames at native resolution, each at most 480 pixels wide.
 
     Raises:
         DataError: A frame cannot be decoded.
     """
-    pictures = [_picture(video, frame) for frame in frames]
-    return contact_sheet(pictures, [format_time(frame.time_s) for frame in frames])
+    return [_picture(video, frame) for frame in frames]
+
+
+def labels_of(frames: Sequence[FrameRef]) -> list[str]:
+    """Return the timestamps of frames as text."""
+    return [format_time(frame.time_s) for frame in frames]
 
 
 def _picture(video: VideoFile, frame: FrameRef) -> Image.Image:

@@ -17,8 +17,10 @@ from agents.base import BatchPolicy, Conversation, ask
 from agents.baselines.human import HumanAgent
 from agents.language.confidence_gate import GateConfig
 from agents.rollout import AgentBatch
+from experiments.data.contact_sheet import contact_sheet
 from experiments.data.video_paths import VIDEO_SUFFIXES, video_ref
-from experiments.evaluate.look_pictures import draw_look
+from experiments.evaluate.look_pictures import labels_of, native_pictures
+from experiments.evaluate.terminal_pictures import Pictures, show_look
 from experiments.runs.run_dir import write_text
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy, model_path
@@ -61,6 +63,8 @@ class PlayRun(EpisodeConfig):
     """Tool set."""
     out: Path = Path("runs/play")
     """Folder for pictures, transcript and trajectory; files of an earlier episode are replaced."""
+    pictures: Pictures = "auto"
+    """Frames in the terminal: by its own protocol, as half blocks, or not at all. A pipe gets none."""
     gate: GateConfig = field(default_factory=GateConfig)
     """Confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -148,7 +152,10 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
         for number, turn in enumerate(episode.turns[before:], start=before + 1):
             if turn.frames:
                 picture = run.out / f"look-{number:02d}.png"
-                draw_look(video, turn.frames).save(picture)
+                drawn, labels = native_pictures(video, turn.frames), labels_of(turn.frames)
+                sheet = contact_sheet(drawn, labels)
+                sheet.save(picture)
+                show_look(drawn, labels, sheet, run.pictures)
                 print(f"[{picture}]")
     return conversation.replies
 

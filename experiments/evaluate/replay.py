@@ -32,6 +32,7 @@ from vt_env.envs.storyboard import draw_storyboard
 from vt_env.episode.trajectory import ReplyEnd, Trajectory, TurnRecord
 from vt_env.errors import ConfigError, suggest
 from vt_env.media.library import VideoLibrary
+from vt_env.media.terminal import progress_bar
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
@@ -107,13 +108,13 @@ def main(run: ReplayRun) -> int:
     for line in changed_provenance(read_json(run.run / PROVENANCE), tasks, layout):
         print(line)
     found = 0
-    with tqdm(desc="replay", total=len(episodes), unit="episode") as progress:
+    with progress_bar("replay", len(episodes), unit="episode") as progress:
         # Summaries come from the cache; only one that was evicted needs the server again.
         for difference in differences(episodes, tasks, layout, library, run.boards):
             progress.update()
             if difference is not None:
                 found += 1
-                progress.write(str(difference)) if found == 1 else None
+                tqdm.write(str(difference)) if found == 1 else None
     observations = sum(1 + len(episode.turns) for episode in episodes)
     if found:
         print(f"{found} of {len(episodes)} episodes differ; the first difference is above")

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from tqdm import tqdm
 from transformers import Qwen2_5_VLProcessor
 
 from experiments.tiny_model.batches import GRID, ExchangeCollator, exchange_rng
 from experiments.tiny_model.processor import IMAGE_TOKENS
 from experiments.tiny_model.scene_pictures import Picture, keep_or_draw, random_scene
 from vt_env.jsonl import replace_file
+from vt_env.media.terminal import track
 from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
@@ -101,7 +101,7 @@ def pool_features(tower: nn.Module, pool: ScenePool, processor: Qwen2_5_VLProces
         collator = ExchangeCollator(processor)
         parts: list[torch.Tensor] = []
         with torch.inference_mode():
-            for start in tqdm(range(0, len(pool.pictures), BATCH), "pictures", disable=None):
+            for start in track(range(0, len(pool.pictures), BATCH), "pictures"):
                 pixels = collator.pixels(pool.pictures[start : start + BATCH])
                 grids = torch.tensor([GRID] * min(BATCH, len(pool.pictures) - start))
                 parts.append(tower(pixels, grid_thw=grids).pooler_output)

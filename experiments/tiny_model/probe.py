@@ -13,6 +13,7 @@ from experiments.tiny_model.batches import IGNORED, ExchangeCollator
 from experiments.tiny_model.scene_pictures import random_scene
 from experiments.tiny_model.skills import SKILLS
 from vt_env.errors import ConfigError
+from vt_env.media.terminal import track
 
 PROBE_SEED = 900_000
 """Seed of the probes, disjoint from the small seeds of training."""
@@ -59,7 +60,7 @@ def measure(run: ProbeRun) -> dict[str, float]:
     model = AutoModelForImageTextToText.from_pretrained(run.model).eval()
     collate = ExchangeCollator(processor)
     shares: dict[str, float] = {}
-    for place, (skill, make) in enumerate(SKILLS.items()):
+    for place, (skill, make) in enumerate(track(SKILLS.items(), "skills", len(SKILLS))):
         rng = np.random.default_rng(np.random.SeedSequence([PROBE_SEED, place]))
         judged: list[bool] = []
         while len(judged) < run.n:

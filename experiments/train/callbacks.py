@@ -9,14 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from experiments.runs.run_dir import Run
 from experiments.train.trainer_config import Tracker
 from experiments.train.training_run import process_count
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.checked_trainer import TrainingStopped
 from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
+from vt_env.media.terminal import progress_bar
 
 SILENT_STEPS = 10
 """Consecutive steps without reward variance in any group after which training stops."""
@@ -104,7 +103,7 @@ def progress_callback(shown: Mapping[str, str], name: str) -> Any:
 
     class Progress(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            self._bar = tqdm(desc=name, total=state.max_steps, initial=state.global_step, unit="step")
+            self._bar = progress_bar(name, state.max_steps, state.global_step, "step")
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self._bar.update(state.global_step - self._bar.n)

@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from agents.backends.own_sampling import check_local
 from agents.backends.sampling import Sampling
@@ -37,6 +36,7 @@ from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
+from vt_env.media.terminal import progress_bar
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
@@ -165,7 +165,7 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library, prompts:
         return before
     sampler = RolloutSampler(config, library, prompts, can_search=can_search(library, tasks.videos))
     count = len(tasks) * config.samples
-    with tqdm(desc=f"{config.out} rollouts", total=count, initial=len(before), unit="episode") as bar:
+    with progress_bar(f"{config.out} rollouts", count, len(before), "episode") as bar:
         for first in range(0, len(left), config.batch):
             played = sampler.batch(left[first : first + config.batch])
             # Write the cost before the journal: rollouts in the journal are never sampled again.
@@ -174,7 +174,7 @@ def _sample(run: Run, config: RFTRun, tasks: TaskSet, library: Library, prompts:
                 run.journal(trajectory)
             before += played
             bar.update(len(played))
-            bar.set_postfix(right=f"{np.mean([bool(it.correct) for it in played]):.2f}")
+            bar.set_postfix({"right": f"{np.mean([bool(it.correct) for it in played]):.2f}"})
     return before
 
 

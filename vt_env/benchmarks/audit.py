@@ -10,6 +10,7 @@ from vt_env.benchmarks.readers.find_media import MediaFolder
 from vt_env.benchmarks.readers.registry import BENCHMARKS, read_annotations
 from vt_env.benchmarks.readers.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
 from vt_env.benchmarks.scoring.video_mme_groups import GROUP_SIZE
+from vt_env.media.terminal import track
 
 LONGEST_S = 3 * 3600.0
 """Maximum plausible duration; the longest videos of these benchmarks last a little more than two hours."""
@@ -146,7 +147,8 @@ def _splits(annotations: Annotations, gone: set[str]) -> Iterator[SplitCoverage]
 
 
 def _media_defects(rows: Sequence[Row], folder: MediaFolder, probe: Probe) -> Iterator[Defect]:
-    for row in {row.video_id: row for row in rows}.values():
+    first = {row.video_id: row for row in rows}
+    for row in track(first.values(), "videos", len(first), delay_s=2.0):
         path = folder.video(row.video_names)
         reason = None if path is None else probe(path)
         if path is None:

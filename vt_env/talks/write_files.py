@@ -4,9 +4,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from tqdm import tqdm
 
 from vt_env.media.cache.build_once import build_once
+from vt_env.media.terminal import track
 from vt_env.talks.captions import clock_spans, write_captions
 from vt_env.talks.render import SIZE_PX, render_page
 from vt_env.talks.script import TalkScript
@@ -38,7 +38,7 @@ def _write_video(script: TalkScript, path: Path) -> None:
         stream.codec_context.thread_count = 1
         stream.options = {"preset": "veryfast", "crf": "20", "sc_threshold": "0"}
         spans = [(page, *it) for page in script.pages for it in clock_spans(script, page)]
-        for page, span, clock in tqdm(spans, f"rendering {script.subject.name}", leave=False, disable=None):
+        for page, span, clock in track(spans, f"rendering {script.subject.name}"):
             picture = av.VideoFrame.from_ndarray(render_page(page, clock), format="rgb24").reformat(format="yuv420p")
             for number in range(int(span.start_s) * FRAME_RATE_HZ, int(span.end_s) * FRAME_RATE_HZ):
                 picture.pts = number
