@@ -23,6 +23,8 @@ ALL_WRONG = "all_wrong_question"
 """Reason of a wrong attempt at a question that no attempt got right."""
 NEAR_DUPLICATE = "near_duplicate"
 WRONG = "wrong_answer"
+TAGGED = "tagged"
+"""Reason of an attempt that a reader's tag leaves out."""
 
 _UNUSABLE = ("invalid", "unscored")
 
@@ -33,7 +35,8 @@ class Rejected:
 
     trajectory: Trajectory
     reason: str
-    """`wrong_answer`, `all_wrong_question`, `near_duplicate` or a name in `synth.rejection_reasons.REASONS`."""
+    """`wrong_answer`, `all_wrong_question`, `near_duplicate`, `tagged` or a name in
+    `synth.rejection_reasons.REASONS`."""
     detail: str = ""
     """One line about what was found."""
 
@@ -67,6 +70,7 @@ def filter_trajectories(
     mode: FilterMode,
     rng: np.random.Generator,
     evidence: Mapping[str, Evidence] | None = None,
+    left_out: Callable[[str, int], str | None] = lambda task_id, sample: None,
 ) -> Filtered:
     """Filter attempts at any number of questions.
 
@@ -75,13 +79,17 @@ def filter_trajectories(
         mode: `"default"` or `"paper"`.
         rng: Chooses which wrong attempt `paper` keeps.
         evidence: Where the answer to each task is shown, by its id; what is not known is not judged.
+        left_out: Takes task id and sample; returns why an attempt is left out before the filter sees it, or `None`.
 
     Raises:
         KeyError: There is no such mode.
     """
     attempts = list(trajectories)
     known = evidence or {}
-    findings = MODES[mode](attempts, [known.get(it.task_id, ()) for it in attempts], rng)
+    tagged = [left_out(it.task_id, it.sample) for it in attempts]
+    others = [attempt for attempt, detail in zip(attempts, tagged, strict=True) if detail is None]
+    found = iter(MODES[mode](others, [known.get(it.task_id, ()) for it in others], rng))
+    findings = [next(found) if detail is None else _Finding(TAGGED, detail) for detail in tagged]
     judged = list(zip(attempts, findings, strict=True))
     return Filtered(
         tuple(attempt for attempt, finding in judged if finding is None),

@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from agents.backends.server_limits import ServerConfig
 from experiments.data.synth_card import SynthResult, make_card, tables
@@ -27,6 +26,7 @@ from experiments.settings.prompts import (
     prompts_record,
     student_prompts,
 )
+from experiments.settings.tags import TAGS_IF_MISSING, TagConfig
 from synth.benchmark_overlap import find_leakage
 from synth.caption_perception import CaptionerPerception, ScreenTextPerception, lossy
 from synth.dataset import DataCard, write_dataset
@@ -44,6 +44,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
+from vt_env.media.terminal import track
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
@@ -54,7 +55,7 @@ DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_vi
 
 
 @dataclass(frozen=True)
-class SynthRun(EpisodeConfig):
+class SynthRun(TagConfig, EpisodeConfig):
     """Synthesise demonstrations with a teacher, filters and a replay with frames."""
 
     out: Path = Path("runs/synth")
@@ -124,6 +125,7 @@ def main(config: SynthRun) -> Path:
         ConfigError: The configuration is impossible, no question is usable, or the directory belongs to another run.
         DataError: The tasks or the journal cannot be read.
     """
+    config.judges([config.out])
     loaded = load_questions(config.tasks, config.split, captions_needed=config.captions.source == "task")
     if loaded.missing_videos:
         write_text(config.out / MISSING_FILE, "".join(f"{name}\n" for name in loaded.missing_videos))
@@ -139,7 +141,8 @@ def main(config: SynthRun) -> Path:
         got = f"prompts={prompts.name}, teacher=scripted"
         raise ConfigError(f"{got}: the script answers in tags; give --prompts tiny or default, or another --teacher")
     identity, wording = _identity(config), prompts_record(prompts)
-    with open_run(config.out, "synth", identity, wording, PROMPTS_IF_MISSING) as run, ExitStack() as stack:
+    missing = {**PROMPTS_IF_MISSING, **TAGS_IF_MISSING}
+    with open_run(config.out, "synth", identity, wording, missing) as run, ExitStack() as stack:
         library = config.open_library()
         searched = can_search(library, [task.item.video for task in tasks.values()])
         tools = tools_for("captions", config.offered, can_search=searched, answers=prompts.answers)
@@ -171,13 +174,15 @@ class _Work:
 
 
 def _identity(config: SynthRun) -> SynthRun:
-    """Reset the settings that may change when a run resumes: server addresses and limits, batch size, exports."""
+    """Reset the settings that may change when a run resumes: server addresses and limits, batch size, exports, tags."""
     teacher, captions = config.teacher, config.captions
     return replace(
         config,
         teacher=replace(teacher, server=ServerConfig(model=teacher.server.model), batch_size=0),
         captions=replace(captions, server=ServerConfig(model=captions.server.model)),
         export=(),
+        exclude_tags=(),
+        only_tags=(),
     )
 
 
@@ -194,7 +199,7 @@ def _play(work: _Work) -> list[Trajectory]:
     episode_config = EnvConfig("captions", teacher_budget, media=config.media, prompts=work.prompts)
     playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
     total = len(tasks) * config.samples
-    for trajectory in tqdm(playing, "attempts", total, initial=total - len(attempts), disable=None):
+    for trajectory in track(playing, "attempts", total, total - len(attempts)):
         work.run.journal(trajectory)
         made[trajectory.task_id, trajectory.sample] = trajectory
     return [made[attempt.key] for attempt in plan_attempts(tasks, config.samples)]
@@ -229,14 +234,15 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     """
     config = work.config
     evidence = {task_id: task.gold.evidence for task_id, task in work.tasks.items() if task.gold is not None}
-    filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence)
+    (left_out,) = config.judges([work.run.path])
+    filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence, left_out)
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
     episode_config = EnvConfig("frames", resolve_budget(config.budget), media=config.media, prompts=work.prompts)
     tools = work.tools("frames")
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []
-    for source in tqdm(filtered.kept, "replays", disable=None):
+    for source in track(filtered.kept, "replays"):
         try:
             episode = make_episode(work.tasks[source.task_id], work.library, episode_config, tools)
         except DataError as reason:

@@ -13,6 +13,8 @@ from vt_env.jsonl import read_jsonl
 
 Key = tuple[str, int]
 """Task id and sample."""
+BAD_QUESTION = "bad-question"
+"""Tag of an attempt whose question or answer key is wrong: it holds for all attempts at the question."""
 
 
 def tags_path(run: Path) -> Path:

@@ -6,7 +6,6 @@ rehearse the tiny base model's skills. An interrupted run resumes from its last 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ import torch
 from experiments.runs.run_dir import Run
 from experiments.settings.policies import BASE_MODEL
 from experiments.settings.prompts import trajectory_prompts
+from experiments.settings.tags import TagConfig
 from experiments.settings.token_budget import check_frame_size
 from experiments.train.callbacks import add_callbacks, check_trackers, trackers_of
 from experiments.train.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
@@ -80,7 +80,7 @@ class SFTSettings(TrainerConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFTRun(SFTSettings):
+class SFTRun(TagConfig, SFTSettings):
     """Settings of supervised fine-tuning on trajectories."""
 
     preset: Literal["tiny", "paper-7b"] = "tiny"
@@ -128,11 +128,13 @@ def main(config: SFTRun) -> Path:
     """
     with open_training(config.out, "sft", config, config.trajectories) as run:
         if not (config.out / MODEL_FOLDER).exists():
-            train(config, config.trajectories, config.out, run)
+            train(config, config.trajectories, config.out, run, config)
     return config.out
 
 
-def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run | None) -> None:
+def train(
+    config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run | None, tags: TagConfig | None = None
+) -> None:
     """Train in an open run directory, from its last checkpoint if there is one, and save the model.
 
     Args:
@@ -140,11 +142,12 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
         trajectories: Data set folders or JSONL files.
         out: The run directory.
         run: The open run, for metrics; `None` in all processes but the first.
+        tags: Choice of trajectories by their tags; all by default.
     """
     check_trackers(config.report_to)
     torch.set_num_threads(config.threads)
     # Check the data before loading a large model.
-    learned = _learned(config, trajectories)
+    learned = _learned(config, trajectories, tags or TagConfig())
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_frame_size(processor, config.media)
     if run is not None:
@@ -155,14 +158,21 @@ def train(config: SFTSettings, trajectories: Sequence[Path], out: Path, run: Run
     save_trained(trainer, config, out, learned.prompts)
 
 
-def _learned(config: SFTSettings, trajectories: Sequence[Path]) -> TrajectoryRows:
+def _learned(config: SFTSettings, trajectories: Sequence[Path], tags: TagConfig) -> TrajectoryRows:
     """Load the training rows.
 
     Raises:
+        ConfigError: No trajectory has one of the tags.
         DataError: No trajectory ends in an answer, no answer is right, or a weight names an unknown family.
     """
     named = ", ".join(map(str, trajectories))
-    read = list(chain.from_iterable(map(load_trajectories, trajectories)))
+    judges = tags.judges(trajectories)
+    read = [
+        it
+        for path, judge in zip(trajectories, judges, strict=True)
+        for it in load_trajectories(path)
+        if judge(it.task_id, it.sample) is None
+    ]
     prompts = trajectory_prompts((it.prompts for it in read), config.prompts, config.model) if read else None
     tasks = load_tasks(config.tasks, config.split)
     learned = TrajectoryRows(read, tasks, config.open_library(), config.with_screen_text(config.tools), prompts)

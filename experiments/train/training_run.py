@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from agents.backends.load import load_processor
+from experiments.runs.read_tags import tags_path
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import checkpoint_hash
 from experiments.settings.prompts import PROMPTS_FILE, PROMPTS_IF_MISSING, prompts_record
+from experiments.settings.tags import TAGS_IF_MISSING, TagConfig, run_of
 from experiments.train.trainer_config import TrainerConfig, trained_dtype
 from vt_env.errors import ConfigError, first_line
 from vt_env.integrations.trl.checkpoints import newest_checkpoint
@@ -72,14 +74,21 @@ def open_training(
         yield None
         return
     tasks = Path(config.tasks, TASKS_FILE) if Path(config.tasks).is_dir() else Path(config.tasks)
-    hashes = {
+    hashes: dict[str, object] = {
         "model": checkpoint_hash(config.model),
         "tasks": content_hash(tasks) if tasks.is_file() else None,
         "trajectories": [content_hash(it) if it.exists() else None for it in trajectories],
     }
+    missing: dict[str, object] = {}
+    if isinstance(config, TagConfig):
+        missing |= TAGS_IF_MISSING
+        if config.chosen_tags:
+            files = [tags_path(run_of(it)) for it in trajectories]
+            hashes["tags"] = [content_hash(it) if it.exists() else None for it in files]
     # Trajectories bring their wording.
     wording = {} if prompts is None else prompts_record(prompts)
-    with open_run(path, kind, config, {"hashes": hashes, **wording}, PROMPTS_IF_MISSING if wording else {}) as run:
+    missing |= PROMPTS_IF_MISSING if wording else {}
+    with open_run(path, kind, config, {"hashes": hashes, **wording}, missing) as run:
         if (path / MODEL_FOLDER).exists():
             print(f"{path / MODEL_FOLDER}: finished already")
         yield run

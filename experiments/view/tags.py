@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from experiments.runs.read_tags import Key, tags_path
+from experiments.runs.read_tags import BAD_QUESTION, Key, tags_path
 from vt_env.errors import ConfigError
 from vt_env.jsonl import append_line
 
@@ -19,7 +19,7 @@ FAILURE_CLASSES: Mapping[str, str] = {
     "out-of-budget": "ran out of calls, frames or tokens",
     "bad-call": "wrote calls that could not be read or were refused",
     "no-option": "answered with no option",
-    "bad-question": "the question or its key is wrong",
+    BAD_QUESTION: "the question or its key is wrong",
 }
 """Tags that the viewer offers; free words are tags, too. Our own list."""
 _TAG = re.compile(r"[\w][\w .:/+-]{0,39}")

@@ -223,3 +223,13 @@ def test_calls_in_another_form_and_calls_that_were_not_played_are_rejected():
     ]
     # The paper's filter judges by the answer alone.
     assert len(run([lenient, cut], "paper").kept) == 2
+
+
+def test_a_tagged_attempt_is_left_out_before_the_filter_sees_it():
+    attempts = [attempt("a", LOOK, ANSWER), attempt("a", LOOK, ANSWER, sample=1)]
+    tags = {("a", 0): "tagged misread"}
+    found = filter_trajectories(
+        attempts, "default", np.random.default_rng(0), {"a": EVIDENCE}, lambda *key: tags.get(key)
+    )
+    assert [it.sample for it in found.kept] == [1], "it would be a near-duplicate of the first"
+    assert [(it.reason, it.detail) for it in found.rejected] == [("tagged", "tagged misread")]

@@ -11,6 +11,7 @@ from support.small_world import SmallWorld, small_world
 from agents.base import Agent
 from experiments.data.synth import DATASET_FOLDER, SynthRun, main
 from experiments.data.synth_models import CaptionsConfig
+from experiments.view.tags import write_tags
 from synth.dataset import read_dataset
 from synth.teacher import ScriptedTeacher
 from vt_env.errors import ConfigError
@@ -108,3 +109,16 @@ def test_captions_that_lose_words_cost_right_answers(config: SynthRun):
 def test_an_impossible_run_is_refused_before_it_starts(tmp_path: Path, wrong: dict[str, object]):
     with pytest.raises(ConfigError, match=r"need|allowed"):
         SynthRun(out=tmp_path / "run", **wrong)
+
+
+def test_attempts_that_a_reader_has_tagged_leave_the_data_set_when_the_run_is_done_again(config: SynthRun):
+    main(config)
+    kept = list(read_dataset(config.out / DATASET_FOLDER))
+    write_tags(config.out, (kept[0].task_id, kept[0].sample), ["misread"])
+    write_tags(config.out, (kept[1].task_id, 99), ["bad-question"])
+    main(replace(config, exclude_tags=("misread", "bad-question")))
+    left = {(it.task_id, it.sample) for it in read_dataset(config.out / DATASET_FOLDER)}
+    assert (kept[0].task_id, kept[0].sample) not in left
+    assert left and kept[1].task_id not in {task_id for task_id, _ in left}, "a bad question loses all its attempts"
+    main(config)
+    assert len(list(read_dataset(config.out / DATASET_FOLDER))) == len(kept)
