@@ -11,25 +11,67 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
 from statistics import fmean
+from typing import Protocol
 
 import numpy as np
 
-from experiments.analysis.accuracy import clusters_of
-from experiments.analysis.costs import tokens_of
-from experiments.analysis.episode_facts import EpisodeFacts
-from vt_env.stats import bootstrap_ci95_each, mean
+from vt_env.stats import Cluster, bootstrap_ci95_each, clustered_by_video, mean
 
 
-def _tokens(facts: EpisodeFacts) -> float | None:
-    read, written = tokens_of(facts, "read"), tokens_of(facts, "replies")
-    return None if read is None or written is None else read + written
+class Costed(Protocol):
+    """Outcome and cost of one attempt, such as `EpisodeFacts`."""
+
+    @property
+    def task_id(self) -> str:
+        """Task."""
+        ...
+
+    @property
+    def video(self) -> str:
+        """Handle of its video."""
+        ...
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it counts in accuracy."""
+        ...
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer is correct."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Frames shown."""
+        ...
+
+    @property
+    def calls(self) -> int:
+        """Tool calls."""
+        ...
+
+    @property
+    def image_tokens(self) -> int | None:
+        """Image tokens that the episode was charged."""
+        ...
+
+    @property
+    def tokens_used(self) -> int | None:
+        """Tokens read plus written."""
+        ...
+
+    @property
+    def viewed_s(self) -> float:
+        """Distinct seconds of video viewed."""
+        ...
 
 
-UNITS: Mapping[str, Callable[[EpisodeFacts], float | None]] = {
+UNITS: Mapping[str, Callable[[Costed], float | None]] = {
     "frames": lambda it: it.frames,
     "calls": lambda it: it.calls,
     "image tokens": lambda it: it.image_tokens,
-    "tokens": _tokens,
+    "tokens": lambda it: it.tokens_used,
     "seconds of video": lambda it: it.viewed_s,
 }
 """Units of a budget and their use by an episode; image tokens are those that a budget charges, tokens are read
@@ -68,7 +110,7 @@ class Curve:
     """Mean accuracy of the runs over the logarithm of their use; `None` with a single budget."""
 
 
-def curves_of(policies: Mapping[str, Mapping[str, Sequence[EpisodeFacts]]], unit: str, seed: int = 0) -> list[Curve]:
+def curves_of(policies: Mapping[str, Mapping[str, Sequence[Costed]]], unit: str, seed: int = 0) -> list[Curve]:
     """Compute the curves of several policies.
 
     Args:
@@ -101,14 +143,14 @@ def area_over_log(points: Sequence[Point]) -> float | None:
     return sum((b - a) * (p + q) / 2 for (a, p), (b, q) in steps) / (known[-1][0] - known[0][0])
 
 
-def _measured(facts: Sequence[EpisodeFacts], use: Callable[[EpisodeFacts], float | None]) -> list[EpisodeFacts]:
+def _measured(facts: Sequence[Costed], use: Callable[[Costed], float | None]) -> list[Costed]:
     return [it for it in facts if it.is_scored and use(it) is not None]
 
 
 def _curve(
     policy: str,
-    runs: Mapping[str, Sequence[EpisodeFacts]],
-    use: Callable[[EpisodeFacts], float | None],
+    runs: Mapping[str, Sequence[Costed]],
+    use: Callable[[Costed], float | None],
     seed: int,
 ) -> Curve:
     points = [_whole(name, facts, use, seed) for name, facts in runs.items()]
@@ -119,16 +161,12 @@ def _curve(
     return Curve(policy, within, points, enough, area_over_log(points))
 
 
-def within_curve(
-    facts: Sequence[EpisodeFacts], use: Callable[[EpisodeFacts], float | None], seed: int = 0
-) -> list[Point]:
+def within_curve(facts: Sequence[Costed], use: Callable[[Costed], float | None], seed: int = 0) -> list[Point]:
     """Compute the accuracy under each limit, from 0 to the largest use of an episode."""
     amounts = sorted({0.0, *(float(use(it) or 0.0) for it in facts)})
     if len(amounts) > STEPS:
         amounts = sorted({float(np.quantile(amounts, at, method="nearest")) for at in np.linspace(0, 1, STEPS)})
-    columns = [
-        clusters_of(facts, lambda it, limit=limit: it.is_right and (use(it) or 0.0) <= limit) for limit in amounts
-    ]
+    columns = [_clusters(facts, lambda it, limit=limit: it.is_right and (use(it) or 0.0) <= limit) for limit in amounts]
     intervals = bootstrap_ci95_each([[column] for column in columns], np.random.default_rng(seed))
     return [
         Point(limit, mean(column), interval, len(facts))
@@ -136,7 +174,11 @@ def within_curve(
     ]
 
 
-def _whole(name: str, facts: Sequence[EpisodeFacts], use: Callable[[EpisodeFacts], float | None], seed: int) -> Point:
-    column = clusters_of(facts, lambda it: it.is_right)
+def _whole(name: str, facts: Sequence[Costed], use: Callable[[Costed], float | None], seed: int) -> Point:
+    column = _clusters(facts, lambda it: it.is_right)
     (interval,) = bootstrap_ci95_each([[column]], np.random.default_rng(seed))
     return Point(fmean(use(it) or 0.0 for it in facts), mean(column), interval, len(facts), name)
+
+
+def _clusters(facts: Sequence[Costed], value: Callable[[Costed], float]) -> dict[str, Cluster]:
+    return clustered_by_video((it.video, it.task_id, float(value(it))) for it in facts)

@@ -1,7 +1,7 @@
 """Report over run directories: result table, paired differences, benchmarks and training. Works offline."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 
 from experiments.analysis.accuracy import PairRow, PolicyRow, compare, summarise
+from experiments.analysis.attempts import RunNumbers, attempt_of_facts, attempt_of_row
 from experiments.analysis.benchmark_coverage import BenchmarkRow, benchmark_rows
 from experiments.analysis.clue_runs import clue_run_of
+from experiments.analysis.episode_rows import rows_of_journal
 from experiments.analysis.finished_run import FinishedRun
-from experiments.analysis.load_runs import by_policy, load_runs
+from experiments.analysis.load_runs import by_policy, load_runs, named_runs
+from experiments.analysis.run_plots import run_plots
+from experiments.analysis.series import Plot
 from experiments.runs import read_run
 from experiments.runs.read_tags import read_tags
 from experiments.settings.policies import POLICIES
@@ -57,6 +61,9 @@ class Report:
     """Cost of each training run, by kind and folder."""
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Tag to number of episodes, by policy; policies without tags are absent."""
+
+    plots: Sequence[Plot] = ()
+    """Numbers of the plots over steps, cost and confidence; they are written to `plots/series.json`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report in the schema of `report.json`."""
@@ -124,7 +131,18 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
             f"{run.kind} ({run.path.name})": read_training_cost(run.path) for run in found if run.kind in TRAINED
         },
         tags={name: counts for name, run in played.items() if (counts := _count_tags(run))},
+        plots=run_plots(list(_numbers(folders, found)), seed),
     )
+
+
+def _numbers(folders: Sequence[Path], found: Sequence[FinishedRun]) -> Iterator[RunNumbers]:
+    names = {path: name for name, path in named_runs(folders).items()}
+    for run in found:
+        if run.kind == "eval":
+            attempts = [attempt_of_facts(it) for it in run.facts]
+        else:
+            attempts = [attempt_of_row(row) for row in rows_of_journal(run.path, run.config)]
+        yield RunNumbers(names[run.path.resolve()], run.config, read_run.read_metrics(run.path), attempts)
 
 
 def _count_tags(run: FinishedRun) -> dict[str, int]:

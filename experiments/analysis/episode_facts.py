@@ -18,6 +18,7 @@ from vt_env.episode.trajectory import TokenUse, Trajectory
 from vt_env.errors import DataError
 from vt_env.intervals import length_s
 from vt_env.jsonl import read_numbered
+from vt_env.media.terminal import track
 from vt_env.types import StopReason, parse_time
 
 _LENGTH = re.compile(r"^Video (\d+:\d\d) long\.", re.MULTILINE)
@@ -75,6 +76,8 @@ class EpisodeFacts:
     wall_s: float | None
     cost_usd: float
     """Cost reported by the server in dollars; 0 where it reports none."""
+    confidence: float | None = None
+    """Confidence of the last reply; `None` where it holds no answer or no backend told it."""
     viewed_overlap: SpanOverlap | None = None
     """Overlap of the viewed spans; `None` without gold evidence."""
     cited_overlap: SpanOverlap | None = None
@@ -91,6 +94,11 @@ class EpisodeFacts:
     def is_right(self) -> bool:
         """Whether the answer is correct."""
         return bool(self.correct)
+
+    @property
+    def tokens_used(self) -> int | None:
+        """Tokens read plus written; `None` where no backend counted them."""
+        return None if self.tokens is None else self.tokens.read + self.tokens.replies
 
     @property
     def viewed_s(self) -> float:
@@ -131,6 +139,7 @@ def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None 
         latency_s=episode.latency_s or None,
         wall_s=episode.wall_s,
         cost_usd=episode.cost_usd,
+        confidence=episode.confidence,
         viewed_overlap=_overlap(reply.viewed, gold),
         cited_overlap=_overlap(reply.cited, gold) if reply.cited else None,
         image_tokens=episode.image_tokens,
@@ -170,7 +179,10 @@ def stream_journal(path: Path) -> Iterator[Trajectory]:
     if not journal.exists():
         return
     lines: dict[tuple[str, int], int] = {}
-    for number, episode in read_numbered(journal, Trajectory.from_json, skip_torn=True):
+    with journal.open("rb") as file:
+        total = sum(1 for _ in file)
+    numbered = read_numbered(journal, Trajectory.from_json, skip_torn=True)
+    for number, episode in track(numbered, f"reading {journal}", total, unit="episode", delay_s=2.0):
         first = lines.setdefault((episode.task_id, episode.sample), number)
         if first != number:
             raise DataError(

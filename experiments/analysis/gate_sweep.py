@@ -122,7 +122,7 @@ def calibration(points: Sequence[tuple[float, bool]]) -> tuple[list[CalibrationB
     """
     sure = np.array([confidence for confidence, _ in points])
     right = np.array([is_right for _, is_right in points], dtype=np.float64)
-    places = np.minimum((sure * BINS).astype(int), BINS - 1)
+    places = np.array([bin_of(confidence) for confidence, _ in points])
     bins = [
         CalibrationBin(
             place / BINS, (place + 1) / BINS, int(held.sum()), float(sure[held].mean()), float(right[held].mean())
@@ -131,6 +131,11 @@ def calibration(points: Sequence[tuple[float, bool]]) -> tuple[list[CalibrationB
         if (held := places == place).any()
     ]
     return bins, sum(it.n * abs(it.accuracy - it.confidence) for it in bins) / len(points)
+
+
+def bin_of(confidence: float) -> int:
+    """Return the place of a confidence among `BINS` bins of equal width; the last includes 1."""
+    return min(int(confidence * BINS), BINS - 1)
 
 
 def _row(direct: Sequence[DirectAnswer], tau: float, seed: int) -> ThresholdRow:

@@ -33,6 +33,22 @@ def find_runs(folder: Path) -> Iterator[Path]:
     )
 
 
+def named_runs(folders: Sequence[Path]) -> dict[str, Path]:
+    """Find the run directories in or below the folders and name them by the shortest path that tells them apart.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    found = list(dict.fromkeys(path.resolve() for folder in folders for path in find_runs(folder)))
+    if not found:
+        raise ConfigError(
+            f"{', '.join(map(str, folders)) or 'no path given'}: no run directory there; "
+            "runs are written by vt-env commands, such as vt-env eval --out runs/eval"
+        )
+    depth = next(size for size in range(1, 100) if len({it.parts[-size:] for it in found}) == len(found))
+    return {"/".join(path.parts[-depth:]): path for path in found}
+
+
 def load_run(path: Path) -> FinishedRun:
     """Load a run directory.
 

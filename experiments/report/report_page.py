@@ -5,6 +5,7 @@ from statistics import mean
 
 from experiments.analysis.accuracy import DURATIONS, PolicyRow
 from experiments.analysis.build_report import Report
+from experiments.analysis.series import GROUPS
 from experiments.report.tables import (
     attempts_table,
     benchmark_sections,
@@ -55,6 +56,7 @@ def render_report(report: Report) -> str:
         ["## Benchmarks", "", *benchmark_sections(report.benchmarks)] if report.benchmarks else [],
         ["## Training costs", "", *training_table(report.training)] if report.training else [],
         ["## GRPO", "", *_grpo(report)] if report.grpo is not None else [],
+        ["## Curves", "", *_curves(report)] if report.plots else [],
         ["## LaTeX rows", "", "```latex", render_latex(report).rstrip(), "```"] if rows else [],
         ["## Definitions", "", READING],
         ["## Provenance", "", *_origin(report)],
@@ -103,6 +105,16 @@ def _grpo(report: Report) -> Iterator[str]:
     yield f"* seconds per step: {shares}"
     yield ""
     yield "![reward](plots/reward.png)"
+
+
+def _curves(report: Report) -> Iterator[str]:
+    yield "Runs that differ in their training seed alone are one line: the mean, with Student's 95 % interval."
+    yield "Bands and bars of accuracy: 95 % interval over videos."
+    yield "The numbers are in [series.json](plots/series.json); `vt-env view` draws the same ones."
+    for group in GROUPS:
+        if any(plot.group == group and plot.is_main for plot in report.plots):
+            yield ""
+            yield _picture(group)
 
 
 def _origin(report: Report) -> Iterator[str]:

@@ -7,14 +7,14 @@ alone. Words are searched with SQLite's own full-text index (FTS5).
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from experiments.analysis.episode_rows import COLUMNS, EpisodeRow, rollouts_per_step, row_of
 from experiments.runs.read_run import CONFIG, JOURNAL, read_json
-from experiments.view.rows import COLUMNS, EpisodeRow, rollouts_per_step, row_of
 from experiments.view.selection import Selection
 from vt_env.errors import DataError
 from vt_env.jsonl import is_torn
@@ -50,6 +50,8 @@ class IndexedRun:
     journal: Path
     """File of trajectories: the journal, or a shard of the data set that a synthesis has made of it."""
     read_bytes: int = 0
+    is_torn: bool = False
+    """Whether bytes of a half-written line follow the last whole one."""
     file_id: tuple[int, int] | None = None
     """Device and inode of the journal that was read."""
 
@@ -85,12 +87,26 @@ class EpisodeIndex:
         self._base.row_factory = sqlite3.Row
         self._base.executescript(_SCHEMA)
 
-    def refresh(self) -> int:
+    def refresh(self, show: Callable[[float], object] = lambda share: None) -> int:
         """Read what journals have gained; return the number of new lines.
 
         A journal that was replaced or shortened is read again from its start. A torn last line waits for its rest.
+
+        Args:
+            show: Called with `read_share` as lines are read.
         """
-        return sum(self._refresh(run) for run in self.runs.values())
+        added = 0
+        for run in self.runs.values():
+            for count in self._refresh(run):
+                added += count
+                show(self.read_share())
+        return added
+
+    def read_share(self) -> float:
+        """Return the share of the journals' bytes that has been read, 0 to 1."""
+        sizes = [run.journal.stat().st_size for run in self.runs.values() if run.journal.exists()]
+        read = sum(run.read_bytes for run in self.runs.values())
+        return min(1.0, read / sum(sizes)) if any(sizes) else 1.0
 
     def select(self, selection: Selection) -> Page:
         """Return the rows of a selection, the number of all of them and the values of `FACETS`."""
@@ -145,13 +161,11 @@ class EpisodeIndex:
         with self._lock:
             return [dict(row) for row in self._base.execute(query, (first, second)).fetchall()]
 
-    def rows_by_step(self, run: str) -> list[dict[str, Any]]:
-        """Return the rows of a run whose episodes belong to a step of training, in order of steps."""
+    def rows_of(self, run: str) -> list[EpisodeRow]:
+        """Return the rows of a run, in the order of its journal."""
         with self._lock:
-            found = self._base.execute(
-                "SELECT * FROM episodes WHERE run = ? AND step IS NOT NULL ORDER BY step", (run,)
-            )
-            return [dict(row) for row in found.fetchall()]
+            found = self._base.execute(f"SELECT {', '.join(COLUMNS)} FROM episodes WHERE run = ? ORDER BY id", (run,))
+            return [EpisodeRow(*row) for row in found.fetchall()]
 
     def row(self, episode_id: int) -> dict[str, Any]:
         """Return the row of an episode.
@@ -198,18 +212,21 @@ class EpisodeIndex:
             f"SELECT combination, count(*) FROM episodes WHERE {where} GROUP BY {by}", values
         ).fetchall()
 
-    def _refresh(self, run: IndexedRun) -> int:
+    def _refresh(self, run: IndexedRun) -> Iterator[int]:
+        """Read what a journal has gained; yields the number of new lines of each batch."""
         try:
             file = run.journal.open("rb")
         except FileNotFoundError:
-            return 0
+            return
         with file:
             file_id, size = _file_id(file.fileno()), os.fstat(file.fileno()).st_size
             if run.file_id != file_id or size < run.read_bytes:
                 self._forget(run)
                 run.file_id = file_id
             file.seek(run.read_bytes)
-            return sum(self._add(run, lines) for lines in _batches(_whole_lines(file)))
+            for lines in _batches(_whole_lines(file)):
+                yield self._add(run, lines)
+            run.is_torn = run.read_bytes < os.fstat(file.fileno()).st_size
 
     def _add(self, run: IndexedRun, lines: Sequence[bytes]) -> int:
         rollouts = rollouts_per_step(run.config)

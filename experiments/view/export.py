@@ -4,6 +4,7 @@ Values are scripts, since a page that opens from disk may fetch nothing. The sit
 saw them and gold evidence; no video.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -12,14 +13,17 @@ from itertools import chain, combinations, count, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from experiments.view.selection import MAX_SIZE, Selection
 from experiments.view.server import PAGE
 from experiments.view.viewer import Viewer, count_verdicts
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import replace_file
+from vt_env.media.terminal import progress_bar, track
 
+_WHOLE_PX, _JPEG_QUALITY = 960, 85
+"""Longest side and quality of whole frames in a site that is sent to somebody."""
+_FramePlace = tuple[str, str, float]
+"""Run, video and time of a frame."""
 MARK = "vt-env-view.json"
 """File that tells an exported site from a folder of somebody's own."""
 
@@ -40,13 +44,15 @@ def export_site(viewer: Viewer, folder: Path, limit: int) -> int:
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
         raise ConfigError(f"--export {folder}: holds something else; give an empty or a new folder")
-    viewer.index.refresh()
+    with progress_bar("reading journals", 100, unit="%", delay_s=2.0) as bar:
+        viewer.index.refresh(lambda share: bar.update(int(100 * share) - bar.n))
     rows = list(_rows(viewer, limit))
     with replace_file(folder) as part:
         _write_page(part)
         words: dict[int, list[str]] = {}
-        for row in tqdm(rows, desc=str(folder), unit="episode"):
-            words[row["id"]] = _export_episode(viewer, row["id"], part)
+        wholes: dict[_FramePlace, str] = {}
+        for row in track(rows, str(folder), unit="episode"):
+            words[row["id"]] = _export_episode(viewer, row["id"], part, wholes)
         _write_script(part / "site.js", "window.vtSite = ", _site(viewer, rows, words))
         (part / MARK).write_text('{"schema": 1}\n', encoding="utf-8")
     return len(rows)
@@ -81,8 +87,11 @@ def _write_page(folder: Path) -> None:
     (folder / "index.html").write_text(index, encoding="utf-8")
 
 
-def _export_episode(viewer: Viewer, episode_id: int, folder: Path) -> list[str]:
-    """Write the values and the pictures of an episode; return the words that search finds."""
+def _export_episode(viewer: Viewer, episode_id: int, folder: Path, wholes: dict[_FramePlace, str]) -> list[str]:
+    """Write the values and the pictures of an episode; return the words that search finds.
+
+    `wholes` holds the whole frames that are written already, since episodes share them.
+    """
     shown, key = viewer.show(episode_id), {"evidence": [], "option_idx": None, "problem": "a damaged line"}
     episode = shown["episode"]
     if episode is not None:
@@ -90,6 +99,10 @@ def _export_episode(viewer: Viewer, episode_id: int, folder: Path) -> list[str]:
         frames = [*episode["prompt_frames"], *(frame for turn in episode["turns"] for frame in turn["frames"])]
         for frame in frames:
             _export_picture(viewer, episode_id, frame, folder)
+            place = (str(shown["run"]), str(episode["video"]), float(frame["time_s"]))
+            if place not in wholes:
+                wholes[place] = _export_whole(viewer, episode_id, frame, folder, len(wholes))
+            frame["whole"] = wholes[place]
     values = json.dumps({"shown": shown, "key": key})
     path = folder / "episodes" / f"{episode_id}.js"
     path.write_text(f"vtExported({episode_id}, {_in_script(values)});\n", encoding="ascii")
@@ -97,14 +110,21 @@ def _export_episode(viewer: Viewer, episode_id: int, folder: Path) -> list[str]:
 
 
 def _export_picture(viewer: Viewer, episode_id: int, frame: Mapping[str, Any], folder: Path) -> None:
-    kinds = {"seen": False} | ({"whole": True} if frame["box"] else {})
-    for kind, whole in kinds.items():
-        try:
-            drawn = viewer.picture(episode_id, frame["number"], whole=whole)
-        except (ConfigError, DataError):
-            # The page shows an empty picture in its place, as the server's does.
-            continue
-        (folder / "pictures" / f"{episode_id}-{frame['number']}-{kind}.png").write_bytes(drawn)
+    # A picture that cannot be drawn is left out: the page shows an empty one in its place, as the server's does.
+    with contextlib.suppress(ConfigError, DataError):
+        drawn = viewer.picture(episode_id, frame["number"])
+        (folder / "pictures" / f"{episode_id}-{frame['number']}-seen.png").write_bytes(drawn)
+
+
+def _export_whole(viewer: Viewer, episode_id: int, frame: Mapping[str, Any], folder: Path, number: int) -> str:
+    """Write a whole frame and return its address in the site; empty where it cannot be drawn."""
+    try:
+        drawn = viewer.whole_image(episode_id, frame["number"], _WHOLE_PX)
+    except (ConfigError, DataError):
+        return ""
+    path = Path("pictures", f"whole-{number}.jpg")
+    drawn.convert("RGB").save(folder / path, quality=_JPEG_QUALITY)
+    return path.as_posix()
 
 
 def _site(viewer: Viewer, rows: list[Mapping[str, Any]], words: Mapping[int, list[str]]) -> dict[str, Any]:
@@ -120,7 +140,7 @@ def _site(viewer: Viewer, rows: list[Mapping[str, Any]], words: Mapping[int, lis
     return {
         "runs": viewer.describe_runs(),
         "rows": [dict(row) | {"words": words[row["id"]]} for row in rows],
-        "curves": {name: viewer.curves(name) for name in names},
+        "plots": viewer.plots(names),
         "pairs": pairs,
     }
 

@@ -42,13 +42,29 @@ class RunVideos:
         frame = _frame(episode, number)
         return _png(Image.fromarray(read_pictures(self._open(episode), [frame])[0]))
 
-    def whole_frame(self, episode: Trajectory, number: int, max_px: int = 1280) -> bytes:
-        """Draw the whole frame that a picture shows or is cut from, at the size of the video, as PNG.
+    def picture_or_none(self, episode: Trajectory, number: int) -> bytes | None:
+        """Draw a picture as `picture`; `None` where the video or the tasks are gone."""
+        try:
+            return self.picture(episode, number)
+        except (ConfigError, DataError):
+            return None
+
+    def whole_frame(self, episode: Trajectory, number: int) -> bytes:
+        """Draw a whole frame as `whole_image`, as PNG.
+
+        Raises:
+            DataError: As `picture`.
+            ConfigError: As `picture`.
+        """
+        return _png(self.whole_image(episode, number))
+
+    def whole_image(self, episode: Trajectory, number: int, max_px: int = 1280) -> Image.Image:
+        """Decode the whole frame that a picture shows or is cut from, at the size of the video.
 
         Args:
             episode: The episode.
             number: As `picture`.
-            max_px: Longest side.
+            max_px: Longest side; larger frames are made smaller.
 
         Raises:
             DataError: As `picture`.
@@ -57,7 +73,7 @@ class RunVideos:
         frame = _frame(episode, number)
         picture = Image.fromarray(self._open(episode).store.video.frames_at([frame.time_s]).data[0])
         picture.thumbnail((max_px, max_px))
-        return _png(picture)
+        return picture
 
     def video_path(self, episode: Trajectory) -> Path:
         """Return the video file of an episode.
@@ -84,6 +100,13 @@ class RunVideos:
         """
         gold = self._task(task_id).gold
         return None if gold is None else gold.answer_idx
+
+    def option_or_none(self, task_id: str) -> int | None:
+        """Return the index of the right option; `None` without a key, or where the tasks are gone."""
+        try:
+            return self.option_of_key(task_id)
+        except (ConfigError, DataError):
+            return None
 
     @cached_property
     def _tasks(self) -> Mapping[str, Task]:

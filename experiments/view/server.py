@@ -69,7 +69,7 @@ def make_app(viewer: Viewer, host: str = "127.0.0.1", token: str = "") -> Starle
             Route("/api/episodes/{id:int}/tags", ends.tags, methods=["POST"]),
             Route("/api/episodes/{id:int}/pictures/{number:int}/{kind}.png", ends.picture),
             Route("/api/episodes/{id:int}/video", ends.video),
-            Route("/api/curves", ends.curves),
+            Route("/api/plots", ends.plots),
             Route("/api/pairs", ends.pairs),
         ],
         middleware=[
@@ -117,8 +117,8 @@ class _Endpoints:
     async def video(self, request: Request) -> Response:
         return FileResponse(await run_in_threadpool(lambda: self._viewer.video_path(request.path_params["id"])))
 
-    async def curves(self, request: Request) -> Response:
-        return await _json(lambda: self._viewer.curves(request.query_params.get("run", "")))
+    async def plots(self, request: Request) -> Response:
+        return await _json(lambda: self._viewer.plots(request.query_params.getlist("run")))
 
     async def pairs(self, request: Request) -> Response:
         first, second = (request.query_params.get(name, "") for name in ("a", "b"))

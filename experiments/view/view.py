@@ -23,6 +23,8 @@ class ViewRun:
     """Write a static site into this folder instead; it opens from disk, without a network."""
     export_limit: int = 200
     """With --export: largest number of episodes, the first ones of each run in turn."""
+    label: bool = False
+    """Go through the untagged episodes: 1 to 9 tag, Enter shows the next."""
     host: str = "127.0.0.1"
     """Address to listen on. Beyond this machine, the address that is printed holds a token."""
     port: int = 8765
@@ -32,6 +34,8 @@ class ViewRun:
 
     def __post_init__(self) -> None:
         at_least(self, "export_limit", 1)
+        if self.label and self.export is not None:
+            raise ConfigError("--label writes tags, which an exported site cannot: leave out --export")
         if not 0 <= self.port <= MAX_PORT:
             raise ConfigError(f"port={self.port}: need 0 to {MAX_PORT}; 0 takes a free one")
 
@@ -43,7 +47,8 @@ def main(run: ViewRun) -> None:
         ConfigError: There is no run directory, or the port is taken.
         DataError: A run cannot be read.
     """
-    from experiments.view.viewer import Viewer, named_runs
+    from experiments.analysis.load_runs import named_runs
+    from experiments.view.viewer import Viewer
 
     viewer = Viewer(named_runs(run.runs))
     if run.export is not None:
@@ -74,7 +79,8 @@ def _serve(run: ViewRun, viewer: object) -> None:
         except OSError as reason:
             raise ConfigError(f"--host {run.host} --port {run.port}: {reason.strerror}; give another --port") from None
         host = f"[{run.host}]" if ":" in run.host else run.host
-        address = f"http://{host}:{listener.getsockname()[1]}/{f'?token={token}' if token else ''}"
+        place = f"{f'?token={token}' if token else ''}{'#/label' if run.label else ''}"
+        address = f"http://{host}:{listener.getsockname()[1]}/{place}"
         print(f"{len(viewer.runs)} runs at {address} (Ctrl-C ends it)", flush=True)
         if run.browser:
             webbrowser.open(address)

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.analysis.load_runs import find_runs
-from experiments.runs.read_run import METRICS
+from PIL import Image
+
+from experiments.analysis.attempts import RunNumbers, attempt_of_row
+from experiments.analysis.run_plots import run_plots
+from experiments.runs.read_run import JOURNAL, METRICS, read_metrics
 from experiments.runs.read_tags import read_tags
-from experiments.view.curves import rollout_curves, training_curves
 from experiments.view.divergences import read_divergences
 from experiments.view.episode_index import DATASET, EpisodeIndex, IndexedRun
 from experiments.view.episode_page import episode_page
@@ -44,6 +46,7 @@ class Viewer:
         for name, run in self.index.runs.items():
             self.index.set_tags(name, read_tags(run.path))
         self._divergences = lru_cache(maxsize=8)(read_divergences)
+        self._plots = lru_cache(maxsize=8)(self._compute_plots)
         self._picture = lru_cache(_KEPT_PICTURES)(self._draw)
 
     def describe_runs(self) -> dict[str, Any]:
@@ -58,7 +61,14 @@ class Viewer:
     def list_episodes(self, selection: Selection) -> dict[str, Any]:
         """Return one page of the list."""
         page = self.index.select(selection)
-        return {"total": page.total, "rows": page.rows, "facets": page.facets}
+        torn = [run.name for run in self.index.runs.values() if run.is_torn]
+        return {
+            "total": page.total,
+            "rows": page.rows,
+            "facets": page.facets,
+            "read": self.index.read_share(),
+            "torn": torn,
+        }
 
     def show(self, episode_id: int) -> dict[str, Any]:
         """Return an episode, with its row and the other attempts at its task; no key and no gold evidence.
@@ -102,6 +112,16 @@ class Viewer:
         """
         return self._picture(episode_id, number, whole)
 
+    def whole_image(self, episode_id: int, number: int, max_px: int) -> Image.Image:
+        """Return the whole frame of a picture, at most `max_px` long.
+
+        Raises:
+            DataError: As `picture`.
+            ConfigError: As `picture`.
+        """
+        run, episode = self._episode(episode_id)
+        return self._videos[run.name].whole_image(episode, number, max_px)
+
     def video_path(self, episode_id: int) -> Path:
         """Return the video file of an episode.
 
@@ -142,15 +162,28 @@ class Viewer:
             row["verdict"] = _verdict(row["outcome_a"] == "right", row["outcome_b"] == "right")
         return {"rows": rows, "counts": count_verdicts(rows)}
 
-    def curves(self, name: str) -> dict[str, list[list[float]]]:
-        """Return the curves of a run over its steps.
+    def plots(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the plots of some runs, see `experiments.analysis.run_plots`.
 
         Raises:
             DataError: There is no such run, or its metrics are damaged.
         """
+        state = tuple((name, self._run(name).read_bytes, _size_of(self._run(name).path / METRICS)) for name in names)
+        return self._plots(state)
+
+    def numbers_of(self, name: str) -> RunNumbers:
+        """Return what the plots of a run are computed from.
+
+        Raises:
+            DataError: As `plots`.
+        """
         run = self._run(name)
-        curves = training_curves(run.path) if (run.path / METRICS).exists() else {}
-        return curves | rollout_curves(self.index.rows_by_step(name))
+        # Shards of a data set stand beside the journal, whose run has logged the metrics.
+        metrics = read_metrics(run.path) if run.journal.name == JOURNAL else []
+        return RunNumbers(name, run.config, metrics, [attempt_of_row(row) for row in self.index.rows_of(name)])
+
+    def _compute_plots(self, state: tuple[tuple[str, int, int], ...]) -> list[dict[str, Any]]:
+        return [asdict(plot) for plot in run_plots([self.numbers_of(name) for name, *_ in state])]
 
     def _run(self, name: str) -> IndexedRun:
         if name not in self.index.runs:
@@ -167,22 +200,6 @@ class Viewer:
         return videos.whole_frame(episode, number) if whole else videos.picture(episode, number)
 
 
-def named_runs(folders: Sequence[Path]) -> dict[str, Path]:
-    """Find the run directories in or below the folders and name them by the shortest path that tells them apart.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    found = list(dict.fromkeys(path.resolve() for folder in folders for path in find_runs(folder)))
-    if not found:
-        raise ConfigError(
-            f"{', '.join(map(str, folders)) or 'no path given'}: no run directory there; "
-            "runs are written by vt-env commands, such as vt-env eval --out runs/eval"
-        )
-    depth = next(size for size in range(1, 100) if len({it.parts[-size:] for it in found}) == len(found))
-    return {"/".join(path.parts[-depth:]): path for path in found}
-
-
 def count_verdicts(pairs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Count the pairs in which only the first run, only the second, both or neither was right."""
     counts = Counter(row["verdict"] for row in pairs)
@@ -193,6 +210,10 @@ def _verdict(first: bool, second: bool) -> str:
     if first == second:
         return "both" if first else "neither"
     return "only a" if first else "only b"
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 @dataclass(frozen=True)

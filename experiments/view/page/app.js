@@ -19,6 +19,7 @@
       <${vt.Link} key=${own} to=${own} pairs=${[]} current=${own === name}>${title}<//>`)}</nav>
       <small>${runs.length} runs</small></header><${vt.Problem} text=${problem} />
       ${name === "episode" ? html`<${vt.Episode} pairs=${pairs} classes=${classes} />` :
+        name === "label" ? html`<${vt.Label} pairs=${pairs} />` :
         name === "compare" ? html`<${vt.Compare} pairs=${pairs} />` :
         name === "pairs" ? html`<${vt.Pairs} pairs=${pairs} runs=${runs} />` :
         name === "curves" ? (value ? html`<${vt.Curves} pairs=${pairs} runs=${runs} />` : null) :

@@ -15,11 +15,11 @@
     episode: (id) => ask(`api/episodes/${id}`),
     key: (id) => ask(`api/episodes/${id}/key`),
     pairs: (a, b) => ask(`api/pairs?${new URLSearchParams({ a, b })}`),
-    curves: (run) => ask(`api/curves?${new URLSearchParams({ run })}`),
+    plots: (runs) => ask(`api/plots?${new URLSearchParams(runs.map((run) => ["run", run]))}`),
     tag: (id, tags) => ask(`api/episodes/${id}/tags`, {
       method: "POST", headers: { "x-vt-env": "1" }, body: JSON.stringify({ tags }),
     }),
-    picture: (id, number, kind) => `api/episodes/${id}/pictures/${number}/${kind}.png`,
+    picture: (id, frame, kind) => `api/episodes/${id}/pictures/${frame.number}/${kind}.png`,
     video: (id) => `api/episodes/${id}/video`,
   };
 
@@ -41,8 +41,8 @@
     episode: async (id) => (await load(id)).shown,
     key: async (id) => (await load(id)).key,
     pairs: async (a, b) => site.pairs[JSON.stringify([a, b])] || { rows: [], counts: {} },
-    curves: async (run) => site.curves[run] || {},
-    picture: (id, number, kind) => `pictures/${id}-${number}-${kind}.png`,
+    plots: async () => site.plots,
+    picture: (id, frame, kind) => kind === "whole" ? frame.whole : `pictures/${id}-${frame.number}-seen.png`,
     video: () => "",
   });
 

@@ -9,7 +9,7 @@
     if (problem) return html`<figure class="gone"><div>picture not there</div><figcaption>${vt.time(frame.time_s)}
       </figcaption></figure>`;
     return html`<figure><button type="button" onClick=${() => onOpen(frame)} aria-label=${`enlarge ${label}`}>
-      <img src=${vt.data.picture(id, frame.number, "seen")} alt=${label} loading="lazy"
+      <img src=${vt.data.picture(id, frame, "seen")} alt=${label} loading="lazy"
         onError=${() => setProblem(true)} /></button>
       <figcaption>${vt.time(frame.time_s)}${frame.box ? " · part" : ""}</figcaption></figure>`;
   };
@@ -17,18 +17,19 @@
   const percent = (value) => `${100 * value}%`;
 
   vt.Enlarged = ({ id, frame, onClose }) => {
-    const [isWhole, setWhole] = useState(vt.data.isLive || Boolean(frame.box));
+    const [isWhole, setWhole] = useState(vt.data.isLive || Boolean(frame.whole));
     const dialog = useRef(null);
     useEffect(() => { dialog.current.showModal(); }, []);
     const [left, top, right, bottom] = frame.box || [0, 0, 0, 0];
     return html`<dialog ref=${dialog} onClose=${onClose} onClick=${(event) => event.target === dialog.current && onClose()}
       aria-label="Enlarged picture"><div class="enlarged">
-      <img src=${vt.data.picture(id, frame.number, isWhole ? "whole" : "seen")} alt=${`at ${vt.time(frame.time_s)}`}
+      <img src=${vt.data.picture(id, frame, isWhole ? "whole" : "seen")} alt=${`at ${vt.time(frame.time_s)}`}
         onError=${() => isWhole && setWhole(false)} />
       ${isWhole && frame.box ? html`<div class="box" style=${{ left: percent(left), top: percent(top),
         width: percent(right - left), height: percent(bottom - top) }}></div>` : null}</div>
-      <p>${isWhole ? "whole frame at the size of the video" : "as the policy saw it"}, ${vt.time(frame.time_s)}</p>
-      <p class="line"><button type="button" onClick=${() => setWhole(!isWhole)}>${isWhole ? "as seen" : "whole frame"}</button>
+      <p>${isWhole ? "whole frame" : "as the policy saw it"}, ${vt.time(frame.time_s)}</p>
+      <p class="line">${vt.data.isLive || frame.whole ? html`<button type="button" onClick=${() => setWhole(!isWhole)}>
+        ${isWhole ? "as seen" : "whole frame"}</button>` : null}
       <button type="button" onClick=${onClose}>close</button></p></dialog>`;
   };
 
@@ -135,15 +136,49 @@
       ${open ? html`<${vt.Enlarged} id=${id} frame=${open} onClose=${() => setOpen(null)} />` : null}`;
   };
 
-  /** Move through the list with j and k, and set tags with 1 to 9. */
-  const useKeys = (pairs, id, row, classes, setTags) => useEffect(() => {
+  /** The first untagged episode behind an id; none if all are tagged. */
+  const nextUntagged = async (pairs, after) => {
+    const filters = pairs.filter(([name]) => !["untagged", "sort", "page", "size"].includes(name));
+    for (let page = 0; ; page += 1) {
+      const { rows, total } = await vt.data.episodes([...filters, ["untagged", "1"], ["size", "1000"], ["page", String(page)]]);
+      const next = rows.find((it) => it.id > after && it.task_id);
+      if (next || rows.length < 1000) return { next, total };
+    }
+  };
+
+  const goOn = async (pairs, after) => {
+    const { next } = await nextUntagged(pairs, after);
+    if (next) vt.go("episode", [["id", next.id], ["label", "1"], ...pairs]);
+    else vt.go("label", [["after", after], ...pairs]);
+  };
+
+  /** Opens the first untagged episode; says so when none is left. */
+  vt.Label = ({ pairs }) => {
+    const after = Number(vt.valueOf(pairs, "after", "0"));
+    const rest = pairs.filter(([name]) => name !== "after");
+    const { value, problem } = vt.useValue(() => nextUntagged(rest, after), [JSON.stringify(pairs)]);
+    useEffect(() => { if (value?.next) vt.go("episode", [["id", value.next.id], ["label", "1"], ...rest]); }, [value]);
+    if (!value || value.next) return html`<main><${vt.Problem} text=${problem} /></main>`;
+    return html`<main><h1>${value.total ? `${value.total} episodes were passed over` : "All episodes are tagged"}</h1>
+      <p>${value.total ? html`<${vt.Link} to="label" pairs=${rest}>Go through them again<//>` : null}
+      <${vt.Link} to="episodes" pairs=${rest}>Back to the list<//></p></main>`;
+  };
+
+  const step = async (pairs, id, by) => {
+    const { rows } = await vt.data.episodes(pairs);
+    const next = rows[rows.findIndex((it) => it.id === id) + by];
+    if (next) vt.go("episode", [["id", next.id], ...pairs]);
+  };
+
+  /** Move with j and k (through the list, or through untagged episodes), and set tags with 1 to 9. */
+  const useKeys = (pairs, id, row, classes, setTags, isLabel) => useEffect(() => {
     const onKey = async (event) => {
+      if (event.target.closest("input, textarea, select, button, a") && event.key === "Enter") return;
       if (event.target.closest("input, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === "j" || event.key === "k") {
-        const { rows } = await vt.data.episodes(pairs);
-        const next = rows[rows.findIndex((it) => it.id === id) + (event.key === "j" ? 1 : -1)];
-        if (next) vt.go("episode", [["id", next.id], ...pairs]);
-      } else if (/^[1-9]$/.test(event.key) && row && vt.data.isLive) {
+      if (isLabel && (event.key === "j" || event.key === "Enter")) await goOn(pairs, id);
+      else if (isLabel && event.key === "k") history.back();
+      else if (event.key === "j" || event.key === "k") await step(pairs, id, event.key === "j" ? 1 : -1);
+      else if (/^[1-9]$/.test(event.key) && row && vt.data.isLive) {
         const all = [...new Set([...Object.keys(classes), ...row.tags])], tag = all[Number(event.key) - 1];
         if (!tag) return;
         const tags = row.tags.includes(tag) ? row.tags.filter((it) => it !== tag) : [...row.tags, tag];
@@ -157,19 +192,21 @@
 
   vt.Episode = ({ pairs, classes }) => {
     const id = Number(vt.valueOf(pairs, "id", "0"));
-    const rest = pairs.filter(([name]) => name !== "id");
+    const isLabel = vt.valueOf(pairs, "label") === "1";
+    const rest = pairs.filter(([name]) => name !== "id" && name !== "label");
     const { value, problem } = vt.useValue(() => vt.data.episode(id), [id]);
     const [tags, setTags] = useState({ id: 0, tags: [] });
     const [key, setKey] = useState({ id: 0 });
     const [tagProblem, setTagProblem] = useState("");
     const row = value && { ...value.row, tags: tags.id === id ? tags.tags : value.row.tags };
     const keep = (own) => setTags({ id, tags: own });
-    useKeys(rest, id, row, classes, keep);
+    useKeys(rest, id, row, classes, keep, isLabel);
     if (!value) return html`<main><${vt.Problem} text=${problem} /></main>`;
     const shownKey = key.id === id ? key : null;
     const ask = () => vt.data.key(id).then((it) => setKey({ id, ...it }));
     return html`<div class="episode"><main>
-      <nav class="back"><${vt.Link} to="episodes" pairs=${rest}>← episodes<//> <small>j next, k previous</small></nav>
+      <nav class="back"><${vt.Link} to="episodes" pairs=${rest}>← episodes<//> <small>${isLabel ?
+        "1 to 9 tag, Enter or j next untagged, k back" : "j next, k previous"}</small></nav>
       ${value.episode ? html`<${vt.EpisodeBody} id=${id} episode=${value.episode} evidence=${shownKey?.evidence}
         optionIdx=${shownKey?.option_idx} divergences=${value.divergences} />` : html`<h1>${row.outcome} line of ${row.run}</h1>
         <p class="problem">${row.problem}</p><pre>${value.line}</pre>`}

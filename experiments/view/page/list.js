@@ -85,8 +85,12 @@
         counts=${shown.facets[name]} pairs=${pairs} />`)}
       <fieldset><legend>From, to</legend>${ranges.map(([name, title]) => html`<${Range} key=${name} name=${name}
         title=${title} pairs=${pairs} />`)}</fieldset></aside>
-      <main><vt-count role="status">${value ? `${shown.total.toLocaleString("en")} episodes` : "Reading …"}</vt-count>
+      <main><vt-count role="status">${value ? `${shown.total.toLocaleString("en")} episodes${shown.read < 0.999 ?
+        `, ${Math.floor(100 * shown.read)} % of the journals read` : ""}` : "Reading …"}
+      ${vt.data.isLive ? html` <${vt.Link} to="label" pairs=${pairs.filter(([name]) => !["sort", "page", "size",
+        "untagged"].includes(name))}>label these<//>` : null}</vt-count>
       <${vt.Problem} text=${problem} />
+      ${(shown.torn || []).map((run) => html`<p class="problem" key=${run}>The last line of ${run} is half-written.</p>`)}
       <div class="scroll"><table class="episodes"><thead><${Head} pairs=${pairs} /></thead>
       <tbody>${shown.rows.map((row) => html`<${Row} key=${row.id} row=${row} pairs=${pairs} />`)}</tbody></table></div>
       <${Pages} total=${shown.total} pairs=${pairs} /></main></div>`;

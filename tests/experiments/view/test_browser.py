@@ -1,47 +1,48 @@
 """The viewer in a real Chromium: list, filter, episode, evidence, tags, comparison, exported site."""
 
-import shutil
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
+from support.browser import browser, needs_chromium, page, served
 from support.finished_runs import episode, write_eval
 
+from experiments.analysis.load_runs import named_runs
 from experiments.runs.read_run import JOURNAL
 from experiments.view.export import export_site
-from experiments.view.server import make_app
-from experiments.view.viewer import Viewer, named_runs
+from experiments.view.viewer import Viewer
 from vt_env.episode.trajectory import CallRecord, TurnRecord
 from vt_env.errors import ConfigError
 from vt_env.jsonl import append_line
 from vt_env.types import FrameRef, Interval
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium, such as Debian's package chromium"),
-]
-HOSTILE = '<script>document.title="broken"</script><img src=x onerror="document.title=\'broken\'"> "quoted" </script>'
+pytestmark = [pytest.mark.slow, needs_chromium]
+__all__ = ["browser", "page"]
+HOSTILE = (
+    '<script>document.title="broken"</script><img src=x onerror="document.title=\'broken\'"> "quoted" </script> '
+    "[a link](javascript:document.title='broken') javascript:alert(1) \x1b[31mred\x07 \x00 &lt;b&gt;"
+)
 
 
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
     folder = tmp_path_factory.mktemp("runs")
     look = TurnRecord(
+        f"<think>{HOSTILE}</think>"
         '<tool_call>{"name": "frame_zoom", "arguments": {"start_s": 5, "end_s": 9}}</tool_call>',
         CallRecord("frame_zoom", {"start_s": 5.0, "end_s": 9.0}),
         HOSTILE,
         frames=(FrameRef("video-00", 6.0, None, (112, 112)),),
         viewed=(Interval(5, 9),),
     )
-    turns = (look, TurnRecord("<answer>47</answer>", None, "The episode is over."))
+    malformed = TurnRecord(HOSTILE, None, HOSTILE, error="malformed")
+    turns = (look, malformed, TurnRecord("<answer>47</answer>", None, "The episode is over."))
     for agent, right in (("oracle", [True] * 4), ("random", [True, False, False, True])):
         run = write_eval(folder / agent, agent, right, turns=turns)
         append_line(run / JOURNAL, episode(50, 1, True, question=HOSTILE, policy=agent, duration_s=60.0).to_json())
-    append_line(folder / "random" / JOURNAL, "{a damaged line")
+    append_line(folder / "random" / JOURNAL, "{a damaged line <script>document.title='broken'</script>")
+    with (folder / "random" / JOURNAL).open("a") as file:
+        file.write('{"half": "written')
     viewer = Viewer(named_runs([folder]))
     viewer.index.refresh()
     return viewer
@@ -49,34 +50,8 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
 
 @pytest.fixture(scope="module")
 def address(viewer: Viewer) -> Iterator[str]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(viewer), log_level="warning"))
-        thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as engine:
-        chromium = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(20_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    yield page
-    page.close()
-    assert not problems
+    with served(viewer) as address:
+        yield address
 
 
 def wait_for_count(page, selector: str, count: int) -> None:
@@ -98,6 +73,7 @@ def test_a_reader_filters_sorts_and_shares_the_list_by_its_address(page, address
     page.goto(f"{address}#/episodes?outcome=damaged")
     wait_for_count(page, "tbody tr", 1)
     assert "not a trajectory" in page.inner_text("tbody")
+    assert "The last line of random is half-written" in page.inner_text("main")
 
 
 def test_an_episode_shows_its_turns_and_the_evidence_on_demand(page, address: str):
@@ -116,9 +92,13 @@ def test_text_of_a_run_is_text_and_never_markup(page, address: str):
     page.wait_for_selector("tbody tr")
     page.click("tbody tr a")
     page.wait_for_selector("h1")
-    assert page.inner_text("h1") == HOSTILE.replace("  ", " ")
+    assert page.text_content("h1").replace("\ufffd", "\x00") == HOSTILE
+    page.goto(f"{address}#/episode?id=1")
+    page.wait_for_selector("#turn-1")
+    for shown in ("#turn-0 .thought", "#turn-0 .observation", "#turn-1 .call code"):
+        assert HOSTILE[:40] in page.text_content(shown), shown
     assert page.title() == "vt-env view"
-    assert not page.query_selector("main script, main img[onerror]")
+    assert not page.query_selector("main script, main img[onerror], main a[href^=javascript]")
 
 
 def test_a_reader_tags_episodes_from_the_keyboard(page, address: str, viewer: Viewer):
@@ -127,6 +107,37 @@ def test_a_reader_tags_episodes_from_the_keyboard(page, address: str, viewer: Vi
     page.keyboard.press("3")
     page.wait_for_selector("button.tag[aria-pressed=true]")
     assert viewer.show(2)["row"]["tags"] == ["misread"]
+
+
+def test_a_reader_goes_through_the_untagged_episodes_by_keyboard(page, address: str, viewer: Viewer):
+    page.goto(f"{address}#/label?run=oracle&outcome=right")
+    page.wait_for_url("**/#/episode?id=1&label=1**")
+    page.wait_for_selector("fieldset.tags")
+    page.keyboard.press("1")
+    page.wait_for_selector("button.tag[aria-pressed=true]")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/#/episode?id=3&label=1**" if viewer.show(2)["row"]["tags"] else "**id=2&label=1**")
+    for _ in range(4):
+        before = page.url
+        page.wait_for_selector("fieldset.tags")
+        page.keyboard.press("j")
+        page.wait_for_function("before => location.href !== before", arg=before)
+        if "#/label" in page.url:
+            break
+    page.wait_for_selector("text=were passed over")
+    assert viewer.show(1)["row"]["tags"] == ["never-looked"]
+
+
+def test_curves_are_drawn_with_their_numbers_and_chosen_by_the_address(page, address: str):
+    page.goto(f"{address}#/curves")
+    page.wait_for_selector(".plot canvas")
+    titles = [it.inner_text() for it in page.query_selector_all(".plot .u-title")]
+    assert "accuracy against calls" in titles
+    page.uncheck("fieldset.runs label:has-text('random') input")
+    page.wait_for_url("**/#/curves?run=oracle")
+    page.click(".plot summary >> nth=0")
+    page.wait_for_selector(".plot td >> text=oracle, under a limit")
+    assert "random" not in page.inner_text(".plots")
 
 
 def test_two_runs_are_compared_question_by_question(page, address: str):

@@ -89,19 +89,23 @@ def test_a_journal_that_grows_is_followed_and_a_torn_line_waits_for_its_rest(
     with journal.open("a") as file:
         file.write(line[:100])
     assert index.refresh() == 0
+    assert [run.name for run in index.runs.values() if run.is_torn] == ["good"]
     with journal.open("a") as file:
         file.write(line[100:] + "\n")
     assert index.refresh() == 1
+    assert not any(run.is_torn for run in index.runs.values()) and index.read_share() == 1
     assert index.select(Selection()).total == 9
 
 
-def test_a_damaged_and_a_newer_line_are_rows_that_say_so(runs: dict[str, Path], index: EpisodeIndex):
+def test_a_damaged_a_foreign_and_a_newer_line_are_rows_that_say_so(runs: dict[str, Path], index: EpisodeIndex):
     append_line(runs["good"] / JOURNAL, "{broken")
+    append_line(runs["good"] / JOURNAL, '{"prompt": "of another program", "score": 1}')
     append_line(runs["good"] / JOURNAL, replace(episode(8, 1, True), schema=2).to_json())
     append_line(runs["good"] / JOURNAL, episode(7, 1, True).to_json())
-    assert index.refresh() == 3
+    assert index.refresh() == 4
     damaged = index.select(Selection.read([("outcome", "damaged")])).rows
-    assert ["not a trajectory" in damaged[0]["problem"], "schema 2" in damaged[1]["problem"]] == [True, True]
+    said = ("not a trajectory", "not a trajectory", "schema 2")
+    assert [text in row["problem"] for text, row in zip(said, damaged, strict=True)] == [True, True, True]
 
 
 def test_a_replaced_journal_is_read_again(runs: dict[str, Path], index: EpisodeIndex):

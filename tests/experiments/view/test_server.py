@@ -8,12 +8,13 @@ import pytest
 from starlette.testclient import TestClient
 from support.finished_runs import episode, write_eval
 
+from experiments.analysis.load_runs import named_runs
 from experiments.cli import run
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.read_tags import read_tags
 from experiments.view.export import export_site
 from experiments.view.server import make_app
-from experiments.view.viewer import Viewer, named_runs
+from experiments.view.viewer import Viewer
 from vt_env.episode.trajectory import write_trajectories
 from vt_env.errors import ConfigError
 from vt_env.jsonl import append_line
@@ -161,6 +162,11 @@ def test_a_number_that_cannot_be_used_is_one_line(
 ):
     assert run(["view", str(folder), "--no-browser", flag, value]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_tags_cannot_be_written_into_an_export(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["view", str(folder), "--label", "--export", str(tmp_path / "site")]) == 2
+    assert "leave out --export" in capsys.readouterr().err
 
 
 def test_an_export_holds_as_many_episodes_as_it_may_and_counts_the_pairs_that_it_holds(tmp_path: Path):
