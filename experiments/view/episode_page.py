@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vt_env.actions.parse import ActionReader
+from vt_env.benchmarks.scoring.replies import reply_of
 from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import Trajectory, TurnRecord
+from vt_env.prompts import read_lines
 from vt_env.tools.builtin import tools_for
 from vt_env.types import FrameRef, Interval
 
@@ -36,6 +38,7 @@ def episode_page(episode: Trajectory) -> dict[str, Any]:
         "prompt_frames": _frames(episode.prompt_frames, 0),
         "prompts": episode.prompts,
         "turns": turns,
+        "cited": [[start_s, end_s] for start_s, end_s in reply_of(episode).cited],
         "remaining": _remaining(episode.remaining),
         "image_tokens": episode.image_tokens,
         "stop": str(episode.stop) if episode.stop else None,
@@ -60,6 +63,9 @@ def _turn(turn: TurnRecord, reader: ActionReader, first_frame: int) -> dict[str,
         "observation": turn.observation_text,
         "frames": _frames(turn.frames, first_frame),
         "viewed": _spans(turn.viewed),
+        "retrieved": _spans([line.interval for line in read_lines(turn.observation_text)])
+        if call is not None and call.name.endswith("_retrieval")
+        else [],
         "error": turn.error,
         "form": turn.form,
         "continues": turn.continues,

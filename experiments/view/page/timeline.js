@@ -20,11 +20,16 @@
     const numbered = episode.turns.map((turn, number) => [turn, number]);
     const looked = marks(numbered.filter(([turn]) => turn.frames.length), "seen", "looked");
     const read = marks(numbered.filter(([turn]) => !turn.frames.length), "read", "read");
+    const retrieved = numbered.flatMap(([turn, number]) =>
+      turn.retrieved.map((span) => ({ span, kind: "found", turn: number, title: `turn ${number + 1}: retrieved` })));
+    const cited = episode.cited.map((span) => ({ span, kind: "cited", title: "cited in the last message" }));
     const gold = (evidence || []).map((span) => ({ span, kind: "gold", title: "evidence" }));
     return html`<section class="timeline" aria-label="Timeline of the video">
       ${evidence ? html`<${Row} title="Evidence" marks=${gold} duration=${duration} onSeek=${onSeek} />` : null}
       <${Row} title="Looked at" marks=${looked} duration=${duration} onSeek=${onSeek} />
       <${Row} title="Read" marks=${read} duration=${duration} onSeek=${onSeek} />
+      ${retrieved.length ? html`<${Row} title="Retrieved" marks=${retrieved} duration=${duration} onSeek=${onSeek} />` : null}
+      ${cited.length ? html`<${Row} title="Cited" marks=${cited} duration=${duration} onSeek=${onSeek} />` : null}
       <div class="track axis"><span></span><div><span>00:00</span><span>${vt.time(duration / 2)}</span>
       <span>${vt.time(duration)}</span></div></div></section>`;
   };

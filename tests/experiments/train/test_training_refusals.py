@@ -1,6 +1,7 @@
 """Untrainable models, data and settings raise one line with the remedy, before or at the first step."""
 
 import json
+import shutil
 import socket
 from dataclasses import replace
 from types import SimpleNamespace
@@ -29,7 +30,9 @@ from experiments.train.sft import SFTRun
 from experiments.train.sft import main as sft
 from experiments.train.trainer_config import TrainerConfig, trained_dtype
 from experiments.train.training_run import load_model
+from experiments.view.tags import write_tags
 from vt_env.config import BudgetConfig, MediaConfig, tiny_budget
+from vt_env.episode.trajectory import read_trajectories
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl.checked_trainer import CheckedTrainer, TrainingStopped
 from vt_env.integrations.trl.sampler_errors import SamplerLost, lost_sampler_named
@@ -77,6 +80,19 @@ def test_an_empty_data_set_is_refused(folder, tmp_path):
     (tmp_path / "none.jsonl").write_text("")
     with pytest.raises(DataError) as error:
         sft(sft_run(folder, out=tmp_path / "run", trajectories=(tmp_path / "none.jsonl",)))
+    assert "of 0 trajectories none ends in an answer" in one_line(error)
+
+
+def test_trajectories_with_an_excluded_tag_are_left_out_and_a_tag_of_none_is_refused(folder, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        sft(sft_run(folder, out=tmp_path / "run", exclude_tags=("misread",)))
+    assert "no attempt has it" in one_line(error)
+    tagged = tmp_path / "tagged.jsonl"
+    shutil.copy(folder / "trajectories.jsonl", tagged)
+    for it in read_trajectories(tagged):
+        write_tags(tagged, (it.task_id, it.sample), ["misread"])
+    with pytest.raises(DataError) as error:
+        sft(sft_run(folder, out=tmp_path / "run", trajectories=(tagged,), exclude_tags=("misread",)))
     assert "of 0 trajectories none ends in an answer" in one_line(error)
 
 

@@ -37,6 +37,11 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
     )
     malformed = TurnRecord(HOSTILE, None, HOSTILE, error="malformed")
     turns = (look, malformed, TurnRecord("<answer>47</answer>", None, "The episode is over."))
+    found = CallRecord("subtitle_retrieval", {"query": "lamp"})
+    search = TurnRecord("I search.", found, "00:10-00:14 the lamp is red\n00:20-00:22 a lamp")
+    last = TurnRecord("<evidence>00:05-00:09</evidence><answer>47</answer>", None, "The episode is over.")
+    append_line(write_eval(folder / "subtitles", "subtitles", []) / JOURNAL,
+                episode(60, 1, True, turns=(search, last), policy="subtitles", duration_s=60.0).to_json())  # fmt: skip
     for agent, right in (("oracle", [True] * 4), ("random", [True, False, False, True])):
         run = write_eval(folder / agent, agent, right, turns=turns)
         append_line(run / JOURNAL, episode(50, 1, True, question=HOSTILE, policy=agent, duration_s=60.0).to_json())
@@ -65,7 +70,7 @@ def outcomes(page) -> list[str]:
 def test_a_reader_filters_sorts_and_shares_the_list_by_its_address(page, address: str):
     page.goto(address)
     page.wait_for_selector("tbody tr")
-    assert len(outcomes(page)) == 11
+    assert len(outcomes(page)) == 12
     page.check("input[name=outcome][value=wrong]")
     wait_for_count(page, "tbody tr", 2)
     assert "outcome=wrong" in page.url
@@ -85,6 +90,15 @@ def test_an_episode_shows_its_turns_and_the_evidence_on_demand(page, address: st
     page.wait_for_selector("aside .problem")
     page.keyboard.press("j")
     page.wait_for_url("**/#/episode?id=2")
+
+
+def test_the_bar_shows_what_was_retrieved_and_what_was_cited(page, address: str):
+    page.goto(f"{address}#/episodes?run=subtitles")
+    page.click("tbody tr a")
+    page.wait_for_selector(".mark.cited")
+    assert [it.get_attribute("title") for it in page.query_selector_all(".mark.found")] == [
+        "turn 1: retrieved, 00:10 to 00:14", "turn 1: retrieved, 00:20 to 00:22"]  # fmt: skip
+    assert page.get_attribute(".mark.cited", "title") == "cited in the last message, 00:05 to 00:09"
 
 
 def test_text_of_a_run_is_text_and_never_markup(page, address: str):
@@ -134,7 +148,7 @@ def test_curves_are_drawn_with_their_numbers_and_chosen_by_the_address(page, add
     titles = [it.inner_text() for it in page.query_selector_all(".plot .u-title")]
     assert "accuracy against calls" in titles
     page.uncheck("fieldset.runs label:has-text('random') input")
-    page.wait_for_url("**/#/curves?run=oracle")
+    page.wait_for_url("**/#/curves?run=oracle&run=subtitles")
     page.click(".plot summary >> nth=0")
     page.wait_for_selector(".plot td >> text=oracle, under a limit")
     assert "random" not in page.inner_text(".plots")
@@ -150,13 +164,13 @@ def test_two_runs_are_compared_question_by_question(page, address: str):
 
 
 def test_an_exported_site_opens_from_disk_without_a_network(page, viewer: Viewer, tmp_path: Path):
-    assert export_site(viewer, tmp_path / "site", 200) == 11
+    assert export_site(viewer, tmp_path / "site", 200) == 12
     page.context.set_offline(True)
     page.goto((tmp_path / "site" / "index.html").as_uri())
     page.wait_for_selector("tbody tr")
-    assert len(outcomes(page)) == 11
+    assert len(outcomes(page)) == 12
     page.fill("input[type=search]", "what numb")
-    wait_for_count(page, "tbody tr", 8)
+    wait_for_count(page, "tbody tr", 9)
     page.click("tbody tr a")
     page.wait_for_selector(".turn")
     assert page.title() == "vt-env view"

@@ -1,7 +1,9 @@
 """The viewer's server: what it gives, to whom, and what it keeps to itself."""
 
 import json
+import re
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from experiments.cli import run
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.read_tags import read_tags
 from experiments.view.export import export_site
-from experiments.view.server import make_app
+from experiments.view.server import PAGE, make_app
 from experiments.view.viewer import Viewer
 from vt_env.episode.trajectory import write_trajectories
 from vt_env.errors import ConfigError
@@ -47,6 +49,13 @@ def test_the_page_and_all_its_files_are_served(client: TestClient):
     assert len(files) > 10
     for name in files:
         assert client.get(f"/page/{name}").status_code == 200, name
+
+
+def test_libraries_of_others_are_the_published_files():
+    vendor = PAGE / "vendor"
+    listed = dict(re.findall(r"^\| (\S+) \|.* ([0-9a-f]{64}) \|$", (vendor / "NOTICE.md").read_text(), re.MULTILINE))
+    files = [path for path in vendor.iterdir() if path.name != "NOTICE.md"]
+    assert {path.name: sha256(path.read_bytes()).hexdigest() for path in files} == listed
 
 
 def test_an_episode_comes_without_key_and_evidence_until_they_are_asked_for(client: TestClient):
