@@ -169,8 +169,12 @@ def read_facts(path: Path, evidence: Mapping[str, Sequence[Span]] | None = None)
     return [facts_of(episode, evidence) for episode in stream_journal(path)]
 
 
-def stream_journal(path: Path) -> Iterator[Trajectory]:
+def stream_journal(path: Path, *, is_tracked: bool = True) -> Iterator[Trajectory]:
     """Yield the episodes of a run directory in the order of its journal.
+
+    Args:
+        path: The run directory.
+        is_tracked: Show the progress of reading.
 
     Raises:
         DataError: As `read_facts`.
@@ -182,7 +186,8 @@ def stream_journal(path: Path) -> Iterator[Trajectory]:
     with journal.open("rb") as file:
         total = sum(1 for _ in file)
     numbered = read_numbered(journal, Trajectory.from_json, skip_torn=True)
-    for number, episode in track(numbered, f"reading {journal}", total, unit="episode", delay_s=2.0):
+    shown = track(numbered, f"reading {journal}", total, unit="episode", delay_s=2.0) if is_tracked else numbered
+    for number, episode in shown:
         first = lines.setdefault((episode.task_id, episode.sample), number)
         if first != number:
             raise DataError(

@@ -2,7 +2,7 @@
 
 Written with inspect_ai's own classes (0.3.285; package `inspect-ai`). It needs other versions of a library than the
 tests of this repository ran with, so it is no extra: install it beside vt-env's core in an environment of its own
-(`.ci/engines inspect` tests it there).
+(`.ci/engines inspect_logs` tests it there).
 
 One log a run, one sample an episode: the conversation with pictures, tool calls and their errors; the answer and every
 reward term as scores; tokens, seconds, tags. A log has no place for the system message of a prompt set; its name is in
@@ -70,7 +70,7 @@ def write_inspect_log(source: LogSource, folder: Path) -> tuple[Path, int]:
             "pins other versions than vt-env's extras: pip install vt-env inspect-ai"
         ) from None
     path = folder / f"{source.name.replace('/', '-')}.eval"
-    episodes = islice(stream_journal(source.run.path), source.limit)
+    episodes = islice(stream_journal(source.run.path, is_tracked=False), source.limit)
     total = min(source.limit, len(source.run.facts))
     samples = [_sample(source, it) for it in track(episodes, str(path), total, unit="episode")]
     tags = read_tags(source.run.path)

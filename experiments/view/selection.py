@@ -9,9 +9,9 @@ from vt_env.errors import ConfigError, suggest
 
 CHOICES = ("run", "policy", "family", "split", "status", "outcome", "tag", "video", "task_id")
 """Columns that are filtered by equality; several values of one column are alternatives."""
-RANGES = ("calls", "failed", "frames", "reward", "step", "tokens", "wall_s", "sample")
+RANGES = ("id", "calls", "failed", "frames", "reward", "step", "tokens", "wall_s", "sample")
 """Columns that are filtered by `NAME_min` and `NAME_max`, both included."""
-SORTABLE = (*RANGES, "policy", "task_id", "family", "status", "outcome", "id")
+SORTABLE = (*RANGES, "policy", "task_id", "family", "status", "outcome")
 MAX_SIZE = 1000
 """Most rows of a page."""
 _TAGGED = "(run, task_id, sample) IN (SELECT run, task_id, sample FROM tags WHERE tag IN ({}))"

@@ -136,14 +136,15 @@
       ${open ? html`<${vt.Enlarged} id=${id} frame=${open} onClose=${() => setOpen(null)} />` : null}`;
   };
 
-  /** The first untagged episode behind an id; none if all are tagged. */
+  /** The first untagged episode behind an id, none if all are tagged; and how many untagged ones there are at all. */
   const nextUntagged = async (pairs, after) => {
-    const filters = pairs.filter(([name]) => !["untagged", "sort", "page", "size"].includes(name));
-    for (let page = 0; ; page += 1) {
-      const { rows, total } = await vt.data.episodes([...filters, ["untagged", "1"], ["size", "1000"], ["page", String(page)]]);
-      const next = rows.find((it) => it.id > after && it.task_id);
-      if (next || rows.length < 1000) return { next, total };
-    }
+    const own = ["untagged", "sort", "page", "size", "id_min"];
+    const filters = [...pairs.filter(([name]) => !own.includes(name)), ["untagged", "1"]];
+    const { rows } = await vt.data.episodes([...filters, ["id_min", String(after + 1)], ["size", "1000"]]);
+    // A damaged line has no task, so that it cannot be tagged.
+    const next = rows.find((it) => it.task_id);
+    const total = next ? 0 : (await vt.data.episodes([...filters, ["size", "1000"]])).rows.filter((it) => it.task_id).length;
+    return { next, total };
   };
 
   const goOn = async (pairs, after) => {

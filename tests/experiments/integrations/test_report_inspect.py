@@ -1,4 +1,4 @@
-"""Logs for inspect_ai where it is not installed; `tests/engines/test_inspect.py` reads them back where it is."""
+"""Logs for inspect_ai where it is not installed; `tests/engines/test_inspect_logs.py` reads them back where it is."""
 
 import sys
 from pathlib import Path
