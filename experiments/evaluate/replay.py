@@ -7,7 +7,7 @@ storyboard per episode.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -22,12 +22,11 @@ from experiments.evaluate.episode_provenance import annotation_hash, prompt_id, 
 from experiments.evaluate.eval import episode_builder
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import CONFIG, PROVENANCE, read_json
-from experiments.settings.library import LibraryConfig
+from experiments.settings.library import library_config
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Setting, layout_of
 from experiments.settings.prompts import read_prompts_record
-from experiments.settings.text_models import TextConfig
-from vt_env.config import MediaConfig, at_least
+from vt_env.config import at_least
 from vt_env.envs.storyboard import draw_storyboard
 from vt_env.episode.trajectory import ReplyEnd, Trajectory, TurnRecord
 from vt_env.errors import ConfigError, suggest
@@ -122,21 +121,6 @@ def main(run: ReplayRun) -> int:
     what = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}, {observations} observations"
     print(f"{what}: all equal, byte for byte")
     return 0
-
-
-def library_config(config: Mapping[str, Any]) -> LibraryConfig:
-    """Return the library configuration of an evaluation, from its `config.json`."""
-    kinds = {"media": _read_media, "text": TextConfig}
-    given = {it.name: config[it.name] for it in fields(LibraryConfig) if it.name in config}
-    return LibraryConfig(**{name: kinds[name](**value) if name in kinds else value for name, value in given.items()})
-
-
-def _read_media(frame_px: int | None = None, **settings: Any) -> MediaConfig:
-    """Read media settings; those of before frames had the shape of their video hold the side of a square."""
-    if frame_px is None:
-        return MediaConfig(**settings)
-    patch_px = 28 if frame_px % 28 == 0 else 32
-    return MediaConfig(frame_px**2, min(frame_px**2, MediaConfig.min_pixels), patch_px, **settings)
 
 
 def _select(run: ReplayRun) -> list[Trajectory]:

@@ -1,6 +1,8 @@
 """Video library of a command: frame storage, clip search, subtitle models, recognition of speech and screen text."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from experiments.settings.text_models import TextConfig
 from vt_env.config import MediaConfig, at_least
@@ -58,3 +60,18 @@ class LibraryConfig:
         if self.screen_text and isinstance(tools, str) and tools in ("default", ADAPTIVE):
             return (tools, SCREEN_TEXT_TOOL)
         return tools
+
+
+def library_config(config: Mapping[str, Any]) -> LibraryConfig:
+    """Return the library configuration of an evaluation, from its `config.json`."""
+    kinds = {"media": _read_media, "text": TextConfig}
+    given = {it.name: config[it.name] for it in fields(LibraryConfig) if it.name in config}
+    return LibraryConfig(**{name: kinds[name](**value) if name in kinds else value for name, value in given.items()})
+
+
+def _read_media(frame_px: int | None = None, **settings: Any) -> MediaConfig:
+    """Read media settings; those of before frames had the shape of their video hold the side of a square."""
+    if frame_px is None:
+        return MediaConfig(**settings)
+    patch_px = 28 if frame_px % 28 == 0 else 32
+    return MediaConfig(frame_px**2, min(frame_px**2, MediaConfig.min_pixels), patch_px, **settings)

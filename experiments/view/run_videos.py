@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from experiments.analysis.gold_spans import gold_of
-from experiments.evaluate.replay import library_config
+from experiments.settings.library import library_config
 from synth.frame_files import read_pictures
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
