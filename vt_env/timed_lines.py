@@ -2,9 +2,9 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import overload
+from typing import TypeVar, overload
 
 from vt_env.types import Box, Interval, SubtitleLine
 
@@ -36,6 +36,9 @@ class Caption(SubtitleLine):
 
     close_ups: tuple[CloseUp, ...] = ()
     """Further text that crops show."""
+
+
+Line = TypeVar("Line", bound=SubtitleLine)
 
 
 class TimedLines(Sequence[SubtitleLine]):
@@ -75,6 +78,15 @@ class TimedLines(Sequence[SubtitleLine]):
             if self._lines[row].interval.contains(time_s)
         }
         return [self._lines[row] for row in sorted(shown)]
+
+
+def ended_with(lines: Iterable[Line], duration_s: float) -> list[Line]:
+    """Return the lines that begin before a video ends, in their order; those that go on after it end with it."""
+    kept = [it for it in lines if it.interval.start_s < duration_s]
+    return [
+        it if it.interval.end_s <= duration_s else replace(it, interval=Interval(it.interval.start_s, duration_s))
+        for it in kept
+    ]
 
 
 def joined_by_interval(lines: Iterable[SubtitleLine]) -> list[SubtitleLine]:

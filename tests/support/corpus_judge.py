@@ -93,7 +93,8 @@ def _by_program(found: str, path: Path, stream_idx: int | None) -> Judged:
     tick_s = Fraction(int(ticks[1]), int(ticks[2]))
     times_s = np.array([float(int(row[0]) * tick_s) for row in shown[:count]])
     _, above, below, width, height = map(int, (0, *shown[0][1:]))
-    return _in_order(times_s, pictures[:count], (round(width * above / below) if above and below else width, height))
+    aspect = Fraction(above, below) if above and below else Fraction(1)
+    return _in_order(times_s, pictures[:count], _square_pixels(width, height, aspect))
 
 
 def _by_pyav(path: Path) -> Judged:
@@ -111,12 +112,17 @@ def _by_pyav(path: Path) -> Judged:
                 pictures.append(np.ascontiguousarray(orientation.upright(small)))
                 times_s.append(frame.time)
                 aspect = stream.sample_aspect_ratio or Fraction(1)
-                shown = (round(frame.width * aspect), frame.height)
+                shown = _square_pixels(frame.width, frame.height, aspect)
                 size_px = shown[::-1] if orientation.is_transposed else shown
     except av.error.FFmpegError as error:
         if not times_s:
             return Judged(np.zeros(0), np.zeros((0, SIDE_PX, SIDE_PX, 3), np.uint8), size_px, str(error.strerror))
     return _in_order(np.array(times_s), np.array(pictures).reshape(-1, SIDE_PX, SIDE_PX, 3), size_px)
+
+
+def _square_pixels(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
+    """Return the size in square pixels that loses no row and no column."""
+    return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
 
 
 def _in_order(times_s: NDArray[np.float64], pictures: NDArray[np.uint8], size_px: tuple[int, int]) -> Judged:

@@ -33,7 +33,7 @@ from vt_env.media.text.screen_text import screens_of
 from vt_env.media.text.speech import has_audio, transcribe
 from vt_env.media.text.subtitles import SubtitleTrack, load_captions
 from vt_env.media.text.summaries import Summariser, WrittenSummaries
-from vt_env.timed_lines import TimedLines
+from vt_env.timed_lines import TimedLines, ended_with
 from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
 
 CaptionSearch = Literal["auto", "words", "none"]
@@ -248,11 +248,11 @@ class VideoLibrary:
     ) -> Video:
         with foreign_input(ref.path):
             store = build_store(ref.path, self.config, self.cache_dir, progress)
+        duration_s = store.video.duration_s
         with foreign_input(ref.captions_path):
-            captions = load_captions(Path(ref.captions_path)) if ref.captions_path else None
+            captions = _captions(Path(ref.captions_path), duration_s) if ref.captions_path else None
         encoder = self.encoders.encoder_of(ref)
         index = build_clip_index(store, encoder, self.cache_dir) if encoder else None
-        duration_s = store.video.duration_s
         sources: list[ClipSource] = [] if index is None else [index]
         if captions is not None and self.text_models.searches_captions(ref):
             sources.append(self._caption_source(captions, duration_s))
@@ -272,11 +272,12 @@ class VideoLibrary:
 
     def _subtitles(self, ref: VideoRef, store: FrameStore, speech_progress: Progress | None) -> SubtitleTrack:
         track = load_subtitles(ref, store.video.timeline, self.text_models.subtitles)
+        track = track.ended_with(store.video.duration_s)
         for note in track.notes:
             warnings.warn(f"{ref.subtitles_path or ref.path}: subtitles: {note}", stacklevel=4)
         if self._transcribe and not track.lines and has_audio(ref.path):
             model = self._transcribe if isinstance(self._transcribe, str) else None
-            track = transcribe(ref.path, model, speech_progress, self.cache_dir)
+            track = transcribe(ref.path, model, speech_progress, self.cache_dir).ended_with(store.video.duration_s)
         encoder, summariser = self.text_models.encoder, self.text_models.summariser
         meanings = build_line_index(track.lines, encoder, self.cache_dir) if encoder and track.lines else None
         written = WrittenSummaries(summariser, self.cache_dir) if summariser else None
@@ -285,6 +286,16 @@ class VideoLibrary:
     def __reduce__(self) -> tuple[Callable[..., "VideoLibrary"], tuple[object, ...]]:
         limits = (self._max_open, self._decoded.limit_bytes)
         return _library, (self.config, self.cache_dir, self.encoders, self.text_models, self._transcribe, *limits)
+
+
+def _captions(path: Path, duration_s: float) -> TimedLines:
+    """Load the captions of a video that begin before it ends."""
+    written = load_captions(path)
+    kept = ended_with(written, duration_s)
+    if len(kept) < len(written):
+        late = f"{len(written) - len(kept)} of {len(written)} captions are left out"
+        warnings.warn(f"{path}: {late}, since they begin after the video's end; are they of this video?", stacklevel=4)
+    return TimedLines(kept)
 
 
 def _state_of(path: Path) -> str:

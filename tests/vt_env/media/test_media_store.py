@@ -195,7 +195,7 @@ def test_a_store_says_what_it_was_made_from(video: Path, store: FrameStore, tmp_
     build_store(video, CONFIG, tmp_path)
     meta = json.loads((tmp_path / "stores" / store.key / "meta.json").read_text())
     assert (meta["schema"], meta["media"], meta["max_pixels"], meta["frame_rate_hz"], meta["frame_size_px"]) == (
-        4, content_hash(video), 12_544, 2, [56, 56]
+        5, content_hash(video), 12_544, 2, [56, 56]
     )  # fmt: skip
     assert (meta["backend"], meta["decoded_by"]) == ("pyav", "pyav")
 

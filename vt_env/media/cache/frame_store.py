@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +29,21 @@ from PIL.JpegImagePlugin import JpegImageFile
 from vt_env.config import MediaConfig
 from vt_env.errors import DataError
 from vt_env.hashing import file_state
+from vt_env.jsonl import decode_object
 from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
-from vt_env.media.cache.sealed_files import Hold, check_schema, checksum, file_checksum, seal, unseal
+from vt_env.media.cache.sealed_files import Hold, check_name, check_schema, checksum, file_checksum, seal, unseal
 from vt_env.media.decode.container import Timeline, check_file, latest_idxs
 from vt_env.media.decode.other_backends import installed_backend
 from vt_env.media.decode.pyav_player import Pixels
 from vt_env.media.decode.video_file import VideoFile, open_video
 from vt_env.types import FrameBatch
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the format and its content; part of every key, so an older store is rebuilt and not misread."""
 
 META_FILE = "meta.json"
+_SETTINGS = ("max_pixels", "min_pixels", "patch_px", "frame_rate_hz")
+"""Media settings that decide the content of a store, and so its name."""
 
 _SMALL_PIXELS = 224 * 224
 """With `max_pixels` up to this, JPEGs have quality 95 and full chroma resolution (4:4:4), which small objects need.
@@ -64,8 +67,8 @@ class FrameStore:
     """int64[N + 1], start of each JPEG in `packed`, and the end of the last."""
     crcs: NDArray[np.int64] = field(repr=False)
     """int64[N], CRC-32 of each JPEG."""
-    packed: NDArray[np.uint8] = field(repr=False)
-    """uint8[B], concatenated JPEGs, memory-mapped."""
+    packed: Path = field(repr=False)
+    """File of the concatenated JPEGs; opened for each read, so that many open videos need few descriptors."""
     config: MediaConfig
     """Settings that the store was opened with."""
     hold: Hold = field(repr=False)
@@ -87,9 +90,13 @@ class FrameStore:
         width, height = self.frame_size_px
         data = np.empty((len(rows), height, width, 3), dtype=np.uint8)
         first: dict[int, int] = {}
-        for place, row in enumerate(rows.tolist()):
-            data[place] = self._picture(row) if row not in first else data[first[row]]
-            first.setdefault(row, place)
+        try:
+            with self.packed.open("rb") as file:
+                for place, row in enumerate(rows.tolist()):
+                    data[place] = self._picture(file, row) if row not in first else data[first[row]]
+                    first.setdefault(row, place)
+        except FileNotFoundError as error:
+            raise DataError(f"store {self.key}: deleted while it was open; run the command again") from error
         return FrameBatch(data, self.times_s[rows])
 
     @property
@@ -97,8 +104,9 @@ class FrameStore:
         """Width and height of the stored frames."""
         return self.config.frame_size_px(self.video.size_px)
 
-    def _picture(self, row: int) -> Pixels:
-        jpeg = self.packed[self.offsets[row] : self.offsets[row + 1]].tobytes()
+    def _picture(self, file: BinaryIO, row: int) -> Pixels:
+        file.seek(int(self.offsets[row]))
+        jpeg = file.read(int(self.offsets[row + 1] - self.offsets[row]))
         if zlib.crc32(jpeg) != self.crcs[row]:
             raise DataError(f"store {self.key}: a frame is damaged; delete its folder, it is rebuilt")
         return np.asarray(JpegImageFile(BytesIO(jpeg)))
@@ -135,7 +143,7 @@ def build_store(
         build_once(folder, build)
         try:
             return _read(folder, path, config, before)
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (FileNotFoundError, ValueError, KeyError, IndexError, TypeError) as error:
             # A garbage collection may have deleted the folder after `build_once` returned.
             if folder.exists():
                 remedy = "delete this folder, it is rebuilt on the next use"
@@ -148,8 +156,7 @@ def _settings(path: Path, config: MediaConfig) -> dict[str, Any]:
     if config.backend == "auto" and backend != "pyav":
         # Either of the two, by the format; without torchcodec it is PyAV for all formats, and shares its stores.
         backend = "auto"
-    names = ("max_pixels", "min_pixels", "patch_px", "frame_rate_hz")
-    return {"backend": backend, **{name: getattr(config, name) for name in names}}
+    return {"backend": backend, **{name: getattr(config, name) for name in _SETTINGS}}
 
 
 def check_store(folder: Path) -> None:
@@ -168,8 +175,10 @@ def check_store(folder: Path) -> None:
 def _read_meta(folder: Path) -> dict[str, Any]:
     text = (folder / META_FILE).read_bytes()
     # Before `unseal`: version 1 had no seal.
-    check_schema(json.loads(text), SCHEMA)
-    return unseal(text)
+    check_schema(decode_object(text), SCHEMA)
+    meta = unseal(text)
+    check_name(folder, {name: meta[name] for name in ("schema", "media", "backend", *_SETTINGS)})
+    return meta
 
 
 def _write(folder: Path, path: Path, media: str, config: MediaConfig, progress: Progress | None) -> None:
@@ -225,9 +234,9 @@ def _read(folder: Path, path: Path, config: MediaConfig, state: tuple[int, ...])
         raise ValueError("index.bin does not match its checksum")
     index = np.frombuffer(data, dtype=np.int64)
     offsets, crcs, idxs, pts, keyframes, *rest = np.split(index, np.cumsum(meta["lengths"])[:-1])
-    packed = np.memmap(folder / "frames.bin", dtype=np.uint8, mode="r")
-    if len(packed) != offsets[-1]:
-        raise ValueError(f"frames.bin has {len(packed)} bytes, its index says {offsets[-1]}")
+    packed = folder / "frames.bin"
+    if packed.stat().st_size != offsets[-1]:
+        raise ValueError(f"frames.bin has {packed.stat().st_size} bytes, its index says {offsets[-1]}")
     timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2), *rest)
     width, height = meta["size_px"]
     video = VideoFile(path, (width, height), timeline, meta["decoded_by"], state)

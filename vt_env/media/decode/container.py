@@ -23,26 +23,36 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import ArrayLike, NDArray
 
-from vt_env.errors import DataError, foreign_input
+from vt_env.errors import DataError, foreign_input, is_shortage
+from vt_env.media.decode.container_structure import has_tracks, is_closed
 
 REENCODE = "copy it again, or keep what is readable: ffmpeg -i OLD -c:v libx264 NEW.mp4"
+
+WITHHOLDING = ("h264", "hevc", "vvc", "vp8", "vp9", "av1")
+"""Codecs whose decoders return nothing before a frame that decoding can start from, whatever the container flags;
+others return grey pictures with differences on them."""
 
 MAX_PIXELS = 1 << 26
 """Maximum pixels per frame, 8192 x 8192: twice 8K video. Decoders hold up to 16 frames: more would take gigabytes."""
 MAX_DURATION_S = 7 * 24 * 3600.0
 """Maximum duration, one week. A longer file has broken times, and memory grows with the duration."""
 
-_CONTAINERS = (
+CONTAINERS = (
     "amv,asf,asf_o,av1,avi,avs2,avs3,cavsvideo,dirac,dnxhd,dv,evc,film_cpk,flic,flv,gif,gxf,h261,h263,h264,hevc,ivf,ivr,"
     "jpegxl_anim,kux,live_flv,m4v,matroska,mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mtv,mxf,nsv,nut,nuv,obu,ogg,rm,roq,smk,"
     "swf,vc1,vvc,webp,wtv,yuv4mpegpipe,apng,tty,aac,ac3,aiff,amr,ape,au,caf,dts,eac3,flac,mp3,truehd,tta,voc,w64,wav,wv,"
     "bmp_pipe,gif_pipe,ico,jpeg_pipe,jpegxl_pipe,png_pipe,ppm_pipe,tiff_pipe,webp_pipe"
 )
-"""FFmpeg's demuxers that read one file alone. Playlists and scripts (hls, dash, concat, sdp) open others."""
-_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": _CONTAINERS}
+"""Demuxers that are let in, by FFmpeg's names: of the 371 that `ffmpeg -demuxers` lists in version 8.1, those of
+containers with moving pictures, and of sound and stills, so that these are refused as such. Each reads one file alone,
+by its source in libavformat; playlists and scripts (hls, dash, concat, sdp) open others. Games' own formats are left
+out; so is what a later version of FFmpeg adds until it is added here."""
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 
 _CUT_S = 1.0
 """Gap to the declared end from which a file counts as truncated; headers round by far less."""
+_OUTLIVED_S = 1.0
+"""Time from which sound after the last picture lengthens a video; encoders fill up their last block by far less."""
 _SLACK_S = 1e-6
 """Tolerance before a frame's presentation time: float64 seconds do not hit every tick exactly."""
 
@@ -62,6 +72,10 @@ class Timeline:
     packet_ticks: NDArray[np.int64] | None = field(default=None, repr=False)
     """int64[N], decoding tick of the packet that holds each frame, where the packets' presentation times are not the
     frames' (AVI with B-frames); `None` elsewhere."""
+    has_untimed_packets: bool = field(default=False, repr=False)
+    """Whether packets without a presentation time were left out; only decoding tells what they hold."""
+    has_leading_packets: bool = field(default=False, repr=False)
+    """Whether packets before the first that is flagged as a keyframe were left out; some hold decodable frames."""
 
     @property
     def origin_s(self) -> float:
@@ -72,6 +86,11 @@ class Timeline:
     def times_s(self) -> NDArray[np.float64]:
         """float64[N], presentation times in seconds, starting at 0."""
         return (self.pts - self.pts[0]).astype(np.float64) * float(self.tick_s)
+
+    @property
+    def begins_early(self) -> bool:
+        """Whether frames before the first that the container flags as a keyframe decode as well."""
+        return self.packet_ticks is None and int(self.pts[0]) < int(self.keyframes[0, 0])
 
     def frame_pts(self, packet_tick: int | None) -> int | None:
         """Return a frame's presentation tick by its packet's: its `packet_ticks` entry, or the same tick without them.
@@ -139,6 +158,8 @@ def open_media(path: Path) -> Generator[InputContainer]:
             with av.open(str(path.absolute()), metadata_errors="replace", container_options=_OPTIONS) as container:
                 yield container
         except av.error.FFmpegError as error:
+            if is_shortage(error):
+                raise OSError(error.errno, error.strerror, str(path)) from error
             raise DataError(f"{path}: FFmpeg cannot read it ({error.strerror}); {REENCODE}") from error
 
 
@@ -152,6 +173,8 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = container.streams.best("video")
     if stream is None or stream.disposition & Disposition.attached_pic:
         raise DataError(f"{path}: it has no video stream; give a file with pictures")
+    if name.startswith("mov") and not has_tracks(path):
+        raise DataError(f"{path}: not a video but a still picture (such as HEIC); give a video file such as MP4")
     if name in ("image2", "tty") or name.endswith("_pipe"):
         raise DataError(f"{path}: not a video but {container.format.long_name!r}; give a video file such as MP4")
     assert isinstance(stream, VideoStream)
@@ -182,38 +205,85 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
     Raises:
         DataError: The file has no presentation times or no keyframe, or it is truncated.
     """
-    # Machine integers: a file of several days has millions of packets.
-    shown, lasting = array("q"), array("q")
-    keyframes: list[tuple[int, int]] = []
-    end_s = 0.0
-    for packet in container.demux():
-        if packet.size == 0 or (packet.pts is None and packet.stream is not stream):
-            continue
-        if packet.pts is None:
-            raise DataError(f"{path}: its frames carry no presentation times; {REENCODE}")
-        end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream is not stream:
-            continue
-        if packet.is_corrupt:
-            raise DataError(f"{path}: a frame breaks off {end_s:.1f} s into the file; {REENCODE}")
-        if packet.is_keyframe:
-            keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
-        if keyframes and packet.pts >= keyframes[0][0] and not packet.is_discard and not is_never_shown(packet):
-            shown.append(packet.pts)
-            lasting.append(packet.duration or 0)
-    if not shown:
-        raise DataError(f"{path}: it has no frame that decoding could start from; {REENCODE}")
-    packets = np.frombuffer(shown, dtype=np.int64)
+    read = _read_packets(container, stream, path)
+    if not read.shown:
+        defect = "carry no presentation times" if read.untimed else "hold none that decoding could start from"
+        raise DataError(f"{path}: its frames {defect}; {REENCODE}")
+    packets = np.frombuffer(read.shown, dtype=np.int64)
     pts = np.unique(packets)
-    last_duration = int(np.frombuffer(lasting, dtype=np.int64)[packets == pts[-1]].max())
+    last_duration = int(np.frombuffer(read.lasting, dtype=np.int64)[packets == pts[-1]].max())
+    tick = _tick(stream)
     end = int(pts[-1]) + (last_duration or _usual_gap(pts, stream))
-    _check_declared_end(container, stream, path, max(end_s, float(end * _tick(stream))))
-    if (end - int(pts[0])) * _tick(stream) > MAX_DURATION_S:
-        hours = round(float((end - int(pts[0])) * _tick(stream)) / 3600)
+    declared_s = _declared_end_s(container, stream)
+    end_s = max(read.end_s, float(end * tick))
+    # A clock that wraps begins below 0.
+    if max(end_s, end_s - read.start_s) < declared_s - _CUT_S and not is_closed(path, container.format.name):
+        raise DataError(f"{path}: cut off, it declares {declared_s:.1f} s and ends after {end_s:.1f} s; {REENCODE}")
+    if read.sound_end_s - float(end * tick) > _OUTLIVED_S:
+        # As players do: the last picture stays while the sound goes on.
+        end = int(Fraction(read.sound_end_s) / tick)
+    if (end - int(pts[0])) * tick > MAX_DURATION_S:
+        hours = round(float((end - int(pts[0])) * tick) / 3600)
         raise DataError(
             f"{path}: its times span {hours} hours, at most {MAX_DURATION_S / 3600:.0f} are read; {REENCODE}"
         )
-    return Timeline(_tick(stream), pts, end, np.array(sorted(keyframes), dtype=np.int64))
+    keyframes = np.array(sorted(read.keyframes), dtype=np.int64)
+    return Timeline(
+        tick, pts, end, keyframes, has_untimed_packets=read.untimed > 0, has_leading_packets=read.leading > 0
+    )
+
+
+@dataclass
+class _Packets:
+    """What the packets of a file say. Machine integers: a file of several days has millions of packets."""
+
+    shown: "array[int]" = field(default_factory=lambda: array("q"))
+    """Presentation ticks of the packets that hold a shown frame, from the first keyframe on."""
+    lasting: "array[int]" = field(default_factory=lambda: array("q"))
+    """Duration of each in ticks; 0 if unknown."""
+    keyframes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    leading: int = 0
+    """Number of packets of the stream before the first keyframe."""
+    untimed: int = 0
+    """Number of packets of the stream without a presentation time, such as the second field of a frame."""
+    start_s: float = 0.0
+    """Least time of any packet, at most 0."""
+    end_s: float = 0.0
+    """End of the last packet of any stream."""
+    sound_end_s: float = 0.0
+
+
+def _read_packets(container: InputContainer, stream: VideoStream, path: Path) -> _Packets:
+    """Read the times of all packets.
+
+    Raises:
+        DataError: A packet of the stream is cut off.
+    """
+    read = _Packets()
+    for packet in container.demux():
+        is_own = packet.stream is stream
+        if packet.size == 0:
+            continue
+        if is_own and packet.is_corrupt:
+            raise DataError(f"{path}: a frame breaks off {read.end_s:.1f} s into the file; {REENCODE}")
+        if packet.pts is None:
+            read.untimed += is_own
+            continue
+        end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+        read.start_s = min(read.start_s, float(packet.pts * packet.time_base))
+        read.end_s = max(read.end_s, end_s)
+        if packet.stream.type == "audio":
+            read.sound_end_s = max(read.sound_end_s, end_s)
+        if not is_own:
+            continue
+        if packet.is_keyframe:
+            read.keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
+        read.leading += not read.keyframes
+        is_decodable = bool(read.keyframes) and packet.pts >= read.keyframes[0][0]
+        if is_decodable and not packet.is_discard and not is_never_shown(packet):
+            read.shown.append(packet.pts)
+            read.lasting.append(packet.duration or 0)
+    return read
 
 
 def is_never_shown(packet: "Packet[Any]") -> bool:
@@ -247,14 +317,12 @@ def _usual_gap(pts: NDArray[np.int64], stream: VideoStream) -> int:
     return round(1 / (stream.guessed_rate or Fraction(1)) / _tick(stream))
 
 
-def _check_declared_end(container: InputContainer, stream: VideoStream, path: Path, end_s: float) -> None:
-    """Check that the packets reach the end that the header declares.
+def _declared_end_s(container: InputContainer, stream: VideoStream) -> float:
+    """Return the end that the header declares.
 
-    Matroska counts its duration from 0 and other containers from their first packet, so the comparison uses the smaller
-    of the two ends.
+    Matroska counts its duration from 0 and other containers from their first packet; this is the smaller of the two.
     """
     declared_s = (container.duration or 0) / av.time_base
     if stream.duration:
         declared_s = max(declared_s, float(((stream.start_time or 0) + stream.duration) * _tick(stream)))
-    if end_s < declared_s - _CUT_S:
-        raise DataError(f"{path}: cut off, it declares {declared_s:.1f} s and ends after {end_s:.1f} s; {REENCODE}")
+    return declared_s

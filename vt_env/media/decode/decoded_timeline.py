@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
-from vt_env.media.decode.container import REENCODE, Timeline, open_media, video_stream
+from vt_env.media.decode.container import REENCODE, WITHHOLDING, Timeline, open_media, video_stream
 
 _PROBED_FRAMES = 64
 """Frames at the start that are compared with the packets: more than any decoder reorders."""
@@ -30,7 +30,8 @@ _WITHOUT_TIMES = ("avi", "mpeg")
 def checked_timeline(path: Path, timeline: Timeline) -> Timeline:
     """Return `timeline`, or the times by decoding the whole file where the decoder returns other frames.
 
-    Compares the first frames, or all where the container stores no time for some.
+    Compares the first frames, or all where the container stores no time for some. Frames that decode before the first
+    one that the container flags as a keyframe are put in front.
 
     Raises:
         DataError: The frames do not decode, or have no times of their own.
@@ -38,26 +39,63 @@ def checked_timeline(path: Path, timeline: Timeline) -> Timeline:
     with open_media(path) as container:
         stream = video_stream(container, path)
         stream.codec_context.thread_count = 1
-        if container.format.name not in _WITHOUT_TIMES or not stream.codec_context.codec.reorder:
+        is_timed = container.format.name not in _WITHOUT_TIMES and not timeline.has_untimed_packets
+        if is_timed or not stream.codec_context.codec.reorder:
             pts = [frame.pts for frame in islice(_frames(container.demux(stream)), _PROBED_FRAMES)]
             if pts == timeline.pts[: len(pts)].tolist():
-                return timeline
+                return _with_earlier_frames(path, timeline)
     return _decoded_timeline(path, timeline)
+
+
+def _with_earlier_frames(path: Path, timeline: Timeline) -> Timeline:
+    """Put the frames that decode before the first flagged keyframe in front of the timeline."""
+    if not timeline.has_leading_packets:
+        return timeline
+    first, earlier = int(timeline.pts[0]), list[int]()
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        stream.codec_context.thread_count = 1
+        withholds = stream.codec_context.codec.canonical_name in WITHHOLDING
+        for frame in _earlier_frames(container.demux(stream), withholds):
+            if frame.pts is None or frame.pts >= first:
+                break
+            earlier.append(frame.pts)
+    if earlier != sorted(set(earlier)):
+        return timeline
+    return replace(timeline, pts=np.concatenate([np.array(earlier, dtype=np.int64), timeline.pts]))
+
+
+def _earlier_frames(packets: Iterable["Packet[VideoStream]"], withholds: bool) -> Iterator[VideoFrame]:
+    """Yield the sound frames from the first one on that decoding can start from, by the decoder's own word."""
+    is_begun = False
+    for packet in packets:
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            if is_begun:
+                return
+            continue
+        for frame in frames:
+            if frame.is_corrupt and is_begun:
+                return
+            is_begun = is_begun or (not frame.is_corrupt and (withholds or frame.key_frame))
+            if is_begun:
+                yield frame
 
 
 def _frames(packets: Iterable["Packet[VideoStream]"]) -> Iterator[VideoFrame]:
     """Yield the frames from the first keyframe to the end, as far as they decode."""
-    first: int | None = None
+    is_begun, first = False, None
     try:
         for packet in packets:
-            if first is None and packet.is_keyframe:
-                first = packet.pts
-            if first is None:
+            if not is_begun and packet.is_keyframe:
+                is_begun, first = True, packet.pts
+            if not is_begun:
                 continue
             for frame in packet.decode():
                 if frame.is_corrupt:
                     return
-                if frame.pts is None or frame.pts >= first:
+                if frame.pts is None or first is None or frame.pts >= first:
                     yield frame
     except av.error.FFmpegError:
         return

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from vt_env.errors import DataError
-from vt_env.media.decode.container import MAX_DURATION_S, Timeline
+from vt_env.errors import DataError, is_shortage
+from vt_env.media.decode.container import MAX_DURATION_S, MAX_PIXELS, Timeline
 from vt_env.media.decode.pyav_player import Pixels
 
 PICTURE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
@@ -93,14 +93,23 @@ def _times(folder: Path, count: int) -> tuple[list[float], float]:
             raise ValueError("a time is not finite")
         return times_s, end_s
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
+        if is_shortage(error):
+            raise
         need = '{"frame_rate_hz": 2.0} or {"times_s": […], "end_s": 9.0}'
         raise DataError(f"{folder / TIMES_FILE}: {type(error).__name__} {error}; need {need}") from error
 
 
 def _read(path: Path) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(Image.open(path, formats=_FORMATS)).convert("RGB")
+        with Image.open(path, formats=_FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise DataError(f"{path}: it is {picture.width}x{picture.height}, at most {MAX_PIXELS} pixels are read")
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (DataError, MemoryError):
+        raise
     except Exception as error:
+        if is_shortage(error):
+            raise
         # Damaged pictures raise anything, from SyntaxError to struct.error.
         raise DataError(f"{path}: it cannot be read as a picture ({type(error).__name__}); copy it again") from error
 

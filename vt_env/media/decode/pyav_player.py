@@ -21,14 +21,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vt_env.errors import DataError
-from vt_env.media.decode.container import REENCODE, Timeline, open_media, video_stream
+from vt_env.media.decode.container import REENCODE, WITHHOLDING, Timeline, open_media, video_stream
+from vt_env.media.decode.container_structure import Crop, read_crop
 
 Pixels = NDArray[np.uint8]
 
 _JUMP_FRAMES = 64
 """Minimum number of frames that a seek must skip; decoding a shorter distance is faster."""
-_WITHHOLDING = ("h264", "hevc", "vp8", "vp9", "av1")
-"""Codecs whose decoders return nothing before a keyframe; others return grey pictures with differences on them."""
 _FALSE_KEYFRAMES = 512
 """Maximum number of false keyframes in turn; encoders place keyframes up to 300 frames apart."""
 
@@ -73,6 +72,8 @@ class PyAVPlayer:
         self._media: tuple[InputContainer, VideoStream] | None = None
         self._has_false_keyframes = False
         """Whether decoding from a keyframe has begun with another frame."""
+        self._crop = Crop()
+        """Crop by the container; known once the file is open."""
         self._stack = ExitStack()
         """Owns the open file."""
         self._reformatter = VideoReformatter()
@@ -80,7 +81,9 @@ class PyAVPlayer:
 
     def picture(self, idx: int, size_px: tuple[int, int] | None) -> Pixels:
         """Decode the frame at index `idx` into RGB, as `Player.picture`."""
-        return _picture(self.frame(idx), self._reformatter, size_px or self._shown_px)
+        frame = self.frame(idx)
+        cut = frame if self._crop == Crop() else _cut(frame, self._crop)
+        return _picture(cut, orientation_of(frame), self._reformatter, size_px or self._shown_px)
 
     def restart(self, timeline: Timeline, shown_px: tuple[int, int]) -> None:
         """Reset to the caller's timeline and display size, so that the next index may be any; keep the file open."""
@@ -100,7 +103,8 @@ class PyAVPlayer:
         """
         pts = int(self._timeline.pts[idx])
         keyframe_idx = int(np.searchsorted(self._timeline.keyframes[:, 0], pts, side="right")) - 1
-        jump_idx = int(np.searchsorted(self._timeline.pts, self._timeline.keyframes[keyframe_idx, 0]))
+        first_pts = self._timeline.keyframes[max(0, keyframe_idx), 0]
+        jump_idx = int(np.searchsorted(self._timeline.pts, first_pts))
         near = self._idx is not None and jump_idx - self._idx < _JUMP_FRAMES
         frame = self._advance(pts) if near else None
         for start_idx in self._starts(keyframe_idx):
@@ -143,10 +147,11 @@ class PyAVPlayer:
         if start_idx is None or self._media is None:
             self._media = self._open()
         _, stream = self._media
-        is_sound = start_idx is None or stream.codec_context.codec.canonical_name in _WITHHOLDING
+        is_sound = start_idx is None or stream.codec_context.codec.canonical_name in WITHHOLDING
+        begins_early = start_idx is None and self._timeline.begins_early
         try:
             for first_pts, packet in self._packets(start_idx, *self._media):
-                for frame in packet.decode():
+                for frame in _decoded(packet, ignore_errors=begins_early):
                     frame.pts = self._timeline.frame_pts(frame.pts)
                     # Frames presented before the keyframe may reference pictures that were never decoded.
                     if frame.pts is None or frame.pts < first_pts:
@@ -154,7 +159,7 @@ class PyAVPlayer:
                     if not is_sound and not frame.key_frame:
                         self._has_false_keyframes = True
                         return
-                    is_sound = True
+                    is_sound, begins_early = True, False
                     yield frame
         except av.error.FFmpegError:
             return
@@ -165,7 +170,8 @@ class PyAVPlayer:
         """Yield the keyframe's presentation tick and a packet, from the keyframe on."""
         if start_idx is not None:
             container.seek(int(self._timeline.keyframes[start_idx, 1]), stream=stream)
-        first_pts: int | None = None
+        is_early = start_idx is None and self._timeline.begins_early
+        first_pts = int(self._timeline.pts[0]) if is_early else None
         for packet in container.demux(stream):
             if self._timeline.packet_ticks is not None:
                 packet.pts = packet.dts
@@ -189,6 +195,7 @@ class PyAVPlayer:
         with ExitStack() as stack:
             container = stack.enter_context(open_media(self._path))
             stream = video_stream(container, self._path)
+            self._crop = read_crop(self._path, container.format.name, (stream.width, stream.height))
             # One thread: freeing a decoder joins its threads, which never returns in a forked process, and frame
             # threading was seen to lose the corrupt flag of damaged frames.
             stream.codec_context.thread_count = 1
@@ -196,9 +203,27 @@ class PyAVPlayer:
         return container, stream
 
 
-def _picture(frame: VideoFrame, reformatter: VideoReformatter, size_px: tuple[int, int]) -> Pixels:
+def _decoded(packet: "Packet[VideoStream]", *, ignore_errors: bool) -> list[VideoFrame]:
+    try:
+        return packet.decode()
+    except av.error.FFmpegError:
+        if not ignore_errors:
+            raise
+        return []
+
+
+def _cut(frame: VideoFrame, crop: Crop) -> VideoFrame:
+    """Return the shown part of a frame, as RGB."""
+    pixels = frame.to_ndarray(format="rgb24")
+    height, width = pixels.shape[:2]
+    shown = pixels[crop.top : height - crop.bottom, crop.left : width - crop.right]
+    return VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
+
+
+def _picture(
+    frame: VideoFrame, orientation: "Orientation", reformatter: VideoReformatter, size_px: tuple[int, int]
+) -> Pixels:
     """Convert a decoded frame to upright RGB of a width and height."""
-    orientation = orientation_of(frame)
     width, height = reversed(size_px) if orientation.is_transposed else size_px
     scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation="AREA")
     pixels = scaled.to_ndarray().astype(np.uint8, copy=False)

@@ -32,6 +32,7 @@ from vt_env.media.decode.container import (
     read_timeline,
     video_stream,
 )
+from vt_env.media.decode.container_structure import Crop, read_crop
 from vt_env.media.decode.decoded_timeline import checked_timeline
 from vt_env.media.decode.other_backends import PLAYERS, choose_backend
 from vt_env.media.decode.picture_folder import PictureFolderPlayer, read_folder
@@ -158,6 +159,7 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
         stream = video_stream(container, path)
         check_size(stream, path)
         pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+        crop = read_crop(path, container.format.name, (stream.width, stream.height))
         format_name = format_of(container, stream)
         timeline = read_timeline(container, stream, path)
     timeline = checked_timeline(path, timeline)
@@ -167,10 +169,15 @@ def open_video(path: str | Path, backend: str = "pyav") -> VideoFile:
         player.frame(len(timeline.pts) - 1)
     finally:
         player.close()
-    size_px, orientation = _display_size_px(first, pixel_aspect), orientation_of(first)
+    size_px, orientation = _display_size_px(first, pixel_aspect, crop), orientation_of(first)
     _check_aspect_ratio(path, size_px)
     # Other backends were measured on files without these.
-    oddities = {"mirrored": orientation.is_mirrored, "decoding order": timeline.packet_ticks is not None}
+    oddities = {
+        "mirrored": orientation.is_mirrored,
+        "decoding order": timeline.packet_ticks is not None,
+        "cropped": crop != Crop(),
+        "early frames": timeline.begins_early,
+    }
     format_name = ",".join([format_name, *(name for name, is_so in oddities.items() if is_so)])
     return VideoFile(path, size_px, timeline, choose_backend(backend, format_name, path), state)
 
@@ -194,14 +201,20 @@ def read_size_px(path: str | Path) -> tuple[int, int]:
         stream = video_stream(container, path)
         check_size(stream, path)
         for frame in container.decode(stream):
-            size_px = _display_size_px(frame, stream.sample_aspect_ratio or Fraction(1))
+            crop = read_crop(path, container.format.name, (stream.width, stream.height))
+            size_px = _display_size_px(frame, stream.sample_aspect_ratio or Fraction(1), crop)
             _check_aspect_ratio(path, size_px)
             return size_px
     raise DataError(f"{path}: no frame can be decoded; replace the file")
 
 
-def _display_size_px(frame: VideoFrame, pixel_aspect: Fraction) -> tuple[int, int]:
-    width, height = round(frame.width * pixel_aspect), frame.height
+def _display_size_px(frame: VideoFrame, pixel_aspect: Fraction, crop: Crop) -> tuple[int, int]:
+    """Return the shown size with square pixels; the side that has too few of them grows, so no detail is lost."""
+    width, height = crop.size_px((frame.width, frame.height))
+    if pixel_aspect >= 1:
+        width = round(width * pixel_aspect)
+    else:
+        height = round(height / pixel_aspect)
     return (height, width) if orientation_of(frame).is_transposed else (width, height)
 
 

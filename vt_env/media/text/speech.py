@@ -14,9 +14,11 @@ from typing import Any
 import av.error
 
 from vt_env.errors import ConfigError, DataError, first_line, how_to_install
+from vt_env.hashing import file_state
 from vt_env.media.cache.build_once import Progress, build_once, cache_key, cache_root, content_hash
 from vt_env.media.cache.sealed_files import read_sealed, touch, write_sealed
 from vt_env.media.decode.container import REENCODE, open_media, read_timeline, video_stream
+from vt_env.media.decode.decoded_timeline import checked_timeline
 from vt_env.media.text.subtitles import SubtitleTrack
 from vt_env.types import Interval, SubtitleLine
 
@@ -52,17 +54,22 @@ def transcribe(
 
     Raises:
         ConfigError: The extra is not installed, or the model cannot be loaded.
-        DataError: The file cannot be read or has no audio.
+        DataError: The file cannot be read, has no audio, or was replaced meanwhile.
     """
     path = Path(path)
     if not has_audio(path):
         raise DataError(f"{path}: it has no audio to transcribe; give a subtitle file, or do without subtitles")
-    source = _find_model(model)
+    source, before = _find_model(model), file_state(path)
     about = {"schema": SCHEMA, "media": content_hash(path), "model": source.identity}
     final = (cache_dir or cache_root()) / "transcripts" / f"{cache_key(**about)}.json"
-    build_once(
-        final, lambda aside: write_sealed(aside, about, _json(_recognise(path, _load_model(source.name), progress)))
-    )
+
+    def build(aside: Path) -> None:
+        lines = _recognise(path, _load_model(source.name), progress)
+        if file_state(path) != before:
+            raise DataError(f"{path}: it was replaced while its speech was recognised; run the command again")
+        write_sealed(aside, about, _json(lines))
+
+    build_once(final, build)
     entries = json.loads(read_sealed(final, SCHEMA).payload)
     touch(final)
     lines = tuple(SubtitleLine(Interval(*entry["times_s"]), entry["text"]) for entry in entries)
@@ -127,7 +134,8 @@ def _audio_start_s(path: Path) -> float:
     with open_media(path) as container:
         audio = container.streams.audio[0]
         start_s = float((audio.start_time or 0) * (audio.time_base or 0))
-        return start_s - read_timeline(container, video_stream(container, path), path).origin_s
+        timeline = read_timeline(container, video_stream(container, path), path)
+    return start_s - checked_timeline(path, timeline).origin_s
 
 
 def _json(lines: list[SubtitleLine]) -> bytes:

@@ -4,20 +4,20 @@ Works without a model. An optional text encoder makes the search hybrid, and an 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from vt_env.errors import DataError
+from vt_env.errors import DataError, is_shortage
 from vt_env.jsonl import decode_object, read_jsonl
 from vt_env.media.search.line_source import line_scores
 from vt_env.media.text.bm25 import WordIndex, words_of
 from vt_env.media.text.line_index import LineIndex
 from vt_env.media.text.summaries import MAX_LINES, WrittenSummaries
-from vt_env.timed_lines import Caption, CloseUp, TimedLines
+from vt_env.timed_lines import Caption, CloseUp, TimedLines, ended_with
 from vt_env.types import Box, Interval, SubtitleLine
 
 
@@ -84,6 +84,15 @@ class SubtitleTrack:
             return None
         return self.written.about(query, self.lines if len(self.lines) <= MAX_LINES else self.summary(query, MAX_LINES))
 
+    def ended_with(self, duration_s: float) -> "SubtitleTrack":
+        """Return the track without the lines that begin after the video's end, which no tool could look at."""
+        kept = tuple(ended_with(self.lines, duration_s))
+        late = len(self.lines) - len(kept)
+        note = f"{late} of {len(self.lines)} lines left out, since they begin after the video's end"
+        return replace(
+            self, lines=kept, notes=(*self.notes, f"{note}; are they of this video?") if late else self.notes
+        )
+
     @cached_property
     def _timed(self) -> TimedLines:
         return TimedLines(self.lines)
@@ -121,6 +130,8 @@ def _caption(line: bytes) -> Caption:
     return Caption(interval, entry["text"], close_ups)
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
-    """Return the error for a file that the system does not let read."""
+def unreadable(path: Path, error: OSError) -> OSError | DataError:
+    """Return the error for a file that the system does not let read; the same one where it is short of something."""
+    if is_shortage(error):
+        return error
     return DataError(f"{path}: cannot be read ({error.strerror}); check the path")
