@@ -5,8 +5,11 @@ for success, 1 for a failure of the program or the machine, 2 for wrong input (o
 after Ctrl-C.
 """
 
+import errno
 import importlib
+import io
 import os
+import resource
 import select
 import signal
 import sys
@@ -18,6 +21,7 @@ from typing import Any
 
 from experiments.flag_help import write_flag_help
 from vt_env.errors import ConfigError, VtEnvError, suggest
+from vt_env.valid_text import printable
 
 
 @dataclass(frozen=True)
@@ -104,25 +108,48 @@ EXTRAS: Mapping[str, str] = {
 }
 """Top-level module to the extra that installs it."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OPEN_FILES = 65_536
+"""Open files at most that are asked for: an open video takes one, and most systems begin with 1,024."""
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    _prepare_process()
     try:
         try:
             code = run(sys.argv[1:])
         finally:
-            sys.stdout.flush()
+            # There is none where it was closed.
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except BrokenPipeError:
         if not _is_output_closed():
             raise
         code = EXIT_FAILED
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(f"vt-env: {error.strerror}: free some, and run it again", file=sys.stderr)
+        # Python would try to write the rest once more at exit.
+        os._exit(EXIT_FAILED)
     if code == EXIT_INTERRUPTED:
         # `uv run` forwards the Ctrl-C that this process has already received; only a further one may end it while it
         # cleans up.
         signal.signal(signal.SIGINT, _ignore_one)
     sys.exit(code)
+
+
+def _prepare_process() -> None:
+    """Let names in any encoding be printed, and as many files be opened as the system allows."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -147,7 +174,7 @@ def run(arguments: Sequence[str]) -> int:
         extra = EXTRAS[error.name.split(".")[0]]
         return _usage_error(f"vt-env {name} needs {error.name}, which is not installed: add the extra {extra}")
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or error.errno in _FULL:
             raise
         return _usage_error(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
@@ -210,7 +237,7 @@ def _preset(presets: Mapping[str, Any], arguments: Sequence[str]) -> Any:
 
 
 def _usage_error(message: str) -> int:
-    print(f"vt-env: {' '.join(message.split())}", file=sys.stderr)
+    print(f"vt-env: {printable(' '.join(message.split()))}", file=sys.stderr)
     return EXIT_USAGE
 
 

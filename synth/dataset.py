@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vt_env.episode.trajectory import Trajectory, read_trajectories, write_trajectories
-from vt_env.errors import DataError
-from vt_env.jsonl import encode_record, replace_file, write_lines
+from vt_env.errors import DataError, first_line
+from vt_env.jsonl import decode_object, encode_record, replace_file, write_lines
 from vt_env.markdown import markdown_table
 
 CARD_FILE, READABLE_CARD_FILE = "data_card.json", "data_card.md"
@@ -134,12 +134,18 @@ def read_dataset(folder: Path) -> Iterator[Trajectory]:
         raise DataError(f"{folder}: no {CARD_FILE}: give the folder of a finished data set")
     if [shard.name for shard in shards] != [_shard_name(number, len(shards)) for number in range(len(shards))]:
         raise DataError(f"{folder}: shards {[shard.name for shard in shards]} are not complete: write it again")
-    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    try:
+        card = decode_object((folder / CARD_FILE).read_bytes())
+    except ValueError as reason:
+        raise DataError(f"{folder / CARD_FILE}: {first_line(reason)}; make the data set again") from reason
     if card.get("schema") != CARD_SCHEMA:
         raise DataError(f"{folder}: schema {card.get('schema')}, this version reads {CARD_SCHEMA}: make it again")
-    written = card["shards"]
+    written = card.get("shards")
+    if not isinstance(written, dict) or set(written) != {shard.name for shard in shards}:
+        raise DataError(f"{folder}: its shards are not those that {CARD_FILE} names: write it again")
+    hashes = cast("dict[str, object]", written)
     for shard in shards:
-        if written.get(shard.name) != _sha256(shard):
+        if hashes.get(shard.name) != _sha256(shard):
             raise DataError(f"{shard}: not what was written, by its hash in {CARD_FILE}: write it again")
         yield from read_trajectories(shard)
 

@@ -11,6 +11,7 @@ Everything else is a bug of ours and stays loud.
 """
 
 import difflib
+import errno
 import os
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ class EpisodeOver(VtEnvError):
     """An action was applied to an episode that has ended; build a fresh episode."""
 
 
+_SHORTAGES = (errno.EMFILE, errno.ENFILE)
+
 LOUD = "VT_ENV_LOUD"
 """Environment variable for tests; where it is set, `foreign_input` lets unforeseen exceptions through."""
 
@@ -66,6 +69,11 @@ def foreign_input(name: object) -> Generator[None]:
             raise
         told = f"{name}: cannot be read ({type(error).__name__}: {first_line(error)[:120]})"
         raise DataError(f"{told}; keep what is readable, and report the file if others read it") from error
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error of the system says that descriptors are used up, and nothing about the file."""
+    return isinstance(error, OSError) and error.errno in _SHORTAGES
 
 
 def how_to_install(extra: str) -> str:

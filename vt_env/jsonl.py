@@ -1,9 +1,11 @@
 """Files of JSON lines: reading, appending, replacing; and records as JSON.
 
-Only a line feed ends a line, since JSON texts may hold every other separator. Blank lines say nothing. A last line
+Only a line feed ends a line, since JSON texts may hold every other separator. Blank lines say nothing, and neither does
+a byte order mark before the first. A last line
 without a line feed is *torn* where it is not JSON, as a killed writer leaves it; where it is JSON, it is a line.
 """
 
+import codecs
 import errno
 import json
 import math
@@ -132,11 +134,12 @@ def read_numbered(
     """Read a file as `read_jsonl` does, with the number of each line, from 1."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
             if not line.strip():
                 continue
             try:
                 value = decode(line)
-            except (VtEnvError, ValueError, TypeError, LookupError, AttributeError) as reason:
+            except (VtEnvError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as reason:
                 if skip_torn and is_torn(line):
                     return
                 said = first_line(reason) if isinstance(reason, VtEnvError | ValueError) else _with_kind(reason)

@@ -1,6 +1,11 @@
 """Markdown tables."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+
+from vt_env.valid_text import as_valid_text, printable
+
+_TAG_START = re.compile(r"<(?=[A-Za-z/!?])")
 
 
 def markdown_table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -11,5 +16,10 @@ def markdown_table(heads: Sequence[object], rows: Iterable[Sequence[object]]) ->
 
 
 def table_row(cells: Iterable[object]) -> str:
-    """Return one line of a table."""
-    return f"| {' | '.join(map(str, cells))} |"
+    """Return one line of a table; names from data break no row and hold no markup of HTML."""
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(value: object) -> str:
+    text = printable(as_valid_text(" ".join(str(value).split())))
+    return _TAG_START.sub("&lt;", text).replace("|", r"\|")

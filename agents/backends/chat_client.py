@@ -37,7 +37,7 @@ from agents.backends.chat_wire import (
     read_reply,
 )
 from agents.backends.server_limits import Pace, ServerConfig, retry_after_s
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError, foreign_input
 
 _FIRST_WAIT_S = 0.5
 _RETRIED = (408, 409, 425, 429)
@@ -205,12 +205,13 @@ class OpenAIClient:
         if response.status_code != httpx.codes.OK.value:
             return await self._refusal(response.status_code, response.text, response.headers, sent)
         try:
-            return read_reply(response.json()), None
+            with foreign_input("the reply"):
+                return read_reply(response.json()), None
         except ServerError as reason:
             return await self._refusal(reason.code or 500, str(reason), response.headers, sent)
         except BrokenOff as reason:
             return self._failed(ReplyStatus.ERROR, str(reason)), 0.0
-        except (ValueError, RecursionError, UnreadableReply) as reason:
+        except (ValueError, RecursionError, UnreadableReply, DataError) as reason:
             return self._failed(ReplyStatus.UNREADABLE, str(reason)), 0.0
 
     async def _refusal(

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from agents.backends.sampling import Sampling
+from vt_env.errors import VtEnvError
 from vt_env.valid_text import as_valid_text
 
 PROBE_TEXT = "Reply with OK."
@@ -168,15 +169,15 @@ class NoReply(Exception):
         self.error = reply.error
 
 
-class UnreadableReply(Exception):
+class UnreadableReply(VtEnvError):
     """Body of a server that is not a chat completion."""
 
 
-class BrokenOff(Exception):
+class BrokenOff(VtEnvError):
     """Reply that its engine broke off: its finish reason is none that a whole or a truncated reply has."""
 
 
-class ServerError(Exception):
+class ServerError(VtEnvError):
     """Error in the body of a response with HTTP status 200, as routers of models send it."""
 
     def __init__(self, code: int | None, message: str) -> None:

@@ -41,7 +41,7 @@ def load_processor(path: str) -> Any:
     from vt_env.integrations.trl import prepare_processor
 
     try:
-        loaded: Any = AutoProcessor.from_pretrained(path)
+        loaded: Any = AutoProcessor.from_pretrained(path, trust_remote_code=False)
         # For a text-only model this is its tokenizer.
         return prepare_processor(loaded) if hasattr(loaded, "tokenizer") else TextProcessor(loaded)
     except (OSError, ValueError, KeyError) as error:

@@ -116,6 +116,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
         return float(text)
     try:
         until, now = (parsedate_to_datetime(it) for it in (text, headers.get("Date", "")))
+        # A date without a time zone cannot be subtracted from one with it.
         return max(0.0, (until - now).total_seconds())
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, ArithmeticError, IndexError):
         return 0.0

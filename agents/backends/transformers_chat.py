@@ -24,8 +24,8 @@ class TransformersChat:
     def __init__(self, model: str | Path) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if device == "cuda" else torch.float32
-        self._processor = AutoProcessor.from_pretrained(model)
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype)
+        self._processor = AutoProcessor.from_pretrained(model, trust_remote_code=False)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=dtype, trust_remote_code=False)
         self._model: Any = loaded.to(device).eval()
         # As in vLLM, the request alone decides the sampling.
         self._model.generation_config = GenerationConfig()

@@ -34,7 +34,7 @@ class TransformersGenerator:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = "auto" if device == "cuda" else torch.float32
         kind: Any = AutoModelForImageTextToText if processor.image_token else AutoModelForCausalLM
-        model: Any = kind.from_pretrained(model_path, dtype=dtype)
+        model: Any = kind.from_pretrained(model_path, dtype=dtype, trust_remote_code=False)
         self._model: Any = model.to(device).eval()
         # `sampling` alone decides, as in vLLM.
         self._model.generation_config = GenerationConfig()

@@ -18,6 +18,7 @@ from agents.seeds import reply_seed
 from vt_env.actions.decode_reply import ReplyDecoder
 from vt_env.actions.parse import ActionReader
 from vt_env.actions.thoughts import THOUGHT_END, UNCLOSED_THOUGHT
+from vt_env.control_tokens import TokenBreaker
 from vt_env.episode.messages import Message, conversation_messages, result_messages
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.integrations.trl.several_results import check_several_results
@@ -38,6 +39,7 @@ class ChatTokens:
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
         self._reader = ActionReader.for_schemas(tools)
         self._decoder = ReplyDecoder(processor.tokenizer)
+        self._break_tokens = TokenBreaker(processor.tokenizer.all_special_tokens)
         self._answered = self._render(_DUMMY_TURNS)
         self._answered = self._answered[: _last_index(self._answered, processor.tokenizer.eos_token_id) + 1]
         self._image_token: int | None = (
@@ -113,7 +115,16 @@ class ChatTokens:
         )
 
     def _render(self, messages: Sequence[Message], **options: Any) -> list[int]:
-        return self._processor.apply_chat_template(list(messages), tokenize=True, return_dict=False, **options)[0]
+        shown = [self._from_data(it) if it["role"] in ("user", "tool") else it for it in messages]
+        return self._processor.apply_chat_template(shown, tokenize=True, return_dict=False, **options)[0]
+
+    def _from_data(self, message: Message) -> Message:
+        """Break special tokens of this tokenizer in what questions, files and tools have written."""
+        content = message["content"]
+        if isinstance(content, str):
+            return {**message, "content": self._break_tokens(content)}
+        blocks = [{**it, "text": self._break_tokens(it["text"])} if it["type"] == "text" else it for it in content]
+        return {**message, "content": blocks}
 
 
 @dataclass(slots=True, eq=False)

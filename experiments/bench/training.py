@@ -75,7 +75,7 @@ def measure_rollouts(bench: TrainingBench, dataset: Path) -> list[dict[str, Any]
     from agents.backends.transformers_generate import TransformersGenerator
     from agents.backends.vllm_generate import VllmGenerator
 
-    processor = AutoProcessor.from_pretrained(BASE_MODEL)
+    processor = AutoProcessor.from_pretrained(BASE_MODEL, trust_remote_code=False)
     rows = TrajectoryRows(list(load_trajectories(dataset)), load_tasks("world", "train"), VideoLibrary(MediaConfig()))
     crowds = [turns_of([rows[it] for it in range(min(size, len(rows)))], processor) for size in bench.crowds]
     # transformers runs first, since vLLM takes over the threads of the process.

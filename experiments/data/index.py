@@ -32,6 +32,7 @@ from vt_env.media.library import Video, VideoLibrary
 from vt_env.media.terminal import ProgressLines, track
 from vt_env.media.text.speech import has_audio
 from vt_env.types import VideoRef, format_time
+from vt_env.valid_text import printable
 
 MANIFEST_SCHEMA = 1
 
@@ -254,9 +255,9 @@ def _index_parallel(run: IndexRun, paths: Sequence[Path], count: int) -> Iterato
 
 def _print_result(result: IndexResult) -> IndexResult:
     if result.status == "indexed":
-        tqdm.write(result.line)
+        tqdm.write(printable(result.line))
     else:
-        tqdm.write(f"vt-env: {result.line}", file=sys.stderr)
+        tqdm.write(f"vt-env: {printable(result.line)}", file=sys.stderr)
     return result
 
 

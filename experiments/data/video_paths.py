@@ -2,13 +2,15 @@
 
 import os
 import signal
+import threading
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +177,17 @@ def workers(
     executor.shutdown()
 
 
+def _end_with_parent() -> None:
+    """Wait for the end of the parent process, whatever ends it, and end this one: its work is wanted no more."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
 def _prepare_worker(prepare: Callable[[Any], object] | None, given: object) -> None:
     # The parent handles Ctrl-C with one message, instead of one traceback per worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
         prepare(given)

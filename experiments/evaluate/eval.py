@@ -19,6 +19,7 @@ from agents.seeds import attempt_seed
 from experiments.analysis.accuracy import PolicyRow, policy_row
 from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
 from experiments.runs.journal import drop_failed, read_journal
+from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
@@ -28,7 +29,7 @@ from vt_env.config import HOW_ONLY, at_least
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
 from vt_env.media.terminal import progress_bar
 from vt_env.prompts import PromptSet
@@ -114,12 +115,12 @@ def evaluate(run: EvalRun) -> PolicyRow:
     with open_run(run.out, "eval", run, prompts_record(prompts), PROMPTS_IF_MISSING) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
         journal = drop_failed(directory)
-        done = {(episode.task_id, episode.sample) for episode in journal}
         attempts = [
             SeededAttempt(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
             for sample in range(run.samples)
             for task in tasks
         ]
+        done = _played(journal, attempts, run.out)
         left = [attempt for attempt in attempts if (attempt.task.item.task_id, attempt.sample) not in done]
         if left:
             library = run.open_library()
@@ -155,6 +156,22 @@ def add_provenance(
     entry = {**evaluation_provenance(policy, tasks, seed), **search_provenance(library, tasks.videos)}
     check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
     return directory.add_provenance(entry)
+
+
+def _played(journal: Sequence[Trajectory], attempts: Sequence[SeededAttempt], out: Path) -> set[tuple[str, int]]:
+    """Return the attempts that a journal holds, by task and sample.
+
+    Raises:
+        DataError: It holds an attempt twice, or one that is not part of the run; either would be counted.
+    """
+    counts = Counter((it.task_id, it.sample) for it in journal)
+    wanted = {(it.task.item.task_id, it.sample) for it in attempts}
+    for (task_id, sample), count in counts.items():
+        if count > 1 or (task_id, sample) not in wanted:
+            what = "occurs twice" if count > 1 else "is no part of this run"
+            remedy = "restore it, or give another --out"
+            raise DataError(f"{out / JOURNAL}: attempt {sample} at task {task_id!r} {what}; {remedy}")
+    return set(counts)
 
 
 def play(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from experiments.analysis.budget_curves import Curve
 from experiments.analysis.paired_comparison import Comparison
 from experiments.report.plots import ACCENT, COLOURS, INK, PALE, STYLE, save
+from vt_env.valid_text import printable
 
 _MARKERS = "osD^vPX*"
 
@@ -41,7 +42,7 @@ def plot_discordant(found: Comparison, path: Path) -> None:
         left.set_xlabel("share of questions; numbers are counts")
         left.spines[["bottom", "left"]].set_visible(False)
         left.tick_params(left=False)
-        left.set_yticks(range(len(names)), [f"{name or 'other'} (n={groups[name].n})" for name in names])
+        left.set_yticks(range(len(names)), [printable(f"{name or 'other'} (n={groups[name].n})") for name in names])
         above = len(names) - 0.35
         left.text(-0.04 * widest, above, f"only {found.b} right", ha="right", color=COLOURS[1])
         left.text(0.04 * widest, above, f"only {found.a} right", color=ACCENT)

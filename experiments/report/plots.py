@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.analysis.accuracy import FamilyRow, PolicyRow
 from vt_env.jsonl import replace_file
+from vt_env.valid_text import printable
 
 INK, ACCENT, PALE = "#222222", "#1f6fb4", "#b8c4ce"
 COLOURS = ("#1f6fb4", "#d1661f", "#3a8f4d", "#8a5bb5", "#a8323e", "#6b6b6b", "#c2a000", "#2aa5a5")
@@ -21,6 +22,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.edgecolor": INK,
     "legend.frameon": False,
+    # Names of data sets may hold dollar signs; they are texts, no formulas.
+    "text.parse_math": False,
 }
 
 
@@ -84,7 +87,7 @@ def plot_groups(
                     axes.plot(row.accuracy, height, "o", color=ACCENT, markersize=5.5)
             sizes = sorted({groups[policy][name].n for policy in policies if name in groups[policy]})
             between = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-            axes.set_title(f"{name or 'other'}  (n={between})", fontsize=10)
+            axes.set_title(printable(f"{name or 'other'}  (n={between})"), fontsize=10)
             axes.set_yticks(range(len(policies)), policies)
             axes.set_xlim(-0.03, 1.03)
             axes.set_xticks((0, 0.5, 1))

@@ -22,7 +22,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file: is this a run directory?") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error}): restore it or start a new run") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: {type(value).__name__} instead of a JSON object: restore it or start a new run")

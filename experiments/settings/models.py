@@ -251,7 +251,7 @@ def context_of(path: str) -> int | None:
     """Return the maximum sequence length of a checkpoint in tokens, by its configuration; `None` if it names none."""
     from transformers import AutoConfig
 
-    config: Any = AutoConfig.from_pretrained(path)
+    config: Any = AutoConfig.from_pretrained(path, trust_remote_code=False)
     length: object = getattr(config.get_text_config(), "max_position_embeddings", None)
     return length if isinstance(length, int) else None
 

@@ -56,8 +56,8 @@ def measure(run: ProbeRun) -> dict[str, float]:
     A greedy reply is exact if every expected token is the most likely one given the expected tokens before it. One
     forward pass therefore scores all rounds of an exchange, each conditioned on correct earlier replies.
     """
-    processor = AutoProcessor.from_pretrained(run.model)
-    model = AutoModelForImageTextToText.from_pretrained(run.model).eval()
+    processor = AutoProcessor.from_pretrained(run.model, trust_remote_code=False)
+    model = AutoModelForImageTextToText.from_pretrained(run.model, trust_remote_code=False).eval()
     collate = ExchangeCollator(processor)
     shares: dict[str, float] = {}
     for place, (skill, make) in enumerate(track(SKILLS.items(), "skills", len(SKILLS))):

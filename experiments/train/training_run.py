@@ -117,7 +117,7 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
     processor = load_processor(path)
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
+            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False
         )
         model, report = loaded
     except (OSError, ValueError, KeyError) as error:

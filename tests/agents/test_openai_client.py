@@ -27,12 +27,12 @@ from agents.backends.bad_server import (
     with_logprob,
 )
 from agents.backends.chat_client import OpenAIClient
-from agents.backends.chat_wire import ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
+from agents.backends.chat_wire import ChatReply, ChatRequest, NativeCall, ReplyStatus, TokenLogprob, Usage
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
 from agents.backends.sampling import Sampling
 from agents.backends.server_limits import ServerConfig, retry_after_s
 from vt_env.episode.messages import message
-from vt_env.errors import ConfigError
+from vt_env.errors import LOUD, ConfigError
 
 HELLO = ChatRequest(
     [{"role": "user", "content": "Hello"}], sampling=Sampling(temperature=0.5, max_new_tokens=7), seed=3
@@ -223,6 +223,25 @@ def test_what_only_measures_a_reply_may_be_anything(name: str):
     assert name.startswith(("no error", "other")) or reply.usage.prompt_tokens == reply.usage.completion_tokens == 0
 
 
+@pytest.mark.parametrize("count", ["1e999", "-3", "true", "[]", '"7"', "1" + "0" * 400, "1e300"])
+def test_a_number_of_tokens_that_cannot_be_is_unknown_and_the_reply_counts(count: str):
+    body = completion("fine").body.replace(b'"prompt_tokens": 10', b'"prompt_tokens": ' + count.encode())
+    reply, _ = ask(in_turn(Wire(body=body)))
+    assert (reply.status, reply.text, reply.usage.prompt_tokens) == (ReplyStatus.OK, "fine", 0)
+
+
+def test_what_reading_a_reply_did_not_foresee_is_that_reply_s_failure(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(LOUD)
+
+    def failing(body: object) -> ChatReply:
+        raise LookupError("unforeseen")
+
+    monkeypatch.setattr("agents.backends.chat_client.read_reply", failing)
+    reply, server = ask(in_turn(completion("fine")), config=replace(PATIENT, max_retries=1))
+    assert reply.status is ReplyStatus.UNREADABLE and "LookupError: unforeseen" in reply.error
+    assert len(server.requests) == 2
+
+
 def test_arguments_of_a_call_may_be_an_object():
     reply, _ = ask(in_turn(object_arguments("look", {"start_s": 3})))
     assert reply.calls == (NativeCall("aB3dE6gH9", "look", '{"start_s": 3}'),)
@@ -266,6 +285,16 @@ def test_waits_are_read_as_seconds_or_as_a_date_of_the_server_s_clock():
     for text, wait_s in {**cases, "soon": 0.0, "-3": 0.0}.items():
         assert retry_after_s(httpx.Headers({"Retry-After": text, "Date": now})) == wait_s
     assert retry_after_s(httpx.Headers({})) == 0.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Wed, 21 Oct 2026 07:28:30 -0000", "Wed, 21 Oct 2026 07:28:30", "Wed, 21 Oct 99999 07:28:30 GMT", "1e5", "inf",
+     "nan", ",", "\t", "Wed, 21 Oct 2026 99:28:30 GMT", "Wed, 32 Oct 2026 07:28:30 +9999"],
+)  # fmt: skip
+def test_a_wait_that_cannot_be_read_is_none(text: str):
+    headers = {"Retry-After": text, "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    assert 0.0 <= retry_after_s(headers) <= 40.0 and retry_after_s({**headers, "Date": text}) == 0.0
 
 
 def test_requests_run_at_once_but_no_more_than_allowed_and_replies_keep_their_order():

@@ -1,5 +1,6 @@
 """The command line answers in one line what the caller can mend, and help waits for no library it does not need."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -55,6 +56,36 @@ def test_what_the_caller_can_mend_is_one_line_and_exit_code_2(arguments, message
     assert run(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("vt-env: ") and message in error and error.count("\n") == 1
+
+
+def test_a_name_in_any_encoding_is_told_and_its_control_characters_are_not_obeyed(tmp_path):
+    arguments = [sys.executable, "-m", "experiments.cli", "index", os.fsencode(tmp_path) + b"/a\xe9\x1b[2J.mp4"]
+    for locale in ("C", "C.UTF-8"):
+        done = subprocess.run(
+            arguments, cwd=HERE, capture_output=True, env={**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0"}
+        )
+        assert done.returncode == 2 and done.stderr.count(b"\n") == 1
+        assert b"\\udce9\\x1b[2J.mp4: no such file or folder" in done.stderr
+
+
+def test_closed_outputs_are_no_traceback():
+    command = [sys.executable, "-m", "experiments.cli"]
+    code = f"import os, subprocess, sys; os.close(1); sys.exit(subprocess.call({command}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=HERE, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments.cli", "--help"],
+            cwd=HERE,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1 and done.stderr == "vt-env: No space left on device: free some, and run it again\n"
 
 
 def test_a_reader_that_leaves_early_is_no_failure_to_complain_of():

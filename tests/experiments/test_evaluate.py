@@ -25,7 +25,8 @@ from experiments.settings.policies import SeededAttempt, build_policy
 from experiments.settings.text_models import ServedWriter
 from vt_env.config import MediaConfig
 from vt_env.episode.trajectory import Trajectory
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
+from vt_env.jsonl import append_line
 from vt_env.testing import FakeLibrary, FakeVideo, fake_task
 from vt_env.types import VideoRef
 
@@ -76,6 +77,22 @@ def test_a_finished_run_is_only_read_again(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluation, "build_policy", None)
     assert evaluate(run_of(folder, tmp_path)) == row
     assert (tmp_path / JOURNAL).read_bytes() == journal
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"task_id": "of another file"}, "attempt 0 at task 'of another file' is no part of this run"),
+        ({"sample": 7}, "attempt 7 at task 'task-01' is no part of this run"),
+        ({}, "attempt 0 at task 'task-01' occurs twice"),
+    ],
+)
+def test_an_episode_that_the_run_did_not_play_is_refused_and_not_counted(folder, tmp_path, change, told):
+    evaluate(run_of(folder, tmp_path))
+    played = next(it for it in read_journal(tmp_path) if it.task_id == "task-01")
+    append_line(tmp_path / JOURNAL, replace(played, **change).to_json())
+    with pytest.raises(DataError, match=told):
+        evaluate(run_of(folder, tmp_path))
 
 
 def test_another_agent_is_refused_in_the_same_directory(folder, tmp_path):

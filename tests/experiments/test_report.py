@@ -1,13 +1,15 @@
 """A report repeats what the journals say, in the schema that tools read, and names what was not run."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.finished_runs import write_eval
+from support.finished_runs import episode, write_eval
 
 from experiments.analysis.build_report import build_report
+from experiments.evaluate.eval import EvalRun
 from experiments.report.plots import moving_mean
 from experiments.report.report import ReportRun, main
 from experiments.report.report_page import render_report
@@ -146,6 +148,17 @@ def test_a_report_of_a_killed_run_counts_its_finished_lines(tmp_path):
         file.write('{"event": "opened", "elaps')
     main(ReportRun((tmp_path,)))
     assert json.loads((tmp_path / "report.json").read_text())["rows"][0]["n"] == 2
+
+
+def test_names_of_families_may_hold_what_formulas_and_tables_are_made_of(tmp_path):
+    with open_run(tmp_path, "eval", EvalRun(agent="random", out=tmp_path)) as run:
+        for number, family in enumerate(["$\\x$", "a|b", "<img src=x>", "$", "\ud83d", "# one\ntwo", "\x1b[2J"]):
+            run.journal(asdict(episode(number, number, True, family=family)))
+    assert main(ReportRun((tmp_path,))) in (None, 0)
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    table = page[page.index("## By question family") :].split("\n\n")[1].splitlines()
+    assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+    assert "<img src" not in page and "\n# one" not in page and "\x1b" not in page
 
 
 def test_a_moving_mean_looks_back_only():

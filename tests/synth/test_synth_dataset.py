@@ -65,6 +65,25 @@ def test_a_data_set_that_lacks_a_file_is_refused(tmp_path: Path, missing: str):
         list(read_dataset(tmp_path / "set"))
 
 
+@pytest.mark.parametrize(
+    "lost", [["trajectories-00000-of-00002.jsonl", "trajectories-00001-of-00002.jsonl"], ["data_card.json"]]
+)
+def test_a_data_set_whose_shards_or_card_are_gone_is_not_an_empty_one(tmp_path: Path, lost: list[str]):
+    write_dataset(tmp_path / "set", trajectories(2), CARD, shard_size=1)
+    for name in lost:
+        (tmp_path / "set" / name).unlink()
+    with pytest.raises(DataError, match="set: "):
+        list(read_dataset(tmp_path / "set"))
+
+
+@pytest.mark.parametrize("card", ["[]", "[" * 100_000, '{"schema": 2}', '{"schema": 2, "shards": []}', "null"])
+def test_a_card_of_any_kind_is_refused_in_one_line(tmp_path: Path, card: str):
+    write_dataset(tmp_path / "set", trajectories(1), CARD)
+    (tmp_path / "set" / "data_card.json").write_text(card)
+    with pytest.raises(DataError, match=r"make the data set again|make it again|write it again"):
+        list(read_dataset(tmp_path / "set"))
+
+
 def test_the_card_counts_stages_by_family_and_reasons(tmp_path: Path):
     write_dataset(tmp_path / "set", trajectories(1), CARD)
     card = json.loads((tmp_path / "set" / "data_card.json").read_text())

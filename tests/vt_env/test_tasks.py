@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments.data.video_paths import find_videos
 from vt_env.errors import ConfigError, DataError
 from vt_env.gold import Gold
 from vt_env.task_sources import load_tasks
@@ -107,6 +108,12 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
     assert task.item.question == "a\u2028b?"
 
 
+def test_a_byte_order_mark_is_read_over_by_every_loader(tmp_path: Path):
+    path = write(tmp_path, ROW)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert len(load_tasks(path)) == len(find_videos([path])) == 1
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -133,6 +140,9 @@ def test_characters_that_json_allows_inside_a_text_do_not_end_a_line(tmp_path: P
         ({**ROW, "video": "あ" * 100}, "File name too long"),
         ({**ROW, "question": "half a \ud83d"}, "question: not valid Unicode"),
         ({**ROW, "options": ["Oslo", "\ud83d"]}, "options: not valid Unicode"),
+        ({**ROW, "task_id": "half a \ud83d"}, "task_id: not valid Unicode"),
+        ({**ROW, "family": "\ud83d"}, "family: not valid Unicode"),
+        (json.dumps(ROW)[:-1] + ', "question": "b?"}', "field 'question' occurs twice; keep one"),
         ({**ROW, "answer": 1, "evidence": 0}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": [5]}, r"need \[\[start_s, end_s\], ...\]"),
         ({**ROW, "answer": 1, "evidence": "here"}, r"need \[\[start_s, end_s\], ...\]"),

@@ -8,7 +8,6 @@ itself a letter or a number means itself.
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +15,7 @@ from enum import StrEnum
 from vt_env.control_tokens import as_plain_text
 from vt_env.gold import Gold
 from vt_env.types import Item
+from vt_env.valid_text import normalised
 
 _LETTER = re.compile(
     r"(?P<word>option\s+)?(?:\((?P<enclosed>[a-z])\)|(?P<bare>[a-z])(?![a-z0-9])(?P<mark>\s*[.):])?)(?P<rest>.*)",
@@ -90,5 +90,5 @@ def _options_named(text: str, options: Sequence[str]) -> set[int]:
 def plain_text(text: str) -> str:
     """Return what is compared of a text that is not written exactly as an option: no case, spacing or last mark."""
     # A policy read the option as plain text and may copy it as it stood there.
-    folded = unicodedata.normalize("NFC", as_plain_text(text)).casefold()
+    folded = normalised(as_plain_text(text), "NFC").casefold()
     return " ".join(folded.split()).rstrip(_TRAILING + " ")

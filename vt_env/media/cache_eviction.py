@@ -5,14 +5,13 @@ cache and are never touched. An entry that is open in some process is never dele
 store. Every deleted entry is rebuilt on its next use.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vt_env.errors import DataError
-from vt_env.jsonl import PART, remove
+from vt_env.errors import DataError, first_line, foreign_input
+from vt_env.jsonl import PART, decode_object, remove
 from vt_env.media.cache import decoded_frames
 from vt_env.media.cache.build_once import LOCK, lock_now
 from vt_env.media.cache.frame_store import META_FILE, check_store
@@ -41,15 +40,17 @@ class Cached:
 
 @dataclass(frozen=True)
 class Fault:
-    """A damaged, unfinished or outdated cache entry."""
+    """A damaged, unfinished or outdated cache entry, or one that the system does not let be read."""
 
     path: Path
     defect: str
     size_bytes: int
+    is_read: bool = True
+    """Whether its content is known; what cannot be read may be sound, and is never deleted for it."""
 
     def __str__(self) -> str:
         """One line: the path, the defect and the remedy."""
-        return f"{self.path}: {self.defect}; {_REBUILT}"
+        return f"{self.path}: {self.defect}; {_REBUILT if self.is_read else 'see to it that it can be read'}"
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,12 @@ def find_faults(cache_dir: Path, media: frozenset[str] | None = None) -> Iterato
     for cached in list_cached(cache_dir):
         if media is None or _media_of(cached) in media:
             try:
-                _CHECKS[cached.kind](cached.path)
-            except (OSError, ValueError, KeyError, DataError) as error:
+                with foreign_input(cached.path):
+                    _CHECKS[cached.kind](cached.path)
+            except (FileNotFoundError, ValueError, KeyError, DataError) as error:
                 yield Fault(cached.path, _defect(error), cached.size_bytes)
+            except OSError as error:
+                yield Fault(cached.path, f"cannot be read ({error.strerror})", cached.size_bytes, is_read=False)
     for path in _leftovers(cache_dir) if media is None else ():
         if path.suffix != LOCK:
             yield Fault(path, "its builder ended before it was finished", _size(path))
@@ -118,7 +122,7 @@ def collect(cache_dir: Path, limits: Limits, now_s: float, faults: tuple[Fault, 
         if size_bytes is not None:
             removed.append(path)
             freed += size_bytes
-    faulty = {fault.path for fault in faults}
+    faulty = {fault.path for fault in faults if fault.is_read}
     cached = list_cached(cache_dir)
     left = sum(it.size_bytes for it in cached)
     for it in cached:
@@ -163,7 +167,11 @@ def _cached(path: Path, kind: str) -> Cached:
 
 
 def _size(path: Path) -> int:
-    return sum(it.stat().st_size for it in path.iterdir()) if path.is_dir() else path.stat().st_size
+    """Return the bytes of an entry, as far as the system tells."""
+    try:
+        return sum(it.lstat().st_size for it in path.iterdir()) if path.is_dir() else path.stat().st_size
+    except PermissionError:
+        return 0
 
 
 def _about(path: Path) -> dict[str, object]:
@@ -172,10 +180,9 @@ def _about(path: Path) -> dict[str, object]:
         source = path / META_FILE if path.is_dir() else path
         with source.open("rb") as file:
             text = file.read() if path.is_dir() else file.readline()
-        about = json.loads(text)
+        return decode_object(text)
     except (OSError, ValueError):
         return {}
-    return about if isinstance(about, dict) else {}
 
 
 def _media_of(cached: Cached) -> str:
@@ -185,6 +192,8 @@ def _media_of(cached: Cached) -> str:
 def _defect(error: Exception) -> str:
     """Describe the defect alone; the message of a sealed file also has the path and a remedy."""
     cause = error.__cause__ if isinstance(error, DataError) and error.__cause__ else error
+    if not isinstance(cause, OSError | KeyError | ValueError):
+        return f"damaged ({type(cause).__name__}: {first_line(cause)[:120]})"
     if isinstance(cause, FileNotFoundError):
         return f"damaged (it has no {Path(cause.filename).name})"
     if isinstance(cause, KeyError):

@@ -15,6 +15,7 @@ Only `video`, `question` and `options` are required; paths are relative to the f
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +136,6 @@ def read_task(row: Mapping[str, Any], folder: Path) -> Task:
         options = _read_options(row["options"])
     with _reading("question"):
         question = _text(row, "question")
-        _check_unicode("question", question)
     with _reading("video"):
         video = _read_video(row, folder)
     with _reading("row"):
@@ -154,12 +154,21 @@ def read_task(row: Mapping[str, Any], folder: Path) -> Task:
 
 def _parse_row(line: str) -> Mapping[str, Any]:
     try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as reason:
+        row = json.loads(line, object_pairs_hook=_without_twins)
+    except _Unusable:
+        raise
+    except (ValueError, RecursionError) as reason:
         raise ValueError(f"not JSON ({str(reason)[:80]}); need one JSON object a line") from reason
     if not isinstance(row, dict):
         raise ValueError(f"got {str(row)[:40]}; need one JSON object a line")
     return cast("dict[str, Any]", row)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, count in Counter(name for name, _ in pairs).items():
+        if count > 1:
+            raise _Unusable("row", f"field {name!r} occurs twice; keep one")
+    return dict(pairs)
 
 
 def _check_fields(row: Mapping[str, Any]) -> None:
@@ -175,6 +184,7 @@ def _text(row: Mapping[str, Any], name: str, default: str | None = None) -> str:
     text = row.get(name, default)
     if not isinstance(text, str) or not (text.strip() or text == default):
         raise ValueError(f"{name}={text!r}; need a text")
+    _check_unicode(name, text)
     return text
 
 

@@ -176,6 +176,17 @@ def test_json_that_holds_no_subtitle_is_refused(content: str, tmp_path: Path) ->
         load_subtitles(VideoRef("v", "none.mp4", str(tmp_path / "bad.json")))
 
 
+def test_a_line_without_end_is_cut_and_a_file_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\n" + "word " * 400_000 + "\n")
+    (line,) = load_subtitles(VideoRef("a", "a.mp4", str(tmp_path / "a.srt"))).lines
+    assert line.text.startswith("word word") and len(line.text) == 10_000
+    monkeypatch.setattr("vt_env.media.text.load_subtitles.MAX_BYTES", 1 << 20)
+    with pytest.raises(DataError, match=r"a\.srt: larger than 1 MiB, so no subtitle file; check the path"):
+        load_subtitles(VideoRef("a", "a.mp4", str(tmp_path / "a.srt")))
+
+
 def test_a_missing_subtitle_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"missing\.srt: cannot be read \(No such file or directory\)"):
         load_subtitles(VideoRef("v", "none.mp4", str(tmp_path / "missing.srt")))

@@ -16,7 +16,7 @@ from support.videos import VideoSpec, read_index, write_video
 from vt_env.config import MediaConfig
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.cache import decoded_frames
-from vt_env.media.cache.build_once import build_once
+from vt_env.media.cache.build_once import build_once, cache_key
 from vt_env.media.cache.frame_store import build_store
 from vt_env.media.cache.sealed_files import read_sealed, seal, unseal, write_sealed
 from vt_env.media.cache_eviction import Limits, collect, find_faults, list_cached
@@ -120,11 +120,13 @@ def test_faults_can_be_looked_for_in_some_videos_only(media: Path, cache: Path) 
 
 
 def test_a_sealed_file_gives_back_what_it_holds_and_nothing_else(tmp_path: Path) -> None:
-    write_sealed(tmp_path / "x", {"schema": 3, "of": "me"}, b"a\nb\0")
-    sealed = read_sealed(tmp_path / "x", 3)
+    about = {"schema": 3, "of": "me"}
+    path = tmp_path / f"{cache_key(**about)}.bin"
+    write_sealed(path, about, b"a\nb\0")
+    sealed = read_sealed(path, 3)
     assert (sealed.payload, dict(sealed.about)) == (b"a\nb\0", {"schema": 3, "of": "me"})
     with pytest.raises(DataError, match="written by version 3 of the format, this is version 4"):
-        read_sealed(tmp_path / "x", 4)
+        read_sealed(path, 4)
     with pytest.raises(ValueError, match="does not match its checksum"):
         unseal(json.dumps(seal({"a": 1}) | {"a": 2}))
 
@@ -227,7 +229,7 @@ def test_decoded_frames_stay_within_their_limit_and_the_latest_stay(media: Path,
         video.crop(idx / 10, WHOLE)
         paths = list((tmp_path / "frames").glob("*.png"))
         assert sum(path.stat().st_size for path in paths) <= limit_bytes
-        assert any(f"-{idx}-" in path.name for path in paths)
+        assert idx in [read_sealed(path, decoded_frames.SCHEMA).about["idx"] for path in paths]
     assert 2 < len(paths) < 40
 
 

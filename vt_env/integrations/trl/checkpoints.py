@@ -39,7 +39,7 @@ def restore_weights(model: Any, checkpoint: str) -> None:
     """
     from transformers import AutoModelForImageTextToText
 
-    saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype)
+    saved = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=model.dtype, trust_remote_code=False)
     own = model.state_dict()
     # Pretraining puts stored features in the tower's place: its checkpoints hold no tower, so none is read.
     model.load_state_dict({name: value for name, value in saved.state_dict().items() if name in own})

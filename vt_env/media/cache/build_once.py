@@ -5,9 +5,11 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from vt_env.errors import ConfigError
@@ -29,9 +31,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def cache_root() -> Path:
-    """Return the cache folder: `$VT_ENV_CACHE`, or `~/.cache/vt_env`."""
+    """Return the cache folder: `$VT_ENV_CACHE`, or `~/.cache/vt_env`.
+
+    Raises:
+        ConfigError: Neither is known.
+    """
     named = os.environ.get("VT_ENV_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "vt_env"
+    try:
+        return Path(named) if named else Path.home() / ".cache" / "vt_env"
+    except RuntimeError as error:
+        raise ConfigError("no home folder is known; set VT_ENV_CACHE to a folder for the cache") from error
 
 
 def content_hash(path: Path) -> str:
@@ -73,7 +82,7 @@ def _file_digest(path: Path, state: tuple[int, ...]) -> str:
 def _folder_hash(path: Path, state: tuple[int, ...]) -> str:
     digest = hashlib.sha256()
     for file in sorted(it for it in path.iterdir() if it.is_file()):
-        digest.update(f"{file.name}\0{content_hash(file)}\0".encode())
+        digest.update(os.fsencode(file.name) + f"\0{content_hash(file)}\0".encode())
     return digest.hexdigest()
 
 
@@ -107,6 +116,14 @@ def build_once(final: Path, build: Callable[[Path], None]) -> Path:
     return final
 
 
+@cache
+def _check_owner(folder: Path) -> None:
+    """Warn once of a cache that every user may write: what lies there is trusted."""
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        warnings.warn(f"{folder}: any user of this machine may write it, and what lies there is trusted", stacklevel=2)
+
+
 @contextmanager
 def lock_now(path: Path) -> Generator[bool]:
     """Try to lock a file exclusively, without waiting; yields whether the lock was acquired.
@@ -133,6 +150,7 @@ def _lock(final: Path) -> Generator[None]:
     while True:
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
+            _check_owner(final.parents[1])
             file = path.open("w")
         except OSError as error:
             advice = "set VT_ENV_CACHE to a folder that can be written"

@@ -9,25 +9,26 @@ request.
 
 import errno
 import fcntl
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
 from vt_env.errors import DataError
 from vt_env.jsonl import replace_file
+from vt_env.media.cache.build_once import cache_key
 from vt_env.media.cache.sealed_files import read_sealed, sealed_bytes, touch
 from vt_env.media.decode.pyav_player import Pixels
 from vt_env.media.decode.video_file import VideoFile
 from vt_env.types import FrameBatch
 
-SCHEMA = 1
-"""Version of the file format."""
+SCHEMA = 2
+"""Version of the file format; part of the names."""
 
 FOLDER = "frames"
 TOTAL_FILE = "total_bytes"
@@ -60,25 +61,26 @@ class DecodedFrames:
         video.check_times(times_s)
         idxs = video.timeline.frame_idxs(times_s).tolist()
         wanted = sorted(set(idxs))
-        backend = video.backend.replace(":", "-")
-        paths = {idx: self.folder / f"{media[:32]}-{idx}-{backend}.png" for idx in wanted}
+        named = {"schema": SCHEMA, "media": media, "decoded_by": video.backend}
+        entries = {idx: {**named, "idx": idx} for idx in wanted}
+        paths = {idx: self.folder / f"{cache_key(**about)}.png" for idx, about in entries.items()}
         known = {idx: picture for idx, path in paths.items() if (picture := _read(path)) is not None}
         for idx, picture in video.pictures([idx for idx in wanted if idx not in known]):
             known[idx] = picture
             video.check_unchanged()
-            self._store(paths[idx], media, picture)
+            self._store(paths[idx], entries[idx], picture)
         width, height = video.size_px
         data = np.empty((len(idxs), height, width, 3), dtype=np.uint8)
         for row, idx in enumerate(idxs):
             data[row] = known[idx]
         return FrameBatch(data, video.timeline.times_s[idxs])
 
-    def _store(self, path: Path, media: str, picture: Pixels) -> None:
+    def _store(self, path: Path, about: Mapping[str, Any], picture: Pixels) -> None:
         if not self.limit_bytes:
             return
         buffer = BytesIO()
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
-        blob = sealed_bytes({"schema": SCHEMA, "media": media}, buffer.getvalue())
+        blob = sealed_bytes(about, buffer.getvalue())
         if len(blob) > self.limit_bytes * _EVICT_TO:
             return
         try:
@@ -138,7 +140,7 @@ def evict(folder: Path, left_bytes: int) -> int:
 
 
 def _read(path: Path) -> Pixels | None:
-    """Read a stored frame; return `None` if it is missing, or damaged and then deleted."""
+    """Read a stored frame; return `None` if it is missing or cannot be read, or damaged and then deleted."""
     if not path.exists():
         return None
     try:
@@ -146,6 +148,9 @@ def _read(path: Path) -> Pixels | None:
     except DataError:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+        return None
+    except OSError:
+        # Not readable now, such as with too many open files: it is decoded again, and kept.
         return None
     touch(path)
     return np.asarray(Image.open(BytesIO(payload), formats=("PNG",)))

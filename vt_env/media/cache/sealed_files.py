@@ -1,7 +1,8 @@
 """Cache files with a built-in checksum, and holds that protect files in use from garbage collection.
 
 Knows bytes and locks; knows nothing of file contents. A sealed record is a JSON object with a `checksum` of its other
-fields. A sealed file is one line with a sealed record, whose `payload` is the checksum of the bytes after the line.
+fields. A sealed file is one line with a sealed record, whose `payload` is the checksum of the bytes after the line. Its
+name is the `cache_key` of the other fields, so that no file passes for another.
 """
 
 import fcntl
@@ -16,6 +17,8 @@ from typing import Any
 from weakref import finalize
 
 from vt_env.errors import DataError
+from vt_env.jsonl import decode_object
+from vt_env.media.cache.build_once import cache_key
 
 _BLOCK_BYTES = 1 << 20
 
@@ -53,9 +56,7 @@ def unseal(text: str | bytes) -> dict[str, Any]:
     Raises:
         ValueError: The text is not a JSON object, or the checksum does not match.
     """
-    record = json.loads(text)
-    if not isinstance(record, dict):
-        raise ValueError("its description is not a JSON object")
+    record = decode_object(text)
     sealed_as = record.pop("checksum", None)
     if seal(record)["checksum"] != sealed_as:
         raise ValueError("its description does not match its checksum")
@@ -76,7 +77,8 @@ def read_sealed(path: Path, schema: int) -> Sealed:
     """Read a sealed file and verify it.
 
     Raises:
-        DataError: The file cannot be read, a checksum does not match, or the schema is another one.
+        DataError: The file is missing, a checksum or its name does not match, or the schema is another one.
+        OSError: The system does not let it be read, which says nothing of its content.
     """
     try:
         head, _, payload = path.read_bytes().partition(b"\n")
@@ -84,9 +86,20 @@ def read_sealed(path: Path, schema: int) -> Sealed:
         if about.pop("payload") != checksum(payload):
             raise ValueError("its content does not match its checksum")
         check_schema(about, schema)
-    except (OSError, ValueError, KeyError) as error:
+        check_name(path, about)
+    except (FileNotFoundError, ValueError, KeyError) as error:
         raise DataError(f"{path}: damaged ({error}); delete the file, it is rebuilt on the next use") from error
     return Sealed(about, payload)
+
+
+def check_name(path: Path, about: Mapping[str, Any]) -> None:
+    """Check that a file or folder has the name of what it says it is.
+
+    Raises:
+        ValueError: It was copied from another name.
+    """
+    if path.name.partition(".")[0] != cache_key(**about):
+        raise ValueError("it is another entry under this name")
 
 
 def check_schema(about: Mapping[str, Any], schema: int) -> None:

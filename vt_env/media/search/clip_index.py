@@ -78,9 +78,8 @@ def build_clip_index(store: FrameStore, encoder: ClipEncoder, cache_dir: Path | 
         DataError: The index file is damaged.
     """
     clip_s = store.config.clip_s
-    key = cache_key(schema=SCHEMA, store=store.key, encoder=encoder.key, clip_s=clip_s)
-    path = (cache_dir or cache_root()) / "clips" / f"{key}.f32"
     about = {"schema": SCHEMA, "media": store.media, "store": store.key, "encoder": encoder.key, "clip_s": clip_s}
+    path = (cache_dir or cache_root()) / "clips" / f"{cache_key(**about)}.f32"
     build_once(path, lambda aside: write_sealed(aside, about, _encode_clips(store, encoder).tobytes()))
     vectors = np.frombuffer(read_sealed(path, SCHEMA).payload, dtype=np.float32)
     touch(path)

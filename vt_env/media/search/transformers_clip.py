@@ -59,7 +59,7 @@ class ClipModelEncoder:
         except ImportError as error:
             raise ConfigError(f"clip models need transformers and torch: {how_to_install('train')}") from error
         try:
-            self._config: Any = AutoConfig.from_pretrained(self._checkpoint)
+            self._config: Any = AutoConfig.from_pretrained(self._checkpoint, trust_remote_code=False)
         except _load_errors() as error:
             reason = first_line(error)
             raise ConfigError(f"encoder {self._checkpoint!r} cannot be loaded ({reason}); give a folder") from error
@@ -156,8 +156,8 @@ class ClipModelEncoder:
         from transformers import AutoModel, AutoProcessor
 
         try:
-            model: Any = AutoModel.from_pretrained(self._checkpoint, dtype=torch.float32)
-            processor: Any = AutoProcessor.from_pretrained(self._checkpoint)
+            model: Any = AutoModel.from_pretrained(self._checkpoint, dtype=torch.float32, trust_remote_code=False)
+            processor: Any = AutoProcessor.from_pretrained(self._checkpoint, trust_remote_code=False)
         except _load_errors() as error:
             reason = first_line(error)
             raise ConfigError(f"encoder {self._checkpoint!r} cannot be loaded ({reason})") from error

@@ -1,12 +1,13 @@
 """BM25 word search over short texts, in Python and numpy."""
 
 import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vt_env.valid_text import normalised
 
 _K1, _B = 1.2, 0.75
 """The usual constants (Robertson and Zaragoza 2009, section 3.2: k1 from 1.2 to 2, b from 0.5 to 0.8)."""
@@ -30,7 +31,7 @@ _WORD = re.compile(rf"[{_HAN_AND_KANA}]|[^\W_{_HAN_AND_KANA}]+")
 
 def words_of(text: str) -> list[str]:
     """Split a text of any script into words, normalised by NFKC and case folding."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(normalised(text, "NFKC").casefold())
 
 
 class WordIndex:

@@ -21,6 +21,8 @@ from vt_env.media.text.subtitle_formats import ass_text, parse_cues, plain_text
 from vt_env.media.text.subtitles import SubtitleTrack, unreadable
 from vt_env.types import Interval, SubtitleLine, VideoRef
 
+MAX_BYTES = 64 << 20
+"""Maximum size of a subtitle file; a film of three hours has 0.2 MiB."""
 _DISCARD: Any = getattr(av.stream, "Discard", None)
 _ASS_COMMAS = 8
 """Commas before the text of an event in FFmpeg's form: order, layer, style, name, three margins, effect."""
@@ -75,6 +77,8 @@ def _of_file(path: Path, encoding: str | None) -> SubtitleTrack:
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(f"{path}: larger than {MAX_BYTES >> 20} MiB, so no subtitle file; check the path")
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error

@@ -4,7 +4,6 @@ An extension: the paper reads no text from pictures. Knows texts, boxes and time
 engines. `vt_env.media.text.read_screen` makes the readings.
 """
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, Interval, SubtitleLine
+from vt_env.valid_text import normalised
 
 SAME_PLACE = 0.5
 """Least `box_overlap` of two readings of one text."""
@@ -127,7 +127,7 @@ def _is_same(line: ScreenLine, text: PictureText) -> bool:
 
 def _letters(text: str) -> str:
     """Drop what readings of one text differ in: spaces, punctuation and case."""
-    letters = "".join(it for it in unicodedata.normalize("NFKC", text).casefold() if it.isalnum())
+    letters = "".join(it for it in normalised(text, "NFKC").casefold() if it.isalnum())
     return letters or text
 
 

@@ -22,6 +22,8 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});")
 _DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}.*?(?:\{[^{}]*\\p0[^{}]*\}|$)")
 """From `{\\p1}` to `{\\p0}`: vector drawings, of which the text is coordinates."""
 _OVERRIDE = re.compile(r"\{[^{}]*\}")
+MAX_CUE_CHARS = 10_000
+"""Maximum characters of a line: three pages of print. A longer one would fill a model's context."""
 _ASS_FIELDS = "Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text"
 """Fields of an ASS event where its section does not name them."""
 
@@ -109,9 +111,9 @@ def _parse_ass(text: str) -> tuple[list[SubtitleLine], int]:
 
 
 def plain_text(marked_up: str) -> str:
-    """Remove markup tags, resolve character entities and collapse white space into one line."""
+    """Remove markup tags, resolve character entities and collapse white space into one line, cut to `MAX_CUE_CHARS`."""
     untagged = _TAG.sub(_break_or_nothing, marked_up.replace("\\N", " "))
-    return " ".join(_ENTITY.sub(lambda entity: html.unescape(entity[0]), untagged).split())
+    return " ".join(_ENTITY.sub(lambda entity: html.unescape(entity[0]), untagged).split())[:MAX_CUE_CHARS]
 
 
 def ass_text(event: str) -> str:
