@@ -1,0 +1,119 @@
+"""verifiers (0.4.0): a taskset of video questions and the environment that plays them.
+
+    vf-eval vt_env_verifiers --env.taskset.tasks talks --env.player.harness.id null
+
+The environment is the user of the exchange: it opens a session of vt-env, sends the question, reads each reply and
+sends what it led to, pictures included. Tools stand in the system text as Qwen's templates write them; no tool server
+runs.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import verifiers.v1 as vf
+from pydantic import Field
+
+from vt_env.episode.serialisers import chat_content
+from vt_env.episode.tools_text import RESPONSE_TAGS, sorted_schemas, tools_text
+from vt_env.integrations.shared_source import session_source
+from vt_env.session import Session, SessionSource
+from vt_env.types import Observation, StopReason
+
+__all__ = ["VideoEnv", "VideoTaskset"]
+
+
+class VideoConfig(vf.TasksetConfig):
+    """Tasks and rules of the episodes."""
+
+    tasks: str = "world"
+    """As `vt_env.load_tasks`."""
+    split: str = "train"
+    """As `vt_env.load_tasks`."""
+    rules: dict[str, Any] = Field(default_factory=dict)
+    """Further keyword arguments of `vt_env.SessionSource`, such as `budget`."""
+
+
+class VideoData(vf.TaskData):
+    """One question; it holds no answer."""
+
+    source: dict[str, Any]
+    """Keyword arguments of `vt_env.SessionSource`."""
+
+
+class VideoTask(vf.Task[VideoData]):
+    """A question about a video; `VideoEnv` scores it."""
+
+
+class VideoTaskset(vf.Taskset[VideoTask, VideoConfig]):
+    """The questions of a split."""
+
+    def load(self) -> Iterator[VideoTask]:
+        """Make one task a question."""
+        config = self.config
+        plain = {"tasks": config.tasks, "split": config.split, **config.rules}
+        source = session_source(plain)
+        system = _system_text(source)
+        for task in source.tasks:
+            data = VideoData(id=task.item.task_id, name=task.item.task_id, system_prompt=system, source=plain)
+            yield VideoTask(data, config.task)
+
+
+class VideoEnvConfig(vf.EnvConfig):
+    """The one role of the environment."""
+
+    player: vf.AgentConfig = vf.AgentConfig()
+
+
+class VideoEnv(vf.Env[VideoEnvConfig]):
+    """Plays an episode with the agent as its policy."""
+
+    async def run(self, task: VideoTask, agents: Any) -> None:
+        """Play the episode of a task and record its reward.
+
+        Raises:
+            DataError: The video cannot be read.
+        """
+        source = session_source(task.data.source)
+        session = await asyncio.to_thread(source.open, task_id=task.data.id)
+        async with agents.player.interaction(task) as interaction:
+            segment = await interaction.turn([_message(session.opening, is_result=False)])
+            while not segment.terminated:
+                outcome = await asyncio.to_thread(session.act, segment.last_reply)
+                if session.is_over:
+                    break
+                segment = await interaction.turn([_message(outcome.observation, is_result=True)])
+        if interaction.trace.errors:
+            # A failure of the run is no reply of the model: verifiers retries or drops it.
+            return
+        if not session.is_over:
+            # A limit of the run ended the exchange.
+            session.episode.end_full_context()
+        _record(interaction.trace, session)
+
+
+def _system_text(source: SessionSource) -> str:
+    system = source.config.prompts.system_text(has_tools=bool(source.tools))
+    return system + tools_text(sorted_schemas(it.schema for it in source.tools))
+
+
+def _message(observation: Observation, *, is_result: bool) -> dict[str, Any]:
+    before, after = RESPONSE_TAGS
+    blocks: list[dict[str, Any]] = []
+    for number, part in enumerate(observation.parts):
+        *pictures, text = chat_content(part)
+        if is_result:
+            pictures.insert(0, {"type": "text", "text": f"\n{before}" if number else before})
+            text = {**text, "text": f"{text['text']}{after}"}
+        blocks += [*pictures, text]
+    return {"role": "user", "content": blocks}
+
+
+def _record(trace: Any, session: Session) -> None:
+    result, calls = session.result, session.episode.turns[:-1]
+    assert result is not None
+    trace.record_reward("vt_env", result.reward)
+    trace.record_metric("accuracy", float(bool(result.correct)))
+    trace.record_metric("answered", float(result.stop is StopReason.ANSWERED))
+    trace.record_metric("calls", float(sum(turn.is_played for turn in calls)))
+    trace.record_metric("frames", float(sum(len(turn.frames) for turn in calls)))
