@@ -5,6 +5,9 @@
   const palette = ["#1f6fb4", "#d1661f", "#3a8f4d", "#8a5bb5", "#a8323e", "#6b6b6b", "#c2a000", "#2aa5a5"];
   const titles = { cost: "Accuracy against cost", calibration: "Calibration", training: "Training" };
 
+  // Plots with more series have one legend for all plots of their group.
+  const legendMost = 3;
+
   /** Series of one policy share a colour, also over several plots. */
   let policies = [];
   const colourOf = (it) => {
@@ -79,6 +82,7 @@
         title: plot.title, width: Math.max(280, place.current.clientWidth), height: 240,
         scales: { x: { time: false }, y: { range: rangeOf(plot, series) } },
         axes: [{ ...axisOf(), label: plot.x_label, labelSize: 20 }, { ...axisOf(), size: 60, values: (_, ticks) => ticks.map(tick) }],
+        legend: { show: series.length <= legendMost },
         hooks: { drawAxes: [(self) => drawIntervals(self, series)] },
         series: [{ label: plot.x_label }, ...series.map((it) => {
           const stroke = colourOf(it);
@@ -91,6 +95,13 @@
     }, [JSON.stringify(series.map((it) => [it.name, it.x.length, it.y.at(-1)]))]);
     return html`<div class="plot"><div ref=${place} role="img" aria-label=${`${plot.title} over ${plot.x_label}`}></div>
       <${Numbers} plot=${plot} series=${series} /></div>`;
+  };
+
+  /** One legend for the plots of a group: a policy has one colour in all of them. */
+  const Legend = ({ plots }) => {
+    const names = [...new Set(plots.flatMap(([, series]) => series.length > legendMost ? series.map((it) => it.policy) : []))];
+    return names.length ? html`<ul class="legend">${names.map((name) => html`<li key=${name}><svg width="12" height="12"
+      aria-hidden="true"><rect width="12" height="12" fill=${colourOf({ policy: name })} /></svg> ${name}</li>`)}</ul>` : null;
   };
 
   vt.Curves = ({ pairs, runs }) => {
@@ -114,7 +125,9 @@
       ${value && !plots.length ? html`<p>These runs have no values over training steps and no scored episode.</p>` : null}
       ${Object.entries(titles).map(([group, title]) => {
         const own = plots.filter(([plot]) => plot.group === group && plot.is_main);
-        return own.length ? html`<section key=${group}><h2>${title}</h2><div class="plots">${own.map(draw)}</div></section>` : null;
+        return own.length ? html`<section key=${group}><h2>${title}</h2>
+          ${group === "cost" ? html`<p><small>Lines: accuracy under a limit. Dots: whole runs at their mean use. Bands and bars:
+            95 % interval over videos.</small></p>` : null}<${Legend} plots=${own} /><div class="plots">${own.map(draw)}</div></section>` : null;
       })}
       ${rest.length ? html`<details><summary>${rest.length} more values of training</summary><div class="plots">
         ${rest.map(draw)}</div></details>` : null}</main>`;
