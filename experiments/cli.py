@@ -46,7 +46,9 @@ COMMANDS: Mapping[str, Command] = {
     "reproduce": Command(
         "experiments.pipelines.reproduce", "ReproduceRun", "reproduce the table of results over training seeds"
     ),
-    "doctor": Command("experiments.doctor", "DoctorRun", "check this machine and name what to install"),
+    "doctor": Command(
+        "experiments.doctor.doctor", "DoctorRun", "check this machine, or whether tasks, profile and model fit together"
+    ),
     "world": Command("experiments.data.world", "WorldRun", "write generated videos, subtitles and tasks to disk"),
     "index": Command("experiments.data.index", "IndexRun", "store frames of videos and build search indices"),
     "search": Command(

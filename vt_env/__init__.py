@@ -15,6 +15,7 @@ from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories, record_episode, write_trajectories
 from vt_env.errors import BudgetError, ConfigError, DataError, EpisodeOver, ToolError, VtEnvError
+from vt_env.profiles import PROFILES, Profile
 from vt_env.rewards.reward import FinishedEpisode
 from vt_env.session import Session, SessionResult, SessionSource
 from vt_env.task_sources import load_tasks
@@ -23,6 +24,7 @@ from vt_env.tools.tool import Tool
 from vt_env.types import Answer, Interval, Item, Malformed, Observation, Outcome, StopReason, ToolCall, VideoRef, View
 
 __all__ = [
+    "PROFILES",
     "Answer",
     "BudgetConfig",
     "BudgetError",
@@ -38,6 +40,7 @@ __all__ = [
     "MediaConfig",
     "Observation",
     "Outcome",
+    "Profile",
     "RewardConfig",
     "Session",
     "SessionResult",

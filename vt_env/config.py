@@ -203,8 +203,14 @@ def paper_budget() -> BudgetConfig:
     return BudgetConfig(max_calls=8, max_frames=64, frames_per_zoom=8, global_frames=32)
 
 
+def field_budget() -> BudgetConfig:
+    """Budget of a model of about 7 billion parameters: six looks of 8 frames and as many searches fit 32,768 tokens."""
+    return BudgetConfig(max_calls=12, max_frames=64, frames_per_zoom=8, global_frames=16)
+
+
 BUDGETS: Mapping[str, Callable[[], BudgetConfig]] = {
     "default": default_budget,
+    "field": field_budget,
     "paper": paper_budget,
     "tiny": tiny_budget,
 }

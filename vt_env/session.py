@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from vt_env.actions.read_answer import AnswerStatus
-from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.envs.base import choose_library, make_episode
+from vt_env.config import BudgetConfig, MediaConfig, RewardConfig
+from vt_env.envs.base import choose_library, episode_config, make_episode, media_of
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, DataError
-from vt_env.prompts import OVER, PromptSet, resolve_prompts
+from vt_env.profiles import Profile, choose_profile
+from vt_env.prompts import OVER, PromptSet
 from vt_env.protocols import Library
-from vt_env.rewards.reward import resolve_rewards
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import ToolChoice, can_search, tools_for
@@ -86,8 +86,8 @@ class Session:
             split: As `vt_env.load_tasks`; not used for a task set.
             index: Chooses the task by its position in the split instead.
             seed: Chooses the task at random instead, as `reset(seed=...)` of the environments does.
-            rules: Keyword arguments of `SessionSource`: perception, budget, rewards, tools, prompts, media, library,
-                encoder.
+            rules: Keyword arguments of `SessionSource`: perception, profile, budget, rewards, tools, prompts, media,
+                library, encoder.
 
         Raises:
             ConfigError: An argument is not allowed, or there is no such task.
@@ -190,14 +190,15 @@ class SessionSource:
         tasks: str | Path | TaskSource | TaskSet = "world",
         split: str | None = "test",
         perception: str = "frames",
-        budget: str | BudgetConfig = "default",
+        budget: str | BudgetConfig | None = None,
         rewards: str | RewardConfig = "default",
-        tools: ToolChoice = "default",
+        tools: ToolChoice | None = None,
         *,
-        prompts: str | Path | PromptSet = "default",
+        profile: str | Profile | None = None,
+        prompts: str | Path | PromptSet | None = None,
         media: MediaConfig | None = None,
         library: Library | None = None,
-        encoder: str = "auto",
+        encoder: str | None = None,
     ) -> None:
         """Load the tasks; no video is opened.
 
@@ -205,11 +206,14 @@ class SessionSource:
             tasks: As `vt_env.load_tasks`, or a task set.
             split: As `vt_env.load_tasks`; not used for a task set.
             perception: `"frames"` or `"captions"`.
-            budget: A preset, also with changes (`"default,max_calls=4"`), or a config.
+            budget: A preset, also with changes (`"default,max_calls=4"`), changes alone, or a config. Here as below,
+                `None` takes the profile's.
             rewards: A preset or a config.
             tools: A preset (`"default"`, `"paper"`, `"adaptive"`), or names and functions of your own.
+            profile: `"world"`, `"field"`, `"paper"` or a `vt_env.profiles.Profile`; `None` chooses by the videos, as
+                for `gymnasium.make`.
             prompts: Wording of every text: a set by name, a file, or a `PromptSet`.
-            media: How videos are stored; `None` takes the defaults.
+            media: How videos are stored; `None` takes those of `library` where it has some, else the profile's.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
             encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
 
@@ -217,19 +221,16 @@ class SessionSource:
             ConfigError: An argument is not allowed.
             DataError: The tasks cannot be read.
         """
-        self.config = EnvConfig(
-            perception,
-            resolve_budget(budget),
-            resolve_rewards(rewards),
-            media or MediaConfig(),
-            prompts=resolve_prompts(prompts),
-        )
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
-        self.library = choose_library(library, self.config.media, None, encoder)
+        chosen = choose_profile(profile, self.tasks.videos).with_parts(
+            media=media or media_of(library), budget=budget, tools=tools, prompts=prompts, encoder=encoder
+        )
+        self.config = episode_config(chosen, perception, rewards)
+        self.library = choose_library(library, chosen, encoder)
         is_searched = can_search(self.library, self.tasks.videos)
-        self.tools = tools_for(perception, tools, can_search=is_searched, answers=self.config.prompts.answers)
+        self.tools = tools_for(perception, chosen.tools, can_search=is_searched, answers=self.config.prompts.answers)
         """Tools on offer; a session about a video that cannot be searched does without `clip_retrieval`."""
 
     def open(self, *, task_id: str | None = None, index: int | None = None, seed: int | None = None) -> Session:

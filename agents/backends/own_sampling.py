@@ -15,7 +15,9 @@ SERVED_REPLY_TOKENS = 4096
 """The same for a server, whose template is not known."""
 
 
-def own_sampling(model: str | Path, processor: Any = None, context_tokens: int | None = None) -> Sampling:
+def own_sampling(
+    model: str | Path, processor: Any = None, context_tokens: int | None = None, reply_tokens: int | None = None
+) -> Sampling:
     """Read how a checkpoint asks to be sampled.
 
     Only what its file says counts, as in vLLM: transformers fills a missing `top_k` with 50 where it samples. As in
@@ -25,6 +27,8 @@ def own_sampling(model: str | Path, processor: Any = None, context_tokens: int |
         model: A checkpoint folder or hub name.
         processor: Its processor or tokenizer, whose chat template tells whether it thinks.
         context_tokens: Maximum sequence length; replies take a quarter of it at most.
+        reply_tokens: Maximum length of a reply where the checkpoint names none and its template knows no thoughts;
+            `None` for `REPLY_TOKENS`.
     """
     from transformers import GenerationConfig
 
@@ -33,7 +37,7 @@ def own_sampling(model: str | Path, processor: Any = None, context_tokens: int |
     except OSError:
         file = GenerationConfig()
     template: Any = getattr(processor, "chat_template", None)
-    longest = THINKING_REPLY_TOKENS if THOUGHT_END in str(template) else REPLY_TOKENS
+    longest = THINKING_REPLY_TOKENS if THOUGHT_END in str(template) else reply_tokens or REPLY_TOKENS
     length: int = file.max_new_tokens or _within(longest, context_tokens)
     if not file.do_sample:
         return Sampling(0.0, repetition_penalty=file.repetition_penalty, max_new_tokens=length)

@@ -19,13 +19,15 @@ from typing import Annotated, Any
 
 import tyro
 
+from experiments.settings.profile import is_world
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
-from vt_env.config import MediaConfig, resolve_budget
+from vt_env.config import resolve_budget
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.lmms_eval import METRICS, TASK
 from vt_env.integrations.shared_source import session_source
 from vt_env.integrations.verl.rows import loop_entry, verl_rows
 from vt_env.jsonl import replace_file, write_lines
+from vt_env.prompts import resolve_prompts
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import TaskSet
 
@@ -46,8 +48,9 @@ class ExportRun(EpisodeConfig):
     """Split of the tasks; by default `train` for a trainer, whose rows are for updates, and `test` for a harness."""
     limit: int | None = None
     """Number of tasks, the first of the split; by default all."""
-    budget: str = "default"
-    """Budget of an episode: a preset, optionally with changes (`default,max_calls=16`)."""
+    budget: str | None = None
+    """Budget of an episode: a preset, optionally with changes (`default,max_calls=16`), or changes alone of the
+    profile's."""
     rewards: str = "default"
     """Reward preset."""
 
@@ -61,6 +64,11 @@ class ExportRun(EpisodeConfig):
             )
         if self.asr or self.screen_text:
             raise ConfigError("--asr and --screen-text: transcribe with vt-env index first; the loop reads the results")
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the tasks are of the generated world."""
+        return is_world(self.tasks)
 
 
 def main(run: ExportRun) -> None:
@@ -152,27 +160,23 @@ def _metrics() -> str:
 
 
 def _source(run: ExportRun) -> dict[str, Any]:
-    """Return the arguments of `SessionSource` that are not those by default; files by absolute paths for workers."""
-    prompts = choose_prompts(run.prompts, None)
-    chosen = {
+    """Return the arguments of `SessionSource`, every part of the profile among them; files by absolute paths."""
+    chosen = run.chosen
+    prompts = choose_prompts(run.prompts, None, other=resolve_prompts(chosen.prompts))
+    return {
         "tasks": _absolute(run.tasks),
-        "budget": run.budget,
+        "profile": chosen.name,
+        "budget": chosen.budget,
         "rewards": run.rewards,
+        "tools": run.offered,
         "prompts": _absolute(run.prompts) if run.prompts else prompts.name,
-        "encoder": run.encoder,
-        "media": _changes(run.media),
+        "encoder": chosen.encoder,
+        "media": asdict(chosen.media),
     }
-    resolve_budget(run.budget)
-    return {name: value for name, value in chosen.items() if value}
 
 
 def _absolute(name_or_path: str) -> str:
     return str(Path(name_or_path).resolve()) if Path(name_or_path).exists() else name_or_path
-
-
-def _changes(media: MediaConfig) -> Mapping[str, Any]:
-    usual = asdict(MediaConfig())
-    return {name: value for name, value in asdict(media).items() if value != usual[name]}
 
 
 def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

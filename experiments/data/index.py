@@ -24,6 +24,7 @@ from experiments.data.check_retrieval import check_clips
 from experiments.data.video_paths import find_videos, video_ref, workers
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.library import LibraryConfig
+from experiments.settings.profile import holds_world
 from vt_env.config import at_least
 from vt_env.errors import ConfigError, DataError, foreign_input
 from vt_env.media.cache.build_once import Progress, cache_root, content_hash
@@ -67,6 +68,11 @@ class IndexRun(LibraryConfig):
             raise ConfigError("--max-gb and --max-age-days need --gc: add --gc")
         for name in ("workers", "max_gb", "max_age_days"):
             at_least(self, name, 0)
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the paths are task files of the generated world."""
+        return bool(self.paths) and all(map(holds_world, self.paths))
 
 
 @dataclass(frozen=True)
@@ -269,7 +275,7 @@ def _write_manifest(run: IndexRun, results: Sequence[IndexResult]) -> None:
         entry = asdict(it)
         line = entry.pop("line")
         videos.append({**entry, "reason": None if it.status == "indexed" else line})
-    record = {"schema": MANIFEST_SCHEMA, "media": asdict(run.media), "counts": counts, "videos": videos}
+    record = {"schema": MANIFEST_SCHEMA, "media": asdict(run.chosen.media), "counts": counts, "videos": videos}
     run.manifest.parent.mkdir(parents=True, exist_ok=True)
     write_json(run.manifest, record)
 

@@ -18,8 +18,9 @@ from agents.language.confidence_gate import gate_looks, looks_budget
 from agents.language.one_turn import OneTurnPolicy, RetrievedClips, spread_frames
 from agents.rollout import AgentBatch, run_many
 from experiments.runs.run_dir import open_run
+from experiments.settings.profile import is_world
 from experiments.settings.prompts import (
-    PROMPTS_IF_MISSING,
+    IF_MISSING,
     EpisodeConfig,
     choose_prompts,
     prompts_record,
@@ -62,14 +63,23 @@ class KeyRun(EpisodeConfig):
     match the question."""
     frames: int = 8
     """With `uniform`: number of frames; 0 shows the question alone."""
-    budget: str = "default"
+    budget: str | None = None
     """With `retrieval`: budget whose first stage is spent, as by the policies `gated` and `retrieval-only`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, "frames", 0)
         at_least(self, "limit", 1)
-        resolve_budget(self.budget)
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the tasks are of the generated world."""
+        return is_world(self.tasks)
+
+    @property
+    def run_folder(self) -> Path | None:
+        """The run directory."""
+        return self.out
 
 
 def main(config: KeyRun) -> Path:
@@ -82,13 +92,14 @@ def main(config: KeyRun) -> Path:
         ConfigError: The tasks do not exist, lack an answer key, or belong to a benchmark.
         DataError: A video cannot be read.
     """
+    config = config.filled()
     tasks = load_tasks(config.tasks, config.split)
     check_trainable(tasks)
     chosen = list(tasks if config.limit is None else tasks.head(config.limit))
-    prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks))
-    with open_run(config.out, "key", config, prompts_record(prompts), PROMPTS_IF_MISSING) as run:
+    prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.chosen))
+    with open_run(config.out, "key", config, prompts_record(prompts), IF_MISSING) as run:
         budget, looks = budget_and_looks(config)
-        answered = list(answer_all(chosen, config.open_library(), budget, looks, prompts, config.media))
+        answered = list(answer_all(chosen, config.open_library(), budget, looks, prompts, config.chosen.media))
         write_trajectories(config.out / TRAJECTORIES_FILE, answered)
         run.metric({"event": "written", "trajectories": len(answered)})
     print(f"{len(answered)} answers in {config.out / TRAJECTORIES_FILE}")
@@ -99,8 +110,8 @@ def budget_and_looks(config: KeyRun) -> tuple[BudgetConfig, RetrievedClips | Non
     """Return the budget and the looks of `answer_all` for a run."""
     if config.looks == "uniform":
         return spread_frames(config.frames), None
-    budget = resolve_budget(config.budget)
-    return looks_budget(budget, config.media), gate_looks(budget, config.media)
+    budget, media = resolve_budget(config.chosen.budget), config.chosen.media
+    return looks_budget(budget, media), gate_looks(budget, media)
 
 
 def answer_all(

@@ -18,6 +18,7 @@ from experiments.data.index import index_one
 from experiments.data.video_paths import find_videos, video_ref
 from experiments.runs.run_dir import write_json
 from experiments.settings.library import LibraryConfig
+from experiments.settings.profile import holds_world
 from vt_env.config import at_least
 from vt_env.errors import ConfigError
 from vt_env.media.library import Video, VideoLibrary
@@ -53,6 +54,11 @@ class SearchRun(LibraryConfig):
     def paths(self) -> list[Path]:
         """Files and folders to search."""
         return [Path(it) for it in self.paths_and_query[:-1]]
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the paths are task files of the generated world."""
+        return bool(self.paths) and all(map(holds_world, self.paths))
 
     @property
     def query(self) -> str:
@@ -101,7 +107,9 @@ def _check_sources(run: SearchRun, library: VideoLibrary) -> None:
     if not sources:
         raise ConfigError(f"nothing to search: pictures are not, since {library.encoders.why_none}")
     if sources == (PICTURES,) and encoder is not None and not encoder.encode_texts([run.query])[0].any():
-        raise ConfigError(f"query {run.query!r}: the encoder {run.encoder!r} finds nothing by it; {HOW_TO_SEARCH}")
+        raise ConfigError(
+            f"query {run.query!r}: the encoder {run.chosen.encoder!r} finds nothing by it; {HOW_TO_SEARCH}"
+        )
 
 
 def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
@@ -138,7 +146,7 @@ def _write(run: SearchRun, paths: Sequence[Path], videos: Sequence[Video], momen
         rows.append(
             {"rank": rank, **row, "score": round(moment.score, 4), "sources": list(moment.sources), "picture": name}
         )
-    write_json(run.out / "moments.json", {"query": run.query, "encoder": run.encoder, "moments": rows})
+    write_json(run.out / "moments.json", {"query": run.query, "encoder": run.chosen.encoder, "moments": rows})
     if not rows:
         print(f"nothing in {len(videos)} videos scores above 0; try other words or another --encoder")
         return

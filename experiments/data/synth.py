@@ -19,8 +19,9 @@ from experiments.data.synth_card import SynthResult, make_card, tables
 from experiments.data.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run, write_text
+from experiments.settings.profile import is_world
 from experiments.settings.prompts import (
-    PROMPTS_IF_MISSING,
+    IF_MISSING,
     EpisodeConfig,
     choose_prompts,
     prompts_record,
@@ -38,7 +39,7 @@ from synth.ground import Grounded, ground, ground_unopened
 from synth.load_questions import LoadedQuestions, check_not_empty, load_questions
 from synth.teacher import teacher_prompt
 from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.config import EnvConfig, at_least, resolve_budget
+from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory, read_trajectories
@@ -48,7 +49,7 @@ from vt_env.media.terminal import track
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
-from vt_env.tools.builtin import ToolChoice, can_search, tools_for
+from vt_env.tools.builtin import can_search, tools_for
 from vt_env.tools.tool import Tool
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
@@ -80,11 +81,11 @@ class SynthRun(TagConfig, EpisodeConfig):
     ones, and a random one of a question without a right one."""
     support: bool = False
     """Ask the captioner whether the frames support each thought, and count the verdicts (extension)."""
-    tools: Literal["default", "paper", "adaptive"] = "default"
+    tools: Literal["default", "paper", "adaptive"] | None = None
     """Tool set."""
-    budget: str = "default"
+    budget: str | None = None
     """Budget of an episode, in caption space and replay alike: a preset, optionally with changes
-    (`default,max_calls=16`)."""
+    (`default,max_calls=16`), or changes alone of the profile's."""
     perception: Literal["frames", "captions"] = "frames"
     """Observations of the data set: frames of the replay, or the teacher's captions, to train a policy that reads
     captions."""
@@ -99,9 +100,7 @@ class SynthRun(TagConfig, EpisodeConfig):
         at_least(self, "limit", 1)
         if self.mode not in MODES:
             raise ConfigError(f"mode={self.mode!r}: allowed are {', '.join(map(repr, MODES))}")
-        calls = resolve_budget(self.budget).max_calls
-        if self.turn_limit is not None and not 1 <= self.turn_limit <= calls:
-            raise ConfigError(f"turn_limit={self.turn_limit}: need 1 to {calls}, the calls of the budget")
+        at_least(self, "turn_limit", 1)
         if self.captions.source == "screen" and not self.screen_text:
             raise ConfigError("--captions screen needs the text on the screen: add --screen-text")
         if self.support and self.captions.source in ("task", "screen"):
@@ -110,9 +109,31 @@ class SynthRun(TagConfig, EpisodeConfig):
             )
 
     @property
-    def offered(self) -> ToolChoice:
-        """Tools on offer, with `screen_text` where the screen is read."""
-        return self.with_screen_text(self.tools)
+    def plays_world(self) -> bool:
+        """Whether the tasks are of the generated world."""
+        return is_world(self.tasks)
+
+    @property
+    def run_folder(self) -> Path | None:
+        """The run directory."""
+        return self.out
+
+    @property
+    def episode_budget(self) -> BudgetConfig:
+        """Budget of an episode."""
+        return resolve_budget(self.chosen.budget)
+
+    @property
+    def teacher_budget(self) -> BudgetConfig:
+        """Budget of the teacher, which `turn_limit` lowers.
+
+        Raises:
+            ConfigError: The limit is above the calls of the budget.
+        """
+        calls, limit = self.episode_budget.max_calls, self.turn_limit
+        if limit is not None and limit > calls:
+            raise ConfigError(f"turn_limit={limit}: need 1 to {calls}, the calls of the budget")
+        return replace(self.episode_budget, max_calls=limit or calls)
 
 
 def main(config: SynthRun) -> Path:
@@ -125,7 +146,9 @@ def main(config: SynthRun) -> Path:
         ConfigError: The configuration is impossible, no question is usable, or the directory belongs to another run.
         DataError: The tasks or the journal cannot be read.
     """
+    config = config.filled()
     config.judges([config.out])
+    config.teacher_budget  # noqa: B018  Checked before any work.
     loaded = load_questions(config.tasks, config.split, captions_needed=config.captions.source == "task")
     if loaded.missing_videos:
         write_text(config.out / MISSING_FILE, "".join(f"{name}\n" for name in loaded.missing_videos))
@@ -136,12 +159,14 @@ def main(config: SynthRun) -> Path:
         print(loaded.report())
     chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
     tasks = {task.item.task_id: task for task in chosen}
-    prompts = choose_prompts(config.prompts, None, config.out, student_prompts(config.tasks, config.teacher.kind))
+    prompts = choose_prompts(
+        config.prompts, None, config.out, student_prompts(config.tasks, config.chosen, config.teacher.kind)
+    )
     if prompts.answers == "tool" and config.teacher.kind == "scripted":
         got = f"prompts={prompts.name}, teacher=scripted"
         raise ConfigError(f"{got}: the script answers in tags; give --prompts tiny or default, or another --teacher")
     identity, wording = _identity(config), prompts_record(prompts)
-    missing = {**PROMPTS_IF_MISSING, **TAGS_IF_MISSING}
+    missing = {**IF_MISSING, **TAGS_IF_MISSING}
     with open_run(config.out, "synth", identity, wording, missing) as run, ExitStack() as stack:
         library = config.open_library()
         searched = can_search(library, [task.item.video for task in tasks.values()])
@@ -194,9 +219,8 @@ def _play(work: _Work) -> list[Trajectory]:
     made = {(it.task_id, it.sample): it for it in before}
     tasks = list(work.tasks.values())
     attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
-    budget = resolve_budget(config.budget)
-    teacher_budget = replace(budget, max_calls=config.turn_limit or budget.max_calls)
-    episode_config = EnvConfig("captions", teacher_budget, media=config.media, prompts=work.prompts)
+    media = config.chosen.media
+    episode_config = EnvConfig("captions", config.teacher_budget, media=media, prompts=work.prompts)
     playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
     total = len(tasks) * config.samples
     for trajectory in track(playing, "attempts", total, total - len(attempts)):
@@ -238,7 +262,8 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence, left_out)
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
-    episode_config = EnvConfig("frames", resolve_budget(config.budget), media=config.media, prompts=work.prompts)
+    media = config.chosen.media
+    episode_config = EnvConfig("frames", config.episode_budget, media=media, prompts=work.prompts)
     tools = work.tools("frames")
     check = work.models.captioner.supports if config.support and work.models.captioner else None
     grounded: list[Grounded] = []

@@ -23,7 +23,8 @@ from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
-from experiments.settings.prompts import PROMPTS_IF_MISSING, EpisodeConfig, choose_prompts, prompts_record
+from experiments.settings.profile import is_world
+from experiments.settings.prompts import IF_MISSING, EpisodeConfig, choose_prompts, prompts_record
 from vt_env.benchmarks.scoring.replies import Status
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.envs.base import make_episode
@@ -32,7 +33,7 @@ from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
 from vt_env.media.terminal import progress_bar
-from vt_env.prompts import PromptSet
+from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
@@ -58,9 +59,10 @@ class EvalRun(EpisodeConfig):
     """Attempts per task, each with its own seed; above 1, pass@k is reported and models need a temperature above 0."""
     seed: int = 0
     """Seed of the policy. It does not change the tasks, so that policies can be compared."""
-    budget: str = "default"
-    """Budget of an episode: a preset, optionally with changes (`paper,max_calls=16,max_frames=128`)."""
-    tools: Literal["default", "paper", "adaptive"] = "default"
+    budget: str | None = None
+    """Budget of an episode: a preset, optionally with changes (`paper,max_calls=16,max_frames=128`), or changes alone
+    of the profile's (`max_calls=16`)."""
+    tools: Literal["default", "paper", "adaptive"] | None = None
     """Tool set, for policies with tools."""
     batch: int = field(default=32, metadata=HOW_ONLY)
     """Concurrent episodes; for a server, also concurrent requests."""
@@ -77,6 +79,21 @@ class EvalRun(EpisodeConfig):
             at_least(self, name, 1)
         if self.agent in MODELS:
             self.check_attempts(self.model.temperature)
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the tasks are of the generated world."""
+        return is_world(self.tasks)
+
+    @property
+    def known_model(self) -> str | None:
+        """Model of the policy."""
+        return model_path(self.agent, self.model, self.gate)
+
+    @property
+    def run_folder(self) -> Path | None:
+        """The run directory."""
+        return self.out
 
     def check_attempts(self, temperature: float | None) -> None:
         """Refuse several attempts of a model that is greedy; `None` stands for an unknown temperature.
@@ -111,8 +128,9 @@ def evaluate(run: EvalRun) -> PolicyRow:
             or task set does not exist; or the server stopped answering.
         DataError: The journal or the task file is damaged.
     """
-    prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate), run.out)
-    with open_run(run.out, "eval", run, prompts_record(prompts), PROMPTS_IF_MISSING) as directory:
+    run = run.filled()
+    prompts = choose_prompts(run.prompts, run.known_model, run.out, resolve_prompts(run.chosen.prompts))
+    with open_run(run.out, "eval", run, prompts_record(prompts), IF_MISSING) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
         journal = drop_failed(directory)
         attempts = [
@@ -142,7 +160,8 @@ def evaluate(run: EvalRun) -> PolicyRow:
 def setting_of(run: EvalRun, tasks: TaskSet, library: VideoLibrary, prompts: PromptSet) -> Setting:
     """Return the settings that all policies of an evaluation share."""
     searched = can_search(library, tasks.videos)
-    return Setting(run.budget, run.with_screen_text(run.tools), run.media, tasks.is_excerpt, prompts, searched)
+    chosen = run.chosen
+    return Setting(chosen.budget, run.offered, chosen.media, tasks.is_excerpt, prompts, searched, chosen.reply_tokens)
 
 
 def add_provenance(

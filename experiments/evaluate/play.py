@@ -6,6 +6,7 @@
 Writes the transcript, the trajectory, a picture of each look at native resolution, and a storyboard of the episode.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +25,7 @@ from experiments.evaluate.terminal_pictures import Pictures, show_look
 from experiments.runs.run_dir import write_text
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy, model_path
+from experiments.settings.profile import is_world
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
@@ -32,10 +34,11 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import record_episode, write_trajectories
 from vt_env.errors import ConfigError
 from vt_env.media.decode.video_file import VideoFile
+from vt_env.prompts import resolve_prompts
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import can_search, tools_for
-from vt_env.types import Item
+from vt_env.types import FrameRef, Item
 from vt_env.valid_text import as_valid_text
 
 
@@ -57,9 +60,10 @@ class PlayRun(EpisodeConfig):
     """Split of the tasks."""
     seed: int = 0
     """Seed of the policy and of the choice of a task."""
-    budget: str = "default"
-    """Budget of the episode: a preset, optionally with changes (`default,max_calls=16`)."""
-    tools: Literal["default", "paper", "adaptive"] = "default"
+    budget: str | None = None
+    """Budget of the episode: a preset, optionally with changes (`default,max_calls=16`), or changes alone of the
+    profile's."""
+    tools: Literal["default", "paper", "adaptive"] | None = None
     """Tool set."""
     out: Path = Path("runs/play")
     """Folder for pictures, transcript and trajectory; files of an earlier episode are replaced."""
@@ -69,6 +73,16 @@ class PlayRun(EpisodeConfig):
     """Confidence gate, for the agent `gated`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Language model, for policies with one."""
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the task is of the generated world."""
+        return is_world(self.target)
+
+    @property
+    def known_model(self) -> str | None:
+        """Model of the policy."""
+        return model_path(self.agent, self.model, self.gate)
 
 
 def main(run: PlayRun) -> None:
@@ -119,14 +133,20 @@ def choose_task(run: PlayRun) -> Task:
 
 
 def _policy(run: PlayRun, is_searched: bool) -> Policy:
-    prompts = choose_prompts(run.prompts, model_path(run.agent, run.model, run.gate))
+    chosen = run.chosen
+    prompts = choose_prompts(run.prompts, run.known_model, other=resolve_prompts(chosen.prompts))
     if run.agent != "hand":
         setting = Setting(
-            run.budget, run.with_screen_text(run.tools), run.media, prompts=prompts, can_search=is_searched
+            chosen.budget,
+            run.offered,
+            chosen.media,
+            prompts=prompts,
+            can_search=is_searched,
+            reply_tokens=chosen.reply_tokens,
         )
         return build_policy(run.agent, run.model, setting, run.gate)
-    tools = tools_for("frames", run.with_screen_text(run.tools), can_search=is_searched, answers=prompts.answers)
-    layout = Layout("frames", tools, resolve_budget(run.budget), media=run.media, prompts=prompts)
+    tools = tools_for("frames", run.offered, can_search=is_searched, answers=prompts.answers)
+    layout = Layout("frames", tools, resolve_budget(chosen.budget), media=chosen.media, prompts=prompts)
     return Policy(run.agent, layout, lambda attempts: AgentBatch([HumanAgent(layout.tools, input)]))
 
 
@@ -138,6 +158,7 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
     conversation = Conversation(0, episode.policy_item, [observation], prompts=episode.config.prompts)
     if run.agent != "hand":
         print(episode.prompt_text)
+    _draw(run, video, 0, episode.prompt_frames)
     while episode.stop is None:
         try:
             reply = ask(policy, [conversation])[0].text
@@ -150,14 +171,19 @@ def _play(run: PlayRun, episode: Episode, policy: BatchPolicy, video: VideoFile)
         if run.agent != "hand":
             print(f"> {as_valid_text(reply)}\n{observation.text}")
         for number, turn in enumerate(episode.turns[before:], start=before + 1):
-            if turn.frames:
-                picture = run.out / f"look-{number:02d}.png"
-                drawn, labels = native_pictures(video, turn.frames), labels_of(turn.frames)
-                sheet = contact_sheet(drawn, labels)
-                sheet.save(picture)
-                show_look(drawn, labels, sheet, run.pictures)
-                print(f"[{picture}]")
+            _draw(run, video, number, turn.frames)
     return conversation.replies
+
+
+def _draw(run: PlayRun, video: VideoFile, number: int, frames: Sequence[FrameRef]) -> None:
+    """Write the frames of a turn as a picture and print its path; number 0 is the question."""
+    if frames:
+        picture = run.out / f"look-{number:02d}.png"
+        drawn, labels = native_pictures(video, frames), labels_of(frames)
+        sheet = contact_sheet(drawn, labels)
+        sheet.save(picture)
+        show_look(drawn, labels, sheet, run.pictures)
+        print(f"[{picture}]")
 
 
 def _verdict(episode: Episode) -> str:

@@ -100,7 +100,7 @@ def main(run: ReplayRun) -> int:
     prompts = read_prompts_record(config.get("prompts"))
     library = played.open_library()
     tools, searched = played.with_screen_text(config.get("tools", "default")), can_search(library, tasks.videos)
-    setting = Setting(config["budget"], tools, played.media, tasks.is_excerpt, prompts, searched)
+    setting = Setting(config["budget"], tools, played.chosen.media, tasks.is_excerpt, prompts, searched)
     model = ModelConfig(uniform_frames=config["model"]["uniform_frames"])
     layout = layout_of(config["agent"], model, setting, GateConfig(**config["gate"]))
     episodes = _select(run)

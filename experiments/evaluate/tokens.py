@@ -14,10 +14,12 @@ import tyro
 
 from experiments.settings.episode_tokens import EpisodeTokens, TokenPart, count_episode_tokens
 from experiments.settings.picture_sizes import native_sizes_px
+from experiments.settings.profile import is_world
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import EnvConfig, at_least, resolve_budget
 from vt_env.errors import ConfigError
 from vt_env.markdown import markdown_table
+from vt_env.prompts import resolve_prompts
 from vt_env.task_sources import load_tasks
 from vt_env.tools.builtin import can_search, tools_for
 
@@ -36,12 +38,13 @@ class TokensRun(EpisodeConfig):
     """Split of the tasks."""
     perception: Literal["frames", "captions"] = "frames"
     """What looking returns."""
-    budget: str = "default"
-    """Budget of an episode: a preset, optionally with changes (`paper,max_image_tokens=16000`)."""
-    tools: Literal["default", "paper", "adaptive", "none"] = "default"
+    budget: str | None = None
+    """Budget of an episode: a preset, optionally with changes (`paper,max_image_tokens=16000`), or changes alone of the
+    profile's."""
+    tools: Literal["default", "paper", "adaptive", "none"] | None = None
     """Tool set."""
     reply_tokens: int | None = None
-    """Longest reply; by default the checkpoint's own, as for `vt-env eval`."""
+    """Longest reply; by default the checkpoint's own or the profile's, as for `vt-env eval`."""
     context_tokens: int | None = None
     """Longest conversation; by default the checkpoint's own."""
     json: bool = False
@@ -51,7 +54,16 @@ class TokensRun(EpisodeConfig):
         super().__post_init__()
         for name in ("reply_tokens", "context_tokens"):
             at_least(self, name, 1)
-        resolve_budget(self.budget)
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the tasks are of the generated world."""
+        return is_world(self.tasks)
+
+    @property
+    def known_model(self) -> str | None:
+        """The model."""
+        return self.model
 
 
 def main(run: TokensRun) -> int:
@@ -84,14 +96,15 @@ def count(run: TokensRun) -> tuple[EpisodeTokens, list[str]]:
     from experiments.settings.models import context_of
 
     tasks = load_tasks(run.tasks, run.split)
-    prompts = choose_prompts(run.prompts, run.model)
-    config = EnvConfig(run.perception, resolve_budget(run.budget), media=run.media, prompts=prompts)
+    chosen = run.chosen
+    prompts = choose_prompts(run.prompts, run.model, other=resolve_prompts(chosen.prompts))
+    config = EnvConfig(run.perception, resolve_budget(chosen.budget), media=chosen.media, prompts=prompts)
     processor = load_processor(run.model)
     searched = can_search(run.open_library(), tasks.videos)
-    choice = run.with_screen_text(run.tools)
-    tools = tools_for(run.perception, choice, can_search=searched, answers=prompts.answers)
+    tools = tools_for(run.perception, run.offered, can_search=searched, answers=prompts.answers)
     context_tokens = run.context_tokens or context_of(run.model)
-    reply_tokens = run.reply_tokens or own_sampling(run.model, processor, context_tokens).max_new_tokens
+    own = own_sampling(run.model, processor, context_tokens, chosen.reply_tokens)
+    reply_tokens = run.reply_tokens or own.max_new_tokens
     if reply_tokens is None:
         raise ConfigError(f"model {run.model!r} names no longest reply; give --reply-tokens")
     sizes_px, unread = native_sizes_px(tasks)

@@ -119,7 +119,7 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         report_to=(),
         **adapters,
     )
-    library, tasks = FakeLibrary((FakeVideo(frame_px=config.media.frame_size_px(_NATIVE_PX)[0]),)), fake_tasks()
+    library, tasks = FakeLibrary((FakeVideo(frame_px=config.chosen.media.frame_size_px(_NATIVE_PX)[0]),)), fake_tasks()
     trajectories = []
     for task in tasks:
         episode = make_episode(task, library, EnvConfig("frames", BUDGET))
@@ -128,8 +128,8 @@ def _sft(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
             episode.apply(*episode.actions(text))
         trajectories.append(record_episode(episode, (_LOOK, _RIGHT)))
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
-    check_frame_size(processor, config.media)
-    rows = TrajectoryRows(trajectories * 4, tasks, library, config.tools)
+    check_frame_size(processor, config.chosen.media)
+    rows = TrajectoryRows(trajectories * 4, tasks, library, config.offered)
     return build_sft_trainer(config, model, processor, rows, run.out), config
 
 
@@ -150,8 +150,8 @@ def _grpo(run: DryRun, checkpoint: Path) -> tuple[Any, Any]:
         threads=1,
         report_to=(),
     )
-    library = FakeLibrary((FakeVideo(frame_px=config.media.frame_size_px(_NATIVE_PX)[0]),))
-    environment = environment_class(fake_tasks(), budget=BUDGET, tools=config.tools, library=library)
+    library = FakeLibrary((FakeVideo(frame_px=config.chosen.media.frame_size_px(_NATIVE_PX)[0]),))
+    environment = environment_class(fake_tasks(), budget=BUDGET, tools=config.offered, library=library)
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision)
     check_fit(config, environment, processor)
     arguments = grpo_arguments(config)

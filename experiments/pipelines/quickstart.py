@@ -15,7 +15,7 @@ from experiments.data.video_paths import run_parallel
 from experiments.data.world import prepare_task
 from experiments.report.report import ReportRun
 from experiments.report.report import main as write_report
-from experiments.runs.pipeline import PipelineRun, Step, command, index_video, run_pipeline
+from experiments.runs.pipeline import PROFILE, PipelineRun, Step, command, index_video, run_pipeline
 from experiments.settings.models import BASE_MODEL
 from experiments.settings.policies import MODELS
 from vt_env.task_sources import load_tasks
@@ -100,7 +100,7 @@ def plan(run: QuickstartRun) -> Iterator[Step]:
     yield Step("world", lambda: run_parallel(prepare_task, list(by_video.values()), run.processes, "world"))
     yield Step("index", lambda: run_parallel(index_video, list(by_video), run.processes, "index"))
     synth, sft, grpo = (run.out / name for name in ("synth", "sft", "grpo"))
-    limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed), ("--budget", BUDGET)
+    limit, seed, budget = ("--limit", sizes.train_tasks), ("--seed", run.seed, *PROFILE), ("--budget", BUDGET)
     yield command("synth", "synth", "--out", synth, *limit, *TEACHER, *budget, *PROMPTS, *seed)
     mixture = ("--trajectories", synth / "dataset", "--skills-share", sizes.skills_share)
     yield command(

@@ -30,7 +30,7 @@ from experiments.pipelines.reproduce_sizes import PRESETS
 from experiments.pipelines.seed_table import SHARED, make_table, read_evaluations, render_table
 from experiments.report.comparison_plots import plot_budget
 from experiments.report.plots import plot_accuracy, plot_groups
-from experiments.runs.pipeline import PipelineRun, Step, command, index_video, run_pipeline
+from experiments.runs.pipeline import PROFILE, PipelineRun, Step, command, index_video, run_pipeline
 from experiments.runs.run_dir import Run, write_json, write_text
 from experiments.settings.models import BASE_MODEL
 from experiments.train.training_run import MODEL_FOLDER
@@ -129,7 +129,7 @@ def _data(run: ReproduceRun) -> Iterator[Step]:
         )
         yield command(f"world {split}", "world", "--out", worlds / split, *flags)
         yield Step(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
-    tasks = ("--tasks", worlds / "train")
+    tasks = ("--tasks", worlds / "train", *PROFILE)
     demonstrations: Mapping[str, tuple[object, ...]] = {
         # The paper's filter keeps an attempt at every question, right or wrong.
         "synth": ("--teacher.persistence", sizes.persistence, "--mode", "paper", "--perception", "frames"),
@@ -197,7 +197,7 @@ def _trained(run: ReproduceRun, seed: int, trainings: Mapping[str, tuple[object,
     """List a training step and its evaluation steps for each policy."""
     folder = _folder(run, seed)
     for name, words in trainings.items():
-        tasks = ("--tasks", run.out / "world" / "train", "--seed", seed)
+        tasks = ("--tasks", run.out / "world" / "train", "--seed", seed, *PROFILE)
         yield command(f"{name} {seed}", *words, *tasks, "--out", folder / name)
         agent = name.removesuffix("-best").removesuffix("-shaped")
         model = _generation(run, folder / name / MODEL_FOLDER)
@@ -213,7 +213,8 @@ def _trajectories(run: ReproduceRun, name: str, weights: Mapping[str, float]) ->
 
 
 def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Step:
-    tasks = ("--tasks", run.out / "world" / "test", "--n", len(_tasks(run, "test")), "--budget", BUDGET, *PROMPTS)
+    count, budget = len(_tasks(run, "test")), ("--budget", BUDGET, *PROFILE)
+    tasks = ("--tasks", run.out / "world" / "test", "--n", count, *budget, *PROMPTS)
     label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
     return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)
 

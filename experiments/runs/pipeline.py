@@ -111,6 +111,10 @@ def run_steps(steps: Sequence[Step], directory: Run) -> None:
         print(f"[{number:2d}/{len(steps)}] {step.name:<18}{done[step.name]:7.1f} s", flush=True)
 
 
+PROFILE = ("--profile", "world")
+"""Profile of every step: all videos are of the generated world."""
+
+
 def index_video(ref: VideoRef) -> None:
     """Store and index one video."""
     VideoLibrary(MediaConfig()).open(ref)

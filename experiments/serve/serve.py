@@ -20,11 +20,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.data.video_paths import find_videos, video_ref
+from experiments.settings.profile import MediaFlags, holds_world, is_world
 from experiments.settings.prompts import EpisodeConfig, choose_prompts
-from vt_env.config import MediaConfig, at_least
+from vt_env.config import at_least
 from vt_env.errors import ConfigError
 from vt_env.integrations.open_sessions import SessionLimits
 from vt_env.media.library import VideoLibrary
+from vt_env.prompts import resolve_prompts
 from vt_env.protocols import Video
 from vt_env.session import SessionSource
 from vt_env.tools.builtin import can_search, tools_for
@@ -35,7 +37,8 @@ OPENENV_PORT = 8000
 TOKEN_VARIABLE = "VT_ENV_TOKEN"
 """Environment variable that holds the token, since command lines can be read by other users."""
 ASSISTANT_MAX_PIXELS = 448 * 448
-"""Pixels of a frame at most for an assistant, where no media are chosen: large enough to read a slide."""
+"""Pixels of a frame at most for an assistant, where neither a profile nor media are chosen: large enough to read a
+slide."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ class ServeRun(EpisodeConfig):
     """Task set of a benchmark, by name or path."""
     split: str = "test"
     """Split of the tasks."""
-    budget: str = "default"
-    """Budget of an episode: a preset, optionally with changes (`default,max_calls=16`)."""
+    budget: str | None = None
+    """Budget of an episode: a preset, optionally with changes (`default,max_calls=16`), or changes alone of the
+    profile's."""
     perception: Literal["frames", "captions"] = "frames"
     """What looking returns in an episode."""
     frames_per_look: int = 8
@@ -91,6 +95,11 @@ class ServeRun(EpisodeConfig):
         return (*self.protocol_and_videos, "")[0]
 
     @property
+    def plays_world(self) -> bool:
+        """Whether tasks or videos are of the generated world."""
+        return is_world(self.tasks) if self.tasks else bool(self.videos) and all(map(holds_world, self.videos))
+
+    @property
     def videos(self) -> list[Path]:
         """Files and folders of videos."""
         return [Path(it) for it in self.protocol_and_videos[1:]]
@@ -112,7 +121,8 @@ def main(run: ServeRun) -> None:
     else:
         from vt_env.integrations.mcp.serve import run_http
 
-        run_http(_server(run), _http_config(run, run.port))
+        config = _http_config(run, run.port)
+        run_http(_server(run), config)
 
 
 def _http_config(run: ServeRun, port: int) -> Any:
@@ -132,7 +142,8 @@ def _serve_openenv(run: ServeRun) -> None:
             "pip install openenv==0.10.0 vt-env"
         ) from reason
     port = OPENENV_PORT if run.port is None else run.port
-    run_openenv(_source(run), _http_config(run, port), run.picture_format or "png")
+    config = _http_config(run, port)
+    run_openenv(_source(run), config, run.picture_format or "png")
 
 
 def _server(run: ServeRun) -> Any:
@@ -153,10 +164,9 @@ def _source(run: ServeRun) -> SessionSource:
         run.tasks,
         run.split,
         run.perception,
-        run.budget,
-        tools=run.with_screen_text("default"),
-        prompts=choose_prompts(run.prompts, None),
-        media=run.media,
+        tools=run.offered,
+        profile=run.chosen,
+        prompts=choose_prompts(run.prompts, None, other=resolve_prompts(run.chosen.prompts)),
         library=run.open_library(),
     )
 
@@ -164,12 +174,13 @@ def _source(run: ServeRun) -> SessionSource:
 def _assistant(run: ServeRun) -> Any:
     from vt_env.integrations.mcp.assistant import AssistantServer
 
-    media = replace(run.media, max_pixels=ASSISTANT_MAX_PIXELS) if run.media == MediaConfig() else run.media
-    library = replace(run, media=media).open_library()
     videos = find_videos(run.videos)
+    if run.profile is None and not run.media.given:
+        run = replace(run, media=MediaFlags(max_pixels=ASSISTANT_MAX_PIXELS))
+    library = run.open_library()
     opens = open_by_name(videos, library)
     is_searched = can_search(library, [VideoRef("", str(path)) for path in videos])
-    tools = tools_for("frames", run.with_screen_text("default"), can_search=is_searched)
+    tools = tools_for("frames", run.offered, can_search=is_searched)
     return AssistantServer(opens, tools, run.frames_per_look, run.picture_format or "jpeg").server()
 
 

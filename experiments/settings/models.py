@@ -103,10 +103,11 @@ class Model(Protocol):
 class LocalModel:
     """Checkpoint loaded into this process."""
 
-    def __init__(self, path: str, config: ModelConfig, max_images: int) -> None:
+    def __init__(self, path: str, config: ModelConfig, max_images: int, reply_tokens: int | None = None) -> None:
         self._processor = load_processor(path)
         context_tokens = config.context_tokens or context_of(path)
-        self.sampling = config.sampling.or_else(own_sampling(path, self._processor, context_tokens))
+        own = own_sampling(path, self._processor, context_tokens, reply_tokens)
+        self.sampling = config.sampling.or_else(own)
         engine = EngineConfig(
             "vllm" if config.backend == "vllm" else "transformers",
             self.sampling,
@@ -214,7 +215,9 @@ class ServedModel:
         self.client.close()
 
 
-def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int) -> Model:
+def load_model(
+    config: ModelConfig, path: str, concurrency: int, max_images: int, reply_tokens: int | None = None
+) -> Model:
     """Load a checkpoint, or connect to a server; prints how replies are sampled.
 
     Args:
@@ -222,12 +225,13 @@ def load_model(config: ModelConfig, path: str, concurrency: int, max_images: int
         path: Checkpoint folder or hub name; not used for a server.
         concurrency: Concurrent requests, for a server.
         max_images: Maximum number of images in a conversation, for an engine in this process.
+        reply_tokens: As in `agents.backends.own_sampling.own_sampling`, for an engine in this process.
 
     Raises:
         ConfigError: The checkpoint does not exist, or the server does not serve the model.
     """
     is_served = config.backend == "openai"
-    model = ServedModel(config, concurrency) if is_served else LocalModel(path, config, max_images)
+    model = ServedModel(config, concurrency) if is_served else LocalModel(path, config, max_images, reply_tokens)
     print(sampling_line(config.sampling, model.sampling, is_served=is_served))
     return model
 

@@ -88,6 +88,8 @@ class Setting:
     """All text that a policy reads."""
     can_search: bool = True
     """Whether the clips of any of the videos can be searched, see `vt_env.tools.builtin.can_search`."""
+    reply_tokens: int | None = None
+    """As in `vt_env.profiles.Profile`."""
 
     def tools_for(self, perception: str) -> tuple[Tool, ...]:
         """Return the tools that a policy with tools is offered under a perception."""
@@ -203,7 +205,8 @@ def build_policy(
         return Policy(name, layout, _agents(name, layout))
     chosen = gate or GateConfig()
     inner = chosen.agent if name == "gated" else name
-    loaded = load_model(model, _checkpoint(inner, model), concurrency, layout.budget.max_frames)
+    checkpoint = _checkpoint(inner, model)
+    loaded = load_model(model, checkpoint, concurrency, layout.budget.max_frames, setting.reply_tokens)
     if layout.perception == "frames" and name != "blind":
         try:
             loaded.check_frames(layout.media)

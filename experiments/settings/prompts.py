@@ -8,14 +8,16 @@ from typing import Literal
 
 from experiments.runs.read_run import CONFIG, read_json
 from experiments.settings.library import LibraryConfig
+from experiments.settings.profile import PROFILE_IF_MISSING
 from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
+from vt_env.profiles import Profile
 from vt_env.prompts import DEFAULT, DEFAULT_TOOL, SETS, TINY, PromptSet, load_prompts, resolve_prompts
 
 PROMPTS_FILE = "vt_env_prompts.json"
 """Prompt set that a model was trained on, as a file in its folder."""
-PROMPTS_IF_MISSING: Mapping[str, str] = {"prompts": TINY.id}
-"""Value of `prompts` in a `config.json` without it, written when there was one set only."""
+IF_MISSING: Mapping[str, str] = {"prompts": TINY.id, **PROFILE_IF_MISSING}
+"""Values in a `config.json` without them, written when there was one prompt set only and no profile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +76,18 @@ def choose_prompts(
     return chosen
 
 
-def student_prompts(tasks: str, teacher: str = "") -> PromptSet:
-    """Return the default set for demonstrations: `tiny` for the generated world, else `default`.
+def student_prompts(tasks: str, profile: Profile, teacher: str = "") -> PromptSet:
+    """Return the default set for demonstrations: `tiny` for the generated world, else the profile's.
 
     The student is not known when demonstrations are written; the shipped model is the one for the generated world.
 
     Args:
         tasks: Name, folder or file of the tasks.
+        profile: Parts of the episodes.
         teacher: Kind of the teacher; `scripted` plays the generated world only.
     """
-    return TINY if teacher == "scripted" or tasks.partition("/")[0] == "world" else DEFAULT
+    is_tiny = teacher == "scripted" or tasks.partition("/")[0] == "world"
+    return TINY if is_tiny else resolve_prompts(profile.prompts)
 
 
 def trajectory_prompts(ids: Iterable[str], flag: str | None, model: str | None) -> PromptSet:

@@ -36,7 +36,7 @@ from experiments.train.training_run import (
 from vt_env.config import resolve_budget
 from vt_env.errors import ConfigError, first_line
 from vt_env.integrations.trl import Recorder, environment_class, reward_functions, training_rows
-from vt_env.prompts import PromptSet
+from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.task_sources import load_tasks
 
 __all__ = ["PRESETS", "GRPORun", "build_trainer", "main"]
@@ -55,7 +55,8 @@ def main(config: GRPORun) -> Path:
         SamplerLost: vLLM died.
         TrainingStopped: The loss is no number, or no rewards differ.
     """
-    prompts = choose_prompts(config.prompts, config.model, config.out)
+    config = config.filled()
+    prompts = choose_prompts(config.prompts, config.model, config.out, resolve_prompts(config.chosen.prompts))
     with open_training(config.out, "grpo", config, prompts=prompts) as run:
         if (config.out / MODEL_FOLDER).exists():
             return config.out
@@ -98,18 +99,17 @@ def build_trainer(
     library = config.open_library()
     environment = environment_class(
         tasks,
-        budget=config.budget,
-        tools=config.with_screen_text(config.tools),
-        media=config.media,
+        tools=config.offered,
         library=library,
-        prompts=prompts or choose_prompts(config.prompts, config.model),
+        profile=config.chosen,
+        prompts=prompts or choose_prompts(config.prompts, config.model, other=resolve_prompts(config.chosen.prompts)),
     )
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_fit(config, environment, processor)
     engine = {
         # Processes that drew alike would write the same replies to the question that they share.
         "seed": config.seed + process_index(),
-        "limit_mm_per_prompt": {"image": resolve_budget(config.budget).max_frames, "video": 0},
+        "limit_mm_per_prompt": {"image": resolve_budget(config.chosen.budget).max_frames, "video": 0},
     }
     with _server_needed(config):
         trainer = EpisodeGRPOTrainer(
@@ -149,16 +149,16 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
     Raises:
         ConfigError: They do not.
     """
-    check_frame_size(processor, config.media)
-    budget = resolve_budget(config.budget)
+    check_frame_size(processor, config.chosen.media)
+    budget = resolve_budget(config.chosen.budget)
     prompts = environment._config.prompts
     is_searched = "clip_retrieval" in environment._tool_names
     measured = measure_tokens(
         processor,
         environment._tasks,
         budget,
-        config.media,
-        config.with_screen_text(config.tools),
+        config.chosen.media,
+        config.offered,
         prompts,
         can_search=is_searched,
     )
@@ -204,7 +204,7 @@ def grpo_arguments(config: GRPORun) -> Any:
         scale_rewards=config.scale_rewards,
         mask_truncated_completions=config.mask_truncated,
         max_completion_length=config.max_completion_length,
-        max_tool_calling_iterations=resolve_budget(config.budget).max_calls + 1,
+        max_tool_calling_iterations=resolve_budget(config.chosen.budget).max_calls + 1,
         use_vllm=True,
         vllm_mode=config.vllm_mode,
         vllm_server_base_url=config.server_url if config.vllm_mode == "server" else None,

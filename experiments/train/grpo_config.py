@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from agents.backends.sampling import Sampling
+from experiments.settings.profile import MediaFlags
 from experiments.train.trainer_config import TrainerConfig
-from vt_env.config import HOW_ONLY, MediaConfig, at_least, resolve_budget
+from vt_env.config import HOW_ONLY, at_least
 from vt_env.errors import ConfigError
 
 Preset = Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b", "qwen3-vl-8b"]
@@ -27,8 +28,8 @@ class GRPORun(TrainerConfig):
     """Number of tasks, sampled by the seed; all by default."""
     played: Path | None = None
     """Run directory of `vt-env rft` or `vt-env grpo`: keep only questions with right and wrong rollouts there."""
-    budget: str = "default"
-    """Preset of the budget, also with changes (`default,max_calls=16`)."""
+    budget: str | None = None
+    """Preset of the budget, also with changes (`default,max_calls=16`), or changes alone of the profile's."""
     rewards: str = "default"
     """Preset of the rewards."""
     steps: int = 60
@@ -97,7 +98,6 @@ class GRPORun(TrainerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        resolve_budget(self.budget)
         at_least(self, "group_size", 2)
         if self.temperature <= 0:
             raise ConfigError(f"temperature={self.temperature}: need a temperature above 0")
@@ -152,7 +152,7 @@ class GRPORun(TrainerConfig):
 _LARGE = GRPORun(
     tools="paper",
     budget="paper",
-    media=MediaConfig(max_pixels=448 * 448),
+    media=MediaFlags(max_pixels=448 * 448),
     encoder="google/siglip-base-patch16-224",
     steps=500,
     prompts_per_step=6,
@@ -168,10 +168,10 @@ _LARGE = GRPORun(
 )
 
 
-_QWEN3_VL = MediaConfig(max_pixels=448 * 448, min_pixels=256 * 256, patch_px=32)
+_QWEN3_VL = MediaFlags(max_pixels=448 * 448, min_pixels=256 * 256, patch_px=32)
 
 
-def _large(preset: Preset, model: str, media: MediaConfig = _LARGE.media) -> GRPORun:
+def _large(preset: Preset, model: str, media: MediaFlags = _LARGE.media) -> GRPORun:
     return replace(_LARGE, preset=preset, model=model, media=media, out=Path("runs", f"grpo-{preset}"))
 
 

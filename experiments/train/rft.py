@@ -37,7 +37,7 @@ from vt_env.envs.base import make_episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.terminal import progress_bar
-from vt_env.prompts import PromptSet
+from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import TaskSet
@@ -64,8 +64,8 @@ class RFTRun(SFTSettings):
     """Trajectory filters, as in `synth.filters`."""
     perception: Literal["frames", "captions"] = "frames"
     """Perception during sampling; rollouts with captions are replayed with frames."""
-    budget: str = "default"
-    """Budget preset, optionally with changes (`default,max_calls=16`)."""
+    budget: str | None = None
+    """Budget preset, optionally with changes (`default,max_calls=16`), or changes alone of the profile's."""
     sampling: Annotated[Sampling, tyro.conf.arg(name="")] = field(default_factory=lambda: Sampling(temperature=1.0))
     """How rollouts are sampled."""
     backend: Literal["vllm", "transformers"] = "vllm"
@@ -88,7 +88,6 @@ class RFTRun(SFTSettings):
                 f"mode={self.mode!r}, temperature={temperature}: allowed are {', '.join(map(repr, MODES))}, and a "
                 "temperature above 0; at 0 all rollouts would be equal"
             )
-        resolve_budget(self.budget)
 
 
 PRESETS = {"tiny": RFTRun()}
@@ -111,7 +110,8 @@ def main(config: RFTRun) -> Path:
             f"{config.out / DATASET_FOLDER}"
         )
     dataset = config.out / DATASET_FOLDER
-    prompts = choose_prompts(config.prompts, config.model, config.out)
+    config = config.filled()
+    prompts = choose_prompts(config.prompts, config.model, config.out, resolve_prompts(config.chosen.prompts))
     with open_training(config.out, "rft", config, prompts=prompts) as run:
         assert run is not None
         if not dataset.exists():
@@ -184,11 +184,12 @@ def _ground(
     """Replay rollouts with captions on frames; return rollouts with frames unchanged."""
     if config.perception == "frames":
         return [Grounded(it, ()) for it in kept]
-    episode_config = EnvConfig("frames", resolve_budget(config.budget), media=config.media, prompts=prompts)
+    budget, media = resolve_budget(config.chosen.budget), config.chosen.media
+    episode_config = EnvConfig("frames", budget, media=media, prompts=prompts)
     by_id = {task.item.task_id: task for task in tasks}
     tools = tools_for(
         "frames",
-        config.with_screen_text(config.tools),
+        config.offered,
         can_search=can_search(library, tasks.videos),
         answers=prompts.answers,
     )

@@ -12,11 +12,12 @@ from agents.rollout import record_unopened, run_many
 from experiments.settings.models import context_of, sampling_line
 from experiments.settings.token_budget import check_frame_size
 from synth.generate import Attempt
-from vt_env.config import EnvConfig, MediaConfig, resolve_budget
+from vt_env.config import EnvConfig, resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import DataError
+from vt_env.profiles import Profile
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.tools.builtin import ToolChoice, tools_for
@@ -49,22 +50,13 @@ class SamplingConfig(Protocol):
         ...
 
     @property
-    def budget(self) -> str:
-        """Budget preset, with changes."""
+    def chosen(self) -> Profile:
+        """Parts of the episodes: budget, pictures, length of a reply."""
         ...
 
     @property
-    def tools(self) -> ToolChoice:
+    def offered(self) -> ToolChoice:
         """Tools on offer."""
-        ...
-
-    def with_screen_text(self, tools: ToolChoice) -> ToolChoice:
-        """Return a tool choice as offered to videos whose screen is read, where it is."""
-        ...
-
-    @property
-    def media(self) -> MediaConfig:
-        """Picture settings."""
         ...
 
     @property
@@ -91,15 +83,15 @@ class RolloutSampler:
     ) -> None:
         self._config = config
         self._library = library
-        self._tools = tools_for(
-            config.perception, config.with_screen_text(config.tools), can_search=can_search, answers=prompts.answers
-        )
-        budget = resolve_budget(config.budget)
-        self._episode_config = EnvConfig(config.perception, budget, media=config.media, prompts=prompts)
+        self._tools = tools_for(config.perception, config.offered, can_search=can_search, answers=prompts.answers)
+        chosen = config.chosen
+        budget = resolve_budget(chosen.budget)
+        self._episode_config = EnvConfig(config.perception, budget, media=chosen.media, prompts=prompts)
         processor = load_processor(config.model)
-        check_frame_size(processor, config.media)
+        check_frame_size(processor, chosen.media)
         self._tokens = ChatTokens(processor, [tool.schema for tool in self._tools])
-        sampling = config.sampling.or_else(own_sampling(config.model, processor, context_of(config.model)))
+        own = own_sampling(config.model, processor, context_of(config.model), chosen.reply_tokens)
+        sampling = config.sampling.or_else(own)
         print(sampling_line(config.sampling, sampling))
         engine = EngineConfig(config.backend, sampling, max_images=self._episode_config.budget.max_frames)
         self._generator = CountingGenerator(load_generator(config.model, processor, engine))

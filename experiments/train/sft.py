@@ -15,6 +15,7 @@ import torch
 
 from experiments.runs.run_dir import Run
 from experiments.settings.policies import BASE_MODEL
+from experiments.settings.profile import MediaFlags
 from experiments.settings.prompts import trajectory_prompts
 from experiments.settings.tags import TagConfig
 from experiments.settings.token_budget import check_frame_size
@@ -31,7 +32,7 @@ from experiments.train.training_run import (
     process_count,
     save_trained,
 )
-from vt_env.config import MediaConfig, at_least
+from vt_env.config import at_least
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.trl.sharded_vision import keep_tower_in_step
 from vt_env.task_sources import load_tasks
@@ -97,7 +98,7 @@ PRESETS: Mapping[str, SFTRun] = {
         preset="paper-7b",
         model="Qwen/Qwen2.5-VL-7B-Instruct",
         tools="paper",
-        media=MediaConfig(max_pixels=448 * 448),
+        media=MediaFlags(max_pixels=448 * 448),
         lora=64,
         lora_alpha=16,
         epochs=3,
@@ -126,6 +127,7 @@ def main(config: SFTRun) -> Path:
         DataError: Trajectories or videos cannot be read, or no trajectory is trainable.
         TrainingStopped: The loss or the gradient is not finite.
     """
+    config = config.filled()
     with open_training(config.out, "sft", config, config.trajectories) as run:
         if not (config.out / MODEL_FOLDER).exists():
             train(config, config.trajectories, config.out, run, config)
@@ -149,7 +151,7 @@ def train(
     # Check the data before loading a large model.
     learned = _learned(config, trajectories, tags or TagConfig())
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
-    check_frame_size(processor, config.media)
+    check_frame_size(processor, config.chosen.media)
     if run is not None:
         run.metric({"event": "rows", "rows": len(learned), "left_out": learned.left_out})
     trainer = build_trainer(config, model, processor, learned, out)
@@ -175,7 +177,7 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path], tags: TagConfig)
     ]
     prompts = trajectory_prompts((it.prompts for it in read), config.prompts, config.model) if read else None
     tasks = load_tasks(config.tasks, config.split)
-    learned = TrajectoryRows(read, tasks, config.open_library(), config.with_screen_text(config.tools), prompts)
+    learned = TrajectoryRows(read, tasks, config.open_library(), config.offered, prompts)
     if not len(learned):
         raise DataError(f"{named}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth")
     if not learned.right:

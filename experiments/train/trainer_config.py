@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from experiments.settings.profile import is_world
 from experiments.settings.prompts import EpisodeConfig
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.errors import ConfigError
@@ -21,7 +23,7 @@ class TrainerConfig(EpisodeConfig):
     """Name, folder or JSONL file of tasks."""
     split: str = "train"
     """Split of the tasks; must not be a split that is evaluated on."""
-    tools: Literal["default", "paper", "adaptive", "none"] = "default"
+    tools: Literal["default", "paper", "adaptive", "none"] | None = None
     """Offered tools; `none` for a policy that answers directly."""
     lr: float
     """Peak learning rate."""
@@ -51,6 +53,21 @@ class TrainerConfig(EpisodeConfig):
         at_least(self, "lora_alpha", 1)
         if not self.lr > 0:
             raise ConfigError(f"lr={self.lr}: need a rate above 0")
+
+    @property
+    def plays_world(self) -> bool:
+        """Whether the tasks are of the generated world."""
+        return is_world(self.tasks)
+
+    @property
+    def known_model(self) -> str | None:
+        """Model that is trained."""
+        return self.model
+
+    @property
+    def run_folder(self) -> Path | None:
+        """The run directory."""
+        return getattr(self, "out", None)
 
 
 def trained_dtype(config: TrainerConfig) -> str:

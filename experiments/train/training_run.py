@@ -17,7 +17,8 @@ from agents.backends.load import load_processor
 from experiments.runs.read_tags import tags_path
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import checkpoint_hash
-from experiments.settings.prompts import PROMPTS_FILE, PROMPTS_IF_MISSING, prompts_record
+from experiments.settings.profile import PROFILE_IF_MISSING
+from experiments.settings.prompts import IF_MISSING, PROMPTS_FILE, prompts_record
 from experiments.settings.tags import TAGS_IF_MISSING, TagConfig, run_of
 from experiments.train.trainer_config import TrainerConfig, trained_dtype
 from vt_env.errors import ConfigError, first_line
@@ -87,7 +88,7 @@ def open_training(
             hashes["tags"] = [content_hash(it) if it.exists() else None for it in files]
     # Trajectories bring their wording.
     wording = {} if prompts is None else prompts_record(prompts)
-    missing |= PROMPTS_IF_MISSING if wording else {}
+    missing |= IF_MISSING if wording else PROFILE_IF_MISSING
     with open_run(path, kind, config, {"hashes": hashes, **wording}, missing) as run:
         if (path / MODEL_FOLDER).exists():
             print(f"{path / MODEL_FOLDER}: finished already")

@@ -22,8 +22,8 @@ from experiments.runs.read_run import JOURNAL, PROVENANCE, read_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import SeededAttempt, build_policy
+from experiments.settings.profile import MediaFlags
 from experiments.settings.text_models import ServedWriter
-from vt_env.config import MediaConfig
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.jsonl import append_line
@@ -105,7 +105,7 @@ def test_another_agent_is_refused_in_the_same_directory(folder, tmp_path):
 def test_frames_tools_search_and_budget_are_those_that_a_run_names_and_a_replay_knows_them(folder, tmp_path, capsys):
     pytest.importorskip("transformers")
     choices = {"tools": "paper", "budget": "default,max_calls=2,frames_per_zoom=1", "encoder": "world"}
-    evaluate(run_of(folder, tmp_path, agent="random", media=MediaConfig(max_pixels=56 * 56), **choices))
+    evaluate(run_of(folder, tmp_path, agent="random", media=MediaFlags(max_pixels=56 * 56), **choices))
     episodes = read_journal(tmp_path)
     assert {frame.size_px for it in episodes for frame in it.frames} == {(56, 56)}
     assert max(it.calls for it in episodes) == 2

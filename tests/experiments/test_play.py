@@ -66,7 +66,7 @@ def test_a_person_plays_with_short_lines_and_may_mistype(video, tmp_path, capsys
     assert [turn.call and turn.call.name for turn in episode.turns] == ["frame_zoom", "spatial_zoom", None]
     assert episode.answer == "b" and not episode.errors
     assert "Neither a call nor an option" in capsys.readouterr().out
-    assert sorted(path.name for path in out.glob("look-*.png")) == ["look-01.png", "look-02.png"]
+    assert sorted(path.name for path in out.glob("look-*.png")) == ["look-00.png", "look-01.png", "look-02.png"]
 
 
 def test_a_video_without_a_source_is_played_without_clip_retrieval_and_the_terminal_says_why_once(
@@ -80,7 +80,8 @@ def test_a_video_without_a_source_is_played_without_clip_retrieval_and_the_termi
     printed, said = capsys.readouterr()
     assert "subtitle_retrieval" in printed and "clip_retrieval" not in printed.replace("clip_retrieval telescope", "")
     lines = [line for line in said.splitlines() if line.startswith("vt-env: ")]
-    assert len(lines) == 1 and "clip_retrieval is not offered" in lines[0] and "--encoder OWNER/NAME" in lines[0]
+    assert len(lines) == 2 and lines[0].startswith("vt-env: profile field: ")
+    assert "clip_retrieval is not offered" in lines[1] and "--encoder OWNER/NAME" in lines[1]
     (episode,) = read_trajectories(tmp_path / "play" / "trajectory.jsonl")
     assert episode.answer == "b"
     monkeypatch.setattr("sys.stdin", io.StringIO("clip_retrieval white\nb\n"))

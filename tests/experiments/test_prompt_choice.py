@@ -16,6 +16,7 @@ from experiments.settings.prompts import (
     trajectory_prompts,
 )
 from vt_env.errors import ConfigError
+from vt_env.profiles import FIELD, WORLD
 from vt_env.prompts import DEFAULT, TINY, save_prompts
 
 MINE = replace(DEFAULT, name="mine", no_clips="Nothing.")
@@ -49,8 +50,10 @@ def test_texts_in_a_run_that_are_no_set_are_refused_in_one_line(texts: dict[str,
 
 
 def test_data_for_a_model_that_is_not_known_is_for_the_shipped_one_where_it_is_of_its_own_world():
-    assert student_prompts("world") == student_prompts("world/needle") == student_prompts("x", "scripted") == TINY
-    assert student_prompts("talks.jsonl") == student_prompts("worlds/mine", "server") == DEFAULT
+    world = [student_prompts("world", WORLD), student_prompts("world/needle", FIELD)]
+    assert [*world, student_prompts("x", FIELD, "scripted")] == [TINY] * 3
+    assert student_prompts("talks.jsonl", FIELD) == student_prompts("worlds/mine", WORLD, "server") == DEFAULT
+    assert student_prompts("talks.jsonl", FIELD.with_parts(prompts="tiny")) == TINY
 
 
 def test_training_reads_the_set_of_its_trajectories(capsys):

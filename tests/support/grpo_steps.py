@@ -23,6 +23,7 @@ def main(folder: Path) -> None:
         out=folder / "grpo",
         model=str(folder / "model"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         split="train",
         steps=STEPS,
         prompts_per_step=2,

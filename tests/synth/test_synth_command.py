@@ -67,7 +67,7 @@ def server(models: Models) -> Iterator[FakeChatServer]:
 
 
 def synth(folder: Path | str, url: str, out: Path | str, *more: str) -> int:
-    arguments = ["--tasks", str(folder), "--samples", "2", "--out", str(out), "--support"]
+    arguments = ["--tasks", str(folder), "--samples", "2", "--out", str(out), "--support", "--profile", "world"]
     arguments += ["--teacher", "server", "--teacher.server.base-url", url]
     arguments += ["--captions", "server", "--captions.server.base-url", url]
     return run(["synth", *arguments, *more])

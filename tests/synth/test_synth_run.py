@@ -46,7 +46,7 @@ def config(small_world: SmallWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         )
     path = tmp_path / "tasks.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return SynthRun(out=tmp_path / "run", tasks=str(path))
+    return SynthRun(out=tmp_path / "run", tasks=str(path), profile="world")
 
 
 def written(run: Path) -> dict[str, bytes]:

@@ -60,7 +60,7 @@ def look(folder: Path, name: str, box: Sequence[float]) -> Shown:
 
 
 def look_in_text(folder: Path, name: str, box: Sequence[float]) -> Shown:
-    env = LongVideoQATextEnv(tasks(folder, name), library=opened(folder))
+    env = LongVideoQATextEnv(tasks(folder, name), library=opened(folder), profile="world")
     env.reset(seed=0)
     for action in looks(box):
         observation = env.step(render_action(action))[0]
@@ -71,7 +71,7 @@ def look_in_text(folder: Path, name: str, box: Sequence[float]) -> Shown:
 
 
 def look_in_trl(folder: Path, name: str, box: Sequence[float]) -> Shown:
-    environment = environment_class(tasks(folder, name), library=opened(folder))()
+    environment = environment_class(tasks(folder, name), library=opened(folder), profile="world")()
     environment.reset(task_id=name, seed=0, prompt=[])
     frame = environment.frame_zoom(start_s="1", end_s="2")
     crop = environment.spatial_zoom(time_s="1", box=list(box))

@@ -58,7 +58,7 @@ def test_a_real_video_with_its_own_subtitles_is_played(tmp_path: Path):
     }
     (tmp_path / "tasks.jsonl").write_text(json.dumps(row))
     choices = {"prompts": "tiny", "encoder": "colours", "cache_dir": tmp_path / "cache", "render_mode": "rgb_array"}
-    env = LongVideoQAEnv(tasks=tmp_path, **choices)
+    env = LongVideoQAEnv(tasks=tmp_path, profile="world", **choices)
     observation, info = env.reset(seed=0)
     assert "Video 00:13 long." in observation["text"]
     observation, *_ = env.step(ToolCall("subtitle_zoom", {"start_s": 0, "end_s": 13}))

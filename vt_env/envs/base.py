@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
 from vt_env.episode.episode import Episode
 from vt_env.errors import ConfigError, EpisodeOver
+from vt_env.profiles import Profile, choose_profile
 from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
 from vt_env.rewards.reward import resolve_rewards
@@ -56,17 +57,41 @@ def open_library(media: MediaConfig, cache_dir: str | Path | None = None, encode
     return VideoLibrary(media, None if cache_dir is None else Path(cache_dir), encoder)
 
 
-def choose_library(library: Library | None, media: MediaConfig, cache_dir: str | Path | None, encoder: str) -> Library:
-    """Return the caller's library, or make one.
+def choose_library(
+    library: Library | None, profile: Profile, encoder: str | None = None, cache_dir: str | Path | None = None
+) -> Library:
+    """Return the caller's library, or make one of the profile's media and encoder.
+
+    Args:
+        library: The caller's.
+        profile: Parts of the episodes.
+        encoder: The encoder that the caller gave besides.
+        cache_dir: As `open_library`.
 
     Raises:
-        ConfigError: There is no such encoder, or one is named beside a library, which has its own.
+        ConfigError: There is no such encoder, or one is given beside a library, which has its own.
     """
     if library is None:
-        return open_library(media, cache_dir, encoder)
-    if encoder != "auto":
+        return open_library(profile.media, cache_dir, profile.encoder)
+    if encoder not in (None, "auto"):
         raise ConfigError(f"encoder={encoder!r}: the library has its own; give it to VideoLibrary, or leave it out")
     return library
+
+
+def media_of(library: Library | None) -> MediaConfig | None:
+    """Return the media settings that a library stores videos with; `None` where it has or tells none."""
+    config = getattr(library, "config", None)
+    return config if isinstance(config, MediaConfig) else None
+
+
+def episode_config(profile: Profile, perception: str, rewards: str | RewardConfig = "default") -> EnvConfig:
+    """Return the configuration of the episodes of a profile.
+
+    Raises:
+        ConfigError: A part is not allowed.
+    """
+    budget, prompts = resolve_budget(profile.budget), resolve_prompts(profile.prompts)
+    return EnvConfig(perception, budget, resolve_rewards(rewards), profile.media, prompts=prompts)
 
 
 class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
@@ -85,14 +110,15 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         tasks: str | Path | TaskSource | TaskSet = "world",
         split: str | None = "test",
         perception: str = "frames",
-        budget: str | BudgetConfig = "default",
+        budget: str | BudgetConfig | None = None,
         rewards: str | RewardConfig = "default",
-        tools: ToolChoice = "default",
+        tools: ToolChoice | None = None,
         *,
-        prompts: str | Path | PromptSet = "default",
+        profile: str | Profile | None = None,
+        prompts: str | Path | PromptSet | None = None,
         media: MediaConfig | None = None,
         library: Library | None = None,
-        encoder: str = "auto",
+        encoder: str | None = None,
         cache_dir: str | Path | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -102,11 +128,14 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             tasks: As `vt_env.load_tasks`, or a task set.
             split: As `vt_env.load_tasks`; not used for a task set.
             perception: `"frames"` or `"captions"`: what looking returns.
-            budget: A preset (`"default"`, `"paper"`, `"tiny"`), also with changes (`"tiny,max_calls=4"`), or a config.
+            budget: A preset (`"default"`, `"field"`, `"paper"`, `"tiny"`), also with changes (`"tiny,max_calls=4"`),
+                changes alone, or a config. Here as below, `None` takes the profile's.
             rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
             tools: A preset (`"default"`, `"paper"`, `"adaptive"`), or names and functions of your own.
+            profile: `"world"`, `"field"`, `"paper"` or a `vt_env.profiles.Profile`; `None` takes `"world"` for the
+                generated world and `"field"` for everything else, and says so.
             prompts: Wording of every text: a set (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
-            media: How videos are stored; `None` takes the defaults.
+            media: How videos are stored; `None` takes those of `library` where it has some, else the profile's.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
             encoder: What searches the pictures of videos: `"auto"`, `"none"`, `"colours"`, or a checkpoint by name or
                 folder; see `vt_env.media.search.choose_encoder`. A library has its own.
@@ -120,29 +149,27 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         """
         EzPickle.__init__(
             self, tasks, split, perception, budget, rewards, tools,
-            prompts=prompts, media=media, library=library, encoder=encoder, cache_dir=cache_dir,
+            profile=profile, prompts=prompts, media=media, library=library, encoder=encoder, cache_dir=cache_dir,
             render_mode=render_mode,
         )  # fmt: skip
-        self.config = EnvConfig(
-            perception,
-            resolve_budget(budget),
-            resolve_rewards(rewards),
-            media or MediaConfig(),
-            prompts=resolve_prompts(prompts),
-        )
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
+        self.profile = choose_profile(profile, self.tasks.videos).with_parts(
+            media=media or media_of(library), budget=budget, tools=tools, prompts=prompts, encoder=encoder
+        )
+        """Parts that are played, those given as arguments among them."""
+        self.config = episode_config(self.profile, perception, rewards)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ConfigError(f"render_mode={render_mode!r}: allowed are 'ansi', 'rgb_array' and None")
         self.render_mode = render_mode
         self.episode: Episode | None = None
         """The running episode; `None` before the first reset."""
-        self._library = choose_library(library, self.config.media, cache_dir, encoder)
+        self._library = choose_library(library, self.profile, encoder, cache_dir)
         self.can_search = can_search(self._library, self.tasks.videos)
         """Whether the clips of at least one of the videos can be searched."""
         answers = self.config.prompts.answers if self.reads_text else "tag"
-        self.tools = tools_for(perception, tools, can_search=self.can_search, answers=answers)
+        self.tools = tools_for(perception, self.profile.tools, can_search=self.can_search, answers=answers)
         """Tools on offer in this environment; an episode about a video that cannot be searched has one less."""
         self.option_count = max(len(task.item.options) for task in self.tasks)
         """Options of the task that has the most."""

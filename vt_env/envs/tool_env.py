@@ -83,13 +83,15 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `tasks` | `"world"` | a name, a folder, a JSONL file, a function of the split or a `TaskSet` |
     | `split` | `"test"` | which split of them; `None` for all |
     | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
-    | `budget` | `"default"` | a preset (`"default"`, `"paper"`, `"tiny"`), with changes, or a `BudgetConfig` |
+    | `profile` | `None` | what is not given below: `"world"`, `"field"` or `"paper"`; `None` takes `"world"` for the |
+    | | | generated world and `"field"` for everything else; see `vt_env.profiles` |
+    | `budget` | `None` | calls and frames: `"default"`, `"field"`, `"paper"`, `"tiny"` or a `BudgetConfig` |
     | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
-    | `tools` | `"default"` | a preset (`"default"`, `"paper"`, `"adaptive"`), names and functions of your own |
-    | `prompts` | `"default"` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
+    | `tools` | `None` | a preset (`"default"`, `"paper"`, `"adaptive"`), names and functions of your own |
+    | `prompts` | `None` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
     | `media` | `None` | a `MediaConfig`: size and rate of stored frames, decoder |
     | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
-    | `encoder` | `"auto"` | what searches pictures: `"none"`, `"colours"`, a CLIP, SigLIP or X-CLIP checkpoint |
+    | `encoder` | `None` | what searches pictures: `"auto"`, `"none"`, `"colours"`, a checkpoint of CLIP's kind |
     | `cache_dir` | `None` | where stored videos lie; `None` is `$VT_ENV_CACHE` or `~/.cache/vt_env` |
     | `render_mode` | `None` | `"ansi"` (a transcript), `"rgb_array"` (a storyboard) |
 

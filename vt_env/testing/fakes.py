@@ -16,7 +16,8 @@ from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Box, FrameBatch, Interval, Item, ScoredInterval, SubtitleLine, VideoRef
 
 _BITS = 16
-_REF = VideoRef("fake", "fake.mp4")
+# Painted like the videos of the generated world, and played with its profile.
+_REF = VideoRef("fake", "fake.mp4", is_world=True)
 
 
 def paint_second(second: int, frame_px: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from experiments.evaluate.eval import EvalRun, add_provenance, play, setting_of
 from experiments.runs.journal import drop_failed
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.policies import SeededAttempt, build_policy
-from experiments.settings.prompts import choose_prompts, prompts_record
+from experiments.settings.prompts import IF_MISSING, choose_prompts, prompts_record
 from vt_env.episode.trajectory import Trajectory
 from vt_env.task_sources import load_tasks
 
@@ -94,8 +94,9 @@ def play_paired(runs: Sequence[EvalRun], lead: int = 2) -> None:
 
 
 def _open(run: EvalRun, stack: ExitStack) -> _Evaluation:
+    run = run.filled()
     prompts = choose_prompts(run.prompts, None, run.out)
-    directory = stack.enter_context(open_run(run.out, "eval", run, prompts_record(prompts)))
+    directory = stack.enter_context(open_run(run.out, "eval", run, prompts_record(prompts), IF_MISSING))
     tasks = load_tasks(run.tasks, run.split).head(run.n)
     journal = drop_failed(directory)
     library = run.open_library()

@@ -15,8 +15,8 @@ set -euo pipefail
 data=$(realpath "${1:?folder of vt-env export verl}")
 shift
 : "${MODEL:=Qwen/Qwen2.5-VL-7B-Instruct}" "${NODES:=1}" "${GPUS:=8}" "${TENSOR_PARALLEL:=1}" "${GROUP:=8}" "${QUESTIONS:=128}"
-# A prompt is the system text, the tools and the question; a response is everything behind it, frames included.
-: "${PROMPT_TOKENS:=4096}" "${RESPONSE_TOKENS:=16384}"
+# A prompt is the system text, the tools, and the question with its frames (16 of 144 tokens in the profile `field`); a response is everything behind it, frames included.
+: "${PROMPT_TOKENS:=8192}" "${RESPONSE_TOKENS:=16384}"
 arguments=(
   "algorithm.adv_estimator=grpo"
   # Groups whose rewards are equal teach nothing: they are refilled (DAPO, arXiv 2503.14476).

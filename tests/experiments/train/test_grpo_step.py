@@ -47,6 +47,7 @@ def taught(folder):
         trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         steps=220,
         batch_size=4,
         lr=1.5e-3,
@@ -119,7 +120,10 @@ def test_the_script_of_the_docs_trains(folder, taught, tmp_path):
     (block,) = [it for it in BLOCKS if it.mark.startswith("run by tests/experiments/train/test_grpo_step.py")]
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "sft").symlink_to(taught.out)
-    changes = {'tasks="world"': f"tasks={str(folder / 'tasks.jsonl')!r}", "max_steps=60": "max_steps=1"}
+    changes = {
+        'tasks="world"': f"tasks={str(folder / 'tasks.jsonl')!r}, profile='world'",
+        "max_steps=60": "max_steps=1",
+    }
     script = block.text
     for printed, instead in changes.items():
         assert script.count(printed) == 1
@@ -134,6 +138,7 @@ def test_rejection_sampling_trains_on_right_rollouts_alone(folder, taught):
         out=folder / "rft",
         model=str(taught.out / "model"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         samples=4,
         keep=2,
         batch=16,

@@ -24,7 +24,8 @@ def test_a_right_answer_whose_evidence_was_not_viewed_is_not_learned(tmp_path):
     first, *others = read_jsonl(tmp_path / "tasks.jsonl")
     rows = ({**first, "evidence": [[50.0, 58.0]]}, *others)
     (tmp_path / "tasks.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    config = RFTRun(out=tmp_path / "rft", tasks=str(tmp_path / "tasks.jsonl"), samples=2, only_sample=True)
+    run = RFTRun(out=tmp_path / "rft", tasks=str(tmp_path / "tasks.jsonl"), samples=2, only_sample=True)
+    config = replace(run, profile="world").filled()
     rollouts = list(read_trajectories(tmp_path / "trajectories.jsonl"))
     with open_training(config.out, "rft", config) as run:
         for number, rollout in enumerate(rollouts):

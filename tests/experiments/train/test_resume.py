@@ -33,6 +33,7 @@ def run(tmp_path_factory):
         trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         skills_share=0.3,
         steps=8,
         batch_size=2,
@@ -43,7 +44,18 @@ def run(tmp_path_factory):
 
 
 def flags(run: SFTRun) -> list[str]:
-    given = ("out", "model", "tasks", "skills_share", "steps", "batch_size", "accumulation", "save_steps", "threads")
+    given = (
+        "out",
+        "model",
+        "tasks",
+        "profile",
+        "skills_share",
+        "steps",
+        "batch_size",
+        "accumulation",
+        "save_steps",
+        "threads",
+    )
     words = [word for name in given for word in (f"--{name.replace('_', '-')}", str(getattr(run, name)))]
     return [*words, "--trajectories", *map(str, run.trajectories)]
 

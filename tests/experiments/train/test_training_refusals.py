@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from support.small_training import write_training_folder
 
 from experiments.runs.run_dir import open_run
+from experiments.settings.profile import MediaFlags
 from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
 from experiments.tiny_model.processor import build_processor
 from experiments.train.callbacks import (
@@ -56,6 +57,7 @@ def sft_run(folder, **changes) -> SFTRun:
         trajectories=(folder / "trajectories.jsonl",),
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         steps=3,
         batch_size=2,
         threads=1,
@@ -129,6 +131,7 @@ def test_a_token_budget_is_checked_before_the_sampler_is_started(folder):
         out=folder / "g",
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         max_completion_length=60,
         report_to=(),
     )
@@ -238,6 +241,7 @@ def test_a_server_that_is_not_there_is_named(folder):
         out=folder / "g",
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         vllm_mode="server",
         server_url=url,
         server_timeout_s=0.0,
@@ -276,6 +280,7 @@ def test_rollouts_that_a_server_would_refuse_are_refused_before(folder):
         out=folder / "g",
         model=str(folder / "random"),
         tasks=str(folder / "tasks.jsonl"),
+        profile="world",
         vllm_mode="server",
         context_tokens=1280,
         max_completion_length=1200,
@@ -357,7 +362,7 @@ def test_frames_of_another_size_are_refused_before_a_model_is_loaded(folder, tmp
     (tmp_path / "right").mkdir()
     write_training_folder(tmp_path / "right", wrong_by=(0,))
     with pytest.raises(DataError) as error:
-        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaConfig(max_pixels=448 * 448)))
+        sft(sft_run(tmp_path / "right", model="nowhere/at/all", media=MediaFlags(max_pixels=448 * 448)))
     shown = "2 frames of 112 x 112 px were shown, 2 of 224 x 224 px are stored"
     assert f"{shown}; give the --media.max-pixels" in one_line(error)
 

@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 
 from vt_env.actions.read_answer import AnswerStatus
 from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig, resolve_budget
-from vt_env.envs.base import choose_library, make_episode
+from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, RewardConfig
+from vt_env.envs.base import choose_library, episode_config, make_episode, media_of
 from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError
 from vt_env.integrations.trl.rollout import Content, FinishedRollout, Message, Rollout
-from vt_env.prompts import PromptSet, resolve_prompts
+from vt_env.profiles import Profile, choose_profile
+from vt_env.prompts import PromptSet
 from vt_env.protocols import Library
 from vt_env.rewards.reward import RewardResult, resolve_rewards, score
 from vt_env.task_sources import TaskSource, load_tasks
@@ -57,13 +58,14 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     tasks: str | Path | TaskSource | TaskSet = "world",
     split: str | None = "train",
     perception: str = "frames",
-    budget: str | BudgetConfig = "default",
-    tools: ToolChoice = "default",
+    budget: str | BudgetConfig | None = None,
+    tools: ToolChoice | None = None,
     media: MediaConfig | None = None,
     library: Library | None = None,
     *,
-    prompts: str | Path | PromptSet = "default",
-    encoder: str = "auto",
+    profile: str | Profile | None = None,
+    prompts: str | Path | PromptSet | None = None,
+    encoder: str | None = None,
 ) -> type[TrlEnvironment]:
     """Return an environment class for `EpisodeGRPOTrainer(environment_factory=...)`; its methods are the tools.
 
@@ -74,10 +76,13 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
         tasks: As `vt_env.load_tasks`, or a task set.
         split: As `vt_env.load_tasks`; not used for a task set.
         perception: `"frames"` or `"captions"`: what zooming returns.
-        budget: A preset (`"default"`, `"paper"`), also with changes (`"default,max_calls=4"`), or a config.
+        budget: A preset (`"default"`, `"field"`, `"paper"`), also with changes (`"default,max_calls=4"`), changes
+            alone, or a config. Here as below, `None` takes the profile's.
         tools: A preset (`"default"`, `"paper"`), or names of tools and functions.
-        media: Settings of the video store; `None` takes the defaults.
+        media: Settings of the video store; `None` takes those of `library` where it has some, else the profile's.
         library: Opens videos; `None` makes a `vt_env.media.library.VideoLibrary`.
+        profile: `"world"`, `"field"`, `"paper"` or a `vt_env.profiles.Profile`; `None` chooses by the videos, as for
+            `gymnasium.make`.
         prompts: The prompt set of every text (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
         encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
 
@@ -85,16 +90,18 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
         ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
         DataError: The tasks cannot be read.
     """
-    config = EnvConfig(
-        perception, resolve_budget(budget), media=media or MediaConfig(), prompts=resolve_prompts(prompts)
-    )
     loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
     check_trainable(loaded)
     keyless = [task.item.task_id for task in loaded if task.gold is None]
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
-    opened = choose_library(library, config.media, None, encoder)
-    offered = tools_for(perception, tools, can_search=can_search(opened, loaded.videos), answers=config.prompts.answers)
+    chosen = choose_profile(profile, loaded.videos).with_parts(
+        media=media or media_of(library), budget=budget, tools=tools, prompts=prompts, encoder=encoder
+    )
+    config = episode_config(chosen, perception)
+    opened = choose_library(library, chosen, encoder)
+    is_searched = can_search(opened, loaded.videos)
+    offered = tools_for(perception, chosen.tools, can_search=is_searched, answers=config.prompts.answers)
 
     def open_episode(task: Task) -> Episode:
         return make_episode(task, opened, config, offered)

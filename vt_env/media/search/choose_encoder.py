@@ -96,6 +96,8 @@ def load_encoder(name: str, setting: str = "encoder") -> ClipEncoder | None:
         return None
     if name == COLOURS:
         return ColourNameEncoder()
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise ConfigError(f"{setting}={name!r}: no such folder; {HOW_TO_SEARCH}")
     if name != WORLD and "/" not in name and not Path(name).is_dir():
         names = (AUTO, NONE, COLOURS, WORLD)
         own = f"allowed are {', '.join(names)}, a folder, or OWNER/NAME of a hub"

@@ -1,4 +1,4 @@
-"""Checks of this machine: `vt-env doctor`. Each group of heavy libraries is imported in a separate process."""
+"""Checks of this machine. Each group of heavy libraries is imported in a separate process."""
 
 import os
 import platform
@@ -6,48 +6,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import av
 
+from experiments.doctor.finding import Finding
 from experiments.runs.provenance import machine, package_version
 from experiments.settings.policies import BASE_MODEL
 from vt_env.errors import how_to_install
 from vt_env.media.cache.build_once import cache_root
 
 DECODERS = ("h264", "hevc", "vp9", "av1", "libdav1d")
-
-
-@dataclass(frozen=True)
-class DoctorRun:
-    """Check every part of the installation and name what to install."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Result of one check, printed as one line."""
-
-    name: str
-    is_ok: bool
-    detail: str
-    is_needed: bool = False
-    """Whether the core needs it; everything else belongs to an extra."""
-
-
-def main(run: DoctorRun) -> int:
-    """Run all checks, one on each core at a time, and print one line each.
-
-    Returns:
-        1 if a part that the core needs is missing, else 0.
-    """
-    broken = False
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for finding in pool.map(lambda check: check(), CHECKS):
-            broken |= finding.is_needed and not finding.is_ok
-            mark = "ok" if finding.is_ok else ("BROKEN" if finding.is_needed else "-")
-            print(f"{mark:<7}{finding.name:<14}{finding.detail}", flush=True)
-    return 1 if broken else 0
 
 
 def python() -> Finding:
