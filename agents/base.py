@@ -88,7 +88,7 @@ class Conversation:
 
         A reply is raw text, its call included; frames stand before the text that names their times.
         """
-        return conversation_messages(system_text, self.observations, self.replies)
+        return conversation_messages(system_text, self.observations, self.replies, self.prompts.result_role)
 
 
 class BatchPolicy(Protocol):

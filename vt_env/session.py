@@ -26,6 +26,7 @@ from vt_env.prompts import OVER, PromptSet
 from vt_env.protocols import Library
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
+from vt_env.tools.agent_protocols import Protocol, prompts_and_tools
 from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 from vt_env.tools.tool import Tool
 from vt_env.tools.wire_schema import wire_schema
@@ -86,8 +87,8 @@ class Session:
             split: As `vt_env.load_tasks`; not used for a task set.
             index: Chooses the task by its position in the split instead.
             seed: Chooses the task at random instead, as `reset(seed=...)` of the environments does.
-            rules: Keyword arguments of `SessionSource`: perception, profile, budget, rewards, tools, prompts, media,
-                library, encoder.
+            rules: Keyword arguments of `SessionSource`: perception, profile, budget, rewards, tools, prompts,
+                protocol, media, library, encoder.
 
         Raises:
             ConfigError: An argument is not allowed, or there is no such task.
@@ -196,6 +197,7 @@ class SessionSource:
         *,
         profile: str | Profile | None = None,
         prompts: str | Path | PromptSet | None = None,
+        protocol: str | Protocol | None = None,
         media: MediaConfig | None = None,
         library: Library | None = None,
         encoder: str | None = None,
@@ -213,6 +215,8 @@ class SessionSource:
             profile: `"world"`, `"field"`, `"paper"` or a `vt_env.profiles.Profile`; `None` chooses by the videos, as
                 for `gymnasium.make`.
             prompts: Wording of every text: a set by name, a file, or a `PromptSet`.
+            protocol: The protocol of another agent's checkpoint (`"longvt"`, see `vt_env.tools.agent_protocols`), which
+                chooses prompts and tools unless they are given.
             media: How videos are stored; `None` takes those of `library` where it has some, else the profile's.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
             encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
@@ -224,6 +228,7 @@ class SessionSource:
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
+        prompts, tools = prompts_and_tools(protocol, perception, prompts, tools)
         chosen = choose_profile(profile, self.tasks.videos).with_parts(
             media=media or media_of(library), budget=budget, tools=tools, prompts=prompts, encoder=encoder
         )

@@ -68,6 +68,8 @@ class ServedSettings:
     has_tools_in_text: bool = False
     """Describe the tools in the system message, for servers that drop unparsed tools from the prompt; see
     `agents.backends.server_probe`."""
+    has_tools: bool | None = None
+    """Whether the policy is offered tools; `None` where it is sent the schemas of all that it is offered."""
 
 
 class ServedPolicy:
@@ -140,7 +142,8 @@ class ServedPolicy:
     def _messages(self, conversation: Conversation) -> list[dict[str, Any]]:
         sent = self._sent.setdefault(conversation.episode_idx, [])
         if not sent:
-            system_text = conversation.prompts.system_text(has_tools=bool(self._tools))
+            given = self._settings.has_tools
+            system_text = conversation.prompts.system_text(has_tools=bool(self._tools) if given is None else given)
             if self._tools and self._settings.has_tools_in_text:
                 system_text = f"{system_text}\n\n{tools_text(self._tools)}"
             opening = conversation_messages(system_text, conversation.observations[:1], ())
@@ -152,7 +155,7 @@ class ServedPolicy:
                 ids = self._call_ids.get(conversation.episode_idx, {}).get(number, [])
                 sent += _native_turn(number, ids, self._reader.read(reply), result)
             else:
-                sent += _text_turn(self._reader.read(reply), result)
+                sent += _text_turn(self._reader.read(reply), result, conversation.prompts.result_role)
         return list(sent)
 
     def _reply(self, answer: ChatReply, seed: int) -> Reply:
@@ -223,13 +226,13 @@ def _wire(message: Message) -> dict[str, Any]:
     return {**message, "content": blocks}
 
 
-def _text_turn(reply: ParsedReply, result: Observation) -> list[dict[str, Any]]:
-    """Write a reply as text, and its results as one tool message a call.
+def _text_turn(reply: ParsedReply, result: Observation, result_role: str) -> list[dict[str, Any]]:
+    """Write a reply as text, and its results as one message of the role `result_role` a call.
 
     What answers a reply without calls is no result of a tool: small models copied its wrapper.
     """
     has_calls = bool(reply.calls) and len(reply.calls) == len(result.parts)
-    answers = result_messages(result) if has_calls else [joined_message("user", result)]
+    answers = result_messages(result, result_role) if has_calls else [joined_message("user", result)]
     return [_wire(it) for it in (message("assistant", reply.text), *answers)]
 
 

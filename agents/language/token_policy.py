@@ -31,9 +31,12 @@ class ChatTokens:
         processor: A transformers processor whose template knows tools.
         tools: JSON schemas as from `transformers.utils.get_json_schema`; rendered in alphabetical order of their names,
             the order in which TRL finds an environment's methods.
+        has_tools: Whether the policy is offered tools; `None` where the prompt lists all that it is offered.
     """
 
-    def __init__(self, processor: Any, tools: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, processor: Any, tools: Sequence[Mapping[str, Any]], *, has_tools: bool | None = None) -> None:
+        self.has_tools = bool(tools) if has_tools is None else has_tools
+        """Whether the policy is offered tools, listed by the template or named in the system message alone."""
         self._processor = processor
         # Some templates render a preamble for an empty list.
         self._tools = sorted(tools, key=lambda tool: tool["function"]["name"]) or None
@@ -49,11 +52,6 @@ class ChatTokens:
         asked = self._render(_DUMMY_TURNS[:1], add_generation_prompt=True)
         header = processor.tokenizer.decode(asked).rstrip()
         self._opens_thought = header.endswith(UNCLOSED_THOUGHT)
-
-    @property
-    def has_tools(self) -> bool:
-        """True if the prompt lists a tool."""
-        return self._tools is not None
 
     @property
     def reads_images(self) -> bool:
@@ -183,7 +181,7 @@ class ChatPolicy:
         for number in range(opened.results, len(conversation.replies)):
             if number >= opened.replies:
                 sequence.ids += self._tokens.reply_ids(conversation.replies[number])
-            results = result_messages(conversation.observations[number + 1])
+            results = result_messages(conversation.observations[number + 1], conversation.prompts.result_role)
             sequence.ids += self._tokens.result_ids(*results)
             sequence.images += images_of(results)
         opened.replies = opened.results = len(conversation.replies)

@@ -22,9 +22,19 @@ from experiments.runs.journal import drop_failed, read_journal
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import MODELS, Layout, Policy, SeededAttempt, Setting, build_policy, model_path
+from experiments.settings.policies import (
+    MODELS,
+    Layout,
+    Policy,
+    SeededAttempt,
+    Setting,
+    build_policy,
+    model_path,
+    perception_of,
+)
 from experiments.settings.profile import is_world
-from experiments.settings.prompts import IF_MISSING, EpisodeConfig, choose_prompts, prompts_record
+from experiments.settings.prompts import IF_MISSING, choose_prompts, prompts_record
+from experiments.settings.protocol import ProtocolConfig
 from vt_env.benchmarks.scoring.replies import Status
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.envs.base import make_episode
@@ -41,7 +51,7 @@ from vt_env.tools.builtin import can_search
 
 
 @dataclass(frozen=True)
-class EvalRun(EpisodeConfig):
+class EvalRun(ProtocolConfig):
     """Evaluate one policy on the first tasks of a split."""
 
     agent: str = "random"
@@ -128,9 +138,11 @@ def evaluate(run: EvalRun) -> PolicyRow:
             or task set does not exist; or the server stopped answering.
         DataError: The journal or the task file is damaged.
     """
+    run.check_protocol(perception_of(run.agent))
     run = run.filled()
     prompts = choose_prompts(run.prompts, run.known_model, run.out, resolve_prompts(run.chosen.prompts))
-    with open_run(run.out, "eval", run, prompts_record(prompts), IF_MISSING) as directory:
+    also = {**prompts_record(prompts), **run.protocol_record}
+    with open_run(run.out, "eval", run, also, IF_MISSING) as directory:
         tasks = load_tasks(run.tasks, run.split).head(run.n)
         journal = drop_failed(directory)
         attempts = [
@@ -145,7 +157,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
             policy = build_policy(run.agent, run.model, setting_of(run, tasks, library, prompts), run.gate, run.batch)
             with closing(policy):
                 run.check_attempts(policy.temperature)
-                key = add_provenance(directory, journal, policy, tasks, library, run.seed)
+                key = add_provenance(directory, journal, policy, tasks, library, run)
                 episodes = play(policy, left, library, run, key)
                 journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
@@ -165,14 +177,15 @@ def setting_of(run: EvalRun, tasks: TaskSet, library: VideoLibrary, prompts: Pro
 
 
 def add_provenance(
-    directory: Run, journal: Sequence[Trajectory], policy: Policy, tasks: TaskSet, library: VideoLibrary, seed: int
+    directory: Run, journal: Sequence[Trajectory], policy: Policy, tasks: TaskSet, library: VideoLibrary, run: EvalRun
 ) -> str:
     """Store the provenance of the episodes to be played, and return its key.
 
     Raises:
         ConfigError: The episodes in the journal have another one.
     """
-    entry = {**evaluation_provenance(policy, tasks, seed), **search_provenance(library, tasks.videos)}
+    own = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}
+    entry = {**own, **run.protocol_record}
     check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
     return directory.add_provenance(entry)
 

@@ -24,9 +24,18 @@ from experiments.evaluate.look_pictures import labels_of, native_pictures
 from experiments.evaluate.terminal_pictures import Pictures, show_look
 from experiments.runs.run_dir import write_text
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Layout, Policy, SeededAttempt, Setting, build_policy, model_path
+from experiments.settings.policies import (
+    Layout,
+    Policy,
+    SeededAttempt,
+    Setting,
+    build_policy,
+    model_path,
+    perception_of,
+)
 from experiments.settings.profile import is_world
-from experiments.settings.prompts import EpisodeConfig, choose_prompts
+from experiments.settings.prompts import choose_prompts
+from experiments.settings.protocol import ProtocolConfig
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.envs.storyboard import draw_storyboard, transcript
@@ -43,7 +52,7 @@ from vt_env.valid_text import as_valid_text
 
 
 @dataclass(frozen=True)
-class PlayRun(EpisodeConfig):
+class PlayRun(ProtocolConfig):
     """Play one episode and write its pictures."""
 
     target: Annotated[str, tyro.conf.Positional]
@@ -133,6 +142,7 @@ def choose_task(run: PlayRun) -> Task:
 
 
 def _policy(run: PlayRun, is_searched: bool) -> Policy:
+    run.check_protocol("frames" if run.agent == "hand" else perception_of(run.agent))
     chosen = run.chosen
     prompts = choose_prompts(run.prompts, run.known_model, other=resolve_prompts(chosen.prompts))
     if run.agent != "hand":

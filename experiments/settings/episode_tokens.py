@@ -113,7 +113,7 @@ def count_episode_tokens(
         reply_tokens: Longest reply.
         context_tokens: Longest conversation of the model.
     """
-    tokens = ChatTokens(processor, [tool.schema for tool in tools])
+    tokens = ChatTokens(processor, config.prompts.shown_schemas(tool.schema for tool in tools))
     pictures = _pictures(processor, config, sizes_px)
     item = max((task.item for task in tasks), key=lambda it: len(it.question) + len("".join(it.options)))
     system = message("system", config.prompts.system_text(has_tools=bool(tools)))

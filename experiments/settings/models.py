@@ -20,6 +20,7 @@ from vt_env.config import HOW_ONLY, MediaConfig, at_least
 from vt_env.errors import ConfigError
 from vt_env.hashing import fingerprint
 from vt_env.media.cache.build_once import whole_hash
+from vt_env.prompts import DEFAULT, PromptSet
 from vt_env.tools.tool import Tool
 
 BASE_MODEL = Path(__file__).parents[1] / "tiny_model" / "base"
@@ -91,8 +92,12 @@ class Model(Protocol):
         """
         ...
 
-    def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
-        """Build the batch policy of several episodes, one seed each."""
+    def policy(self, tools: Sequence[Tool], seeds: Sequence[int], prompts: PromptSet = DEFAULT) -> BatchPolicy:
+        """Build the batch policy of several episodes, one seed each; the prompt set says how it is told of tools.
+
+        Raises:
+            ConfigError: The server would parse calls, and the prompt set asks for calls as text.
+        """
         ...
 
     def close(self) -> None:
@@ -140,11 +145,12 @@ class LocalModel:
             raise ConfigError(f"{got}; play --agent caption-only or blind, or use a vision-language model")
         check_frame_size(self._processor, media)
 
-    def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
+    def policy(self, tools: Sequence[Tool], seeds: Sequence[int], prompts: PromptSet = DEFAULT) -> BatchPolicy:
         """Build the batch policy of several episodes."""
         from agents.language.token_policy import ChatPolicy, ChatTokens
 
-        return ChatPolicy(ChatTokens(self._processor, [tool.schema for tool in tools]), self._generator, seeds)
+        schemas = prompts.shown_schemas(tool.schema for tool in tools)
+        return ChatPolicy(ChatTokens(self._processor, schemas, has_tools=bool(tools)), self._generator, seeds)
 
     def close(self) -> None:
         """Do nothing; the memory is freed with the process."""
@@ -190,13 +196,20 @@ class ServedModel:
 
         check_pictures(self.client, self.sampling)
 
-    def policy(self, tools: Sequence[Tool], seeds: Sequence[int]) -> BatchPolicy:
-        """Build the batch policy of several episodes."""
+    def policy(self, tools: Sequence[Tool], seeds: Sequence[int], prompts: PromptSet = DEFAULT) -> BatchPolicy:
+        """Build the batch policy of several episodes.
+
+        Raises:
+            ConfigError: The server would parse calls, and the prompt set asks for calls as text.
+        """
         from agents.language.server_policy import ServedPolicy, ServedSettings
 
-        schemas = [tool.schema for tool in tools]
+        schemas = prompts.shown_schemas(tool.schema for tool in tools)
         server = self._config.server
-        settings = ServedSettings(server.calls, server.logprobs, bool(schemas) and self._drops_tools(schemas))
+        if server.calls == "native" and prompts.calls == "text" and tools:
+            raise ConfigError(f"calls='native': prompts {prompts.name!r} ask for calls as text; use calls='text'")
+        drops_tools = bool(schemas) and self._drops_tools(schemas)
+        settings = ServedSettings(server.calls, server.logprobs, drops_tools, has_tools=bool(tools))
         return ServedPolicy(self.client, schemas, self.sampling, settings, seeds)
 
     def _drops_tools(self, schemas: Sequence[Mapping[str, Any]]) -> bool:

@@ -159,7 +159,7 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
         return _excerpt_layout(name, layout_of(name, model, replace(setting, is_excerpt=False), gate), model)
     budget = resolve_budget(setting.budget)
     if is_user_class(name):
-        perception = getattr(load_class(name), "perception", "frames")
+        perception = perception_of(name)
         tools = setting.tools_for(perception)
         return Layout(perception, tools, budget, media=setting.media, prompts=setting.prompts)
     if name not in POLICIES:
@@ -172,11 +172,22 @@ def layout_of(name: str, model: ModelConfig, setting: Setting = Setting(), gate:
         )
     if name == "gated":
         return _gated_layout((gate or GateConfig()).agent, model, setting)
-    perception = "captions" if name in CAPTION_POLICIES else "frames"
+    perception = perception_of(name)
     is_told = name not in ("blind", "uniform")
     tools = setting.tools_for(perception) if is_told else ()
     own = _budget(name, model, budget, setting.media)
     return Layout(perception, tools, own, media=setting.media, prompts=setting.prompts)
+
+
+def perception_of(name: str) -> str:
+    """Return what a policy is shown: `frames` or `captions`.
+
+    Raises:
+        ConfigError: The user class cannot be loaded.
+    """
+    if is_user_class(name):
+        return getattr(load_class(name), "perception", "frames")
+    return "captions" if name in CAPTION_POLICIES else "frames"
 
 
 def build_policy(
@@ -276,7 +287,8 @@ def _oracle(attempt: SeededAttempt) -> Agent:
 
 def _model_policies(name: str, layout: Layout, model: Model) -> Callable[[Sequence[SeededAttempt]], BatchPolicy]:
     def build(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
-        policy = model.policy(() if name in ONE_TURN else layout.tools, [attempt.seed for attempt in attempts])
+        tools = () if name in ONE_TURN else layout.tools
+        policy = model.policy(tools, [attempt.seed for attempt in attempts], layout.prompts)
         if name in ONE_TURN:
             return OneTurnPolicy(policy, gate_looks(layout.budget, layout.media) if name == "retrieval-only" else None)
         return AlwaysTools(policy) if name == "always-tools" else policy
@@ -288,7 +300,7 @@ def _gated(gate: GateConfig, layout: Layout, model: Model) -> Callable[[Sequence
     with_tools = _model_policies(gate.agent, layout, model) if gate.agent in MODELS else _agents(gate.agent, layout)
 
     def build(attempts: Sequence[SeededAttempt]) -> BatchPolicy:
-        answerer = model.policy((), [attempt.seed for attempt in attempts])
+        answerer = model.policy((), [attempt.seed for attempt in attempts], layout.prompts)
         looks = gate_looks(layout.budget, layout.media)
         return ConfidenceGate(with_tools(attempts), answerer, gate.tau, looks, carry_over=gate.carry_over)
 

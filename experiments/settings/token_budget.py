@@ -68,7 +68,7 @@ def measure_tokens(
         can_search: As in `vt_env.tools.builtin.tools_for`.
     """
     offered = tools_for("frames", tools, can_search=can_search, answers=prompts.answers)
-    tokens = ChatTokens(processor, [tool.schema for tool in offered])
+    tokens = ChatTokens(processor, prompts.shown_schemas(tool.schema for tool in offered))
     left = Remaining(budget.max_calls, budget.max_frames, budget.max_image_tokens, media.largest_frame_tokens)
     blank = _largest_frame(media)
     shown_s = [_LONG_VIDEO_S] * budget.global_frames
@@ -87,7 +87,7 @@ def measure_tokens(
     for frames in shown:
         seen = prompts.frames_text(FrameBatch(np.stack(frames), np.full(len(frames), 320.0)))
         text = prompts.result_text(seen, item, left, "frames")
-        looks.append(len(tokens.result_ids(message("tool", text, frames))))
+        looks.append(len(tokens.result_ids(message(prompts.result_role, text, frames))))
     return TokenBudget(
         prompt, len(tokens.reply_ids(_CALL)) + max(looks), processor_tokens(processor, blank.shape[1::-1]) or 0
     )

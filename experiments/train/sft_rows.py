@@ -128,10 +128,12 @@ class TrajectoryRows:
         )
         *replies, (last, *_) = trajectory.by_reply
         results = [self._result(trajectory, turns) for turns in replies]
-        system_text = self.prompts.system_text(has_tools=bool(schemas))
-        chat = conversation_messages(system_text, [opening, *results], [first.text for first, *_ in replies])
+        prompts = self.prompts
+        system_text = prompts.system_text(has_tools=bool(schemas))
+        texts = [first.text for first, *_ in replies]
+        chat = conversation_messages(system_text, [opening, *results], texts, prompts.result_role)
         answer: Message = {"role": "assistant", "content": [{"type": "text", "text": last.text}]}
-        return Row((*chat, answer), schemas)
+        return Row((*chat, answer), tuple(prompts.shown_schemas(schemas)))
 
     def weights(self, of_families: Mapping[str, float]) -> list[float]:
         """Return the weight of each row by its question family; 1 for families that are not named.

@@ -129,6 +129,7 @@ WRITERS: dict[str, tuple[str, Writer]] = {
         "invoke_tag",
         _each(_deepseek_v32, "\n", "<\uff5cDSML\uff5cfunction_calls>\n", "\n</\uff5cDSML\uff5cfunction_calls>"),
     ),
+    "paravt": ("tool_code", _each(_python, "\n", "<tool_code>\n", "\n</tool_code>")),
     "fenced": ("fenced_json", _each(_arguments, "\n", "```json\n", "\n```")),
     "openai": (
         "tagged_json",

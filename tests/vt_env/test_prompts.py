@@ -193,7 +193,7 @@ def test_an_environment_takes_a_name_a_file_or_a_set(tmp_path):
     for choice, name in (("tiny", "tiny"), (tmp_path / "p.json", "mine"), (DEFAULT, "default")):
         env = LongVideoQAEnv(fake_tasks(), library=FakeLibrary(), prompts=choice)
         assert env.config.prompts.name == name
-    allowed = r"allowed are default, default-tool, tiny, or a \.json.*mean 'tiny'"
+    allowed = r"allowed are default, default-tool, tiny, longvt, .*, or a \.json.*mean 'tiny'"
     with pytest.raises(ConfigError, match=f"prompts='tinny': {allowed}"):
         LongVideoQAEnv(fake_tasks(), library=FakeLibrary(), prompts="tinny")
 
@@ -253,9 +253,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
 
 def test_every_text_of_a_set_says_which_placeholders_it_holds():
     for it in fields(PromptSet):
-        if it.name not in ("name", "version", "answers"):
-            found = {name for _, name, _, _ in string.Formatter().parse(getattr(DEFAULT, it.name)) if name}
-            assert set(it.metadata["needed"]) <= found <= set(it.metadata["allowed"])
+        if it.name not in ("name", "version", "answers", "calls", "times", "tool_schemas"):
+            for prompts in SETS.values():
+                found = {name for _, name, _, _ in string.Formatter().parse(getattr(prompts, it.name)) if name}
+                assert set(it.metadata["needed"]) <= found <= set(it.metadata["allowed"])
 
 
 def test_an_answer_ends_every_episode_alike():

@@ -19,7 +19,8 @@ MAX_CALL_CHARS = 20_000
 """Longest JSON of a call that is read."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_ -]*")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_NAME_KEYS = ("name", "function")
+_NAME_KEYS = ("name", "function", "tool")
+"""The last is EVA's (arXiv 2603.22918)."""
 _ARGUMENT_KEYS = ("arguments", "parameters")
 _EXTRA_KEYS = {"id", "type", "index", "tool_call_id"}
 _SCHEMA_KEYS = {"description", "required", "strict"}

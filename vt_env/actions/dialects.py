@@ -4,21 +4,26 @@ r"""Dialects: call and answer forms of public video agents, so that their checkp
 |---|---|---|
 | VideoThinker (arXiv 2601.15724) | `topk`, `interval`, `video_path` | `top_k`, `start_s` and `end_s`, nothing |
 | LongVT (2511.20785), ParaVT (2605.20342) | `crop_video(video_path, start_time, end_time)` | the zoom |
+| EVA (2603.22918) | `frame_select(start_time, end_time, nframes, resize)` | the zoom |
 | Deep Video Discovery (2505.18079) | `clip_search_tool(event_description, top_k)` | clip retrieval |
 | | `global_browse_tool(query)` | clip retrieval |
 | | `finish(answer)` | the answer |
 | FrameThinker (2509.24304) | `<action>choose frames between 320 and 340</action>` | the zoom |
+| | `<action>get frame number at time 05:20</action>` | `frame_number` |
 | | `<action>output answer: B</action>` | the answer |
 | Video-MTR (Xyuan13/Video-MTR) | `<retrieve>320, 340</retrieve>`, also spelt `<retrive>` | the zoom |
 | VideoZoomer | `<video_zoom>{"segment": [320, 340], "fps": 2}</video_zoom>` | the zoom |
+| LongVideo-R1 (2602.20913) | `<tool>get_caption((2,3))</tool>` | `get_caption(segment)` |
+| | `<tool>video_qa((2,3,1), "Who enters?")</tool>` | `video_qa(segment, query)` |
 | LongVideoAgent (2512.20618) | `<search>red car</search>`, `<visual_query>` | clip retrieval |
 | | `<request_grounding>the talk</request_grounding>` | subtitle retrieval |
 | any | `<answer>\boxed{B}</answer>` | the answer `B` |
 
 The zoom is `frame_zoom` or `caption_zoom`, whichever is offered. Frame numbers are read as seconds, since frames are
-stored once a second and shown by their times; frame rates are ignored, since the budget decides. A tool on offer keeps
-its name and its arguments. Not read: LongVideo-R1's addresses in a tree of captions, since there is no tree; several
-tags in one turn; lists of ranges. The forms of general models are in `vt_env.actions.model_forms`.
+stored once a second and shown by their times; frame rates, numbers of frames and sizes are ignored where the tool does
+not take them, since the budget decides. A tool on offer keeps its name and its arguments. Not read: several tags in one
+turn; lists of ranges. The forms of general models are in `vt_env.actions.model_forms`, and the prompts in which these
+agents play in `vt_env.prompts.peers`.
 """
 
 import json
@@ -41,6 +46,10 @@ _ZOOM = "(zoom)"
 """Placeholder for the zoom on offer in the tables below."""
 _BOXED = re.compile(r"\\+boxed\{(?:\\+text\{)?([^{}]*)\}{1,2}")
 _TIME = r"(\d+(?:\.\d+)?|\d+(?::\d{1,2}){1,2})"
+_FRAME_NUMBER = re.compile(r"get frame number at time (\d+(?::\d{1,2}){1,2})\.?")
+_SEGMENT_CALL = re.compile(
+    r"(get_caption|video_qa)\(\s*\(\s*(\d{1,4}(?:\s*,\s*\d{1,4}){0,2})\s*,?\s*\)\s*(?:,\s*(\S.*?))?\s*\)", re.DOTALL
+)
 _CHOOSE = re.compile(rf"choose frames between {_TIME} and {_TIME}\.?")
 _OUTPUT = re.compile(r"output answer:\s*(\S.*)", re.DOTALL)
 _PAIR = re.compile(rf"{_TIME}\s*,\s*{_TIME}")
@@ -56,13 +65,24 @@ class _Call:
     name: str
     arguments: Mapping[str, str] = field(default_factory=lambda: {})
     """Names of arguments, theirs to ours; others are kept."""
+    optional: Collection[str] = ()
+    """Names of our arguments that are left out where the tool on offer does not have them."""
 
 
+_INTERVAL = {"start_time": "start_s", "end_time": "end_s", "start": "start_s", "end": "end_s"}
 _CALLS: Mapping[str, _Call] = {
-    "crop_video": _Call(_ZOOM, {"start_time": "start_s", "end_time": "end_s"}),
+    "crop_video": _Call(_ZOOM, _INTERVAL),
+    "frame_select": _Call(_ZOOM, {**_INTERVAL, "nframes": "frames", "resize": "detail"}, ("frames", "detail")),
     "clip_search_tool": _Call("clip_retrieval", {"event_description": "query"}),
     "global_browse_tool": _Call("clip_retrieval"),
 }
+
+
+_DETAILS = (("high", 0.86), ("medium", 0.6))
+"""Details with the least shares of the sides that are nearer to them than to the next; they have all, half and a
+quarter of the pixels."""
+CALL_NAMES = tuple(_CALLS)
+"""Names of other agents' tools that are read as ours."""
 
 
 def zoom_tool_of(tools: Iterable[str]) -> str:
@@ -125,8 +145,12 @@ def translate(text: str, found: ParsedAction, tools: Mapping[str, Collection[str
     known = tools.get(name, ()) if tools else None
     arguments: dict[str, object] = {}
     for key, value in action.arguments.items():
+        ours = theirs.arguments.get(key, key)
         is_known = known is not None and key in known
-        arguments |= {key: value} if is_known else _argument(theirs.arguments.get(key, key), value, known)
+        if ours in theirs.optional and ours not in (known or ()):
+            continue
+        value = _detail(value) if ours == "detail" and not is_known else value
+        arguments |= {key: value} if is_known else _argument(ours, value, known)
     call = ToolCall(name, {key: _seconds(key, value) for key, value in arguments.items()}, action.thought)
     return ParsedAction(replace(call, form=action.form or ("" if call == action else RENAMED)), span)
 
@@ -175,14 +199,23 @@ def _argument(name: str, value: object, known: Collection[str] | None) -> dict[s
     return {name: value}
 
 
+def _detail(resize: object) -> object:
+    """Return the nearest of the sizes of `vt_env.tools.adaptive` to a share of the sides; other values as they are."""
+    if isinstance(resize, bool) or not isinstance(resize, int | float):
+        return resize
+    return next((name for name, least in _DETAILS if resize >= least), "low")
+
+
 def _zoom(start: object, end: object) -> ToolCall:
     return ToolCall(_ZOOM, {"start_s": start, "end_s": end})
 
 
 def _read_action(body: str) -> ToolCall | Answer | None:
-    chosen, output = _CHOOSE.fullmatch(body), _OUTPUT.fullmatch(body)
+    chosen, output, asked = _CHOOSE.fullmatch(body), _OUTPUT.fullmatch(body), _FRAME_NUMBER.fullmatch(body)
     if chosen:
         return _zoom(chosen[1], chosen[2])
+    if asked:
+        return ToolCall("frame_number", {"time_s": asked[1]})
     return Answer(output[1].strip()) if output else None
 
 
@@ -198,6 +231,16 @@ def _read_segment(body: str) -> ToolCall | None:
     except (KeyError, RecursionError, TypeError, ValueError):
         return None
     return None if start_s is None or end_s is None else _zoom(start_s, end_s)
+
+
+def _read_segment_call(body: str) -> ToolCall | None:
+    call = _SEGMENT_CALL.fullmatch(body)
+    if call is None or (call[3] is None) != (call[1] == "get_caption"):
+        return None
+    segment: list[object] = [int(it) for it in call[2].split(",")]
+    if call[3] is None:
+        return ToolCall(call[1], {"segment": segment})
+    return ToolCall(call[1], {"segment": segment, "query": call[3].strip("\"'")})
 
 
 def _read_search(body: str) -> ToolCall | None:
@@ -221,6 +264,7 @@ _RETRIEVE = _Reader("<retrieve>start, end</retrieve> with times in seconds", _re
 _SEARCH = _Reader("<search>what to look for</search>", _read_search)
 _READERS: Mapping[str, _Reader] = {
     "action": _Reader("<action>choose frames between START and END</action> with times in seconds", _read_action),
+    "tool": _Reader("<tool>get_caption((1,2))</tool> with the numbers of a segment", _read_segment_call),
     "retrieve": _RETRIEVE,
     "retrive": _RETRIEVE,
     "video_zoom": _Reader('<video_zoom>{"segment": [start, end]}</video_zoom> with times in seconds', _read_segment),

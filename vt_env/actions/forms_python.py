@@ -19,6 +19,7 @@ _NESTED = re.compile(r"(?:[-+~(\[{]\s*){32}|(?:not\s+){32}|lambda")
 """What no call needs and a parser recurses into."""
 _LIST = re.compile(r"\[\s*[A-Za-z][\w.]*\s*\(")
 _FENCE = re.compile(r"```(?:tool_code|python|py)[ \t]*\n")
+_TOOL_CODE = re.compile(r"<tool_code>")
 _ESCAPE = re.compile(r"\\(?P<next>.)", re.DOTALL)
 _KNOWN_ESCAPES = "\\'\"abfnrtvxuUN01234567\n"
 _WORDS: dict[str, object] = {"true": True, "false": False, "null": None}
@@ -44,6 +45,17 @@ def read_fenced(text: str, start: int) -> FoundCalls:
         end = len(text) if end < 0 else end
         calls += [(it, (opening.end(), end)) for it in read_python(text[opening.end() : end].strip())]
         opening = _FENCE.search(text, end + 3)
+    return calls
+
+
+def read_tool_code(text: str, start: int) -> FoundCalls:
+    """Read calls between `<tool_code>` and its end, one a line or as lists."""
+    calls: FoundCalls = []
+    for opening in _TOOL_CODE.finditer(text, start):
+        inside, closed, _ = text[opening.end() :].partition("</tool_code>")
+        if not closed:
+            raise Unreadable("the call does not end")
+        calls += [(it, (opening.end(), opening.end() + len(inside))) for it in read_python(inside.strip())]
     return calls
 
 

@@ -14,6 +14,7 @@
 | `python_tag_json` | Llama 3.1 | vLLM `llama_tool_parser.py` |
 | `python_tag` | Llama 3.1, built-in tools | Meta's Llama 3.1 prompt format |
 | `fenced_python` | Gemma 3 (`tool_code`) | Google, Function calling with Gemma |
+| `tool_code` | Qwen-VL trained with ParaVT | ParaVT (arXiv 2605.20342), `paravt/eval/driver.py` |
 | `pythonic` | Llama 3.2, Llama 4 | vLLM `pythonic_tool_parser.py`, `llama4_pythonic_tool_parser.py` |
 | `fenced_json` | models without a call form of their own | our choice |
 | `bare_json` | Llama 3 | vLLM `llama_tool_parser.py` |
@@ -97,6 +98,7 @@ FORMS: tuple[CallForm, ...] = (
     CallForm(
         "python_tag", re.compile(r"<\|python_tag\|>\s*[A-Za-z]"), _plain(forms_python.read_tagged), is_python=True
     ),
+    CallForm("tool_code", re.compile(r"<tool_code>\s*[\[A-Za-z]"), _plain(forms_python.read_tool_code), is_python=True),
     CallForm(
         "fenced_python",
         re.compile(r"```(?:tool_code|python|py)[ \t]*\n"),

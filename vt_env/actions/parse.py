@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from vt_env.actions.answer_tool import is_offered, parsed_answer
 from vt_env.actions.canonical import call_beside_answer, read_canonical, too_many
-from vt_env.actions.dialects import ANY_OPENING_TAG, FRAME_ZOOM, read_tags, translate, zoom_tool_of
+from vt_env.actions.dialects import ANY_OPENING_TAG, CALL_NAMES, FRAME_ZOOM, read_tags, translate, zoom_tool_of
 from vt_env.actions.model_forms import FIRST_MARK, IN_ANSWER, is_call, read_forms
 from vt_env.actions.parsed_reply import ParsedAction, ParsedReply
 from vt_env.actions.thoughts import after_thinking, is_unclosed
@@ -98,6 +98,13 @@ class ActionReader:
             found = tuple(parsed_answer(text, it) for it in found)
         return ParsedReply(text, self._as_group(text, found))
 
+    def spelt(self, call: ToolCall) -> ToolCall:
+        """Return a call that a library parsed, with the names of the tools on offer where another agent's are used."""
+        if call.name in self.tools:
+            return call
+        action = translate("", ParsedAction(call, (0, 0)), self.tools, self.zoom_tool).action
+        return action if isinstance(action, ToolCall) else call
+
     def _as_group(self, text: str, found: tuple[ParsedAction, ...]) -> tuple[ParsedAction, ...]:
         if len(found) == 1:
             return found
@@ -122,7 +129,7 @@ class ActionReader:
         return (read_tags(text, start, unread),) if found is None else found
 
     def _read_forms(self, text: str, start: int, *, has_tags: bool) -> tuple[ParsedAction, ...] | None:
-        names = self.tools or _BUILT_IN
+        names = (*(self.tools or _BUILT_IN), *CALL_NAMES)
         return read_forms(text, start, names, self._texts_of, max_calls=self.max_calls, has_tags=has_tags)
 
     def _texts_of(self, tool: str) -> Collection[str]:

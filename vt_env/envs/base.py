@@ -23,6 +23,7 @@ from vt_env.protocols import Library
 from vt_env.rewards.reward import resolve_rewards
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
+from vt_env.tools.agent_protocols import Protocol, prompts_and_tools
 from vt_env.tools.builtin import ToolChoice, can_search, tools_for
 from vt_env.tools.tool import Tool
 from vt_env.types import Action, Observation
@@ -116,6 +117,7 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         *,
         profile: str | Profile | None = None,
         prompts: str | Path | PromptSet | None = None,
+        protocol: str | Protocol | None = None,
         media: MediaConfig | None = None,
         library: Library | None = None,
         encoder: str | None = None,
@@ -135,6 +137,8 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
             profile: `"world"`, `"field"`, `"paper"` or a `vt_env.profiles.Profile`; `None` takes `"world"` for the
                 generated world and `"field"` for everything else, and says so.
             prompts: Wording of every text: a set (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
+            protocol: The protocol of another agent's checkpoint (`"longvt"`, see `vt_env.tools.agent_protocols`), which
+                chooses prompts and tools unless they are given.
             media: How videos are stored; `None` takes those of `library` where it has some, else the profile's.
             library: Where videos are opened; `None` makes a `vt_env.media.library.VideoLibrary`.
             encoder: What searches the pictures of videos: `"auto"`, `"none"`, `"colours"`, or a checkpoint by name or
@@ -149,12 +153,13 @@ class EpisodeEnv(gym.Env[ElementT, StepT], EzPickle):
         """
         EzPickle.__init__(
             self, tasks, split, perception, budget, rewards, tools,
-            profile=profile, prompts=prompts, media=media, library=library, encoder=encoder, cache_dir=cache_dir,
-            render_mode=render_mode,
+            profile=profile, prompts=prompts, protocol=protocol, media=media, library=library, encoder=encoder,
+            cache_dir=cache_dir, render_mode=render_mode,
         )  # fmt: skip
         self.tasks = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
         if not self.tasks:
             raise ConfigError("tasks: the task set is empty; need one task or more")
+        prompts, tools = prompts_and_tools(protocol, perception, prompts, tools)
         self.profile = choose_profile(profile, self.tasks.videos).with_parts(
             media=media or media_of(library), budget=budget, tools=tools, prompts=prompts, encoder=encoder
         )

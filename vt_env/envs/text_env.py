@@ -124,12 +124,16 @@ class LongVideoQATextEnv(EpisodeEnv[dict[str, Any], str]):
         """
         # An action that broke the episode has no result.
         system_text = self.config.prompts.system_text(has_tools=bool(self._running().tools))
-        return conversation_messages(system_text, self._shown, self._written[: len(self._shown) - 1])
+        role = self.config.prompts.result_role
+        return conversation_messages(system_text, self._shown, self._written[: len(self._shown) - 1], role)
 
     @property
     def tool_schemas(self) -> list[dict[str, Any]]:
-        """JSON schemas of the tools on offer in the running episode, for chat templates and tool-calling APIs."""
-        return [tool.schema for tool in (self.episode or self).tools]
+        """JSON schemas of the tools on offer in the running episode, for chat templates and tool-calling APIs.
+
+        As the prompt set shows them; none where it says by text alone how to call.
+        """
+        return self.config.prompts.shown_schemas(tool.schema for tool in (self.episode or self).tools)
 
     def _spaces(self) -> tuple[WrittenAction, spaces.Dict]:
         self._shown: list[Observation] = []

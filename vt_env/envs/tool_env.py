@@ -83,12 +83,13 @@ class LongVideoQAEnv(EpisodeEnv[dict[str, Any], Step]):
     | `tasks` | `"world"` | a name, a folder, a JSONL file, a function of the split or a `TaskSet` |
     | `split` | `"test"` | which split of them; `None` for all |
     | `perception` | `"frames"` | what looking returns: `"frames"` or `"captions"` |
-    | `profile` | `None` | what is not given below: `"world"`, `"field"` or `"paper"`; `None` takes `"world"` for the |
-    | | | generated world and `"field"` for everything else; see `vt_env.profiles` |
     | `budget` | `None` | calls and frames: `"default"`, `"field"`, `"paper"`, `"tiny"` or a `BudgetConfig` |
     | `rewards` | `"default"` | a preset (`"default"`, `"paper"`, `"shaped"`) or a `RewardConfig` |
     | `tools` | `None` | a preset (`"default"`, `"paper"`, `"adaptive"`), names and functions of your own |
+    | `profile` | `None` | parts that are not given: `"world"`, `"field"` or `"paper"`; `None` takes `"world"` for the |
+    | | | generated world and `"field"` for everything else; see `vt_env.profiles` |
     | `prompts` | `None` | wording of every text: `"default"`, `"tiny"`, a JSON or TOML file, or a `PromptSet` |
+    | `protocol` | `None` | protocol of another agent's checkpoint, such as `"longvt"`: prompts and tools at once |
     | `media` | `None` | a `MediaConfig`: size and rate of stored frames, decoder |
     | `library` | `None` | what opens videos; `None` decodes files and keeps them in `cache_dir` |
     | `encoder` | `None` | what searches pictures: `"auto"`, `"none"`, `"colours"`, a checkpoint of CLIP's kind |

@@ -35,9 +35,9 @@ def observation_message(role: str, observation: Observation) -> Message:
     return message(role, observation.text, _frames(observation))
 
 
-def result_messages(observation: Observation) -> list[Message]:
-    """Render what a reply led to: one tool message a call."""
-    return [observation_message("tool", it) for it in observation.parts]
+def result_messages(observation: Observation, role: str = "tool") -> list[Message]:
+    """Render what a reply led to: one message a call, of the role that `PromptSet.result_role` names."""
+    return [observation_message(role, it) for it in observation.parts]
 
 
 def joined_message(role: str, observation: Observation) -> Message:
@@ -47,7 +47,7 @@ def joined_message(role: str, observation: Observation) -> Message:
 
 
 def conversation_messages(
-    system_text: str, observations: Sequence[Observation], replies: Sequence[str]
+    system_text: str, observations: Sequence[Observation], replies: Sequence[str], result_role: str = "tool"
 ) -> list[Message]:
     """Render an episode as a chat: system, question, then replies and tool results in turn.
 
@@ -56,6 +56,7 @@ def conversation_messages(
         observations: The first observation, then one for each reply; a reply with several calls has a tool message a
             call.
         replies: Raw text of the policy, its calls included.
+        result_role: `PromptSet.result_role`.
 
     Raises:
         ValueError: There is not exactly one more observation than replies.
@@ -63,7 +64,7 @@ def conversation_messages(
     opening, *results = observations
     chat = [message("system", system_text), observation_message("user", opening)]
     for reply, result in zip(replies, results, strict=True):
-        chat += [message("assistant", reply), *result_messages(result)]
+        chat += [message("assistant", reply), *result_messages(result, result_role)]
     return chat
 
 

@@ -85,8 +85,9 @@ class AgenticTask:
         return _measures(session)
 
     def _text(self, session: Session, observations: Sequence[Observation], replies: Sequence[str]) -> str:
-        system = self._source.config.prompts.system_text(has_tools=bool(session.tools))
-        parts = [f"{system}{tools_text([it.schema for it in session.tools])}"]
+        prompts = self._source.config.prompts
+        system = prompts.system_text(has_tools=bool(session.tools))
+        parts = [f"{system}{tools_text(prompts.shown_schemas(it.schema for it in session.tools))}"]
         shown = 0
         for number, observation in enumerate(observations):
             if number:

@@ -54,8 +54,9 @@ class LongVideoEnv(BaseTextEnv):
             self._failure = str(failure)
             return [{"role": "user", "content": OVER}], {}
         tools = self._session.tools
-        system = self._source.config.prompts.system_text(has_tools=bool(tools))
-        system += tools_text(sorted_schemas(it.schema for it in tools))
+        prompts = self._source.config.prompts
+        shown = prompts.shown_schemas(it.schema for it in tools)
+        system = prompts.system_text(has_tools=bool(tools)) + tools_text(sorted_schemas(shown))
         question = {"role": "user", "content": chat_content(self._session.opening)}
         return [{"role": "system", "content": system}, question], {}
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from vt_env.errors import ConfigError, suggest
 from vt_env.prompts.default import DEFAULT, DEFAULT_TOOL
+from vt_env.prompts.peers import PEERS
 from vt_env.prompts.prompt_set import PromptSet
 from vt_env.prompts.tiny import TINY
 
-SETS: Mapping[str, PromptSet] = {it.name: it for it in (DEFAULT, DEFAULT_TOOL, TINY)}
+SETS: Mapping[str, PromptSet] = {it.name: it for it in (DEFAULT, DEFAULT_TOOL, TINY, *PEERS)}
 """The sets that ship, by name."""
 _SUFFIXES = (".json", ".toml")
 
@@ -36,7 +37,8 @@ def resolve_prompts(prompts: str | Path | PromptSet) -> PromptSet:
 def load_prompts(path: Path) -> PromptSet:
     """Read a prompt set from a JSON or TOML file.
 
-    The file names the set (`name`, `version`) and gives the texts that differ from `"default"`.
+    The file names the set (`name`, `version`) and gives the texts that differ from `"default"`, or from the set that
+    ships whose name it gives as `base`.
 
     Raises:
         ConfigError: The file is missing or damaged, names an unknown text, or takes the name of a set that ships.
@@ -49,12 +51,15 @@ def load_prompts(path: Path) -> PromptSet:
     allowed = [it.name for it in fields(PromptSet)]
     if not isinstance(values, dict) or not {"name", "version"} <= values.keys():
         raise ConfigError(f"prompts {path}: need an object with name, version and the texts that differ from 'default'")
+    base = str(values.pop("base", DEFAULT.name))
+    if base not in SETS:
+        raise ConfigError(f"prompts {path}: base={base!r}: allowed are {', '.join(SETS)}{suggest(base, SETS)}")
     for name in sorted(map(str, values.keys() - set(allowed))):
         raise ConfigError(f"prompts {path}: no text {name!r}; allowed are {', '.join(allowed)}{suggest(name, allowed)}")
     if not isinstance(values["name"], str) or type(values["version"]) is not int:
         got = f"name={values['name']!r}, version={values['version']!r}"
         raise ConfigError(f"prompts {path}: {got}: need a text and a whole number")
-    loaded = replace(DEFAULT, **values)
+    loaded = replace(SETS[base], **values)
     shipped = SETS.get(loaded.name)
     if shipped is not None and loaded.id == shipped.id and loaded != shipped:
         raise ConfigError(f"prompts {path}: texts differ from those of {loaded.id}, which ships; give it another name")

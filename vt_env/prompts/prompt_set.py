@@ -11,6 +11,7 @@ import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from typing import Any, cast
 
 from vt_env.budget.remaining import Remaining
 from vt_env.control_tokens import as_plain_text
@@ -23,6 +24,14 @@ OVER = "The episode is over."
 """Last observation of every episode, in all sets. It does not tell whether the answer was right."""
 
 _BUDGET_IMAGE_TOKENS = "{image_tokens} image tokens are left; each moment looked at takes about {frame_tokens} of them."
+_LATER: Mapping[str, object] = {
+    "answers": "tag",
+    "calls": "template",
+    "times": "clock",
+    "tool_schemas": {},
+    "budget_image_tokens": _BUDGET_IMAGE_TOKENS,
+}
+"""Fields that sets of before did not have, with the values that stand for what was played then."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _TOUCHED = re.compile(r"<[^\s<>{}]*\{|\}[^\s<>{}]*>")
 """A placeholder inside a tag: data could complete a control token there."""
@@ -53,8 +62,9 @@ class PromptSet:
     """System message of a policy that is offered tools."""
     system_without_tools: str = _template()
     """System message of a policy that must answer from its first observation."""
-    opening: str = _template("question options duration budget")
-    """First observation. `{options}` is one lettered line an option, `{duration}` is `mm:ss`."""
+    opening: str = _template("question options duration budget", "seconds")
+    """First observation. `{options}` is one lettered line an option, `{duration}` is `mm:ss`, `{seconds}` the same in
+    whole seconds."""
     opening_frames: str = _template(allowed="times")
     """Line before the question where frames are shown beside it; empty for none."""
     result: str = _template("result budget", "question options")
@@ -99,6 +109,14 @@ class PromptSet:
     answers: str = "tag"
     """How a policy that is offered tools gives its answer: `"tag"` (`<answer>B</answer>`) or `"tool"`, by calling the
     tool `answer` (an extension). The texts above say the same."""
+    calls: str = "template"
+    """Where a policy learns how to call: `"template"`: the chat template lists the tools, and results are messages of
+    the role `tool`; `"text"`: the system message alone says it, and results are messages of the user."""
+    times: str = "clock"
+    """How the times of frames are written: `"clock"` (`05:20`) or `"seconds"` (`320`)."""
+    tool_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {}, hash=False)
+    """JSON schema that a policy is shown of a tool, by the tool's name, where it is not the tool's own: checkpoints of
+    other agents know its name and arguments by theirs (`vt_env.actions.dialects`)."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -107,6 +125,12 @@ class PromptSet:
             raise ConfigError(f"prompts {self.name}: version={self.version!r}: need a whole number of 1 or more")
         if self.answers not in ("tag", "tool"):
             raise ConfigError(f"prompts {self.name}: answers={self.answers!r}: allowed are 'tag' and 'tool'")
+        for name, allowed in (("calls", ("template", "text")), ("times", ("clock", "seconds"))):
+            if getattr(self, name) not in allowed:
+                got = f"{name}={getattr(self, name)!r}"
+                raise ConfigError(f"prompts {self.name}: {got}: allowed are {' and '.join(map(repr, allowed))}")
+        for name, schema in self.tool_schemas.items():
+            _check_schema(f"prompts {self.name}: tool_schemas[{name!r}]", schema)
         for it in fields(self):
             if "allowed" in it.metadata:
                 _check_template(self.name, it.name, getattr(self, it.name), it.metadata)
@@ -120,12 +144,21 @@ class PromptSet:
     def key(self) -> str:
         """Fingerprint of all texts: equal keys, equal wording."""
         values = asdict(self)
-        if self.answers == "tag":
+        for name, before in _LATER.items():
             # Keys of before there was a choice stay what they were.
-            del values["answers"]
-        if self.budget_image_tokens == _BUDGET_IMAGE_TOKENS:
-            del values["budget_image_tokens"]
+            if values[name] == before:
+                del values[name]
         return fingerprint(values)
+
+    @property
+    def result_role(self) -> str:
+        """Role of the messages that hold results of calls."""
+        return "tool" if self.calls == "template" else "user"
+
+    def shown_schemas(self, schemas: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the JSON schemas that a chat template lists, given the tools' own; none where calls are text."""
+        shown = [dict(self.tool_schemas.get(it["function"]["name"], it)) for it in schemas]
+        return shown if self.calls == "template" else []
 
     def system_text(self, *, has_tools: bool = True) -> str:
         """Return the system message that every conversation begins with."""
@@ -144,11 +177,14 @@ class PromptSet:
             times_s: Times of the frames shown beside the question, in seconds.
         """
         text = self.opening.format(
-            **_asked(item), duration=format_time(duration_s), budget=self.budget_text(remaining, perception)
+            **_asked(item),
+            duration=format_time(duration_s),
+            seconds=int(duration_s),
+            budget=self.budget_text(remaining, perception),
         )
         if not len(times_s) or not self.opening_frames:
             return text
-        return f"{self.opening_frames.format(times=_marks(times_s))}\n{text}"
+        return f"{self.opening_frames.format(times=self._marks(times_s))}\n{text}"
 
     def result_text(self, result: str, item: Item, remaining: Remaining, perception: str) -> str:
         """Render what an action led to; `result` is one of the texts below."""
@@ -216,11 +252,15 @@ class PromptSet:
 
     def frames_text(self, frames: FrameBatch) -> str:
         """Name the times of frames that are shown."""
-        return self.frames.format(times=_marks(frames.pts_s))
+        return self.frames.format(times=self._marks(frames.pts_s))
 
     def crop_text(self, frame: FrameBatch) -> str:
         """Name the time of a crop that is shown."""
-        return self.crop.format(time=frame_time(frame.pts_s[0]))
+        return self.crop.format(time=self._marks(frame.pts_s[:1]))
+
+    def _marks(self, times_s: Iterable[float]) -> str:
+        marks = map(frame_time, times_s) if self.times == "clock" else (f"{int(it + 0.5)}" for it in times_s)
+        return " ".join(marks)
 
 
 def option_letter(option_idx: int) -> str:
@@ -252,12 +292,16 @@ def _asked(item: Item) -> dict[str, str]:
     return {"question": as_plain_text(item.question), "options": as_plain_text("\n".join(lines))}
 
 
-def _marks(times_s: Iterable[float]) -> str:
-    return " ".join(frame_time(time_s) for time_s in times_s)
-
-
 def _joined(lines: Iterable[TimedLine]) -> str:
     return "\n".join(map(full_line, lines))
+
+
+def _check_schema(where: str, schema: object) -> None:
+    values = cast("Mapping[str, Any]", schema) if isinstance(schema, Mapping) else {}
+    function: Any = values.get("function")
+    parameters: Any = function.get("parameters") if isinstance(function, Mapping) else None
+    if not isinstance(parameters, Mapping) or "properties" not in parameters or "name" not in function:
+        raise ConfigError(f"{where}: need a JSON schema with function.name and function.parameters.properties")
 
 
 def _check_template(owner: str, name: str, template: object, rules: Mapping[str, Sequence[str]]) -> None:

@@ -3,8 +3,8 @@
 Each tool is a plain function of the episode and its arguments, which arrive checked (`vt_env.tools.check_arguments`).
 Docstrings here are written for the model: they are the descriptions in the JSON schema. Six tools are the paper's
 (VideoThinker, arXiv 2601.15724); `spatial_zoom` is an extension, since the paper's abstract names it and nothing
-defines it, and so are `screen_text` and the zooms of `vt_env.tools.adaptive`. A custom tool is one more such function,
-passed beside the names of built-in ones.
+defines it, and so are `screen_text` and the zooms of `vt_env.tools.adaptive`. Three are those of other public agents
+(`vt_env.prompts.peers`). A custom tool is one more such function, passed beside the names of built-in ones.
 """
 
 # ruff: noqa: D417  The episode is not an argument that the model gives, so the docstrings leave it out.
@@ -19,8 +19,9 @@ from vt_env.prompts import clip_lines, read_lines, returned_text, spoken_lines
 from vt_env.protocols import Library, Video
 from vt_env.timed_lines import TimedLines, joined_by_interval
 from vt_env.tools.adaptive import ADAPTIVE_ZOOMS
+from vt_env.tools.caption_tree import segment_interval
 from vt_env.tools.tool import Tool, ToolFunction
-from vt_env.types import Box, Interval, Item, SubtitleLine, VideoRef, View
+from vt_env.types import Box, Interval, Item, SubtitleLine, VideoRef, View, format_time
 
 SUMMARY_LINES = 6
 """Lines of a subtitle summary at most."""
@@ -153,6 +154,35 @@ def screen_text(episode: Playing, start_s: float, end_s: float) -> View:
     return View(episode.config.prompts.screen_lines_text(lines, len(found)), viewed=viewed, lines=lines)
 
 
+def frame_number(episode: Playing, time_s: float) -> str:
+    """Get the number of the frame at a time.
+
+    Args:
+        time_s: Time in the video, mm:ss.
+    """
+    return f"Frame number at time {format_time(time_s)} is: {int(time_s)}."
+
+
+def get_caption(episode: Playing, segment: list[int]) -> View:
+    """Read the captions of a segment of the video.
+
+    Args:
+        segment: Numbers of the segment, the highest level first.
+    """
+    return episode.look(segment_interval(segment, episode.video.duration_s))
+
+
+def video_qa(episode: Playing, segment: list[int], query: str) -> View:
+    """Ask about a segment of the video.
+
+    Args:
+        segment: Numbers of the segment, the highest level first.
+        query: Question about the segment.
+    """
+    # No second model answers here, so that what there is to read of the segment is shown.
+    return episode.look(segment_interval(segment, episode.video.duration_s))
+
+
 def answer(episode: Playing, option: str) -> View:
     """Give the final answer, which ends the search. Call it alone.
 
@@ -180,12 +210,20 @@ _BUILT_IN: Mapping[str, tuple[Tool, tuple[str, ...]]] = {
         (Tool.of(subtitle_zoom), _FRAMES + _CAPTIONS),
         (Tool.of(spatial_zoom), _FRAMES + _CAPTIONS),
         (Tool.of(screen_text), _FRAMES + _CAPTIONS),
+        (Tool.of(frame_number), _FRAMES),
+        (Tool.of(get_caption), _CAPTIONS),
+        (Tool.of(video_qa), _CAPTIONS),
     )
 }
 
 SCREEN_TEXT_TOOL = "screen_text"
 """The tool for videos whose screen was read; part of no mode."""
-DEFAULT_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name != SCREEN_TEXT_TOOL)
+FRAME_NUMBER_TOOL = "frame_number"
+"""The tool of FrameThinker besides its zoom; part of no mode."""
+CAPTION_TREE_TOOLS = ("get_caption", "video_qa")
+"""The tools of LongVideo-R1; part of no mode."""
+_PEER_TOOLS = (FRAME_NUMBER_TOOL, *CAPTION_TREE_TOOLS)
+DEFAULT_TOOLS: tuple[str, ...] = tuple(name for name in _BUILT_IN if name not in (SCREEN_TEXT_TOOL, *_PEER_TOOLS))
 """The paper's tools and `spatial_zoom`, which is an extension."""
 PAPER_TOOLS: tuple[str, ...] = tuple(name for name in DEFAULT_TOOLS if name != "spatial_zoom")
 """The paper's tools; the perception decides which of `frame_zoom` and `caption_zoom` is offered."""

@@ -109,6 +109,28 @@ class Tool:
         function = {"name": self.name, "description": self.description, "parameters": arguments}
         return {"type": "function", "function": function}
 
+    def presented(self, schema: Mapping[str, Any]) -> "Tool":
+        """Return the tool as a JSON schema names and describes it, for whoever builds on `method`.
+
+        Args:
+            schema: As `PromptSet.tool_schemas`; arguments are of plain types.
+        """
+        function, tool = schema["function"], self.function
+        arguments: Mapping[str, Any] = function["parameters"]["properties"]
+        needed = function["parameters"].get("required", ())
+        kinds = {name: kind for kind, name in _JSON_TYPES.items()}
+
+        def present(episode: Any, **given: object) -> View | str:
+            return tool(episode, **given)
+
+        lines = "\n".join(f"    {name}: {it['description']}" for name, it in arguments.items())
+        present.__doc__ = f"{function['description']}\n\nArgs:\n{lines}\n"
+        parameters = tuple(
+            Parameter(name, kinds[it["type"]], it["description"], REQUIRED if name in needed else None)
+            for name, it in arguments.items()
+        )
+        return Tool(function["name"], function["description"], parameters, present)
+
     def method(self, call: Callable[[Any, str, dict[str, object]], Any]) -> Callable[..., Any]:
         """Project the tool to a method for a class whose methods are its tools, as TRL wants them.
 

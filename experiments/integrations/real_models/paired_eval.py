@@ -102,6 +102,6 @@ def _open(run: EvalRun, stack: ExitStack) -> _Evaluation:
     library = run.open_library()
     setting = setting_of(run, tasks, library, prompts)
     policy = stack.enter_context(closing(build_policy(run.agent, run.model, setting, run.gate, run.batch)))
-    key = add_provenance(directory, journal, policy, tasks, library, run.seed)
+    key = add_provenance(directory, journal, policy, tasks, library, run)
     left = frozenset(it.item.task_id for it in tasks) - {it.task_id for it in journal}
     return _Evaluation(directory, left, lambda attempt: next(iter(play(policy, [attempt], library, run, key))))

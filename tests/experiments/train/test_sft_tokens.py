@@ -24,6 +24,7 @@ from vt_env.errors import DataError
 from vt_env.integrations.trl import environment_class, prepare_processor, reward_functions, training_rows
 from vt_env.integrations.trl.trainer import EpisodeGRPOTrainer, EpisodeTrainerConfig
 from vt_env.prompts import DEFAULT, TINY
+from vt_env.prompts.peers import LONGVT, VIDEOZOOMER
 from vt_env.testing import FakeLibrary, FakeVideo, fake_tasks, read_second
 
 pytestmark = pytest.mark.slow
@@ -212,6 +213,14 @@ def test_frames_of_another_size_are_refused_and_say_which_size_is_needed():
 def test_trajectories_of_other_tasks_are_refused():
     with pytest.raises(DataError, match="not among the tasks"):
         TrajectoryRows([play()], TASKS[1:], LIBRARY)
+
+
+def test_rows_of_another_agent_s_protocol_show_its_tools_and_keep_its_roles():
+    for prompts, shown, roles in ((LONGVT, ["crop_video"], {"tool"}), (VIDEOZOOMER, [], {"user"})):
+        row = TrajectoryRows([play(texts=TEXTS[1::3], prompts=prompts)], TASKS, LIBRARY, ("frame_zoom",))[0]
+        assert [it["function"]["name"] for it in row.tools] == shown
+        assert {it["role"] for it in row.messages[3:-1]} == roles
+        assert row.messages[0]["content"][0]["text"] == prompts.system_text()
 
 
 def test_a_row_that_is_too_long_is_refused_whole(processor):

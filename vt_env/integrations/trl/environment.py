@@ -28,7 +28,9 @@ from vt_env.protocols import Library
 from vt_env.rewards.reward import RewardResult, resolve_rewards, score
 from vt_env.task_sources import TaskSource, load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
+from vt_env.tools.agent_protocols import Protocol, prompts_and_tools
 from vt_env.tools.builtin import ToolChoice, can_search, tools_for
+from vt_env.tools.tool import Tool
 from vt_env.types import StopReason
 
 RewardFunction = Callable[..., list[float | None]]
@@ -65,6 +67,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     *,
     profile: str | Profile | None = None,
     prompts: str | Path | PromptSet | None = None,
+    protocol: str | Protocol | None = None,
     encoder: str | None = None,
 ) -> type[TrlEnvironment]:
     """Return an environment class for `EpisodeGRPOTrainer(environment_factory=...)`; its methods are the tools.
@@ -84,6 +87,8 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
         profile: `"world"`, `"field"`, `"paper"` or a `vt_env.profiles.Profile`; `None` chooses by the videos, as for
             `gymnasium.make`.
         prompts: The prompt set of every text (`"default"`, `"tiny"`), a JSON or TOML file, or a `PromptSet`.
+        protocol: The protocol of another agent's checkpoint, as for `gymnasium.make`; those that call in tags are not
+            read by TRL.
         encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
 
     Raises:
@@ -95,6 +100,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     keyless = [task.item.task_id for task in loaded if task.gold is None]
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
+    prompts, tools = prompts_and_tools(protocol, perception, prompts, tools)
     chosen = choose_profile(profile, loaded.videos).with_parts(
         media=media or media_of(library), budget=budget, tools=tools, prompts=prompts, encoder=encoder
     )
@@ -109,7 +115,8 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     def call(environment: Any, name: str, arguments: dict[str, object]) -> Content:
         return environment._rollout.call(name, arguments)
 
-    methods = {tool.name: tool.method(call) for tool in offered}
+    shown = [_shown(tool, config.prompts) for tool in offered]
+    methods = {tool.name: tool.method(call) for tool in shown}
     return type(
         "LongVideoQA",
         (TrlEnvironment,),
@@ -121,6 +128,18 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
             "_open_episode": staticmethod(open_episode),
         },
     )
+
+
+def _shown(tool: Tool, prompts: PromptSet) -> Tool:
+    """Return a tool as a prompt set shows it.
+
+    Raises:
+        ConfigError: The prompt set asks for calls as text; TRL reads them by the chat template's rules alone.
+    """
+    if prompts.calls == "text":
+        raise ConfigError(f"prompts {prompts.name!r} ask for calls as text, which TRL does not read; take another set")
+    schema = prompts.tool_schemas.get(tool.name)
+    return tool if schema is None else tool.presented(schema)
 
 
 def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:

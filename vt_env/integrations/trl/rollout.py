@@ -159,7 +159,8 @@ class Rollout:
     def _apply(self, calls: Sequence[ToolCall]) -> list[Content]:
         if self._failure is not None or self._episode is None or self._episode.stop is not None:
             return [OVER] * len(calls)
-        contents = [_content(it) for it in self._episode.apply(*calls).observation.parts]
+        spelt = [self._episode.reader.spelt(it) for it in calls]
+        contents = [_content(it) for it in self._episode.apply(*spelt).observation.parts]
         # Where the first of them ends the episode, the others have no result of their own.
         return contents + [OVER] * (len(calls) - len(contents))
 

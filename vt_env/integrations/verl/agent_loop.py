@@ -93,8 +93,9 @@ class EpisodeAgentLoop(ToolAgentLoop):
 
     async def _play(self, session: Session, sampling_params: dict[str, Any], row: dict[str, Any]) -> AgentLoopOutput:
         self._session = session
-        self.tool_schemas = sorted_schemas(tool.schema for tool in session.tools)
-        system = self._source.config.prompts.system_text(has_tools=bool(session.tools))
+        prompts = self._source.config.prompts
+        self.tool_schemas = sorted_schemas(prompts.shown_schemas(tool.schema for tool in session.tools))
+        system = prompts.system_text(has_tools=bool(session.tools))
         prompt = conversation_messages(system, [session.opening], [])
         # verl would choose among its own tools by it.
         return await super().run(sampling_params, **{**row, "raw_prompt": prompt, "extra_info": {}})
@@ -106,7 +107,7 @@ class EpisodeAgentLoop(ToolAgentLoop):
         outcome = await asyncio.to_thread(self._session.act, reply.arguments)
         if self._session.is_over:
             return AgentState.TERMINATED
-        results = result_messages(outcome.observation)
+        results = result_messages(outcome.observation, self._source.config.prompts.result_role)
         before = list(agent_data.messages)
         agent_data.messages.extend(results)
         merged, mask, logprobs = await self.ct_merge_context_msg(

@@ -94,7 +94,7 @@ class VideoEnv(vf.Env[VideoEnvConfig]):
 
 def _system_text(source: SessionSource) -> str:
     system = source.config.prompts.system_text(has_tools=bool(source.tools))
-    return system + tools_text(sorted_schemas(it.schema for it in source.tools))
+    return system + tools_text(sorted_schemas(source.config.prompts.shown_schemas(it.schema for it in source.tools)))
 
 
 def _message(observation: Observation, *, is_result: bool) -> dict[str, Any]:
