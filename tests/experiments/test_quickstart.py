@@ -112,14 +112,14 @@ def test_the_viewer_walks_through_the_runs_of_the_smoke_preset(smoke: tuple[Path
     viewer = Viewer(named_runs([smoke[0]]))
     viewer.index.refresh()
     with served(viewer) as address:
-        page.goto(f"{address}#/episodes?policy=scripted&calls_min=1&sort=-frames")
+        page.goto(f"{address}#/episodes?frames_min=1&sort=-frames")
         page.click("tbody tr >> nth=0 >> a")
-        page.wait_for_selector(".turn figure img")
-        page.wait_for_function("[...document.querySelectorAll('figure img')].every((it) => it.naturalWidth > 0)")
+        page.wait_for_selector("figure img")
+        page.wait_for_function("() => [...document.querySelectorAll('figure img')].every((it) => it.naturalWidth > 0)")
         page.click("text=Show evidence and right option")
         page.wait_for_selector(".mark.gold")
-        page.click(".turn figure button >> nth=0")
-        page.wait_for_function("document.querySelector('dialog img').naturalWidth > 0")
+        page.click("figure button >> nth=0")
+        page.wait_for_function("() => document.querySelector('dialog img').naturalWidth > 0")
         page.keyboard.press("Escape")
         page.keyboard.press("2")
         page.wait_for_selector("button.tag[aria-pressed=true]")
@@ -127,10 +127,10 @@ def test_the_viewer_walks_through_the_runs_of_the_smoke_preset(smoke: tuple[Path
         page.wait_for_selector(".plot canvas")
         titles = {it.inner_text() for it in page.query_selector_all(".plot .u-title")}
         assert {"accuracy against frames", "accuracy against calls"} <= titles
-    assert export_site(viewer, tmp_path / "site", 20) == 20
+    assert export_site(viewer, tmp_path / "site", 12) == 12
     page.context.set_offline(True)
     page.goto((tmp_path / "site" / "index.html").as_uri() + "#/episodes?frames_min=1")
     page.click("tbody tr >> nth=0 >> a")
     page.click("figure button >> nth=0")
-    page.wait_for_function("document.querySelector('dialog img')?.naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('dialog img')?.naturalWidth > 0")
     assert "whole frame" in page.inner_text("dialog p >> nth=0")

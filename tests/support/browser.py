@@ -21,6 +21,8 @@ def served(viewer: Viewer) -> Iterator[str]:
     """Serve a viewer on a free port; yields its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        # Requests wait from now on until the server answers.
+        listener.listen()
         server = uvicorn.Server(uvicorn.Config(make_app(viewer), log_level="warning"))
         thread = threading.Thread(target=lambda: server.run(sockets=[listener]), daemon=True)
         thread.start()
