@@ -250,3 +250,15 @@ def test_a_query_that_is_asked_again_is_not_encoded_again() -> None:
 
     index = ClipIndex(index_of([0.5]).vectors, 10.0, 10.0, Counting())
     assert index.search("red", 1) == index.search("red", 1) and Counting.texts == ["red"]
+
+
+def test_a_picture_that_stays_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "slides.mkv", VideoSpec(frame_times_s=(0.0, 3600.0, 7195.0)))
+    store = build_store(tmp_path / "slides.mkv", MediaConfig(), tmp_path / "cache")
+    read: list[int] = []
+    frames_at = FrameStore.frames_at
+    monkeypatch.setattr(
+        FrameStore, "frames_at", lambda it, times_s: read.append(len(times_s)) or frames_at(it, times_s)
+    )
+    index = build_clip_index(store, ENCODER, tmp_path / "cache")
+    assert len(read) < 8 < 700 < len(index.vectors)

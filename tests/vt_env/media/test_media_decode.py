@@ -141,7 +141,11 @@ def test_a_stream_that_begins_before_its_edit_list_shows_only_what_players_show(
                 packet.pts, packet.dts, packet.stream = packet.pts - 75_000, packet.dts - 75_000, stream
                 target.mux(packet)
     video = open_video(tmp_path / "edited.mp4")
-    assert indices(video.frames_at(video.timeline.times_s.tolist()).data) == list(range(25, 60))
+    with av.open(str(tmp_path / "edited.mp4")) as container:
+        shown = sum(1 for _ in container.decode(video=0))
+    # The edit list that PyAV 15 writes ends a frame early.
+    assert shown in (34, 35)
+    assert indices(video.frames_at(video.timeline.times_s.tolist()).data) == list(range(25, 25 + shown))
 
 
 def test_a_real_file_gives_its_best_stream() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from vt_env.media.cache.build_once import build_once, cache_key, cache_root
 from vt_env.media.cache.frame_store import FrameStore
 from vt_env.media.cache.sealed_files import read_sealed, touch, write_sealed
+from vt_env.media.decode.container import latest_idxs
 from vt_env.media.search.encoders import ClipEncoder, Vectors, pool_frames
 from vt_env.media.search.sources import PICTURES, ClipSearch, clip_count
 from vt_env.types import ScoredInterval
@@ -90,9 +91,13 @@ def _encode_clips(store: FrameStore, encoder: ClipEncoder) -> Vectors:
     """Encode each clip by its frames at the stored rate, as `pool_frames`: float32[C, dim]."""
     clip_s, rate_hz, duration_s = store.config.clip_s, store.config.frame_rate_hz, store.video.duration_s
     clips = np.zeros((clip_count(duration_s, clip_s), encoder.dim), dtype=np.float32)
+    before: tuple[int, ...] = ()
     for clip in range(len(clips)):
         start_s, end_s = clip * clip_s, min((clip + 1) * clip_s, duration_s)
         moments_s = np.arange(ceil(start_s * rate_hz - 1e-9), ceil(end_s * rate_hz - 1e-9)) / rate_hz
-        frames = store.frames_at(moments_s.tolist() or [start_s])
-        clips[clip] = pool_frames(encoder, frames)
+        wanted = moments_s.tolist() or [start_s]
+        rows = tuple(latest_idxs(store.times_s, wanted).tolist())
+        # A slide that stays for hours is encoded once.
+        clips[clip] = clips[clip - 1] if rows == before else pool_frames(encoder, store.frames_at(wanted))
+        before = rows
     return clips
