@@ -65,8 +65,8 @@ def test_results_come_together_and_the_last_says_what_is_left():
     shown = outcome.observation
     first, second, third = shown.results
     assert shown.text == f"{first.text}\n\n{second.text}\n\n{third.text}" and shown.parts == shown.results
-    assert "Budget left" not in first.text + second.text
-    assert third.text.endswith("Budget left: 2 tool call(s) and 3 frame(s).") and shown.remaining.calls == 2
+    assert "You may call" not in first.text + second.text
+    assert third.text.endswith("You may call tools 2 more times and see 3 more frames.") and shown.remaining.calls == 2
     assert shown.frames is not None and len(shown.frames) == len(shown.pictures) == 3
     assert np.array_equal(shown.pictures[2], third.frames.data[0])
     alone = new_episode()

@@ -33,7 +33,7 @@ def test_a_model_reads_what_it_was_trained_on_and_one_that_does_not_say_the_defa
 
 def test_another_set_than_the_model_s_is_taken_and_said_in_one_line(capsys):
     assert choose_prompts("default", BASE) == DEFAULT
-    assert capsys.readouterr().err == f"note: {BASE} was trained on prompts tiny@1, now it reads default@2\n"
+    assert capsys.readouterr().err == f"note: {BASE} was trained on prompts tiny@1, now it reads default@3\n"
     assert choose_prompts("tiny", BASE) == TINY and capsys.readouterr().err == ""
 
 
@@ -58,9 +58,9 @@ def test_data_for_a_model_that_is_not_known_is_for_the_shipped_one_where_it_is_o
 
 def test_training_reads_the_set_of_its_trajectories(capsys):
     assert trajectory_prompts(["tiny@1", "tiny@1"], None, BASE) == TINY
-    assert trajectory_prompts(["default@2"], "default", None) == DEFAULT and capsys.readouterr().err == ""
-    assert trajectory_prompts(["default@2"], None, BASE) == DEFAULT
-    assert "trained on prompts tiny@1, these trajectories are of default@2" in capsys.readouterr().err
+    assert trajectory_prompts(["default@3"], "default", None) == DEFAULT and capsys.readouterr().err == ""
+    assert trajectory_prompts(["default@3"], None, BASE) == DEFAULT
+    assert "trained on prompts tiny@1, these trajectories are of default@3" in capsys.readouterr().err
 
 
 def test_trajectories_of_a_file_s_set_are_read_with_that_file_or_a_model_that_was_trained_on_it(tmp_path: Path):
@@ -71,8 +71,8 @@ def test_trajectories_of_a_file_s_set_are_read_with_that_file_or_a_model_that_wa
         trajectory_prompts(["mine@2"], None, BASE)
     with pytest.raises(ConfigError, match=r"prompts tiny@1, prompts='default': "):
         trajectory_prompts(["tiny@1"], "default", BASE)
-    with pytest.raises(ConfigError, match=r"default@2 and tiny@1: a model reads one set"):
-        trajectory_prompts(["tiny@1", "default@2"], None, BASE)
+    with pytest.raises(ConfigError, match=r"default@3 and tiny@1: a model reads one set"):
+        trajectory_prompts(["tiny@1", "default@3"], None, BASE)
 
 
 @pytest.mark.parametrize(

@@ -229,11 +229,11 @@ def test_a_journal_does_not_go_on_with_other_settings_of_what_plays(half, change
 
 
 def test_a_journal_does_not_go_on_with_another_prompt_set(half):
-    with pytest.raises(ConfigError, match=r"was run with prompts='default@2', now prompts='tiny@1': give another"):
+    with pytest.raises(ConfigError, match=r"was run with prompts='default@3', now prompts='tiny@1': give another"):
         evaluate(replace(half, prompts="tiny"))
     own = half.out.parent / "mine.json"
     save_prompts(replace(DEFAULT, name="mine", no_clips="Nothing."), own)
-    with pytest.raises(ConfigError, match=r"was run with prompts='default@2', now prompts=\{'name': 'mine'"):
+    with pytest.raises(ConfigError, match=r"was run with prompts='default@3', now prompts=\{'name': 'mine'"):
         evaluate(replace(half, prompts=str(own)))
     assert evaluate(replace(half, prompts="default")).n == 2
 

@@ -189,7 +189,7 @@ WRITTEN = {
     "name of a tool": ['<tool_call>{"name": "TOKEN", "arguments": {}}</tool_call>'],
 }
 """What a model writes, where it matters for what it is told."""
-HINTS = ("Malformed: ", "Your reply could not be parsed: ")
+HINTS = ("Malformed: ", "This could not be read: ")
 SOURCES = ("question", "option", "file name", "task id", *WRITTEN)
 ECHOED = {"question", "option", "subtitle", "caption", "argument", "name of an argument", "part of a list"}
 """Sources whose text a model is shown."""

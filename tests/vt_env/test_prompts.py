@@ -156,7 +156,7 @@ def test_the_tiny_set_is_that_of_the_shipped_model():
 def test_the_hint_of_the_default_set_shows_a_call_that_works(perception):
     episode = started(DEFAULT, perception)
     hint = episode.apply(parse_action("I think it is B")).observation.text
-    assert "could not be parsed: neither a call nor an answer. Reply" in hint
+    assert "could not be read: neither a call nor an answer. A tool" in hint
     (example,) = re.findall(r"<tool_call>.*?</tool_call>", hint, re.DOTALL)
     assert episode.apply(parse_action(example)).error is None
 
@@ -171,13 +171,13 @@ def test_an_example_of_each_tool_is_a_legal_call(name, duration_s):
 def test_what_the_default_set_writes_inside_answer_tags_is_no_option():
     texts = [str(value) for name, value in asdict(DEFAULT).items() if name not in ("name", "version")]
     answers = [answer for text in texts for answer in re.findall(r"<answer>(.*?)</answer>", text)]
-    assert set(answers) == {"X"} and len(answers) >= 4
-    assert read_answer("X", ITEM.options).status is AnswerStatus.UNPARSED
+    assert set(answers) == {" and "} and len(answers) >= 4
+    assert read_answer("and", ITEM.options).status is AnswerStatus.UNPARSED
     assert read_answer("B", ITEM.options).option_idx == 1
 
 
 def test_a_policy_without_tools_is_not_told_to_use_them():
-    assert "tools" in DEFAULT.system_text() and "Explore" not in DEFAULT.system_text(has_tools=False)
+    assert "tools" in DEFAULT.system_text() and "Search" not in DEFAULT.system_text(has_tools=False)
     episode = started(DEFAULT, tools=())
     assert "<tool_call>" not in episode.apply(parse_action("B")).observation.text
 

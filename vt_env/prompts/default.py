@@ -1,43 +1,47 @@
 """The wording for models that were not trained here, such as Qwen2.5-VL, Qwen3-VL and models behind a server.
 
-Whole sentences, and no word that is false for some perception or choice of tools. Four choices follow what small
-language models did with the texts of `vt_env.prompts.tiny`: what stands inside answer tags is a letter that is no
-option, since they copied words from there as their answer; the hint on a reply that could not be parsed shows a call
-that works as it is, since they copied its form too; budgets are no bare numbers before a full stop, which were copied
-as times; and the question stands behind each result again, without which a call was repeated instead of an answer.
+Whole sentences, and no word that is false for some perception or choice of tools. It is the wording `talks-late` of
+`experiments/integrations/real_models`, chosen by measurement (docs/talks.md). Five choices follow what small language
+models did with other texts: the form of the answer stands behind results alone, since named at the top it came back as
+the first reply; nothing stands inside answer tags, since they copied it from there; the hint on a reply that could not
+be read shows a call that works as it is, since they copied its form too; budgets are no bare numbers before a full
+stop, which were copied as times; and the question stands behind each result again, without which a call was repeated
+instead of an answer.
 """
 
 from dataclasses import replace
 
 from vt_env.prompts.prompt_set import PromptSet
 
-_ANSWER = "<answer>X</answer>, where X is the letter of the option"
-_CALL = "by calling the tool answer with the letter of the option"
-_EXPLORE = (
-    "You answer a multiple-choice question about a long video that you cannot watch as a whole. Explore it with "
-    "the tools: search for the moments that matter, inspect them, and verify the answer before you give it. If a "
-    "search does not help, use other words or inspect another part of the video. Every reply must contain either "
-    "tool calls or the final answer, never both; you may think briefly before it."
-)
-_UNREAD = "Your reply could not be parsed: {problem}. Reply with one tool call, for example\n{example}\nor"
+_LETTER = "eply with the letter of the right option between <answer> and </answer>"
+_AGAIN = "{result}\n\nThe question again: {question}\n{options}\nIf the results settle it, "
 
 DEFAULT = PromptSet(
     name="default",
-    version=2,
-    system=f"{_EXPLORE} Write the final answer as {_ANSWER}.",
-    system_without_tools=(
-        "You answer a multiple-choice question about a video from what you are given. No tools are available. Write "
-        f"the final answer as {_ANSWER}."
+    version=3,
+    system=(
+        "You find the answer to a multiple-choice question about a long video. You cannot watch it: all that you know "
+        "of it is what tools return. Tools search what is said and look at what is shown. Search first, read around "
+        "what you found, and go on until it settles the question."
     ),
-    opening="Question: {question}\nOptions:\n{options}\nThe video is {duration} (mm:ss) long. {budget}",
+    system_without_tools=(
+        "You answer a multiple-choice question about a video from what you are given. No tools are available. "
+        f"R{_LETTER}."
+    ),
+    opening=(
+        "Question: {question}\n{options}\n\nThe video lasts {duration} (minutes:seconds), and nothing else of it is "
+        "known yet. {budget}"
+    ),
     opening_frames="Shown here: frames of the video at {times}.",
-    result="{result}\n\nThe question again: {question}\n{options}\n{budget}",
-    budget_frames="Budget left: {calls} tool call(s) and {frames} frame(s).",
-    budget_captions="Budget left: {calls} tool call(s).",
-    budget_spent=f"No tool calls are left. Give the final answer now: {_ANSWER}.",
+    result=f"{_AGAIN}r{_LETTER}. Otherwise: {{budget}}",
+    budget_frames="Call a tool. You may call tools {calls} more times and see {frames} more frames.",
+    budget_captions="Call a tool. You may call tools {calls} more times.",
+    budget_spent=(
+        "No tool calls are left. Reply with the letter of the likeliest option between <answer> and </answer>."
+    ),
     error="The tool call failed: {message}",
-    malformed=f"{_UNREAD} with the final answer: {_ANSWER}.",
-    malformed_without_tools=f"Your reply could not be parsed: {{problem}}. Reply with the final answer: {_ANSWER}.",
+    malformed="This could not be read: {problem}. A tool is called like this:\n{example}",
+    malformed_without_tools=f"This could not be read: {{problem}}. R{_LETTER}.",
     clips="Best matching clips, best first, each with its similarity score:\n{lines}",
     no_clips="No clip was found.",
     subtitles="Subtitles:\n{lines}",
@@ -51,11 +55,10 @@ DEFAULT = PromptSet(
 DEFAULT_TOOL = replace(
     DEFAULT,
     name="default-tool",
-    version=1,
+    version=2,
     answers="tool",
-    system=f"{_EXPLORE} Give the final answer {_CALL}.",
-    budget_spent=f"No other tool calls are left. Give the final answer now, {_CALL}.",
-    malformed=f"{_UNREAD} give the final answer {_CALL}.",
+    result=f"{_AGAIN}call the tool answer with the letter of the right option. Otherwise: {{budget}}",
+    budget_spent="No other tool calls are left. Call the tool answer with the letter of the likeliest option.",
 )
-"""The same wording where the answer is a call of the tool `answer`; an extension. Policies without tools answer in tags
-either way."""
+"""The same wording where the answer is a call of the tool `answer`, `talks-tool` there; an extension. Policies without
+tools answer in tags either way."""

@@ -26,7 +26,7 @@ from experiments.settings.models import ModelConfig, PolicyServerConfig
 from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord, write_trajectories
 from vt_env.errors import ConfigError, DataError
-from vt_env.prompts import load_prompts
+from vt_env.prompts import DEFAULT, DEFAULT_TOOL, PromptSet, load_prompts
 from vt_env.talks.tasks import talk_tasks
 from vt_env.types import Interval, StopReason
 
@@ -107,6 +107,12 @@ def test_four_wordings_are_whole_sets_of_their_own_and_hold_no_words_inside_answ
     later = [it for it in sets if it.name != "talks-early"]
     texts = [text for it in later for text in asdict(it).values() if isinstance(text, str)]
     assert {inside for text in texts for inside in re.findall(r"<answer>(.*?)</answer>", text)} == {" and "}
+
+
+@pytest.mark.parametrize(("prompts", "measured"), [(DEFAULT, "talks-late"), (DEFAULT_TOOL, "talks-tool")])
+def test_the_default_sets_have_the_wording_that_was_measured(prompts: PromptSet, measured: str):
+    wording = load_prompts(PROMPTS / f"{measured}.json")
+    assert replace(wording, name=prompts.name, version=prompts.version) == prompts
 
 
 def test_evaluations_of_wordings_differ_in_wording_and_directory_alone(tmp_path):
