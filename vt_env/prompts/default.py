@@ -1,6 +1,6 @@
 """The wording for models that were not trained here, such as Qwen2.5-VL, Qwen3-VL and models behind a server.
 
-Whole sentences, and no word that is false for some perception or choice of tools. It is the wording `talks-late` of
+Whole sentences, and no word about a perception or a tool that some policy lacks. It is the wording `talks-late` of
 `experiments/integrations/real_models`, chosen by measurement (docs/talks.md). Five choices follow what small language
 models did with other texts: the form of the answer stands behind results alone, since named at the top it came back as
 the first reply; nothing stands inside answer tags, since they copied it from there; the hint on a reply that could not
@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from vt_env.prompts.prompt_set import PromptSet
 
-_LETTER = "eply with the letter of the right option between <answer> and </answer>"
+_LETTER = "the letter of the right option between <answer> and </answer>"
 _AGAIN = "{result}\n\nThe question again: {question}\n{options}\nIf the results settle it, "
 
 DEFAULT = PromptSet(
@@ -26,14 +26,14 @@ DEFAULT = PromptSet(
     ),
     system_without_tools=(
         "You answer a multiple-choice question about a video from what you are given. No tools are available. "
-        f"R{_LETTER}."
+        f"Reply with {_LETTER}."
     ),
     opening=(
         "Question: {question}\n{options}\n\nThe video lasts {duration} (minutes:seconds), and nothing else of it is "
         "known yet. {budget}"
     ),
     opening_frames="Shown here: frames of the video at {times}.",
-    result=f"{_AGAIN}r{_LETTER}. Otherwise: {{budget}}",
+    result=f"{_AGAIN}reply with {_LETTER}. Otherwise: {{budget}}",
     budget_frames="Call a tool. You may call tools {calls} more times and see {frames} more frames.",
     budget_captions="Call a tool. You may call tools {calls} more times.",
     budget_spent=(
@@ -41,7 +41,7 @@ DEFAULT = PromptSet(
     ),
     error="The tool call failed: {message}",
     malformed="This could not be read: {problem}. A tool is called like this:\n{example}",
-    malformed_without_tools=f"This could not be read: {{problem}}. R{_LETTER}.",
+    malformed_without_tools=f"This could not be read: {{problem}}. Reply with {_LETTER}.",
     clips="Best matching clips, best first, each with its similarity score:\n{lines}",
     no_clips="No clip was found.",
     subtitles="Subtitles:\n{lines}",
