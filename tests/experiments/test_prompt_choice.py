@@ -65,10 +65,10 @@ def test_training_reads_the_set_of_its_trajectories(capsys):
 
 def test_trajectories_of_a_file_s_set_are_read_with_that_file_or_a_model_that_was_trained_on_it(tmp_path: Path):
     save_prompts(MINE, tmp_path / PROMPTS_FILE)
-    assert trajectory_prompts(["mine@2"], str(tmp_path / PROMPTS_FILE), BASE) == MINE
-    assert trajectory_prompts(["mine@2"], None, str(tmp_path)) == MINE
-    with pytest.raises(ConfigError, match=r"of prompts mine@2, prompts=None: give --prompts with the file"):
-        trajectory_prompts(["mine@2"], None, BASE)
+    assert trajectory_prompts(["mine@3"], str(tmp_path / PROMPTS_FILE), BASE) == MINE
+    assert trajectory_prompts(["mine@3"], None, str(tmp_path)) == MINE
+    with pytest.raises(ConfigError, match=r"of prompts mine@3, prompts=None: give --prompts with the file"):
+        trajectory_prompts(["mine@3"], None, BASE)
     with pytest.raises(ConfigError, match=r"prompts tiny@1, prompts='default': "):
         trajectory_prompts(["tiny@1"], "default", BASE)
     with pytest.raises(ConfigError, match=r"default@3 and tiny@1: a model reads one set"):

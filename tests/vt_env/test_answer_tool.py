@@ -85,7 +85,9 @@ def test_the_text_environment_offers_it_and_ends_with_it():
     env = gym.make("vt_env/LongVideoQAText-v0", tasks=fake_tasks(), split=None, library=LIBRARY, prompts="default-tool")
     env.reset(seed=0)
     assert env.unwrapped.tool_schemas[-1]["function"]["name"] == "answer"
-    assert "by calling the tool answer" in str(env.unwrapped.messages()[0]["content"])
+    env.step(written(LOOK))
+    assert "call the tool answer" in str(env.unwrapped.messages()[-1]["content"])
+    assert "<answer>" not in str(env.unwrapped.messages())
     *_, terminated, _, info = env.step(written(answer("A")))
     assert terminated and info["stop_reason"] == "answered"
 
@@ -116,9 +118,11 @@ def test_a_rollout_of_trl_is_paid_for_it_and_records_who_wrote_it():
 
 
 def test_the_wording_and_the_key_of_the_other_sets_are_what_they_were():
-    texts = {name: text for name, text in asdict(DEFAULT).items() if name != "answers"}
+    texts = {name: text for name, text in asdict(DEFAULT).items() if name not in ("answers", "budget_image_tokens")}
     assert DEFAULT.answers == "tag" and DEFAULT.key == fingerprint(texts)
-    assert "<answer>" not in DEFAULT_TOOL.system and "<answer>" in DEFAULT_TOOL.system_without_tools
+    assert (
+        "<answer>" not in DEFAULT_TOOL.system + DEFAULT_TOOL.result and "<answer>" in DEFAULT_TOOL.system_without_tools
+    )
 
 
 def test_a_tool_of_ones_own_cannot_take_its_name():

@@ -96,7 +96,8 @@ def test_whatever_the_source_an_observation_holds_no_control_token(perception: s
     episode = hostile_episode(perception, prompts)
     assert tokens_in(episode.start().text) == [] and "< |im_end|>" in episode.prompt_text
     texts = [episode.apply(call).observation.text for call in CALLS]
-    assert [tokens_in(text) for text in texts] == [[]] * len(CALLS)
+    own = tokens_in(prompts.result)
+    assert [tokens_in(text) for text in texts] == [own] * len(CALLS)
     assert sum("< |im_end|>" in text for text in texts) >= 6
 
 
