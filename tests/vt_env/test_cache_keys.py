@@ -246,7 +246,7 @@ def test_a_set_from_a_file_is_kept_with_its_run_which_goes_on_and_is_replayed_wi
     own.unlink()
     assert evaluate(run).n == 2
     first, second = read_journal(run.out)
-    assert (first.prompts, second.prompts) == ("mine@3", "mine@3") and second.prompt_text.startswith("q1\nA. 1")
+    assert (first.prompts, second.prompts) == ("mine@3", "mine@3") and "q1\nA. 1" in second.prompt_text
     assert replay(ReplayRun(run.out)) == 0
 
 

@@ -1,12 +1,12 @@
 """The wording for models that were not trained here, such as Qwen2.5-VL, Qwen3-VL and models behind a server.
 
 Whole sentences, and no word about a perception or a tool that some policy lacks. It is the wording `talks-late` of
-`experiments/integrations/real_models`, chosen by measurement (docs/talks.md). Five choices follow what small language
-models did with other texts: the form of the answer stands behind results alone, since named at the top it came back as
-the first reply; nothing stands inside answer tags, since they copied it from there; the hint on a reply that could not
-be read shows a call that works as it is, since they copied its form too; budgets are no bare numbers before a full
-stop, which were copied as times; and the question stands behind each result again, without which a call was repeated
-instead of an answer.
+`experiments/integrations/real_models`, chosen by measurement (docs/talks.md), but for frames beside the question. Five
+choices follow what small language models did with other texts: the form of the answer stands behind results alone,
+since named at the top it came back as the first reply; no option stands inside answer tags, since they copied words
+from there; the hint on a reply that could not be read shows a call that works as it is, since they copied its form too;
+budgets are no bare numbers before a full stop, which were copied as times; and the question stands behind each result
+again, without which a call was repeated instead of an answer.
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from dataclasses import replace
 from vt_env.prompts.prompt_set import PromptSet
 
 _LETTER = "the letter of the right option between <answer> and </answer>"
+_SHOWN = "what is shown here and "
 _AGAIN = "{result}\n\nThe question again: {question}\n{options}\nIf the results settle it, "
 
 DEFAULT = PromptSet(
@@ -21,8 +22,8 @@ DEFAULT = PromptSet(
     version=3,
     system=(
         "You find the answer to a multiple-choice question about a long video. You cannot watch it: all that you know "
-        "of it is what tools return. Tools search what is said and look at what is shown. Search first, read around "
-        "what you found, and go on until it settles the question."
+        f"of it is {_SHOWN}what tools return. Tools search what is said and look at what is shown. Search first, read "
+        "around what you found, and go on until it settles the question."
     ),
     system_without_tools=(
         "You answer a multiple-choice question about a video from what you are given. No tools are available. "
