@@ -14,5 +14,5 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("difference", [3.6e-4, 0.5, math.nan])
 def test_a_difference_names_both_of_its_reasons(difference: float) -> None:
     check_logp_difference(0, [1e-6], FP32_LIMIT)
-    with pytest.raises(SamplingMismatch, match="compare the dtypes.*probability to image tokens.*train it longer"):
+    with pytest.raises(SamplingMismatch, match=r"compare the dtypes.*probability to image tokens.*train it longer"):
         check_logp_difference(0, [difference], FP32_LIMIT)

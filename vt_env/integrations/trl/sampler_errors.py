@@ -44,9 +44,9 @@ def check_logp_difference(step: int, differences: Sequence[float], limit: float)
         if not difference <= limit:
             raise SamplingMismatch(
                 f"step {step}: sampler and trainer differ by {difference:.1e} in mean log-probability, allowed "
-                f"{limit:.0e}: the sampler reads other prompts or weights than are trained (compare the dtypes), or the "
-                "policy gives that much probability to image tokens, which are never sampled, as a model does that was "
-                "hardly trained (train it longer with vt-env sft)"
+                f"{limit:.0e}: the sampler reads other prompts or weights than are trained (compare the dtypes), or "
+                "the policy gives that much probability to image tokens, which are never sampled, as a model does that "
+                "was hardly trained (train it longer with vt-env sft)"
             )
 
 
