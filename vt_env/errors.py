@@ -13,12 +13,26 @@ Everything else is a bug of ours and stays loud.
 import difflib
 import errno
 import os
+import re
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+
+_MOST = 1000
+"""Maximum number of characters of a message for people."""
 
 
 class VtEnvError(Exception):
     """Base of the errors this package raises on purpose."""
+
+
+class _OneLine(VtEnvError):
+    """A message for people: one line, and without its middle where it quotes a value of thousands of characters."""
+
+    def __init__(self, message: str = "") -> None:
+        line = re.sub(r"\s*[\r\n]+\s*", " ", message)
+        if len(line) > _MOST:
+            line = f"{line[: _MOST // 2]} … {line[-_MOST // 2 :]}"
+        super().__init__(line)
 
 
 class ToolError(VtEnvError):
@@ -29,11 +43,11 @@ class BudgetError(ToolError):
     """A call that the budget no longer allows."""
 
 
-class DataError(VtEnvError):
+class DataError(_OneLine):
     """A file or record cannot be used. The message names the file, the defect and the remedy."""
 
 
-class ConfigError(VtEnvError):
+class ConfigError(_OneLine):
     """The caller asked for something impossible. The message says got, allowed, remedy."""
 
 

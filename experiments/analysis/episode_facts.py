@@ -199,7 +199,7 @@ def stream_journal(path: Path, *, is_tracked: bool = True) -> Iterator[Trajector
 
 def task_digest(question: str, options: Sequence[str]) -> str:
     """Hash a question and its options; the same task has the same digest in every run."""
-    return blake2b("\0".join([question, *options]).encode(), digest_size=8).hexdigest()
+    return blake2b("\0".join([question, *options]).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _overlap(spans: Sequence[Span], gold: Sequence[Span]) -> SpanOverlap | None:

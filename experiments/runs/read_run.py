@@ -41,7 +41,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     if not metrics.exists():
         return []
     # NaN is accepted: a diverged loss must stay readable.
-    return list(read_jsonl(metrics, json.loads, skip_torn=True, remedy="remove the line and run again"))
+    return list(read_jsonl(metrics, _metric, skip_torn=True, remedy="remove the line and run again"))
+
+
+def _metric(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError as error:
+        raise ValueError(f"not JSON ({error})") from error
 
 
 def wall_s(path: Path) -> float:

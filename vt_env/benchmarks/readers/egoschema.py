@@ -11,6 +11,7 @@ from vt_env.benchmarks.readers.parse_fields import (
     checked_options,
     gold_defects,
     id_of,
+    position_of,
     question_of,
     text_of,
     texts_of,
@@ -57,8 +58,9 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
 
 
 def _position(answer: Any, count: int) -> int | None:
-    idx = int(answer) if isinstance(answer, int) or (isinstance(answer, str) and answer.isdecimal()) else -1
-    return idx if 0 <= idx < count else None
+    if isinstance(answer, str):
+        return position_of(answer, count)
+    return int(answer) if isinstance(answer, int) and 0 <= answer < count else None
 
 
 EGOSCHEMA = Benchmark(

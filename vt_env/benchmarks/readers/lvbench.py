@@ -5,8 +5,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import cast
 
 from vt_env.benchmarks.readers.parse_fields import (
     checked_options,
@@ -14,6 +15,7 @@ from vt_env.benchmarks.readers.parse_fields import (
     id_of,
     idx_of_letter,
     number_of,
+    object_of,
     question_of,
     span_defects,
     span_of_clock,
@@ -45,7 +47,7 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
     questions = row["qa"]
     if not isinstance(questions, list):
         raise ValueError(f"qa={str(questions)[:40]!r}; need a list of questions")
-    for question in cast("list[Mapping[str, Any]]", questions):
+    for question in map(partial(object_of, name="qa"), cast("list[object]", questions)):
         yield _question(question, id_of(row, "key"), row, {**row, "qa": [question]})
 
 
@@ -54,7 +56,7 @@ def _question(row: RawRow, video_id: str, video: RawRow, raw: RawRow) -> Row:
     question, *lettered = _split(question_of(row))
     options, defects = checked_options(lettered or unlettered(texts_of(row, "options")), uid)
     answer_idx = idx_of_letter(row.get("answer"), len(options))
-    info = cast("Mapping[str, Any]", video.get("video_info") or {})
+    info = object_of(video.get("video_info") or {}, "video_info")
     minutes = number_of(info, "duration_minutes")
     duration_s = None if minutes is None else minutes * 60
     evidence = span_of_clock(str(row.get("time_reference", "")))

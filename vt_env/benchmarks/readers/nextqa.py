@@ -15,6 +15,7 @@ from vt_env.benchmarks.readers.parse_fields import (
     gold_defects,
     id_of,
     number_of,
+    position_of,
     question_of,
     span_defects,
     spans_of,
@@ -113,12 +114,12 @@ def _summary(question_type: str) -> tuple[str, ...]:
 def _holds_positions(file: RawFile) -> bool:
     """Return whether the answers of a file are positions, as in NExT-QA, and not texts, as in NExT-GQA."""
     answers = [row.get("answer") for row in file.rows[:_LOOKED_AT]]
-    return all(str(answer).isdecimal() and int(str(answer)) < OPTIONS for answer in answers if answer is not None)
+    return all(position_of(str(answer), OPTIONS) is not None for answer in answers if answer is not None)
 
 
 def _answer_idx(answer: str, options: tuple[str, ...], is_position: bool) -> int | None:
     if is_position:
-        return int(answer) if answer.isdecimal() and int(answer) < len(options) else None
+        return position_of(answer, len(options))
     return options.index(answer) if answer in options else None
 
 

@@ -11,15 +11,35 @@ from typing import Any, cast
 from vt_env.benchmarks.readers.rows import Defect, DefectKind, Span
 from vt_env.types import parse_time
 
+_POSITION_DIGITS = 6
+_QUOTED = 80
+"""Maximum number of characters of a value in a message."""
 _PLACEHOLDERS = ("n/a", "")
 _LETTER_MARK = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[.):])\s*")
+
+
+def quoted(value: object) -> str:
+    """Return the start of a value as Python writes it, for a message of one line."""
+    try:
+        written = repr(value)
+    except ValueError:
+        # A number of thousands of digits, which Python does not write.
+        return "a long number"
+    return written if len(written) <= _QUOTED else f"{written[:_QUOTED]}…"
+
+
+def object_of(value: object, name: str) -> Mapping[str, Any]:
+    """Return a JSON object, such as a row within a row."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name}={quoted(value)}; need an object")
+    return cast("Mapping[str, Any]", value)
 
 
 def text_of(row: Mapping[str, Any], key: str) -> str:
     """Return a non-blank text, stripped."""
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{key}={value!r}; need a text")
+        raise ValueError(f"{key}={quoted(value)}; need a text")
     return value.strip()
 
 
@@ -27,7 +47,7 @@ def question_of(row: Mapping[str, Any]) -> str:
     """Return the text of the question, stripped; it may be blank, as in one published row of MLVU."""
     value = row.get("question")
     if not isinstance(value, str):
-        raise ValueError(f"question={value!r}; need a text")
+        raise ValueError(f"question={quoted(value)}; need a text")
     return value.strip()
 
 
@@ -35,7 +55,7 @@ def cell_of(row: Mapping[str, Any], key: str) -> str:
     """Return a cell of a table as text, stripped; whole numbers are what other readers make of texts of digits."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{key}={value!r}; need a text")
+        raise ValueError(f"{key}={quoted(value)}; need a text")
     return str(value).strip()
 
 
@@ -43,7 +63,7 @@ def id_of(row: Mapping[str, Any], key: str) -> str:
     """Return an id, a text or an integer, as text."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise ValueError(f"{key}={value!r}; need an id")
+        raise ValueError(f"{key}={quoted(value)}; need an id")
     return str(value).strip()
 
 
@@ -54,8 +74,8 @@ def number_of(row: Mapping[str, Any], key: str) -> float | None:
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{key}={value!r}; need a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{key}={quoted(value)}; need a number") from None
     return number if math.isfinite(number) else None
 
 
@@ -84,10 +104,19 @@ def letter_at(idx: int) -> str:
 
 def idx_of_letter(letter: object, count: int) -> int | None:
     """Return the index that a letter names among `count` options, or `None`."""
-    if not isinstance(letter, str) or len(letter.strip()) != 1:
+    # Some letters are several as capitals.
+    capital = letter.strip().upper() if isinstance(letter, str) else ""
+    if len(capital) != 1:
         return None
-    idx = ord(letter.strip().upper()) - ord("A")
+    idx = ord(capital) - ord("A")
     return idx if 0 <= idx < count else None
+
+
+def position_of(digits: str, count: int) -> int | None:
+    """Return the index below `count` that a text of digits is, or `None`."""
+    # Numbers of thousands of digits cannot be converted.
+    idx = int(digits) if digits.isdecimal() and len(digits) <= _POSITION_DIGITS else count
+    return idx if idx < count else None
 
 
 def checked_options(
@@ -127,7 +156,7 @@ def spans_of(value: object) -> tuple[Span, ...]:
     """Parse `[[start_s, end_s], ...]`."""
     try:
         return tuple((float(start), float(end)) for start, end in cast("Iterable[tuple[Any, Any]]", value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{str(value)[:60]!r}; need [[start_s, end_s], ...]") from None
 
 

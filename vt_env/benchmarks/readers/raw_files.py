@@ -90,7 +90,8 @@ def _rows(path: Path, data: bytes) -> Sequence[Mapping[str, Any]]:
         # Not `splitlines`, which also splits at characters that JSON allows inside strings.
         is_lines = path.suffix.lower() == ".jsonl"
         parsed = [json.loads(line) for line in text.split("\n") if line.strip()] if is_lines else json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as reason:
+    except (ValueError, RecursionError) as reason:
+        # Besides broken JSON, numbers of thousands of digits.
         raise DataError(f"{path}: damaged ({str(reason)[:80]}); download it again or repair that place") from reason
     rows = cast("list[Any]", parsed) if isinstance(parsed, list) else [parsed]
     return [cast("dict[str, Any]", row) if isinstance(row, dict) else {} for row in rows]

@@ -18,7 +18,7 @@ from vt_env.benchmarks.readers.raw_files import SUFFIXES, RawFile, find_files, h
 from vt_env.benchmarks.readers.reader import Benchmark, Companion, Place, table_of
 from vt_env.benchmarks.readers.rows import AnnotationFile, Annotations, Defect, DefectKind, Row
 from vt_env.benchmarks.readers.video_mme import VIDEO_MME, VIDEO_MME_V2
-from vt_env.errors import ConfigError, DataError, suggest
+from vt_env.errors import ConfigError, DataError, foreign_input, suggest
 
 DATA_VARIABLE = "VT_ENV_DATA"
 """Environment variable with the data root, which has one folder per benchmark."""
@@ -257,9 +257,8 @@ def _collect(
             place = Place(file, number, companions)
             try:
                 found = _read_row(benchmark, raw, place)
-            except (ValueError, KeyError) as reason:
-                why = f"no {reason}" if isinstance(reason, KeyError) else str(reason)
-                defects.append(Defect(DefectKind.BROKEN_ROW, str(place), why))
+            except DataError as reason:
+                defects.append(Defect(DefectKind.BROKEN_ROW, str(place), str(reason)))
                 entries.append(("", ""))
                 continue
             for row in found:
@@ -283,8 +282,15 @@ def _collect(
 
 def _read_row(benchmark: Benchmark, raw: Mapping[str, Any], place: Place) -> list[Row]:
     if place.number in place.file.faults:
-        raise ValueError(place.file.faults[place.number])
-    found = benchmark.read(raw, place)
+        raise DataError(place.file.faults[place.number])
+    # A row that nobody foresaw ends no other.
+    with foreign_input(place):
+        try:
+            found = list(benchmark.read(raw, place))
+        except KeyError as reason:
+            raise DataError(f"no {reason}") from reason
+        except ValueError as reason:
+            raise DataError(str(reason)) from reason
     blank = DefectKind.BLANK_QUESTION
     return [
         row if row.question else replace(row, defects=(*row.defects, Defect(blank, row.question_id))) for row in found
