@@ -168,7 +168,7 @@ class Law:
     def close(self) -> None:
         """Tell how many cases there were; both outcomes must be among them."""
         seconds = time.monotonic() - self._began_s
-        told = f"{self._request.node.name}: {self.seen.total()} cases, {dict(self.seen)}, {seconds:.0f} s"
+        told = f"{self._request.node.name}: {self.seen.total()} reads, {dict(self.seen)}, {seconds:.0f} s"
         self._request.node.user_properties.append(("written", told))
         assert min(self.seen["read"], self.seen["refused"]) > 0, self.seen
 
