@@ -125,7 +125,7 @@ def test_a_budget_is_a_preset_with_changes():
     observation, _ = env.reset(seed=0)
     assert observation["remaining"] == {"calls": 3, "frames": 5}
     for budget, reason in {
-        "defualt": "allowed are default, paper, tiny, with changes .*; did you mean 'default'",
+        "defualt": "allowed are default, field, paper, tiny, with changes .*; did you mean 'default'",
         "tiny,max_cals=3": "no field 'max_cals'; allowed are max_calls, .*; did you mean 'max_calls'",
         "tiny,max_calls=few": "max_calls is 'few'; need a whole number",
         "tiny,max_calls": "max_calls is ''; need a whole number",
