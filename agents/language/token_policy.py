@@ -121,7 +121,7 @@ class ChatTokens:
         content = message["content"]
         if isinstance(content, str):
             return {**message, "content": self._break_tokens(content)}
-        blocks = [{**it, "text": self._break_tokens(it["text"])} if it["type"] == "text" else it for it in content]
+        blocks = [{**it, "text": self._break_tokens(str(it["text"]))} if it["type"] == "text" else it for it in content]
         return {**message, "content": blocks}
 
 

@@ -237,7 +237,7 @@ def _read(folder: Path, path: Path, config: MediaConfig, state: tuple[int, ...])
     packed = folder / "frames.bin"
     if packed.stat().st_size != offsets[-1]:
         raise ValueError(f"frames.bin has {packed.stat().st_size} bytes, its index says {offsets[-1]}")
-    timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2), *rest)
+    timeline = Timeline(Fraction(meta["tick_s"]), pts, meta["end"], keyframes.reshape(-1, 2), rest[0] if rest else None)
     width, height = meta["size_px"]
     video = VideoFile(path, (width, height), timeline, meta["decoded_by"], state)
     return FrameStore(folder.name, meta["media"], video, timeline.times_s[idxs], offsets, crcs, packed, config, hold)

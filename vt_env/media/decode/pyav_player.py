@@ -214,7 +214,7 @@ def _decoded(packet: "Packet[VideoStream]", *, ignore_errors: bool) -> list[Vide
 
 def _cut(frame: VideoFrame, crop: Crop) -> VideoFrame:
     """Return the shown part of a frame, as RGB."""
-    pixels = frame.to_ndarray(format="rgb24")
+    pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     height, width = pixels.shape[:2]
     shown = pixels[crop.top : height - crop.bottom, crop.left : width - crop.right]
     return VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
