@@ -82,6 +82,23 @@ def test_a_full_disk_under_the_cache_is_one_line_and_room_is_all_it_takes(
         assert INDEX.result(place) == expected["index"]
 
 
+@pytest.mark.parametrize("kilobytes", [8, 40])
+def test_a_full_disk_under_a_run_is_one_line_and_the_run_goes_on(
+    commands: Commands, place: Place, expected: dict[str, object], kilobytes: int
+) -> None:
+    with small_disk(place.out, kilobytes) as is_mounted:
+        if not is_mounted:
+            pytest.skip("needs the right to mount a small disk")
+        full = commands.run(*EVAL.arguments(place), environment=environment(place))
+        assert full.code == 1 and says(full.printed, "No space left on device", "run it again"), full.printed
+        check_run(place)
+        kept = EVAL.kept(place)
+        subprocess.run(["mount", "-o", "remount,size=100m", str(place.out)], check=True)
+        done = commands.run(*EVAL.arguments(place), environment=environment(place))
+        assert done.code == 0, done.printed
+        assert EVAL.kept(place).startswith(kept) and EVAL.result(place) == expected["eval"]
+
+
 @pytest.mark.parametrize("owner", ["own", "foreign"])
 def test_a_cache_that_may_only_be_read_is_read_and_an_empty_one_is_refused_in_one_line(
     commands: Commands, place: Place, expected: dict[str, object], owner: str
