@@ -1,10 +1,12 @@
 """`vt-env export verl` writes what verl reads, and says what is wrong in one line."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
+from support.document_blocks import blocks
 
 from experiments.cli import run
 from experiments.data.export import LOOPS_FILE
@@ -46,6 +48,17 @@ def test_each_split_has_its_rows_and_its_loop(tasks, tmp_path):
     assert [it["name"] for it in loops] == ["vt_env_test", "vt_env_train"]
     assert loops[0]["source"]["tasks"] == str(tasks)
     assert session_source(loops[0]["source"]).tasks[0].item.question == "Which city?"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_docs_run_as_printed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed = [it for block in blocks("bash", "run by tests/experiments/test_export") for it in block.commands]
+    assert len(printed) == 3
+    for command in printed:
+        assert run(shlex.split(command)[1:]) == 0
+    assert {it.name for it in Path("verl-data").iterdir()} == {"train.parquet", "test.parquet", LOOPS_FILE}
+    assert len(list(Path("lmms-tasks").iterdir())) == 4
 
 
 @pytest.mark.parametrize(
