@@ -107,7 +107,7 @@ class LibraryConfig:
         return self.with_screen_text(self.chosen.tools)
 
     def open_library(self) -> VideoLibrary:
-        """Open the library; a line on the terminal says once which profile was chosen by default.
+        """Open the library; a line on the terminal says once where another profile than `world` was chosen by default.
 
         Raises:
             ConfigError: The encoder cannot be loaded, or an extra is not installed.
@@ -119,7 +119,7 @@ class LibraryConfig:
         transcribe = (self.asr_model or True) if self.asr else False
         chosen = self.chosen
         library = VideoLibrary(chosen.media, encoder=chosen.encoder, text_models=models, transcribe=transcribe)
-        if self._is_by_default:
+        if self._is_by_default and chosen.name != WORLD.name:
             say_once(f"profile {chosen.describe()}; --profile changes it")
         return library
 
