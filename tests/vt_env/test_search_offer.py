@@ -96,7 +96,7 @@ def test_a_policy_that_was_told_of_the_tool_for_the_whole_run_is_told_that_this_
     env.reset(options={"task_id": "mute"})
     for action in ((0, {"query": "red", "top_k": 2}), SEARCH, '<tool_call>{"name": "ClipRetrieval"}</tool_call>'):
         observation, *_, info = env.step(action)
-        assert info["error"] == "tool_error" and observation["remaining"]["calls"] == 8 - len(env.episode.turns)
+        assert info["error"] == "tool_error" and observation["remaining"]["calls"] == 12 - len(env.episode.turns)
         assert "the clips of this video cannot be searched; the tools are subtitle_retrieval" in observation["text"]
     env.reset(options={"task_id": "searched"})
     assert env.step(SEARCH)[4]["error"] is None
