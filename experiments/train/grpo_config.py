@@ -139,7 +139,8 @@ class GRPORun(TrainerConfig):
         for setting in (name for name, is_on in together.items() if is_on and processes > 1):
             raise ConfigError(
                 f"{setting} with {processes} processes: in trl 1.16 their tool loops run apart and wait for each other "
-                "here; train in one process, or with colocated samplers of a GPU each that do not sleep"
+                "here; train in one process, with colocated samplers of a GPU each that do not sleep, or with verl "
+                "(docs/engines.md)"
             )
         if self.micro_batch < 1 or self.rollouts < 1 or self.rollouts % (self.micro_batch * processes):
             raise ConfigError(
