@@ -105,6 +105,7 @@ EXTRAS: Mapping[str, str] = {
     "faster_whisper": "asr",
     "httpx": "api",
     "mcp": "mcp",
+    "ray": "ray",
     "starlette": "view",
     "uvicorn": "view",
 }

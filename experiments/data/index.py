@@ -10,8 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +19,8 @@ import tyro
 from tqdm import tqdm
 
 from experiments.data.check_retrieval import check_clips
-from experiments.data.video_paths import find_videos, video_ref, workers
+from experiments.data.video_paths import find_videos, video_ref
+from experiments.runs.executors import ExecutorConfig, Work, run_in_workers
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.profile import holds_world
@@ -39,13 +38,11 @@ MANIFEST_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class IndexRun(LibraryConfig):
+class IndexRun(LibraryConfig, ExecutorConfig):
     """Store frames, index clips and read subtitles of videos; maintain the cache."""
 
     paths: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Video files, folders of videos, folders of pictures (one video each), JSONL files whose rows name a `video`."""
-    workers: int = 0
-    """Number of worker processes, one video each; 0 means one per CPU core."""
     manifest: Path | None = None
     """JSON file for the status of every video, with the reason for missing and undecodable ones."""
     check: bool = False
@@ -61,12 +58,13 @@ class IndexRun(LibraryConfig):
     """With --gc: age limit in days since the last use of an entry."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        LibraryConfig.__post_init__(self)
+        ExecutorConfig.__post_init__(self)
         if not (self.paths or self.verify or self.gc):
             raise ConfigError("nothing to do: give videos or folders, --verify or --gc")
         if (self.max_gb is not None or self.max_age_days is not None) and not self.gc:
             raise ConfigError("--max-gb and --max-age-days need --gc: add --gc")
-        for name in ("workers", "max_gb", "max_age_days"):
+        for name in ("max_gb", "max_age_days"):
             at_least(self, name, 0)
 
     @property
@@ -127,17 +125,17 @@ def index_all(run: IndexRun, paths: Sequence[Path]) -> Iterator[IndexResult]:
     missing = [
         IndexResult(str(path), "missing", f"{path}: missing; copy it there") for path in paths if not path.exists()
     ]
-    count = min(run.workers or os.cpu_count() or 1, len(existing))
-    if count > 1:
+    is_parallel = run.executor == "ray" or min(run.workers or os.cpu_count() or 1, len(existing)) > 1
+    if is_parallel and existing:
         # Worker processes say nothing, so what is missing is said here.
         run.open_library().search_sources(VideoRef("", str(existing[0])))
-        done = _index_parallel(run, existing, count)
+        done = _index_in_workers(run, existing)
     else:
         opened = run.open_library() if existing else None
         done = (index_one(path, opened) for path in existing if opened is not None)
     for result in missing:
         yield _print_result(result)
-    for result in done if count < 2 else track(done, "videos", len(existing)):
+    for result in track(done, "videos", len(existing)) if is_parallel else done:
         yield _print_result(result)
 
 
@@ -227,34 +225,20 @@ def maintain_cache(run: IndexRun) -> int:
     return 2 if {fault.path for fault in faults} & set(done.kept_in_use) else 0
 
 
-_library: VideoLibrary | None = None
-"""Library of a worker process, opened once, since loading an encoder takes seconds."""
+def _open_library(run: IndexRun) -> VideoLibrary:
+    return run.open_library()
 
 
-def _open_library(run: IndexRun) -> None:
-    global _library
-    _library = run.open_library()
+def _index_with(library: VideoLibrary, path: Path) -> IndexResult:
+    return index_one(path, library)
 
 
-def _index_in_worker(path: Path) -> IndexResult:
-    assert _library is not None
-    return index_one(path, _library)
-
-
-def _index_parallel(run: IndexRun, paths: Sequence[Path], count: int) -> Iterator[IndexResult]:
-    undone: list[Path] = []
-    with workers(count, _open_library, run) as executor:
-        futures: dict[Future[IndexResult], Path] = {executor.submit(_index_in_worker, path): path for path in paths}
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                undone.append(futures[future])
-    for path in undone:
-        try:
-            with workers(1, _open_library, run) as executor:
-                yield executor.submit(_index_in_worker, path).result()
-        except BrokenProcessPool:
+def _index_in_workers(run: IndexRun, paths: Sequence[Path]) -> Iterator[IndexResult]:
+    """Index in the workers of the executor; a worker's library is opened once, since an encoder loads for seconds."""
+    for path, result in run_in_workers(run, Work(_open_library, run, _index_with), paths):
+        if result is not None:
+            yield result
+        else:
             reason = "its decoding ends the process (too little memory, or a crash); keep what is readable with ffmpeg"
             yield IndexResult(str(path), "undecodable", f"{path}: {reason}")
 

@@ -69,14 +69,14 @@ def test_a_task_file_cannot_name_videos_outside_of_its_folder(folder: Path, caps
 def test_a_video_that_kills_its_worker_is_named_and_the_others_are_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("experiments.data.index._index_in_worker", die_on_b)
+    monkeypatch.setattr("experiments.data.index._index_with", die_on_b)
     (folder / "c.mp4").unlink()
     results = {Path(it.path).name: it for it in index_all(IndexRun((folder,), workers=2), sorted(folder.iterdir()))}
     assert results["a.mp4"].status == "indexed" and results["b.mkv"].status == "undecodable"
     assert "ends the process" in results["b.mkv"].line
 
 
-def die_on_b(path: Path) -> IndexResult:
+def die_on_b(library: VideoLibrary, path: Path) -> IndexResult:
     if path.name == "b.mkv":
         os._exit(9)
     return IndexResult(str(path), "indexed", "done")
