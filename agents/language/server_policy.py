@@ -40,6 +40,7 @@ from vt_env.episode.messages import (
 )
 from vt_env.episode.reply_record import ReplyEnd, ReplyRecord
 from vt_env.errors import ConfigError
+from vt_env.prompts import PromptSet
 from vt_env.types import Observation, ToolCall
 from vt_env.valid_text import as_valid_text
 
@@ -155,7 +156,7 @@ class ServedPolicy:
                 ids = self._call_ids.get(conversation.episode_idx, {}).get(number, [])
                 sent += _native_turn(number, ids, self._reader.read(reply), result)
             else:
-                sent += _text_turn(self._reader.read(reply), result, conversation.prompts.result_role)
+                sent += _text_turn(self._reader.read(reply), result, conversation.prompts)
         return list(sent)
 
     def _reply(self, answer: ChatReply, seed: int) -> Reply:
@@ -226,13 +227,10 @@ def _wire(message: Message) -> dict[str, Any]:
     return {**message, "content": blocks}
 
 
-def _text_turn(reply: ParsedReply, result: Observation, result_role: str) -> list[dict[str, Any]]:
-    """Write a reply as text, and its results as one message of the role `result_role` a call.
-
-    What answers a reply without calls is no result of a tool: small models copied its wrapper.
-    """
+def _text_turn(reply: ParsedReply, result: Observation, prompts: PromptSet) -> list[dict[str, Any]]:
+    """Write a reply as text, and its results as one message a call; what answers no call is of the role of hints."""
     has_calls = bool(reply.calls) and len(reply.calls) == len(result.parts)
-    answers = result_messages(result, result_role) if has_calls else [joined_message("user", result)]
+    answers = result_messages(result, prompts.result_role) if has_calls else [joined_message(prompts.hints, result)]
     return [_wire(it) for it in (message("assistant", reply.text), *answers)]
 
 

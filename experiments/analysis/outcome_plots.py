@@ -86,7 +86,7 @@ def _of_bins(name: str, bins: Sequence[Sequence[Attempt]], runs: Sequence[str], 
     bounds = [bootstrap_ci95(column, np.random.default_rng(seed)) for column in columns]
     return Series(
         name=name,
-        x=tuple(float(np.mean([it.confidence for it in held])) for held in bins),
+        x=tuple(float(np.mean([it.confidence for it in held if it.confidence is not None])) for held in bins),
         y=tuple(float(np.mean([it.is_right for it in held])) for held in bins),
         low=tuple(low for low, _ in bounds),
         high=tuple(high for _, high in bounds),

@@ -49,7 +49,7 @@ def logged_values(metrics: Iterable[Mapping[str, Any]]) -> dict[str, Values]:
     found: defaultdict[str, dict[float, float]] = defaultdict(dict)
     for row in metrics:
         step = row.get("step")
-        if _is_finite(step):
+        if isinstance(step, int | float) and _is_finite(step):
             for name, value in _numbers(row):
                 found[name][float(step)] = value
     return {name: dict(sorted(points.items())) for name, points in found.items()}

@@ -89,7 +89,7 @@ def main(run: VersionsBench) -> None:
         write_json(run.out, {**about, **tables})
 
 
-def measure(path: Path, cache: Path, media: Mapping[str, int], calls: int) -> Measured:
+def measure(path: Path, cache: Path, media: Mapping[str, Any], calls: int) -> Measured:
     """Open a video, zoom at 8 frames of 10 s and look closer, each at another time.
 
     Names that both versions have are used alone.

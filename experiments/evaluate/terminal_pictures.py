@@ -76,9 +76,9 @@ def show_look(
     Returns:
         Whether something was drawn.
     """
-    out = out or sys.stdout
+    screen: TextIO = sys.stdout if out is None else out
     chosen = detect_pictures(environment) if pictures == "auto" else pictures
-    if chosen == "none" or not out.isatty() or (out.encoding or "").lower().replace("-", "") != "utf8":
+    if chosen == "none" or not screen.isatty() or (screen.encoding or "").lower().replace("-", "") != "utf8":
         return False
     columns = max(_PER_ROW, min(shutil.get_terminal_size().columns, _MAX_COLUMNS))
     if chosen == "blocks":
@@ -87,11 +87,11 @@ def show_look(
         for first in range(0, len(frames), _PER_ROW):
             row = [_scaled(frame.convert("RGB"), width) for frame in frames[first : first + _PER_ROW]]
             names = "".join(f"{label:<{width}}" for label in labels[first : first + _PER_ROW])
-            out.write("\n".join([*half_blocks(_side_by_side(row), true_colour=is_true), names.rstrip()]) + "\n")
+            screen.write("\n".join([*half_blocks(_side_by_side(row), true_colour=is_true), names.rstrip()]) + "\n")
     else:
         rgb = sheet.convert("RGB")
-        out.write(f"{_DRAWN[chosen](_scaled(rgb, min(rgb.width, columns * _CELL_PX)))}\n")
-    out.flush()
+        screen.write(f"{_DRAWN[chosen](_scaled(rgb, min(rgb.width, columns * _CELL_PX)))}\n")
+    screen.flush()
     return True
 
 

@@ -4,6 +4,7 @@ A worker is opened once in each process and takes one item after the other. Resu
 one process that writes: nothing is lost or doubled where a worker dies.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, as_completed
@@ -147,7 +148,7 @@ def _run_in_ray(
 @contextmanager
 def _cluster(config: ExecutorConfig) -> Generator[Any]:
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ModuleNotFoundError as reason:
         raise ConfigError("--executor ray needs Ray, which is not installed: add the extra ray") from reason
     is_own = config.ray_address is None

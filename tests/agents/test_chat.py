@@ -136,7 +136,7 @@ def test_a_policy_with_one_turn_is_told_to_answer_and_repeats_its_reply(processo
     conversation.observations.append(opening("Error: no tool"))
     assert texts(policy, conversation) == ["only reply"]
     read = processor.tokenizer.decode(parrot.read[0][0][0])
-    assert len(parrot.read) == 1 and f"long. {prompts.budget_spent}<|im_end|>" in read
+    assert len(parrot.read) == 1 and f"{prompts.budget_spent}<|im_end|>" in read
     assert prompts.system_without_tools in read
 
 

@@ -25,7 +25,7 @@ from support.place_videos import (
 )
 
 from agents.rollout import run_episode
-from experiments.evaluate.look_pictures import draw_look
+from experiments.evaluate.look_pictures import native_pictures
 from experiments.evaluate.replay import differences
 from experiments.settings.policies import Layout
 from synth.export import FORMATS, export
@@ -100,8 +100,8 @@ def test_a_replay_shows_the_same_pictures_and_draws_what_was_boxed(shapes: Path,
 def test_pictures_for_a_person_hold_what_was_boxed(shapes: Path, name: str) -> None:
     video = opened(shapes).open(tasks(shapes, name)[0].item.video)
     for turn, box in zip(played(shapes, name).turns, ((0, 0, 1, 1), *BOXES), strict=False):
-        (drawn,) = drawn_pictures(np.asarray(draw_look(video.store.video, turn.frames)))
-        assert_same_place(drawn, box)
+        (picture,) = native_pictures(video.store.video, turn.frames)
+        assert_same_place(np.asarray(picture), box)
 
 
 @pytest.mark.parametrize("name", ["wide", "anamorphic", "rotated"])

@@ -178,7 +178,7 @@ def test_a_text_only_checkpoint_whose_template_shows_no_tools_is_refused(text_mo
 
 @pytest.mark.slow
 def test_a_context_that_runs_full_ends_the_episode_with_its_own_status(model):
-    _, (episode,) = played_by("base", replace(model, max_new_tokens=3600), count=1)
+    _, (episode,) = played_by("base", replace(model, max_new_tokens=3900), count=1)
     assert (episode.stop, episode.errors, episode.correct) == (StopReason.CONTEXT_FULL, (), False)
     assert policy_row("base", [episode]).status == {"context": 1}
 

@@ -46,7 +46,7 @@ def test_a_client_that_starts_the_server_plays_an_episode(mode: str, tmp_path: P
     )
 
     async def play() -> None:
-        async with Client(started(tmp_path, "--tasks", str(tasks)), mode=mode) as client:
+        async with Client(started(tmp_path, "--tasks", str(tasks), "--profile", "world"), mode=mode) as client:
             begun = await client.call_tool("begin", {})
             assert text(begun).startswith("Question: Where is it?") and len(begun.content) == 1
             seen = await client.call_tool("frame_zoom", {"start_s": "00:02", "end_s": 4})

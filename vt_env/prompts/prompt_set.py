@@ -28,6 +28,7 @@ _LATER: Mapping[str, object] = {
     "answers": "tag",
     "calls": "template",
     "times": "clock",
+    "hints": "tool",
     "tool_schemas": {},
     "budget_image_tokens": _BUDGET_IMAGE_TOKENS,
 }
@@ -114,6 +115,9 @@ class PromptSet:
     the role `tool`; `"text"`: the system message alone says it, and results are messages of the user."""
     times: str = "clock"
     """How the times of frames are written: `"clock"` (`05:20`) or `"seconds"` (`320`)."""
+    hints: str = "user"
+    """Role of what a server is sent behind a reply without a call, where calls are text: `"user"`, since small models
+    copied the marks around a result; `"tool"` for models that were trained on it so."""
     tool_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {}, hash=False)
     """JSON schema that a policy is shown of a tool, by the tool's name, where it is not the tool's own: checkpoints of
     other agents know its name and arguments by theirs (`vt_env.actions.dialects`)."""
@@ -125,7 +129,11 @@ class PromptSet:
             raise ConfigError(f"prompts {self.name}: version={self.version!r}: need a whole number of 1 or more")
         if self.answers not in ("tag", "tool"):
             raise ConfigError(f"prompts {self.name}: answers={self.answers!r}: allowed are 'tag' and 'tool'")
-        for name, allowed in (("calls", ("template", "text")), ("times", ("clock", "seconds"))):
+        for name, allowed in (
+            ("calls", ("template", "text")),
+            ("times", ("clock", "seconds")),
+            ("hints", ("user", "tool")),
+        ):
             if getattr(self, name) not in allowed:
                 got = f"{name}={getattr(self, name)!r}"
                 raise ConfigError(f"prompts {self.name}: {got}: allowed are {' and '.join(map(repr, allowed))}")
