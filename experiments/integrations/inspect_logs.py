@@ -2,7 +2,7 @@
 
 Written with inspect_ai's own classes (0.3.285; package `inspect-ai`). It needs other versions of a library than the
 tests of this repository ran with, so it is no extra: install it beside vt-env's core in an environment of its own
-(`.ci/engines inspect_logs` tests it there).
+(`.ci/engines inspect` tests it there).
 
 One log a run, one sample an episode: the conversation with pictures, tool calls and their errors; the answer and every
 reward term as scores; tokens, seconds, tags. A log has no place for the system message of a prompt set; its name is in

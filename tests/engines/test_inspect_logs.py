@@ -1,4 +1,4 @@
-"""Logs of inspect_ai, read back by its own reader; runs where inspect_ai is installed (`.ci/engines inspect_logs`)."""
+"""Logs of inspect_ai, read back by its own reader; runs where inspect_ai is installed (`.ci/engines inspect`)."""
 
 import io
 from dataclasses import replace
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("inspect_ai", reason="inspect-ai has an environment of its own: .ci/engines inspect_logs")
+pytest.importorskip("inspect_ai", reason="inspect-ai has an environment of its own: .ci/engines inspect")
 
 from inspect_ai.log import read_eval_log
 from PIL import Image
