@@ -27,7 +27,14 @@ README = ROOT / "README.md"
 README_WORDS, README_LINES = 800, 130
 OTHER_PROGRAMS = {"bash", "inspect", "vf-eval", "pip", "source", "pytest", "vllm", "accelerate", "python3"}
 """Programs in bash blocks that are not ours; what they run of ours is checked."""
-OTHERS_FLAGS = {"--chat-template", "--extra", "--nproc-per-node", "--tensor-parallel-size", "--url"}
+OTHERS_FLAGS = {
+    "--chat-template",
+    "--extra",
+    "--nproc-per-node",
+    "--tensor-parallel-size",
+    "--url",
+    "--env.taskset.rules",
+}
 MARKS = ("run by hand: ", "test command", "run by the tests", "read by the tests", "not run: ", "run by tests/")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

@@ -22,7 +22,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExecutorConfig:
     """Where independent work runs."""
 
@@ -112,6 +112,9 @@ class _RayWorker:
     def do(self, item: Any) -> Any:
         return self._work.do(self._worker, item)
 
+    def is_open(self) -> bool:
+        return True
+
 
 def _run_in_ray(
     config: ExecutorConfig, work: Work[SetupT, ItemT, ResultT], items: Sequence[ItemT]
@@ -126,7 +129,11 @@ def _run_in_ray(
             item = waiting.pop()
             running[worker.do.remote(item)] = (worker, item)
 
-        for _ in range(min(count, len(items))):
+        # What keeps a worker from opening is no fault of an item, so it is raised.
+        first = actor.remote(work)
+        ray.get(first.is_open.remote())
+        begin(first)
+        for _ in range(min(count, len(items)) - 1):
             begin(actor.remote(work))
         while running:
             (done,), _ = ray.wait(list(running))

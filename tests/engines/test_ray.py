@@ -18,6 +18,16 @@ from vt_env.errors import ConfigError
 RAY = ExecutorConfig(workers=2, executor="ray")
 
 
+@pytest.fixture(autouse=True)
+def workers_find_the_functions_of_this_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}:{here.parent}")
+
+
+def refuse(setup: str) -> str:
+    raise OSError(setup)
+
+
 def open_nothing(setup: str) -> str:
     return setup
 
@@ -74,10 +84,12 @@ def test_videos_indexed_on_ray_are_those_indexed_locally_to_the_byte(tmp_path: P
     assert stores[0] == stores[1]
 
 
+def test_what_keeps_a_worker_from_opening_is_raised():
+    with pytest.raises(Exception, match="no such disk"):
+        list(run_in_workers(RAY, Work(refuse, "no such disk", square), [1]))
+
+
 def test_an_address_without_a_cluster_is_one_line():
+    nowhere = ExecutorConfig(executor="ray", ray_address="auto")
     with pytest.raises(ConfigError, match="start one with ray start"):
-        list(
-            run_in_workers(
-                ExecutorConfig(executor="ray", ray_address="127.0.0.1:1"), Work(open_nothing, "", square), [1]
-            )
-        )
+        list(run_in_workers(nowhere, Work(open_nothing, "", square), [1]))
