@@ -230,7 +230,8 @@ def _wire(message: Message) -> dict[str, Any]:
 def _text_turn(reply: ParsedReply, result: Observation, prompts: PromptSet) -> list[dict[str, Any]]:
     """Write a reply as text, and its results as one message a call; what answers no call is of the role of hints."""
     has_calls = bool(reply.calls) and len(reply.calls) == len(result.parts)
-    answers = result_messages(result, prompts.result_role) if has_calls else [joined_message(prompts.hints, result)]
+    hint_role = prompts.hints if prompts.calls == "template" else "user"
+    answers = result_messages(result, prompts.result_role) if has_calls else [joined_message(hint_role, result)]
     return [_wire(it) for it in (message("assistant", reply.text), *answers)]
 
 

@@ -112,6 +112,7 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     ImportCheck("protocols", ("mcp",), "mcp", _MCP),
     ImportCheck("viewer", ("starlette", "uvicorn"), "view"),
     ImportCheck("tables", ("pyarrow",), "parquet"),
+    ImportCheck("clusters", ("ray",), "ray"),
     ImportCheck("baselines", ("stable_baselines3",), "rl"),
 )
 """Checks in the order of the printed lines."""

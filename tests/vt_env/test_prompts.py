@@ -232,7 +232,10 @@ def test_a_toml_file_names_the_texts_that_differ(tmp_path):
         ({"name": "mine", "version": 1, "error": "{message!r}"}, "error holds {message!r}"),
         ({"name": "mine", "version": 1, "error": "{message"}, "expected '}'"),
         ({"name": "mine", "version": 1, "error": "<b{message}>"}, "puts a placeholder inside a tag"),
-        ({"name": "tiny", "version": 1}, "texts differ from those of tiny@1, which ships; give it another name"),
+        (
+            {"name": "tiny", "version": 1, "system": "Go."},
+            "texts differ from those of tiny@1, which ships; give it another name",
+        ),
     ],
 )
 def test_a_file_that_is_no_prompt_set_is_refused_in_one_line(tmp_path, values, message):
@@ -253,7 +256,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path, content):
 
 def test_every_text_of_a_set_says_which_placeholders_it_holds():
     for it in fields(PromptSet):
-        if it.name not in ("name", "version", "answers", "calls", "times", "tool_schemas"):
+        if it.name not in ("name", "version", "answers", "calls", "times", "hints", "tool_schemas"):
             for prompts in SETS.values():
                 found = {name for _, name, _, _ in string.Formatter().parse(getattr(prompts, it.name)) if name}
                 assert set(it.metadata["needed"]) <= found <= set(it.metadata["allowed"])

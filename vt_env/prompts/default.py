@@ -51,6 +51,7 @@ DEFAULT = PromptSet(
     no_captions="No captions were found.",
     frames="Shown here: frames of the video at {times}.",
     crop="Shown here: a part of the frame at {time}.",
+    hints="user",
 )
 
 DEFAULT_TOOL = replace(

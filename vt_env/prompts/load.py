@@ -51,7 +51,10 @@ def load_prompts(path: Path) -> PromptSet:
     allowed = [it.name for it in fields(PromptSet)]
     if not isinstance(values, dict) or not {"name", "version"} <= values.keys():
         raise ConfigError(f"prompts {path}: need an object with name, version and the texts that differ from 'default'")
-    base = str(values.pop("base", DEFAULT.name))
+    shipped = SETS.get(str(values["name"]))
+    # A file of a set that ships may be of before it had the newest fields.
+    is_shipped = shipped is not None and shipped.version == values["version"]
+    base = str(values.pop("base", values["name"] if is_shipped else DEFAULT.name))
     if base not in SETS:
         raise ConfigError(f"prompts {path}: base={base!r}: allowed are {', '.join(SETS)}{suggest(base, SETS)}")
     for name in sorted(map(str, values.keys() - set(allowed))):
@@ -60,8 +63,7 @@ def load_prompts(path: Path) -> PromptSet:
         got = f"name={values['name']!r}, version={values['version']!r}"
         raise ConfigError(f"prompts {path}: {got}: need a text and a whole number")
     loaded = replace(SETS[base], **values)
-    shipped = SETS.get(loaded.name)
-    if shipped is not None and loaded.id == shipped.id and loaded != shipped:
+    if shipped is not None and is_shipped and loaded != shipped:
         raise ConfigError(f"prompts {path}: texts differ from those of {loaded.id}, which ships; give it another name")
     return loaded
 

@@ -115,7 +115,7 @@ class PromptSet:
     the role `tool`; `"text"`: the system message alone says it, and results are messages of the user."""
     times: str = "clock"
     """How the times of frames are written: `"clock"` (`05:20`) or `"seconds"` (`320`)."""
-    hints: str = "user"
+    hints: str = "tool"
     """Role of what a server is sent behind a reply without a call, where calls are text: `"user"`, since small models
     copied the marks around a result; `"tool"` for models that were trained on it so."""
     tool_schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {}, hash=False)

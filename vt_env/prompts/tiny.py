@@ -30,5 +30,4 @@ TINY = PromptSet(
     no_captions="Nothing to see.",
     frames="Frames at {times}.",
     crop="Crop at {time}.",
-    hints="tool",
 )
