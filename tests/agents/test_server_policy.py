@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -373,8 +374,16 @@ def test_a_run_in_which_nothing_could_be_played_fails_and_says_why(tasks, tmp_pa
 
 
 def test_requests_of_different_episodes_are_under_way_at_once(tasks, tmp_path):
-    slow = replace(completion("<answer>B</answer>"), delay_s=0.1)
-    with FakeChatServer(lambda body: slow) as server:
+    four, have_met = threading.Barrier(4), threading.Event()
+
+    def answer(body: Body) -> Wire:
+        # None of the first four is answered before all of them have come.
+        if not have_met.is_set():
+            four.wait(60)
+            have_met.set()
+        return completion("<answer>B</answer>")
+
+    with FakeChatServer(answer) as server:
         run = EvalRun(agent="full", tasks=str(tasks), out=tmp_path / "run", model=model_at(server), batch=4)
         assert evaluate(run).accuracy == 1.0
         assert server.peak == 4
