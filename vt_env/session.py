@@ -116,6 +116,18 @@ class Session:
             episode.reward, episode.reward_terms(), episode.stop, episode.correct, episode.reading.status
         )
 
+    @property
+    def measures(self) -> dict[str, float]:
+        """Counts for averages over episodes: `accuracy`, `answered` (0 or 1), `calls` and `frames` of calls."""
+        result, turns = self.result, self.episode.turns
+        calls = turns if result is None else turns[:-1]
+        return {
+            "accuracy": float(result is not None and bool(result.correct)),
+            "answered": float(result is not None and result.stop is StopReason.ANSWERED),
+            "calls": float(sum(turn.is_played for turn in calls)),
+            "frames": float(sum(len(turn.frames) for turn in calls)),
+        }
+
     def call(self, name: str, arguments: Mapping[str, object]) -> Outcome:
         """Call a tool. After the end the outcome says so, pays nothing and has the error `EPISODE_OVER`.
 

@@ -116,15 +116,14 @@ def _tool(name: str, schema: Mapping[str, Any], source: SessionSource) -> Any:
 
 
 def _result(session: Session) -> dict[str, Any]:
-    result, calls = session.result, session.episode.turns[:-1]
+    result = session.result
     assert result is not None
     return {
         "reward": result.reward,
         "terms": dict(result.terms),
         "stop": str(result.stop),
         "correct": result.correct,
-        "calls": sum(turn.is_played for turn in calls),
-        "frames": sum(len(turn.frames) for turn in calls),
+        **session.measures,
     }
 
 

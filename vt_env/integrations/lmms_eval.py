@@ -17,7 +17,7 @@ from vt_env.episode.serialisers import pictures
 from vt_env.episode.tools_text import tools_text
 from vt_env.integrations.shared_source import session_source
 from vt_env.session import Session
-from vt_env.types import Observation, StopReason
+from vt_env.types import Observation
 
 TASK = "vt_env_long_video"
 """Name of the task in lmms-eval."""
@@ -105,15 +105,7 @@ def _pictures(observation: Observation) -> list[Image.Image]:
 
 
 def _measures(session: Session) -> dict[str, float]:
-    result, turns = session.result, session.episode.turns
-    calls = turns if result is None else turns[:-1]
-    return {
-        "accuracy": float(result is not None and bool(result.correct)),
-        "answered": float(result is not None and result.stop is StopReason.ANSWERED),
-        "calls": float(sum(turn.is_played for turn in calls)),
-        "frames": float(sum(len(turn.frames) for turn in calls)),
-        "reward": 0.0 if result is None else result.reward,
-    }
+    return {**session.measures, "reward": 0.0 if session.result is None else session.result.reward}
 
 
 def _payload(session: Session) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.shared_source import session_source
 from vt_env.prompts import OVER
 from vt_env.session import Session
-from vt_env.types import Observation, StopReason
+from vt_env.types import Observation
 
 ChatMessage = dict[str, Any]
 
@@ -81,14 +81,7 @@ class LongVideoEnv(BaseTextEnv):
         """Return counts of the episode, for averages over many."""
         if self._session is None or self._session.result is None:
             return {"invalid": float(self._failure is not None)}
-        result, calls = self._session.result, self._session.episode.turns[:-1]
-        return {
-            "accuracy": float(bool(result.correct)),
-            "answered": float(result.stop is StopReason.ANSWERED),
-            "calls": float(sum(turn.is_played for turn in calls)),
-            "frames": float(sum(len(turn.frames) for turn in calls)),
-            "invalid": 0.0,
-        }
+        return {**self._session.measures, "invalid": 0.0}
 
     def _ended(self, action: str, reward: float = 0.0) -> BaseTextEnvStepOutput:
         result = None if self._session is None else self._session.result

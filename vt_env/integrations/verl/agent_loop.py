@@ -30,7 +30,6 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.shared_source import session_source
 from vt_env.prompts import OVER
 from vt_env.session import Session
-from vt_env.types import StopReason
 
 MASKED = "episode_invalid"
 """Measure: 1.0 where the video could not be read; nothing of such a rollout is trained on."""
@@ -82,7 +81,7 @@ class EpisodeAgentLoop(ToolAgentLoop):
             # verl stops for lengths and numbers of turns of its own: the conversation has no room for more.
             session.episode.end_full_context()
         output.reward_score = session.episode.reward
-        output.extra_fields["reward_extra_info"] = _measures(session)
+        output.extra_fields["reward_extra_info"] = {**session.measures, MASKED: 0.0}
         return output
 
     async def process_multi_modal_info(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
@@ -146,15 +145,6 @@ class EpisodeAgentLoop(ToolAgentLoop):
             metrics={},
             extra_fields={"reward_extra_info": dict.fromkeys(_MEASURES, 0.0) | {MASKED: 1.0}, "reason": str(failure)},
         )
-
-
-def _measures(session: Session) -> dict[str, float]:
-    result, calls = session.result, session.episode.turns[:-1]
-    assert result is not None
-    frames = sum(len(turn.frames) for turn in calls)
-    answered = result.stop is StopReason.ANSWERED
-    values = (bool(result.correct), answered, sum(turn.is_played for turn in calls), frames, False)
-    return dict(zip(_MEASURES, map(float, values), strict=True))
 
 
 class _WholeReply(ToolParser):

@@ -18,7 +18,7 @@ from vt_env.episode.serialisers import chat_content
 from vt_env.episode.tools_text import RESPONSE_TAGS, sorted_schemas, tools_text
 from vt_env.integrations.shared_source import session_source
 from vt_env.session import Session, SessionSource
-from vt_env.types import Observation, StopReason
+from vt_env.types import Observation
 
 __all__ = ["VideoEnv", "VideoTaskset"]
 
@@ -110,10 +110,6 @@ def _message(observation: Observation, *, is_result: bool) -> dict[str, Any]:
 
 
 def _record(trace: Any, session: Session) -> None:
-    result, calls = session.result, session.episode.turns[:-1]
-    assert result is not None
-    trace.record_reward("vt_env", result.reward)
-    trace.record_metric("accuracy", float(bool(result.correct)))
-    trace.record_metric("answered", float(result.stop is StopReason.ANSWERED))
-    trace.record_metric("calls", float(sum(turn.is_played for turn in calls)))
-    trace.record_metric("frames", float(sum(len(turn.frames) for turn in calls)))
+    assert session.result is not None
+    trace.record_reward("vt_env", session.result.reward)
+    trace.record_metrics(session.measures)
