@@ -1,8 +1,7 @@
 """The wording for models that were not trained here, such as Qwen2.5-VL, Qwen3-VL and models behind a server.
 
-Whole sentences, and no word about a perception or a tool that some policy lacks. It is the wording `talks-late` of
-`experiments/integrations/real_models`, chosen by measurement (docs/talks.md), but for frames beside the question. Five
-choices follow what small language models did with other texts: the form of the answer stands behind results alone,
+Whole sentences, and no word about a perception or a tool that some policy lacks. It was chosen by measurement among
+the wordings of `experiments/integrations/real_models` (docs/talks.md). Five choices follow what small language models did with other texts: the form of the answer stands behind results alone,
 since named at the top it came back as the first reply; no option stands inside answer tags, since they copied words
 from there; the hint on a reply that could not be read shows a call that works as it is, since they copied its form too;
 budgets are no bare numbers before a full stop, which were copied as times; and the question stands behind each result
@@ -62,5 +61,5 @@ DEFAULT_TOOL = replace(
     result=f"{_AGAIN}call the tool answer with the letter of the right option. Otherwise: {{budget}}",
     budget_spent="No other tool calls are left. Call the tool answer with the letter of the likeliest option.",
 )
-"""The same wording where the answer is a call of the tool `answer`, `talks-tool` there; an extension. Policies without
-tools answer in tags either way."""
+"""The same wording where the answer is a call of the tool `answer`; an extension. Policies without tools answer in tags
+either way."""

@@ -2,9 +2,10 @@
 
     python -m experiments.integrations.real_models.play_talks --models models --out runs/talks
 
-The wordings are the prompt sets in `prompts/`. They are played side by side on the same tasks with the same seeds, each
-into its own run directory, so that pairs grow together. A run that was broken off resumes. It measures protocols, not
-policies: whether calls are read, whether the model looks, whether it answers from what it found.
+The wordings are `default`, `default-tool` and the prompt sets in `prompts/`. They are played side by side on the same
+tasks with the same seeds, each into its own run directory, so that pairs grow together. A run that was broken off
+resumes. It measures protocols, not policies: whether calls are read, whether the model looks, whether it answers from
+what it found.
 """
 
 import os
@@ -40,13 +41,13 @@ class PlayTalksRun:
     """Folder of the run directories, one for each wording."""
     model: str = "qwen2.5-coder-1.5b"
     """Name of the model's file without its ending."""
-    prompts: tuple[Path, ...] = tuple(sorted(PROMPTS.glob("*.json")))
-    """Wordings; by default all in `prompts/`."""
+    prompts: tuple[str, ...] = ("default", "default-tool", *map(str, sorted(PROMPTS.glob("*.json"))))
+    """Wordings: names of prompt sets and files; by default those that ship and all in `prompts/`."""
     n: int = 50
     """Number of tasks, the first of the split `test`."""
     budget: str = "default,max_calls=3"
     """Budget of an episode, as of `vt-env eval`."""
-    max_new_tokens: int = 96
+    max_new_tokens: int = 128
     """Maximum length of a reply in tokens."""
     threads: int = 1
     """Threads of the server."""
@@ -65,10 +66,10 @@ def main(run: PlayTalksRun) -> None:
         raise ConfigError(f"{model}: no such file; run experiments.integrations.real_models.fetch --out {run.models}")
     with _served(run, model):
         play_paired([evaluation(run, prompts) for prompts in run.prompts])
-    measure(MeasureRun(tuple(run.out / it.stem for it in run.prompts)))
+    measure(MeasureRun(tuple(run.out / Path(it).stem for it in run.prompts)))
 
 
-def evaluation(run: PlayTalksRun, prompts: Path) -> EvalRun:
+def evaluation(run: PlayTalksRun, prompts: str) -> EvalRun:
     """Return the evaluation of one wording."""
     server = PolicyServerConfig(base_url=f"http://127.0.0.1:{run.port}/v1", timeout_s=1200, logprobs=False)
     return EvalRun(
@@ -78,8 +79,8 @@ def evaluation(run: PlayTalksRun, prompts: Path) -> EvalRun:
         tools="paper",
         budget=run.budget,
         batch=1,
-        prompts=str(prompts),
-        out=run.out / prompts.stem,
+        prompts=prompts,
+        out=run.out / Path(prompts).stem,
         model=ModelConfig(backend="openai", temperature=0, max_new_tokens=run.max_new_tokens, server=server),
     )
 

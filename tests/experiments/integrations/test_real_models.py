@@ -26,7 +26,7 @@ from experiments.settings.models import ModelConfig, PolicyServerConfig
 from vt_env.budget.remaining import Remaining
 from vt_env.episode.trajectory import CallRecord, Trajectory, TurnRecord, write_trajectories
 from vt_env.errors import ConfigError, DataError
-from vt_env.prompts import DEFAULT, DEFAULT_TOOL, PromptSet, load_prompts
+from vt_env.prompts import DEFAULT, DEFAULT_TOOL, load_prompts
 from vt_env.talks.tasks import talk_tasks
 from vt_env.types import Interval, StopReason
 
@@ -100,22 +100,13 @@ def test_doubled_braces_around_calls_are_mended_and_jinja_stays():
     assert single_braces(line % ("{", "}")) == line % ("", "") == single_braces(line % ("", ""))
 
 
-def test_four_wordings_are_whole_sets_of_their_own_and_hold_no_words_inside_answer_tags():
-    sets = [load_prompts(path) for path in sorted(PROMPTS.glob("*.json"))]
+def test_four_wordings_differ_and_those_that_can_be_default_hold_no_words_inside_answer_tags():
+    sets = [DEFAULT, DEFAULT_TOOL, *(load_prompts(path) for path in sorted(PROMPTS.glob("*.json")))]
     assert len({it.key for it in sets}) == 4
-    assert {it.name for it in sets} == {path.stem for path in PROMPTS.glob("*.json")}
+    assert {it.name for it in sets} == {Path(it).stem for it in PlayTalksRun(Path(), Path()).prompts}
     later = [it for it in sets if it.name != "talks-early"]
     texts = [text for it in later for text in asdict(it).values() if isinstance(text, str)]
     assert {inside for text in texts for inside in re.findall(r"<answer>(.*?)</answer>", text)} == {" and "}
-
-
-@pytest.mark.parametrize(("prompts", "measured"), [(DEFAULT, "talks-late"), (DEFAULT_TOOL, "talks-tool")])
-def test_the_default_sets_have_the_wording_that_was_measured_but_for_frames_beside_the_question(
-    prompts: PromptSet, measured: str
-):
-    wording = load_prompts(PROMPTS / f"{measured}.json")
-    assert wording.system == prompts.system.replace("what is shown here and ", "")
-    assert replace(wording, name=prompts.name, version=prompts.version, system=prompts.system) == prompts
 
 
 def test_evaluations_of_wordings_differ_in_wording_and_directory_alone(tmp_path):
