@@ -1,11 +1,12 @@
 """The wording for models that were not trained here, such as Qwen2.5-VL, Qwen3-VL and models behind a server.
 
-Whole sentences, and no word about a perception or a tool that some policy lacks. It was chosen by measurement among
-the wordings of `experiments/integrations/real_models` (docs/talks.md). Five choices follow what small language models did with other texts: the form of the answer stands behind results alone,
-since named at the top it came back as the first reply; no option stands inside answer tags, since they copied words
-from there; the hint on a reply that could not be read shows a call that works as it is, since they copied its form too;
-budgets are no bare numbers before a full stop, which were copied as times; and the question stands behind each result
-again, without which a call was repeated instead of an answer.
+Whole sentences, and no word about a perception or a tool that some policy lacks. It was chosen by measurement among the
+wordings of `experiments/integrations/real_models` (docs/talks.md). Five choices follow what small language models did
+with other texts: the form of the answer stands behind results alone, since named at the top it came back as the first
+reply; no option stands inside answer tags, since they copied words from there; the hint on a reply that could not be
+read shows a call that works as it is, since they copied its form too; budgets are no bare numbers before a full stop,
+which were copied as times; and the question stands behind each result again, without which a call was repeated instead
+of an answer.
 """
 
 from dataclasses import replace
