@@ -146,9 +146,11 @@ def test_any_journal_is_read_or_refused_and_what_is_appended_is_a_line_of_its_ow
         read = {JOURNAL: read_journal, METRICS: read_metrics}[name]
         before = law.read(lambda: read(tmp_path))
         drop_torn_line(path)
-        assert before is None or law.read(lambda: read(tmp_path)) == before or name == METRICS
+        kept = law.read(lambda: read(tmp_path))
+        # A diverged loss is read, and as NaN is no JSON it counts as torn where the end of its line is lost, too.
+        assert before is None or kept == before or name == METRICS
         append_line(path, lines[name][0])
         after = law.read(lambda: read(tmp_path))
-        assert before is None or (after is not None and len(after) == len(before) + 1)
+        assert before is None or (after is not None and len(after) == len(kept or []) + 1)
 
     check()
