@@ -22,11 +22,12 @@ def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> Task
     """Load the tasks of one split, or of all splits.
 
     Args:
-        tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"talks"`, one
-            of its families as `"talks/chart"`, `"lvbench"` and other benchmarks below `$VT_ENV_DATA`), a folder that
-            holds `tasks.jsonl`, a JSONL file, a benchmark's own folder or annotation file, or a function of the split.
+        tasks: A name (`"world"`, one of its families as `"world/counting"`, `"world/all"` for all eight, `"world2"`,
+            `"world2/flash"`, `"talks"`, `"talks/chart"`, `"lvbench"` and other benchmarks below `$VT_ENV_DATA`), a
+            folder that holds `tasks.jsonl`, a JSONL file, a benchmark's own folder or annotation file, or a function of
+            the split.
             `"cgbench/clues"`, or `/clues` behind its folder, shows frames of the clue intervals alone.
-        split: Keep only tasks of this split; `None` keeps all. World and talks are made by split: there `None` is
+        split: Keep only tasks of this split; `None` keeps all. Worlds and talks are made by split: there `None` is
             `"test"`.
 
     Raises:
@@ -40,6 +41,8 @@ def load_tasks(tasks: str | Path | TaskSource, split: str | None = None) -> Task
     is_own = bool(family) and (path.is_file() or (path / TASKS_FILE).is_file())
     if name == "world" and not is_own:
         return _load_world(family, split)
+    if name == "world2" and not is_own and not (path / TASKS_FILE).is_file():
+        return _load_world2(family, split)
     if name == "talks" and not (path / TASKS_FILE).is_file():
         return _load_talks(family, split)
     if not (path / TASKS_FILE).is_file() and (benchmark := _load_benchmark(tasks, split)) is not None:
@@ -76,6 +79,13 @@ def _load_world(family: str, split: str | None) -> TaskSet:
     return world_tasks(split or "test", (family,) if family else None)
 
 
+def _load_world2(family: str, split: str | None) -> TaskSet:
+    # Imported here for the same reason.
+    from vt_env.world2.tasks import world2_tasks
+
+    return world2_tasks(split or "test", (family,) if family else None)
+
+
 def _load_talks(family: str, split: str | None) -> TaskSet:
     # Imported here since the talks need a decoder that nobody else does.
     from vt_env.talks.tasks import talk_tasks
@@ -97,7 +107,7 @@ def _unknown(tasks: str) -> str:
 
     views = [f"{name}/{view}" for name, benchmark in BENCHMARKS.items() for view in benchmark.views]
     near_view = suggest(tasks, views) if "/" in tasks else ""
-    hint = near_view or suggest(tasks.partition("/")[0], ["world", "talks", *BENCHMARKS])
-    names = "'world', 'world/FAMILY', 'world/all', 'talks', 'talks/FAMILY', a benchmark's name, 'cgbench/clues'"
-    allowed = f"{names}, a folder or JSONL file"
+    hint = near_view or suggest(tasks.partition("/")[0], ["world", "world2", "talks", *BENCHMARKS])
+    generated = [it for name in ("world", "world2", "talks") for it in (f"'{name}'", f"'{name}/FAMILY'")]
+    allowed = f"{', '.join(generated)}, a benchmark's name, 'cgbench/clues', a folder or JSONL file"
     return f"tasks={tasks!r}: no such file or folder; allowed are {allowed}{hint}"

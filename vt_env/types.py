@@ -188,9 +188,10 @@ class VideoRef:
     perception reads; `None` if there are none."""
     subtitles_encoding: str | None = None
     """Encoding of the subtitle file, such as `cp1251`; `None` means to find it out."""
-    is_world: bool = False
-    """Whether `vt_env.world` made the video, as told by the task source. It is then searched by its pictures alone,
-    whose colours the questions name: its captions state what is asked."""
+    world: int = 0
+    """Version of the generated world that made the video, as told by the task source: 1 (`vt_env.world`), 2
+    (`vt_env.world2`), or 0 for any other video. Those of a world are searched by their pictures alone, whose colours
+    the questions name: their captions state what is asked."""
 
 
 @dataclass(frozen=True, slots=True)

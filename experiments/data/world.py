@@ -70,4 +70,4 @@ def _row(task: Task, folder: Path) -> dict[str, Any]:
     if gold is not None:
         row |= {"answer": gold.answer_idx, "evidence": [[span.start_s, span.end_s] for span in gold.evidence]}
         row |= {"evidence_boxes": [[it.left, it.top, it.right, it.bottom] for it in gold.evidence_boxes]}
-    return row | {"task_id": item.task_id, "family": item.family, "split": item.split, "world": video.is_world}
+    return row | {"task_id": item.task_id, "family": item.family, "split": item.split, "world": video.world}

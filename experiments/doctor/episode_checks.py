@@ -47,7 +47,7 @@ def _part(name: str, what: str, flag: str, *, given: bool, profile: str) -> Find
 
 
 def _profile(run: DoctorRun, tasks: TaskSet) -> Finding:
-    worlds = sum(it.is_world for it in tasks.videos)
+    worlds = sum(it.world > 0 for it in tasks.videos)
     why = f"{worlds} of {len(tasks.videos)} videos are of the generated world"
     return Finding("profile", True, f"{run.chosen.name} ({'--profile' if run.profile else why})")
 

@@ -98,13 +98,17 @@ def _read_limits(path: Path) -> PictureLimits | None:
         return None
 
 
+WORLD_NAMES = ("world", "world2")
+"""Names of the generated worlds among tasks."""
+
+
 def is_world(tasks: str) -> bool:
-    """Return whether tasks are about the generated world alone, by their name or the rows of their file."""
-    return tasks.partition("/")[0] == "world" or holds_world(Path(tasks))
+    """Return whether tasks are about a generated world alone, by their name or the rows of their file."""
+    return tasks.partition("/")[0] in WORLD_NAMES or holds_world(Path(tasks))
 
 
 def holds_world(path: Path) -> bool:
-    """Return whether a task file, or the one in a folder, is of the generated world, as `vt-env world` writes it."""
+    """Return whether a task file, or the one in a folder, is of a generated world, as `vt-env world` writes it."""
     if path.is_dir():
         path /= TASKS_FILE
     if path.suffix != ".jsonl" or not path.is_file():
@@ -112,7 +116,7 @@ def holds_world(path: Path) -> bool:
     rows = 0
     try:
         for row in read_jsonl(path, decode_object):
-            if row.get("world") is not True:
+            if not row.get("world"):
                 return False
             rows += 1
     except DataError:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from experiments.runs.read_run import CONFIG, read_json
 from experiments.settings.library import LibraryConfig
-from experiments.settings.profile import PROFILE_IF_MISSING
+from experiments.settings.profile import PROFILE_IF_MISSING, WORLD_NAMES
 from vt_env.config import HOW_ONLY
 from vt_env.errors import ConfigError
 from vt_env.profiles import Profile
@@ -77,7 +77,7 @@ def choose_prompts(
 
 
 def student_prompts(tasks: str, profile: Profile, teacher: str = "") -> PromptSet:
-    """Return the default set for demonstrations: `tiny` for the generated world, else the profile's.
+    """Return the default set for demonstrations: `tiny` for a generated world, else the profile's.
 
     The student is not known when demonstrations are written; the shipped model is the one for the generated world.
 
@@ -86,7 +86,7 @@ def student_prompts(tasks: str, profile: Profile, teacher: str = "") -> PromptSe
         profile: Parts of the episodes.
         teacher: Kind of the teacher; `scripted` plays the generated world only.
     """
-    is_tiny = teacher == "scripted" or tasks.partition("/")[0] == "world"
+    is_tiny = teacher == "scripted" or tasks.partition("/")[0] in WORLD_NAMES
     return TINY if is_tiny else resolve_prompts(profile.prompts)
 
 

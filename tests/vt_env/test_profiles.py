@@ -20,7 +20,7 @@ from vt_env.testing import fake_tasks
 from vt_env.tools.builtin import PAPER_TOOLS
 from vt_env.types import VideoRef
 
-FILM, PAINTED = VideoRef("film", "film.mp4"), VideoRef("world", "w.mp4", is_world=True)
+FILM, PAINTED = VideoRef("film", "film.mp4"), VideoRef("world", "w.mp4", world=1)
 IDS = ("vt_env/LongVideoQA-v0", "vt_env/LongVideoQAText-v0", "vt_env/LongVideoQANumeric-v0")
 
 

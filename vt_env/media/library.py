@@ -130,7 +130,7 @@ class TextModels:
         """Return whether the captions of a video are a source of clip retrieval."""
         if ref.captions_path is None or self.captions == "none":
             return False
-        return self.captions == "words" or self.caption_encoder is not None or not ref.is_world
+        return self.captions == "words" or self.caption_encoder is not None or not ref.world
 
 
 class VideoLibrary:

@@ -35,7 +35,7 @@ def choose_profile(profile: str | Profile | None, videos: Iterable[VideoRef]) ->
     """
     if profile is not None:
         return resolve_profile(profile)
-    if all(it.is_world for it in videos):
+    if all(it.world for it in videos):
         return WORLD
     say_once(f"profile {FIELD.describe()}; profile= or --profile changes it")
     return FIELD

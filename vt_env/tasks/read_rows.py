@@ -9,7 +9,7 @@ Only `video`, `question` and `options` are required; paths are relative to the f
 `answer` is the 0-based index of the right option, or its text; a task without one is played and not scored.
 `evidence_boxes` holds one box for each interval of `evidence`: left, top, right and bottom as fractions of the frame.
 `subtitles_encoding` names the encoding of the subtitle file, such as `cp1251`; without it, it is found out.
-`world` is true in rows that `vt-env world` wrote, see `VideoRef.is_world`.
+`world` is the version of the generated world in rows that `vt-env world` wrote, see `VideoRef.world`.
 """
 
 import hashlib
@@ -253,7 +253,7 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
         subtitles_path=None if subtitles is None else str(_existing(folder, _text(row, "subtitles"), "subtitles")),
         captions_path=None if captions is None else str(_existing(folder, _text(row, "captions"), "captions")),
         subtitles_encoding=_encoding(row),
-        is_world=_true_or_false(row, "world"),
+        world=_world(row),
     )
 
 
@@ -267,11 +267,12 @@ def _encoding(row: Mapping[str, Any]) -> str | None:
         raise ValueError(f"subtitles_{reason}") from reason
 
 
-def _true_or_false(row: Mapping[str, Any], name: str) -> bool:
-    value = row.get(name, False)
-    if not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r}; need true or false")
-    return value
+def _world(row: Mapping[str, Any]) -> int:
+    """Return the version of the world; rows of the first one held `true` before there was a second."""
+    value = row.get("world", 0)
+    if value not in (0, 1, 2):
+        raise ValueError(f"world={str(value)[:80]}; need 1 or 2, the version of the generated world")
+    return int(value)
 
 
 def _existing(folder: Path, name: str, role: str) -> Path:

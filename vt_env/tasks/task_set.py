@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -92,6 +93,26 @@ class TaskSet(Sequence[Task]):
     def filter(self, keep: Callable[[Item], bool]) -> "TaskSet":
         """Return the tasks whose item `keep` accepts."""
         return TaskSet(tuple(task for task in self.tasks if keep(task.item)))
+
+    def with_captions(self, folder: Path) -> "TaskSet":
+        """Return the tasks with other captions of their videos: the file `HANDLE.jsonl` of a folder for each.
+
+        Rows are those of any caption file: `start_s`, `end_s`, `text`. Policies with `perception="captions"` read them.
+
+        Raises:
+            ConfigError: The folder lacks the file of a video.
+        """
+        paths = {video: folder / f"{video.handle}.jsonl" for video in self.videos}
+        missing = [path for path in paths.values() if not path.is_file()]
+        if missing:
+            got = f"{len(missing)} of {len(paths)} videos have none"
+            raise ConfigError(f"captions in {folder}: {got}; write {missing[0].name} and the like")
+
+        def captioned(task: Task) -> Task:
+            video = replace(task.item.video, captions_path=str(paths[task.item.video]))
+            return replace(task, item=replace(task.item, video=video))
+
+        return TaskSet(tuple(map(captioned, self.tasks)))
 
     @property
     def splits(self) -> list[str]:

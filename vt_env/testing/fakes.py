@@ -17,7 +17,7 @@ from vt_env.types import Box, FrameBatch, Interval, Item, ScoredInterval, Subtit
 
 _BITS = 16
 # Painted like the videos of the generated world, and played with its profile.
-_REF = VideoRef("fake", "fake.mp4", is_world=True)
+_REF = VideoRef("fake", "fake.mp4", world=1)
 
 
 def paint_second(second: int, frame_px: int) -> NDArray[np.uint8]:

@@ -48,20 +48,25 @@ def render_scene(scene: Scene, size_px: int, detail_px: int = 0) -> NDArray[np.u
     background, layout = _paint_background(scene.look_seed, size_px)
     image = Image.fromarray(background)
     draw = ImageDraw.Draw(image)
-    _draw_shape(draw, scene, layout.shape_at, layout.radius_px)
-    _draw_number(draw, scene.number, layout.number_at, layout.number_px, dark=layout.is_dark)
+    draw_shape(draw, (scene.colour, scene.shape), layout.shape_at, layout.radius_px)
+    draw_number(draw, scene.number, layout.number_at, layout.number_px, dark=layout.is_dark)
     if scene.detail is not None:
-        _draw_number(draw, scene.detail, layout.shape_at, detail_px, dark=True)
+        draw_number(draw, scene.detail, layout.shape_at, detail_px, dark=True)
     return np.asarray(image)
 
 
 def shape_box(scene: Scene, size_px: int) -> Box:
     """Return the bounding box of the shape, clipped to the frame."""
     layout = _lay_out(scene.look_seed, size_px)
-    corners = OUTLINES.get(scene.shape, [(-1, -1), (1, 1)])
+    return outline_box(scene.shape, layout.shape_at, layout.radius_px, size_px)
+
+
+def outline_box(shape: str, at: Point, radius_px: float, size_px: int) -> Box:
+    """Return the bounding box of a shape with its centre at a point in pixels, clipped to the frame."""
+    corners = OUTLINES.get(shape, [(-1, -1), (1, 1)])
     xs, ys = (
-        [min(1.0, max(0.0, (at + layout.radius_px * corner[axis]) / size_px)) for corner in corners]
-        for axis, at in enumerate(layout.shape_at)
+        [min(1.0, max(0.0, (centre + radius_px * corner[axis]) / size_px)) for corner in corners]
+        for axis, centre in enumerate(at)
     )
     return Box(min(xs), min(ys), max(xs), max(ys))
 
@@ -81,15 +86,19 @@ def place_box(side: str, height: str) -> Box:
 
 def detail_box(scene: Scene, size_px: int, detail_px: int) -> Box:
     """Return the bounding box of the small print and its plate."""
-    x, y = _lay_out(scene.look_seed, size_px).shape_at
+    return number_box(scene.detail or 0, _lay_out(scene.look_seed, size_px).shape_at, detail_px, size_px)
+
+
+def number_box(number: int, at: Point, height_px: float, size_px: int) -> Box:
+    """Return the bounding box of a number with its plate, with its centre at a point in pixels."""
     draw = ImageDraw.Draw(Image.new("L", (1, 1)))
-    left, top, right, bottom = _plate(draw, scene.detail or 0, (x, y), detail_px)
+    left, top, right, bottom = _plate(draw, number, at, height_px)
     return Box(left / size_px, top / size_px, right / size_px, bottom / size_px)
 
 
 def _paint_background(look_seed: int, size_px: int) -> tuple[NDArray[np.uint8], _Layout]:
     rng = np.random.default_rng(look_seed)
-    background = _background(size_px, rng)
+    background = paint_background(size_px, rng)
     shape_first = rng.random() < 0.5
     centres = [_jittered(0.27, size_px, rng), _jittered(0.73, size_px, rng)]
     shape_at, number_at = centres if shape_first else reversed(centres)
@@ -103,7 +112,7 @@ def _lay_out(look_seed: int, size_px: int) -> _Layout:
     return _paint_background(look_seed, size_px)[1]
 
 
-def _background(size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def paint_background(size_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Render a dull gradient with slight noise, uint8[size_px, size_px, 3]."""
     corners = rng.uniform(70, 150, size=(2, 2, 1)) + rng.uniform(-8, 8, size=(2, 2, 3))
     gradient = Image.fromarray(corners.astype(np.uint8)).resize((size_px, size_px), Image.Resampling.BICUBIC)
@@ -118,16 +127,17 @@ def _jittered(x_share: float, size_px: int, rng: np.random.Generator) -> Point:
     )
 
 
-def _draw_shape(draw: ImageDraw.ImageDraw, scene: Scene, at: Point, radius_px: float) -> None:
-    colour = COLOURS[scene.colour]
-    x, y = at
-    if scene.shape == "circle":
+def draw_shape(draw: ImageDraw.ImageDraw, kind: tuple[str, str], at: Point, radius_px: float) -> None:
+    """Draw a shape of a colour, with its centre at a point in pixels."""
+    colour, (x, y) = COLOURS[kind[0]], at
+    if kind[1] == "circle":
         draw.ellipse((x - radius_px, y - radius_px, x + radius_px, y + radius_px), fill=colour)
         return
-    draw.polygon([(x + radius_px * dx, y + radius_px * dy) for dx, dy in OUTLINES[scene.shape]], fill=colour)
+    draw.polygon([(x + radius_px * dx, y + radius_px * dy) for dx, dy in OUTLINES[kind[1]]], fill=colour)
 
 
-def _draw_number(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: float, *, dark: bool) -> None:
+def draw_number(draw: ImageDraw.ImageDraw, number: int, at: Point, height_px: float, *, dark: bool) -> None:
+    """Draw a number on a plate, with its centre at a point in pixels; dark digits on a light plate, or the reverse."""
     font = ImageFont.load_default(size=height_px)
     ink, plate = ((20, 20, 20), (235, 235, 235)) if dark else ((240, 240, 240), (25, 25, 25))
     draw.rectangle(_plate(draw, number, at, height_px), fill=plate)

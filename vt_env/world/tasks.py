@@ -8,20 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from vt_env.errors import ConfigError
 from vt_env.gold import Gold
 from vt_env.media.cache.build_once import cache_root
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.types import Item, VideoRef
 from vt_env.world.config import LATER_SETTINGS, full_world
+from vt_env.world.content import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, VideoContent, script_content
 from vt_env.world.families import ALL, ALL_FAMILIES, ask, check_family
 from vt_env.world.script import SCRIPT_VERSION, VideoScript, WorldConfig, write_script
 from vt_env.world.single_scene_questions import FAMILIES, WorldQuestion
-from vt_env.world.write_files import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, write_files
+from vt_env.world.splits import video_seeds
+from vt_env.world.write_files import write_content
 
-FIRST_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
-"""First video seed of each split."""
-SEEDS_PER_SPLIT = 10_000_000
 CAPTIONS_VERSION = 2
 """Version of captions with small print; increment it when they change."""
 
@@ -38,6 +36,10 @@ class WorldVideo:
         """Generate the script of the video."""
         return write_script(self.seed, self.config)
 
+    def content(self) -> VideoContent:
+        """Generate the content of the video."""
+        return script_content(self.script(), self.config)
+
     def ref(self) -> VideoRef:
         """Return the reference to the files, which need not exist yet."""
         return VideoRef(
@@ -45,13 +47,13 @@ class WorldVideo:
             path=str(self.folder / VIDEO_FILE),
             subtitles_path=str(self.folder / SUBTITLES_FILE),
             captions_path=str(self.folder / CAPTIONS_FILE),
-            is_world=True,
+            world=1,
         )
 
     def __call__(self, ref: VideoRef) -> None:
         """Write the files of this video if they do not exist; `ref` is ignored."""
         if not self.folder.is_dir():
-            write_files(self.script(), self.config, self.folder)
+            write_content(self.content(), self.folder)
 
 
 def world_videos(split: str, config: WorldConfig, root: Path | None = None, seed: int = 0) -> list[WorldVideo]:
@@ -66,14 +68,8 @@ def world_videos(split: str, config: WorldConfig, root: Path | None = None, seed
     Raises:
         ConfigError: The split is unknown, or `videos` and `seed` exceed its range of video seeds.
     """
-    if split not in FIRST_SEEDS:
-        raise ConfigError(f"split={split!r}: allowed are {', '.join(map(repr, FIRST_SEEDS))}")
-    if config.videos < 1 or seed < 0 or (seed + 1) * config.videos > SEEDS_PER_SPLIT:
-        got = f"videos={config.videos}, seed={seed}"
-        raise ConfigError(f"{got}: a split holds 1 to {SEEDS_PER_SPLIT} videos, of all seeds together")
     folder = (root or cache_root()) / "world" / _key(config)
-    first = FIRST_SEEDS[split] + seed * config.videos
-    return [WorldVideo(it, config, folder / f"{it:08d}") for it in range(first, first + config.videos)]
+    return [WorldVideo(it, config, folder / f"{it:08d}") for it in video_seeds(split, config.videos, seed)]
 
 
 def world_tasks(

@@ -1,4 +1,4 @@
-"""Write a script as files: H.264 video, SRT subtitles and JSONL captions, atomically."""
+"""Write a generated video as files: H.264 video, SRT subtitles and JSONL captions, atomically."""
 
 import json
 from collections.abc import Sequence
@@ -11,41 +11,52 @@ import av
 from vt_env.media.cache.build_once import build_once
 from vt_env.timed_lines import Caption
 from vt_env.types import SubtitleLine
-from vt_env.world.captions import write_captions
-from vt_env.world.render import render_scene
+from vt_env.world.content import CAPTIONS_FILE, SUBTITLES_FILE, VIDEO_FILE, VideoContent, script_content
 from vt_env.world.script import VideoScript, WorldConfig
 
-VIDEO_FILE, SUBTITLES_FILE, CAPTIONS_FILE = "video.mp4", "subtitles.srt", "captions.jsonl"
+__all__ = [
+    "CAPTIONS_FILE",
+    "SUBTITLES_FILE",
+    "VIDEO_FILE",
+    "captions_text",
+    "srt_text",
+    "write_content",
+    "write_files",
+]
 
 
 def write_files(script: VideoScript, config: WorldConfig, folder: Path) -> None:
+    """Write the files of one video of the first world into `folder`, as `write_content`."""
+    write_content(script_content(script, config), folder)
+
+
+def write_content(content: VideoContent, folder: Path) -> None:
     """Write the files of one video into `folder`; an existing folder is complete and stays unchanged."""
 
     def build(unfinished: Path) -> None:
         unfinished.mkdir()
-        _write_video(script, config, unfinished / VIDEO_FILE)
-        (unfinished / SUBTITLES_FILE).write_text(srt_text(script.subtitles), encoding="utf-8")
-        captions = write_captions(script, config)
-        (unfinished / CAPTIONS_FILE).write_text(captions_text(captions), encoding="utf-8")
+        _write_video(content, unfinished / VIDEO_FILE)
+        (unfinished / SUBTITLES_FILE).write_text(srt_text(content.subtitles), encoding="utf-8")
+        for name, captions in content.captions.items():
+            (unfinished / name).write_text(captions_text(captions()), encoding="utf-8")
 
     build_once(folder, build)
 
 
-def _write_video(script: VideoScript, config: WorldConfig, path: Path) -> None:
+def _write_video(content: VideoContent, path: Path) -> None:
+    rate_hz, size_px = content.frame_rate_hz, content.size_px
+    ends_s = [*(shot.start_s for shot in content.shots[1:]), content.duration_s]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=config.frame_rate_hz)
-        stream.width = stream.height = config.size_px
+        stream = container.add_stream("libx264", rate=rate_hz)
+        stream.width = stream.height = size_px
         stream.pix_fmt = "yuv420p"
-        stream.time_base = Fraction(1, config.frame_rate_hz)
-        stream.codec_context.gop_size = config.keyframe_every_s * config.frame_rate_hz
+        stream.time_base = Fraction(1, rate_hz)
+        stream.codec_context.gop_size = content.keyframe_every_s * rate_hz
         stream.codec_context.thread_count = 1
         stream.options = {"preset": "veryfast", "crf": "20", "sc_threshold": "0"}
-        for scene in script.scenes:
-            picture = av.VideoFrame.from_ndarray(
-                render_scene(scene, config.size_px, config.detail_px), format="rgb24"
-            ).reformat(format="yuv420p")
-            first = int(scene.interval.start_s) * config.frame_rate_hz
-            for number in range(first, int(scene.interval.end_s) * config.frame_rate_hz):
+        for shot, end_s in zip(content.shots, ends_s, strict=True):
+            picture = av.VideoFrame.from_ndarray(shot.picture.paint(size_px), format="rgb24").reformat(format="yuv420p")
+            for number in range(int(shot.start_s * rate_hz), int(end_s * rate_hz)):
                 picture.pts = number
                 container.mux(stream.encode(picture))
         container.mux(stream.encode(None))

@@ -1,5 +1,7 @@
 """Words that the second world adds to `vt_env.world.vocabulary`; a change requires a new base checkpoint."""
 
+LEVELS: tuple[str, ...] = ("high", "low")
+"""Heights of a place; both are words of the first world."""
 SIZES: tuple[str, ...] = ("large", "small")
 """Sizes of a shape."""
 DIRECTIONS: tuple[str, ...] = ("left", "right", "up", "down")

@@ -17,7 +17,7 @@ from vt_env.media.search.encoders import ColourNameEncoder
 from vt_env.media.terminal import say_once
 from vt_env.types import VideoRef
 
-FILM, WORLD = VideoRef("film", "film.mp4"), VideoRef("world", "w.mp4", captions_path="c.jsonl", is_world=True)
+FILM, WORLD = VideoRef("film", "film.mp4"), VideoRef("world", "w.mp4", captions_path="c.jsonl", world=1)
 
 
 @pytest.fixture(autouse=True)

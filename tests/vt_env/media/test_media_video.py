@@ -226,7 +226,7 @@ def test_clips_can_be_found_by_the_meaning_of_their_captions(ref: VideoRef, tmp_
 
 def test_captions_are_searched_as_asked_for_and_not_by_default_in_the_generated_world(ref: VideoRef) -> None:
     captioned = replace(ref, captions_path="c.jsonl")
-    world = replace(captioned, is_world=True)
+    world = replace(captioned, world=1)
     searched = {
         how: [TextModels(captions=how).searches_captions(it) for it in (ref, captioned, world)]
         for how in ("auto", "words", "none")

@@ -43,7 +43,7 @@ def test_a_painted_video_says_and_shows_what_its_file_does(small_world, painted)
 
 def test_a_painted_video_is_searched_as_its_file_is(small_world, painted):
     ours, files = both(small_world, painted[1])
-    colours = {scene.colour for scene in ours.script.scenes}
+    colours = {scene.colour for scene in small_world.tasks[0].prepare.script().scenes}
     for query in (*sorted(colours), "a blue and a green thing"):
         # Compression adds faint colours, so weak hits differ.
         mine, stored = ours.search_clips(query, 4)[0], files.search_clips(query, 4)[0]

@@ -53,7 +53,7 @@ class EncoderChoice:
         """
         if self.choice != AUTO:
             return self._given
-        return self._colours if ref.is_world else self._found
+        return self._colours if ref.world else self._found
 
     @cached_property
     def why_none(self) -> str:
