@@ -8,6 +8,8 @@
 | captions | an errorless reader of all captions and subtitles; guesses among the options left |
 | oracle | an errorless reader of the evidence, small print included |
 
+With `--world world2` these are the families of the second world, with a column of 32 frames more.
+
 All are computed from scripts of videos. Intervals are 95 % cluster bootstraps over videos
 (`vt_env.stats`); they have width 0 if all questions agree.
 """  # noqa: E501
@@ -16,10 +18,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import tyro
 
+from experiments.bench.fixtures import world2_reader
 from experiments.bench.fixtures.perfect_reader import Seen, possible_options
 from vt_env.episode.perception import moments
 from vt_env.markdown import markdown_table, table_row
@@ -31,6 +35,9 @@ from vt_env.world.config import full_world
 from vt_env.world.families import ALL_FAMILIES
 from vt_env.world.script import Scene, VideoScript
 from vt_env.world.tasks import WorldVideo, world_tasks
+from vt_env.world2.config import World2Config
+from vt_env.world2.families import ALL_FAMILIES as WORLD2_FAMILIES
+from vt_env.world2.tasks import world2_tasks
 
 UNIFORM_FRAMES = 8
 
@@ -41,6 +48,8 @@ BlindRule = Callable[[Item], int]
 class WorldCeilingsBench:
     """Compute the ceilings of all families."""
 
+    world: Literal["world", "world2"] = "world"
+    """The generated world: the first or the second."""
     videos: int = 150
     """Videos of the split `test`, and as many of `val` to choose the blind rule on."""
     tasks_per_video: int = 4
@@ -64,15 +73,15 @@ class Cell:
 
 def main(run: WorldCeilingsBench) -> None:
     """Print the table in Markdown, each row when it is computed."""
-    rows = (family_row(family, run) for family in ALL_FAMILIES)
-    for number, (family, row) in enumerate(zip(ALL_FAMILIES, rows, strict=True)):
+    families, make = (ALL_FAMILIES, family_row) if run.world == "world" else (WORLD2_FAMILIES, world2_row)
+    for number, (family, row) in enumerate((family, make(family, run)) for family in families):
         if not number:
             print("\n".join(markdown_table(["family", "n", *row], [])))
         print(table_row([family, next(iter(row.values())).n, *row.values()]), flush=True)
 
 
 def family_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
-    """Return policy to accuracy, on one family."""
+    """Return policy to accuracy, on one family of the first world."""
     config = replace(full_world(), videos=run.videos, tasks_per_video=run.tasks_per_video)
     tasks, others = (world_tasks(split, [family], config) for split in ("test", "val"))
     rng = np.random.default_rng([run.seed, ALL_FAMILIES.index(family)])
@@ -85,6 +94,29 @@ def family_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
         "oracle": lambda task: _guess(possible_options(task.item, evidence_view(task)), rng),
     }
     return {name: _cell(tasks, policy, run.seed) for name, policy in policies.items()}
+
+
+def world2_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
+    """Return policy to accuracy, on one family of the second world."""
+    config = World2Config(videos=run.videos, tasks_per_video=run.tasks_per_video)
+    tasks, others = (world2_tasks(split, [family], config) for split in ("test", "val"))
+    rng = np.random.default_rng([run.seed, WORLD2_FAMILIES.index(family)])
+    blind = best_blind_rule(others)
+    views: Mapping[str, Callable[[Task], world2_reader.Seen]] = {
+        "uniform, 8 frames": lambda task: world2_reader.uniform_view(task, 8),
+        "uniform, 32 frames": lambda task: world2_reader.uniform_view(task, 32),
+        "captions": world2_reader.captions_view,
+        "oracle": world2_reader.evidence_view,
+    }
+    return {
+        "random": _cell(tasks, lambda task: _guess(range(len(task.item.options)), rng), run.seed),
+        "blind": _cell(tasks, lambda task: blind(task.item), run.seed),
+        **{name: _cell(tasks, _reading(view, rng), run.seed) for name, view in views.items()},
+    }
+
+
+def _reading(view: Callable[[Task], world2_reader.Seen], rng: np.random.Generator) -> Callable[[Task], int]:
+    return lambda task: _guess(world2_reader.possible_options(task.item, view(task)), rng)
 
 
 def uniform_ceiling(tasks: Sequence[Task]) -> float:
