@@ -39,6 +39,8 @@ CLIPS_TOP_K = 8
 Step = Literal["look", "then", "small", "order", "answer"]
 """Next step: inspect the next candidate, go to the next option or target, zoom into the frame, order the findings, or
 answer."""
+Told = Literal["number", "small", "place", "dots", "companion"]
+"""What a note says of the scene that was sought: its number, or also where to look closely, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,14 @@ class Scripts:
     def _unknown(self) -> Play:
         yield from ()
 
+    def _note_of(self, sight: Sight, asked: Kind, told: Told) -> str:
+        """Write what a scene shows of what is asked."""
+        return _match_note(sight, asked, with_place=told == "small")
+
+    def _closer_sides(self, sight: Sight) -> list[float]:
+        """Return the sides of the box to look at closely for the small number of a scene."""
+        return place_sides(*sight.words[3:5])
+
     def _needle(self, colour: str, shape: str) -> Play:
         sight = yield from self._seek((colour, shape), NEEDLE)
         if sight:
@@ -210,13 +220,13 @@ class Scripts:
 
     def _detail(self, colour: str, shape: str) -> Play:
         """Find the target, then zoom into its part of the frame."""
-        sight = yield from self._seek((colour, shape), DETAIL, with_place=True)
+        sight = yield from self._seek((colour, shape), DETAIL, "small")
         if not sight or len(sight.words) < 5 or not self._calls_left:
             return
         time_s = float(int(sight.interval.middle_s))
         # Written first, since a tiny model otherwise zoomed at other times than that of the frame.
         self.note += f" {format_time(time_s)}"
-        shown = yield ToolCall("spatial_zoom", {"time_s": time_s, "box": place_sides(*sight.words[3:5])}, self.note)
+        shown = yield ToolCall("spatial_zoom", {"time_s": time_s, "box": self._closer_sides(sight)}, self.note)
         small = next(filter(None, (re.search(r"\bsmall (\d+)", line.text) for line in shown.lines)), None)
         if small:
             self.note = small[0]
@@ -236,9 +246,7 @@ class Scripts:
                 return
         yield self.answer_option(last)
 
-    def _seek(
-        self, asked: Kind, steps: Steps, *, with_place: bool = False
-    ) -> Generator[ToolCall, Observation, Sight | None]:
+    def _seek(self, asked: Kind, steps: Steps, told: Told = "number") -> Generator[ToolCall, Observation, Sight | None]:
         """Inspect retrieved clips in order of rank until one matches; `None` without a match."""
         found = yield self._retrieval(asked)
         candidates = found.lines
@@ -247,7 +255,7 @@ class Scripts:
             if not sight:
                 continue
             step = self._step(steps, sight, asked, is_last=line is candidates[-1])
-            self.note = f"{_match_note(sight, asked, with_place=with_place)} {step}"
+            self.note = f"{self._note_of(sight, asked, told)} {step}"
             if sight.kind == asked:
                 return sight
             if step != "look":

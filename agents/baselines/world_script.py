@@ -1,12 +1,14 @@
-"""Scripted agent for the embedded world; reads captions and subtitles only.
+"""Scripted agent for the generated worlds; reads captions, or views of the second world, and subtitles only.
 
 Its episodes are the demonstrations for the tiny model. The scripts of the question kinds are in
-`agents.baselines.world_plays`; this module selects the script and guesses when the script ends without an answer.
+`agents.baselines.world_plays` and `agents.baselines.world2_plays`; this module selects the script and guesses when the
+script ends without an answer.
 """
 
 import numpy as np
 
-from agents.baselines.world_plays import Play, Scripts
+from agents.baselines.world2_plays import World2Scripts
+from agents.baselines.world_plays import Play
 from vt_env.actions.parse import render_action
 from vt_env.types import Answer, Item, Observation, ToolCall
 
@@ -31,7 +33,7 @@ class ScriptedAgent:
 
     def reset(self, task: Item, observation: Observation) -> None:
         """Select the script for the question; a question of unknown form is guessed at once."""
-        self._scripts = Scripts(task.options, lambda: self._rng.random() < self._persistence)
+        self._scripts = World2Scripts(task.options, lambda: self._rng.random() < self._persistence)
         self._play: Play = self._scripts.play(task.question)
         self._started = False
 

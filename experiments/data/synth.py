@@ -51,6 +51,7 @@ from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import can_search, tools_for
 from vt_env.tools.tool import Tool
+from vt_env.world2.tasks import with_views
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
 
@@ -158,6 +159,8 @@ def main(config: SynthRun) -> Path:
     if loaded.problems:
         print(loaded.report())
     chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
+    # The script reads everything that a frame shows, not captions that were written beforehand.
+    chosen = with_views(chosen) if config.teacher.kind == "scripted" else chosen
     tasks = {task.item.task_id: task for task in chosen}
     prompts = choose_prompts(
         config.prompts, None, config.out, student_prompts(config.tasks, config.chosen, config.teacher.kind)

@@ -35,6 +35,7 @@ from experiments.settings.policies import (
 from experiments.settings.profile import is_world
 from experiments.settings.prompts import IF_MISSING, choose_prompts, prompts_record
 from experiments.settings.protocol import ProtocolConfig
+from experiments.settings.world_version import check_world
 from vt_env.benchmarks.scoring.replies import Status
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.envs.base import make_episode
@@ -48,6 +49,7 @@ from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import can_search
+from vt_env.world2.tasks import with_views
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
     prompts = choose_prompts(run.prompts, run.known_model, run.out, resolve_prompts(run.chosen.prompts))
     also = {**prompts_record(prompts), **run.protocol_record}
     with open_run(run.out, "eval", run, also, IF_MISSING) as directory:
-        tasks = load_tasks(run.tasks, run.split).head(run.n)
+        tasks = tasks_of(run)
         journal = drop_failed(directory)
         attempts = [
             SeededAttempt(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
@@ -167,6 +169,18 @@ def evaluate(run: EvalRun) -> PolicyRow:
             print(f"{failed} invalid episodes are not scored; run the same command again to retry them")
             print(f"{count} of them: {often}")
         return policy_row(run.agent, episodes)
+
+
+def tasks_of(run: EvalRun) -> TaskSet:
+    """Load the tasks of a run; the scripted policy reads the views of the second world, not captions of clips.
+
+    Raises:
+        ConfigError: The task set does not exist, or is of another generated world than the model.
+        DataError: The task file is damaged.
+    """
+    tasks = load_tasks(run.tasks, run.split).head(run.n)
+    check_world(run.known_model, tasks)
+    return with_views(tasks) if run.agent == "scripted" else tasks
 
 
 def setting_of(run: EvalRun, tasks: TaskSet, library: VideoLibrary, prompts: PromptSet) -> Setting:

@@ -10,6 +10,7 @@ from vt_env.talks.render import SIZE_PX
 from vt_env.talks.tasks import Talk
 from vt_env.tasks.task_set import Task
 from vt_env.world.tasks import WorldVideo
+from vt_env.world2.tasks import World2Video
 
 
 def native_sizes_px(tasks: Iterable[Task]) -> tuple[Counter[tuple[int, int]], list[str]]:
@@ -31,7 +32,7 @@ def native_sizes_px(tasks: Iterable[Task]) -> tuple[Counter[tuple[int, int]], li
 
 def _size_px(task: Task) -> tuple[int, int]:
     path = Path(task.item.video.path)
-    if not path.exists() and isinstance(task.prepare, WorldVideo):
+    if not path.exists() and isinstance(task.prepare, WorldVideo | World2Video):
         return task.prepare.config.size_px, task.prepare.config.size_px
     if not path.exists() and isinstance(task.prepare, Talk):
         return SIZE_PX

@@ -15,6 +15,7 @@ from typing import Any
 from agents.backends.vllm_generate import CPU_SETTINGS
 from experiments.settings.prompts import choose_prompts
 from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
+from experiments.settings.world_version import check_world
 from experiments.train.callbacks import add_callbacks, check_trackers, stop_without_variance, trackers_of
 from experiments.train.grpo_config import PRESETS, GRPORun
 from experiments.train.grpo_metrics import PROGRESS_METRICS, step_record
@@ -94,6 +95,7 @@ def build_trainer(
     torch.set_num_threads(config.threads)
     times = StepTimes()
     tasks = load_tasks(config.tasks, config.split)
+    check_world(config.model, tasks)
     tasks = mixed_outcome_tasks(tasks, config.played) if config.played else tasks
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = config.open_library()

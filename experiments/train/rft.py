@@ -24,6 +24,7 @@ from experiments.runs.journal import drop_failed
 from experiments.runs.provenance import PACKAGES, package_version
 from experiments.runs.run_dir import Run, resolve
 from experiments.settings.prompts import choose_prompts
+from experiments.settings.world_version import check_world
 from experiments.train.sample_rollouts import RolloutSampler
 from experiments.train.sft import SFTSettings, train
 from experiments.train.training_run import MODEL_FOLDER, draw_tasks, open_training, process_count
@@ -125,6 +126,7 @@ def main(config: RFTRun) -> Path:
 
 def _write_dataset(run: Run, config: RFTRun, dataset: Path, prompts: PromptSet) -> None:
     tasks = load_tasks(config.tasks, config.split)
+    check_world(config.model, tasks)
     check_trainable(tasks)
     tasks = draw_tasks(tasks, config.limit, config.seed)
     library = config.open_library()

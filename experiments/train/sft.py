@@ -19,6 +19,7 @@ from experiments.settings.profile import MediaFlags
 from experiments.settings.prompts import trajectory_prompts
 from experiments.settings.tags import TagConfig
 from experiments.settings.token_budget import check_frame_size
+from experiments.settings.world_version import check_world
 from experiments.train.callbacks import add_callbacks, check_trackers, trackers_of
 from experiments.train.sft_mixture import MixedRows, RepeatedRows, SkillRows, order_of_rows
 from experiments.train.sft_rows import ConversationCollator, TrajectoryRows, load_trajectories
@@ -177,6 +178,7 @@ def _learned(config: SFTSettings, trajectories: Sequence[Path], tags: TagConfig)
     ]
     prompts = trajectory_prompts((it.prompts for it in read), config.prompts, config.model) if read else None
     tasks = load_tasks(config.tasks, config.split)
+    check_world(config.model, tasks)
     learned = TrajectoryRows(read, tasks, config.open_library(), config.offered, prompts)
     if not len(learned):
         raise DataError(f"{named}: of {len(read)} trajectories none ends in an answer; write others with vt-env synth")

@@ -23,7 +23,7 @@ from vt_env.world2.layout import companion_box, dots_box, large_number_box, main
 from vt_env.world2.question import World2Question, in_random_order, wrong_numbers, wrong_of
 from vt_env.world2.scenes import SINGLE, TRIPLE, TWICE, dots_windows
 from vt_env.world2.script import Place, Scene, VideoScript
-from vt_env.world2.vocabulary import DIFFERENCES, LEVELS
+from vt_env.world2.vocabulary import DIFFERENCES, LEVELS, SIZES
 
 PLACES: tuple[str, ...] = tuple(" ".join(it) for it in product(SIDES, LEVELS))
 """Options of questions about places."""
@@ -120,8 +120,13 @@ def compare_scenes(
 
 def difference(first: Scene, second: Scene) -> str:
     """Return how the main shape of the second scene differs from that of the first."""
-    size = "larger" if second.size == "large" else "smaller"
-    return f"{size} {'same' if second.main.place[0] == first.main.place[0] else 'other'} side"
+    return difference_of(first.size, first.main.place, second.size, second.main.place)
+
+
+def difference_of(first_size: str, first_place: Place, second_size: str, second_place: Place) -> str:
+    """Return how a shape of a size in a place differs from a first one of the other size."""
+    size = "larger" if SIZES.index(second_size) < SIZES.index(first_size) else "smaller"
+    return f"{size} {'same' if second_place[0] == first_place[0] else 'other'} side"
 
 
 def ask_pairs(script: VideoScript, config: World2Config, count: int, rng: np.random.Generator) -> list[World2Question]:

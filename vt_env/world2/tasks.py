@@ -129,10 +129,11 @@ def with_views(tasks: TaskSet) -> TaskSet:
     """
 
     def viewed(task: Task) -> Task:
-        if not isinstance(task.prepare, World2Video):
+        video = task.item.video
+        if video.world != WORLD:
             return task
-        video = replace(task.item.video, captions_path=str(task.prepare.folder / VIEWS_FILE))
-        return replace(task, item=replace(task.item, video=video))
+        views = replace(video, captions_path=str(Path(video.path).with_name(VIEWS_FILE)))
+        return replace(task, item=replace(task.item, video=views))
 
     return TaskSet(tuple(map(viewed, tasks)))
 
