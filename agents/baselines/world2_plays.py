@@ -64,7 +64,7 @@ class World2Scripts(Scripts):
 
     def _place(self, colour: str, shape: str) -> Play:
         sight = yield from self._seek((colour, shape), FOUND, "place")
-        if sight:
+        if sight and _is_view(sight):
             yield self.answer_option(" ".join(_place(sight)))
 
     def _dots(self, colour: str, shape: str) -> Play:
@@ -142,11 +142,11 @@ class World2Scripts(Scripts):
             return
         start_s, end_s = line.interval.start_s, line.interval.end_s
         before = yield from self._look(Interval(start_s - 1, start_s), line.line)
-        if not before:
+        if not before or not _is_view(before):
             return
         self.note = " ".join([*before.kind, *_place(before)])
         after = yield from self._look(Interval(end_s, end_s + 1), "")
-        if after and _place(after) != _place(before):
+        if after and _is_view(after) and _place(after) != _place(before):
             way = direction(_place(before), _place(after))
             self.note = " ".join([*after.kind, *_place(after), way])
             yield self.answer_option(way)
@@ -157,7 +157,7 @@ class World2Scripts(Scripts):
         if line is None:
             return
         sight = yield from self._look(line.interval, line.line)
-        if sight:
+        if sight and _is_view(sight):
             self.note = " ".join([*sight.kind, *_place(sight)])
             yield self.answer_option(" ".join(_place(sight)))
 

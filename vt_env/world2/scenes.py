@@ -57,7 +57,8 @@ def write_scenes(duration_s: int, rng: np.random.Generator) -> tuple[Scene, ...]
     for plan, length_s in ordered:
         kind = plan.kind or _common_kind(common, scenes[-1].main.kind[0] if scenes else "", rng)
         look = next(sizes) if plan.role == TWICE else None
-        scenes.append(_scene(plan, kind, Interval(start_s, start_s + length_s), common, look, rng))
+        alike = [it.number for it in scenes if it.role == plan.role == TRIPLE]
+        scenes.append(_scene(plan, kind, Interval(start_s, start_s + length_s), common, look, alike, rng))
         start_s += length_s
     return tuple(scenes)
 
@@ -117,11 +118,13 @@ def _scene(
     interval: Interval,
     common: Sequence[str],
     look: tuple[str, str] | None,
+    alike: Sequence[int],
     rng: np.random.Generator,
 ) -> Scene:
+    """Draw the content of a scene, with another large number than those of scenes that companions alone tell apart."""
     size, side = look or (_size(rng), SIDES[rng.integers(len(SIDES))])
     main_at, *others = _places(side, plan.role, rng)
-    number, *details = (int(it) for it in rng.permutation(np.arange(10, 100))[:3])
+    number, *details = [int(it) for it in rng.permutation(np.arange(10, 100)) if it not in alike][:3]
     has_companion, has_dots = _extras(plan.role, rng)
     drawn = _common_kind(common, kind[0], rng)
     companion = Thing(plan.companion or drawn, others[1], details[1]) if has_companion else None
