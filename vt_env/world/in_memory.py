@@ -25,7 +25,7 @@ from vt_env.media.text.subtitles import SubtitleTrack, load_captions
 from vt_env.tasks.task_set import TaskSet, nothing_to_prepare
 from vt_env.timed_lines import TimedLines
 from vt_env.types import Box, FrameBatch, ScoredInterval, VideoRef
-from vt_env.world.content import Picture, VideoContent
+from vt_env.world.content import CAPTIONS_FILE, Picture, VideoContent
 
 _CACHED_PICTURES = 512
 _CACHED_VIDEOS = 1024
@@ -99,10 +99,10 @@ class WorldLibrary:
         video = self._videos.get(ref.handle)
         if video is None:
             raise DataError(f"video {ref.handle}: not among the {len(self._videos)} of this library; add its tasks")
-        named = Path(ref.captions_path or video.ref().captions_path or "")
-        is_own = ref.captions_path is None or named.parent == Path(video.ref().path).parent
-        read = None if is_own else TimedLines(load_captions(named))
-        return PaintedVideo(ref, video.content(), self._media, self._encoder, named.name, read)
+        content, named = video.content(), Path(ref.captions_path or CAPTIONS_FILE)
+        is_beside = ref.captions_path is None or named.parent == Path(ref.path).parent
+        read = None if is_beside and named.name in content.captions else TimedLines(load_captions(named))
+        return PaintedVideo(ref, content, self._media, self._encoder, named.name, read)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WorldLibrary, (self._videos, self._media, self._encoder)
