@@ -29,10 +29,26 @@ def test_reward_terms_follow_their_formulas():
     # Evidence is 320-346, viewed is 320-340: intersection 20 s, union 26 s. One of three calls was spent, two of five
     # frames.
     seen = {"evidence": 20 / 26, "evidence_f1": 40 / 46, "spatial_evidence": 0}
-    spent = {"cost": -1 / 3, "frame_cost": -2 / 5, "redundancy": 0}
+    spent = {"cost": -1 / 3, "frame_cost": -2 / 5, "redundancy": 0, "no_option": 0}
     assert terms_of(LOOK, Answer("47")) == pytest.approx({"accuracy": 1, "format": 1, **seen, **spent})
     unseen = {"evidence": 0, "evidence_f1": 0, "spatial_evidence": 0, "cost": -1 / 3, "frame_cost": 0, "redundancy": 0}
-    assert terms_of("?", Answer("12")) == pytest.approx({"accuracy": 0, "format": 0, **unseen})
+    assert terms_of("?", Answer("12")) == pytest.approx({"accuracy": 0, "format": 0, "no_option": 0, **unseen})
+
+
+def reward_of(answer: str, rewards: str) -> float:
+    task = fake_task()
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(rewards=resolve_rewards(rewards)))
+    episode.start()
+    return episode.apply(Answer(answer)).reward
+
+
+def test_an_answer_that_is_no_option_costs_its_weight_and_a_wrong_option_nothing():
+    assert [reward_of(it, "default,no_option=0.2") for it in ("47", "12", "perhaps")] == [1.0, 0.0, -0.2]
+    assert [reward_of(it, "default") for it in ("47", "12", "perhaps")] == [1.0, 0.0, 0.0]
+
+
+def test_an_episode_without_an_answer_costs_the_weight_of_no_option():
+    assert terms_of("?", "?", "?", "?")["no_option"] == -1
 
 
 def test_viewing_everything_earns_little_evidence_and_viewing_twice_counts_once():
@@ -102,6 +118,10 @@ def test_the_presets_default_and_paper_pay_accuracy_only():
     ("rewards", "message"),
     [
         ("papr", "allowed are"),
+        ("defualt,no_option=1", "did you mean 'default'"),
+        ("default,no_option=much", "no_option is 'much'; need a number, such as no_option=0.2"),
+        ("default,no_opton=1", "did you mean 'no_option'"),
+        ("default,no_option=-1", "for built-in terms 0 or more"),
         (RewardConfig({"acuracy": 1.0}), "did you mean 'accuracy'"),
         (RewardConfig(terms={"cost": answered_early}), "built in; rename yours"),
         (RewardConfig({"accuracy": 1.0, "cost": -0.1}), "for built-in terms 0 or more"),

@@ -10,18 +10,21 @@
 | cost | minus the share of calls used, -1 to 0 | penalty |
 | frame_cost | minus the share of frames used, -1 to 0 | penalty |
 | redundancy | minus the share of calls that showed again what had been seen, -1 to 0 | penalty |
+| no_option | -1 if no answer was read as an option, else 0 | deduction |
 
 Formulas and sources are in `vt_env.rewards.terms`. With weights w, the reward is
 
-    w_accuracy accuracy + accuracy sum(w_t t, built-in terms t) + sum(w_o o, custom terms o)
+    w_accuracy accuracy + accuracy sum(w_t t, bonuses and penalties t) + sum(w_d d, deductions d)
+    + sum(w_o o, custom terms o)
 
 so bonuses and penalties are paid only where the answer is right. That is what makes them useless to farm: without
-custom terms, a wrong or missing answer earns exactly 0, and a right one at least 0, since
-weights may not be negative and penalties may not outweigh accuracy. A policy that is right on a share p of the tasks
+custom terms, a wrong answer earns exactly 0, a missing one 0 or minus the weight of `no_option`, and a right one at
+least 0, since weights may not be negative and penalties may not outweigh accuracy. `no_option` cannot be farmed either:
+naming any option earns it back. A policy that is right on a share p of the tasks
 earns between p (w_accuracy - P) and p (w_accuracy + B), P and B the sums of the weights of penalties and bonuses: one
 that plays for the terms gains only while its p is more than (w_accuracy - P) / (w_accuracy + B) of an honest policy's.
 It also means that giving up is never better than going on. The price is that nothing is learned from wrong answers
-about form; supervised training comes first for that.
+about form, but for `no_option`; supervised training comes first for that.
 
 The presets `default` and `paper` pay accuracy only: outcome reward alone is the default until another weight is
 measured to be better, and the paper trains without reinforcement learning. `shaped` pays all kinds a little. All terms
@@ -34,7 +37,7 @@ from dataclasses import dataclass
 
 from vt_env.config import RewardConfig
 from vt_env.errors import ConfigError, suggest
-from vt_env.rewards.terms import BONUSES, PENALTIES, FinishedEpisode, RewardTerm, accuracy
+from vt_env.rewards.terms import BONUSES, DEDUCTIONS, PENALTIES, FinishedEpisode, RewardTerm, accuracy
 
 __all__ = [
     "REWARDS",
@@ -60,7 +63,7 @@ class RewardResult:
     """Value of each term before weighting."""
 
 
-TERMS: Mapping[str, RewardTerm] = {"accuracy": accuracy, **BONUSES, **PENALTIES}
+TERMS: Mapping[str, RewardTerm] = {"accuracy": accuracy, **BONUSES, **PENALTIES, **DEDUCTIONS}
 
 
 def default_rewards() -> RewardConfig:
@@ -92,16 +95,22 @@ REWARDS: Mapping[str, Callable[[], RewardConfig]] = {
 def resolve_rewards(rewards: str | RewardConfig) -> RewardConfig:
     """Turn a preset name into its config; a config is checked and returned as it is.
 
+    Args:
+        rewards: A name of `REWARDS`, also with other weights (`"default,no_option=0.2"`), or a config.
+
     Raises:
         ConfigError: There is no preset or no term of that name, a custom term takes a built-in name, or a weight
             makes a term worth farming.
     """
     if isinstance(rewards, str):
-        if rewards not in REWARDS:
+        name, *changes = rewards.split(",")
+        if name not in REWARDS:
             raise ConfigError(
-                f"rewards={rewards!r}: allowed are {sorted(REWARDS)} or a RewardConfig{suggest(rewards, REWARDS)}"
+                f"rewards={rewards!r}: allowed are {sorted(REWARDS)}, also with other weights "
+                f"(default,no_option=0.2), or a RewardConfig{suggest(name, REWARDS)}"
             )
-        return REWARDS[rewards]()
+        own = dict(REWARDS[name]().weights)
+        rewards = RewardConfig({**own, **dict(_weight(rewards, change) for change in changes)})
     terms = _terms(rewards)
     for name in rewards.weights:
         if name not in terms:
@@ -129,6 +138,14 @@ def pay(terms: Mapping[str, float], weights: Mapping[str, float]) -> float:
         weight * terms[name] * (terms["accuracy"] if name in BONUSES or name in PENALTIES else 1.0)
         for name, weight in weights.items()
     )
+
+
+def _weight(rewards: str, change: str) -> tuple[str, float]:
+    name, _, value = change.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise ConfigError(f"rewards={rewards!r}: {name} is {value!r}; need a number, such as {name}=0.2") from None
 
 
 def _terms(config: RewardConfig) -> Mapping[str, RewardTerm]:

@@ -1,8 +1,8 @@
 """Reward terms: one pure, unweighted function of a finished episode each.
 
-Bonuses lie in [0, 1], penalties in [-1, 0]. Each is defined so that doing more of the same cannot raise it: views are
-united before they are measured, so a repeated call changes no bonus, and penalties are shares of the budget and not of
-the calls made, so further calls cannot dilute them. `vt_env.rewards.reward` decides what is paid.
+Bonuses lie in [0, 1], penalties and deductions in [-1, 0]. Each is defined so that doing more of the same cannot raise
+it: views are united before they are measured, so a repeated call changes no bonus, and penalties are shares of the
+budget and not of the calls made, so further calls cannot dilute them. `vt_env.rewards.reward` decides what is paid.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -129,6 +129,14 @@ def redundancy(finished: FinishedEpisode) -> float:
     return 0.0 - min(1.0, sum(repeats) / finished.budget.max_calls)
 
 
+def no_option(finished: FinishedEpisode) -> float:
+    """Return -1 if no answer was read as an option, else 0: answers that name none, and episodes without an answer.
+
+    An extension. Our choice, after the format rewards of DeepSeek-R1 (arXiv 2501.12948), which wrong answers get too.
+    """
+    return 0.0 - float(finished.answer.status is not AnswerStatus.MATCHED)
+
+
 BONUSES: Mapping[str, RewardTerm] = {
     "format": well_formed,
     "evidence": evidence,
@@ -138,6 +146,8 @@ BONUSES: Mapping[str, RewardTerm] = {
 """Terms from 0 to 1 besides accuracy."""
 PENALTIES: Mapping[str, RewardTerm] = {"cost": cost, "frame_cost": frame_cost, "redundancy": redundancy}
 """Terms from -1 to 0."""
+DEDUCTIONS: Mapping[str, RewardTerm] = {"no_option": no_option}
+"""Terms from -1 to 0 that are paid whether the answer is right or not."""
 
 
 @dataclass(frozen=True, slots=True)
