@@ -139,6 +139,8 @@ class Trajectory:
     """Length of the video in seconds; `None` in older records and where the video does not open."""
     image_tokens: int | None = None
     """Image tokens of all pictures shown, as `Episode.image_tokens`; `None` in older records."""
+    max_frames: int | None = None
+    """Frames of the episode's budget, as `BudgetConfig.max_frames`; `None` in older records."""
     schema: int = SCHEMA_VERSION
 
     @property
@@ -304,6 +306,7 @@ def record_episode(
         prompts=episode.config.prompts.id,
         duration_s=episode.video.duration_s,
         image_tokens=episode.image_tokens,
+        max_frames=episode.config.budget.max_frames,
     )
 
 

@@ -5,24 +5,29 @@ Importing this package loads neither TRL nor torch; `EpisodeGRPOTrainer` is impo
 
 from typing import TYPE_CHECKING, Any
 
+from vt_env.integrations.trl.curriculum import CurriculumConfig
 from vt_env.integrations.trl.environment import (
     Recorder,
     TrlEnvironment,
     environment_class,
+    evaluation_rows,
     reward_functions,
     training_rows,
 )
 from vt_env.integrations.trl.processor import prepare_processor
+from vt_env.integrations.trl.trainer_config import EpisodeTrainerConfig
 
 if TYPE_CHECKING:
-    from vt_env.integrations.trl.trainer import EpisodeGRPOTrainer, EpisodeTrainerConfig
+    from vt_env.integrations.trl.trainer import EpisodeGRPOTrainer
 
 __all__ = [
+    "CurriculumConfig",
     "EpisodeGRPOTrainer",
     "EpisodeTrainerConfig",
     "Recorder",
     "TrlEnvironment",
     "environment_class",
+    "evaluation_rows",
     "prepare_processor",
     "reward_functions",
     "training_rows",
@@ -30,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("EpisodeGRPOTrainer", "EpisodeTrainerConfig"):
+    if name != "EpisodeGRPOTrainer":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vt_env.integrations.trl import trainer
 

@@ -57,7 +57,12 @@ class CheckedTrainer(_Trainer):
         if resume is True:
             resume = newest_checkpoint(Path(str(self.args.output_dir))) or resume
         self.epochs_done = epochs_done(resume) if isinstance(resume, str) else 0
+        if isinstance(resume, str):
+            self._restore_state(Path(resume))
         return super().train(resume, *args, **kwargs)
+
+    def _restore_state(self, checkpoint: Path) -> None:
+        """Read what a subclass has saved of itself in a checkpoint, before training is resumed from it."""
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the gradient of a batch; refuse a loss that is not finite."""

@@ -8,8 +8,9 @@ as all environments do; TRL's own trainer plays each as a reply of its own.
 Imports no deep learning library before it is used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,21 +39,32 @@ Recorder = Callable[[int, Sequence[Trajectory]], None]
 """Called with the number of optimiser steps done and the rollouts that this process has finished since."""
 
 
+EVALUATION = "evaluation"
+"""Column of rows that are not trained on: true in those of `evaluation_rows`."""
+
+
 class TrlEnvironment:
     """Base class of generated environments; `reset` is its only public member, since TRL makes tools of the others."""
 
     _tasks: ClassVar[TaskSet]
+    _evaluation_tasks: ClassVar[TaskSet]
     _tool_names: ClassVar[frozenset[str]]
     _config: ClassVar[EnvConfig]
     _rollout: Rollout
 
-    def reset(self, task_id: str, **row: object) -> Content:
+    def reset(self, task_id: str, max_frames: int | None = None, **row: object) -> Content:
         """Start the task of a row and return its question, as text or as blocks with images."""
-        self._rollout = Rollout(self._tasks.by_id(task_id), self._open_episode)
+        task = self._task_of({**row, "task_id": task_id})
+        self._rollout = Rollout(task, partial(self._open_episode, max_frames=max_frames))
         return self._rollout.start()
 
+    @classmethod
+    def _task_of(cls, row: Mapping[str, Any]) -> Task:
+        tasks = cls._evaluation_tasks if row.get(EVALUATION) else cls._tasks
+        return tasks.by_id(row["task_id"])
+
     @staticmethod
-    def _open_episode(task: Task) -> Episode:
+    def _open_episode(task: Task, max_frames: int | None = None) -> Episode:
         raise NotImplementedError
 
 
@@ -69,6 +81,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     prompts: str | Path | PromptSet | None = None,
     protocol: str | Protocol | None = None,
     encoder: str | None = None,
+    evaluation_tasks: TaskSet | None = None,
 ) -> type[TrlEnvironment]:
     """Return an environment class for `EpisodeGRPOTrainer(environment_factory=...)`; its methods are the tools.
 
@@ -90,6 +103,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
         protocol: The protocol of another agent's checkpoint, as for `gymnasium.make`; those that call in tags are not
             read by TRL.
         encoder: What searches the pictures of videos, as for `gymnasium.make`; a library has its own.
+        evaluation_tasks: Tasks of `evaluation_rows`, which are played and not trained on; by default none.
 
     Raises:
         ConfigError: An argument is not allowed, a task has no answer key or is not to be trained on.
@@ -97,7 +111,8 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     """
     loaded = tasks if isinstance(tasks, TaskSet) else load_tasks(tasks, split)
     check_trainable(loaded)
-    keyless = [task.item.task_id for task in loaded if task.gold is None]
+    evaluated = TaskSet(()) if evaluation_tasks is None else evaluation_tasks
+    keyless = [task.item.task_id for task in (*loaded, *evaluated) if task.gold is None]
     if keyless or not loaded:
         raise ConfigError(f"tasks: {keyless[0]!r} has no answer, so it cannot be trained on" if keyless else "no task")
     prompts, tools = prompts_and_tools(protocol, perception, prompts, tools)
@@ -109,8 +124,10 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
     is_searched = can_search(opened, loaded.videos)
     offered = tools_for(perception, chosen.tools, can_search=is_searched, answers=config.prompts.answers)
 
-    def open_episode(task: Task) -> Episode:
-        return make_episode(task, opened, config, offered)
+    def open_episode(task: Task, max_frames: int | None = None) -> Episode:
+        frames = config.budget.max_frames if max_frames is None else max_frames
+        own = config if max_frames is None else replace(config, budget=replace(config.budget, max_frames=frames))
+        return make_episode(task, opened, own, offered)
 
     def call(environment: Any, name: str, arguments: dict[str, object]) -> Content:
         return environment._rollout.call(name, arguments)
@@ -123,6 +140,7 @@ def environment_class(  # noqa: PLR0913  One keyword for each choice, as in `gym
         {
             **methods,
             "_tasks": loaded,
+            "_evaluation_tasks": evaluated,
             "_tool_names": frozenset(methods),
             "_config": config,
             "_open_episode": staticmethod(open_episode),
@@ -156,12 +174,26 @@ def training_rows(environment: type[TrlEnvironment], least: int = 1) -> Any:
 
     # Public members would be tools.
     tasks: TaskSet = environment._tasks  # pyright: ignore[reportPrivateUsage]
+    repeated = [task for _ in range(ceil(least / len(tasks))) for task in tasks]
+    return Dataset.from_list(_rows(environment, repeated))
+
+
+def evaluation_rows(environment: type[TrlEnvironment]) -> Any:
+    """Return a `datasets.Dataset` like that of `training_rows` for the class's `evaluation_tasks`.
+
+    Rewards and metrics of these rows are logged by TRL under `eval_`, and never handed to a recorder.
+    """
+    from datasets import Dataset
+
+    tasks: TaskSet = environment._evaluation_tasks  # pyright: ignore[reportPrivateUsage]
+    return Dataset.from_list([{**row, EVALUATION: True} for row in _rows(environment, tasks)])
+
+
+def _rows(environment: type[TrlEnvironment], tasks: Iterable[Task]) -> list[dict[str, Any]]:
     has_tools = bool(environment._tool_names)  # pyright: ignore[reportPrivateUsage]
     system_text = environment._config.prompts.system_text(has_tools=has_tools)  # pyright: ignore[reportPrivateUsage]
     prompt = [{"role": "system", "content": system_text}, {"role": "user", "content": ""}]
-    numbered = enumerate(task for _ in range(ceil(least / len(tasks))) for task in tasks)
-    rows = [{"prompt": prompt, "task_id": task.item.task_id, "seed": seed} for seed, task in numbered]
-    return Dataset.from_list(rows)
+    return [{"prompt": prompt, "task_id": task.item.task_id, "seed": seed} for seed, task in enumerate(tasks)]
 
 
 def reward_functions(rewards: str | RewardConfig = "default", record: Recorder | None = None) -> list[RewardFunction]:
@@ -173,7 +205,8 @@ def reward_functions(rewards: str | RewardConfig = "default", record: Recorder |
 
     Args:
         rewards: A preset (`"default"`, `"paper"`, `"shaped"`) or a config.
-        record: Called with the rollouts of each step, without those whose video cannot be read.
+        record: Called with the rollouts of each step, without those whose video cannot be read and those of
+            evaluations; more than once a step with dynamic sampling.
 
     Raises:
         ConfigError: There is no such preset or term.
@@ -185,6 +218,7 @@ def reward_functions(rewards: str | RewardConfig = "default", record: Recorder |
         environments: Sequence[Any],
         log_metric: Callable[[str, float], None],
         trainer_state: Any = None,
+        evaluation: Sequence[bool] = (),
         **row: object,
     ) -> list[float | None]:
         rollouts = [env._rollout.finish(it) for env, it in zip(environments, completions, strict=True)]
@@ -195,7 +229,7 @@ def reward_functions(rewards: str | RewardConfig = "default", record: Recorder |
             if rollout is not None and result is not None and rollout.episode.item.family:
                 # TRL averages what one name is given more than once.
                 log_metric(f"families/{rollout.episode.item.family}", result.total)
-        if record is not None:
+        if record is not None and not any(evaluation):
             record(trainer_state.global_step, _rewarded(rollouts, results))
         return [None if result is None else result.total for result in results]
 

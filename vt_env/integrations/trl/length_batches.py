@@ -90,6 +90,13 @@ def select_rows(batch: Mapping[str, Any], rows: Sequence[int]) -> dict[str, Any]
     )
 
 
+def share_out(batch: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
+    """Split a batch as TRL's trainer makes it into passes of `size` rows of like length, each cut to its longest."""
+    from trl.trainer.utils import split_pixel_values_by_grid
+
+    return _share_out(split_pixel_values_by_grid(dict(batch)), size)
+
+
 def _passes_to_score(ids: Any, mask: Any, width: int, size: int, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Make passes of `size` rows, with the number of each, from what TRL scores, whose last `width` columns count."""
     import torch

@@ -46,13 +46,12 @@ class ParallelTools:
         if self._pool is None:
             return
 
-        def open_video(key: tuple[Any, str]) -> None:
-            name, task_id = key
+        def open_video(row: Mapping[str, Any]) -> None:
+            factory = factories[row.get("environment") if None not in factories else None]
             with suppress(DataError):
-                factories[name]._open_episode(factories[name]._tasks.by_id(task_id))
+                factory._open_episode(factory._task_of(row))
 
-        names = [row.get("environment") if None not in factories else None for row in rows]
-        list(self._pool.map(open_video, dict.fromkeys(zip(names, (row["task_id"] for row in rows), strict=True))))
+        list(self._pool.map(open_video, {(row.get("environment"), row["task_id"]): row for row in rows}.values()))
 
 
 class SameThread(Executor):

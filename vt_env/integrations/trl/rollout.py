@@ -41,6 +41,11 @@ class FinishedRollout:
     trajectory: Trajectory
     """The same turns on record, with what the model wrote as TRL read it. Its reward is not that of the trainer."""
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer is the right option."""
+        return self.episode.answer.option_idx == self.episode.gold.answer_idx
+
 
 class Rollout:
     """One episode as TRL plays it; single-use, like the episode.
@@ -59,6 +64,8 @@ class Rollout:
         self._begun: deque[Callable[[], Content]] = deque()
         """Results of calls that were begun, in the order in which TRL asks for them."""
         self._pending: list[Future[list[Content]]] = []
+        self.finished: FinishedRollout | None = None
+        """What `finish` returned."""
         self.before_call: Callable[[], None] | None = None
         """Called before each call; begins those of the whole batch, see `vt_env.integrations.trl.parallel_tools`."""
 
@@ -154,7 +161,8 @@ class Rollout:
             episode.remaining,
         )
         written = _record(episode, callers, completion[-1])
-        return FinishedRollout(finished, len(self._results) - len(callers), written)
+        self.finished = FinishedRollout(finished, len(self._results) - len(callers), written)
+        return self.finished
 
     def _apply(self, calls: Sequence[ToolCall]) -> list[Content]:
         if self._failure is not None or self._episode is None or self._episode.stop is not None:

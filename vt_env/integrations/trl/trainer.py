@@ -11,7 +11,6 @@ Imports TRL and torch; `vt_env.integrations.trl` offers the class without import
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,43 +23,23 @@ from vt_env.errors import ConfigError
 from vt_env.integrations.trl.checked_trainer import CheckedTrainer
 from vt_env.integrations.trl.completion_log import uniform_messages
 from vt_env.integrations.trl.environment import TrlEnvironment
+from vt_env.integrations.trl.evaluation import Evaluation, reference_model
 from vt_env.integrations.trl.length_batches import score_by_length, shorten
 from vt_env.integrations.trl.parallel_tools import ParallelTools
-from vt_env.integrations.trl.sampler_errors import (
-    LOGP_DIFFERENCE,
-    check_logp_difference,
-    logp_difference_limit,
-    lost_sampler_named,
-)
+from vt_env.integrations.trl.sampler_errors import LOGP_DIFFERENCE, logp_difference_limit, lost_sampler_named
 from vt_env.integrations.trl.several_results import check_several_results
 from vt_env.integrations.trl.sharded_vision import keep_tower_in_step
 from vt_env.integrations.trl.step_parts import Measure, unmeasured
+from vt_env.integrations.trl.step_sampling import StepSampling
+from vt_env.integrations.trl.trainer_config import EpisodeTrainerConfig
 from vt_env.integrations.trl.vllm_repairs import allow_batches_without_images
 from vt_env.integrations.trl.vllm_sampler import RepairedVLLMGeneration
-from vt_env.integrations.trl.zero_advantage import (
-    DROPPED,
-    SILENT_GROUPS,
-    drop_zero_advantage,
-    share_of_silent_groups,
-)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EpisodeTrainerConfig:
-    """Settings of `EpisodeGRPOTrainer` beyond `trl.GRPOConfig`."""
-
-    drop_zero_advantage: bool = True
-    """Drop zero-advantage rollouts from updates: groups without variance, and videos that failed."""
-    group_by_length: bool = True
-    """Group the rollouts of forward passes by length and cut padding. The gradient of a step does not change where a
-    step is one update; under the loss `bnpo`, a mean over the tokens of each pass, passes are only cut."""
-    tool_threads: int = 4
-    """Tool calls of a batch that run at the same time; 1 for tools that are not safe in threads."""
-    engine: Mapping[str, object] = field(default_factory=dict[str, object])
-    """Further arguments of `vllm.LLM` for a colocated sampler, such as `{"seed": 1}`."""
-
-
-class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
+# `CheckedTrainer` is typed for all trainers of transformers, of whose methods TRL's takes other parameters.
+class EpisodeGRPOTrainer(  # pyright: ignore[reportIncompatibleMethodOverride]
+    StepSampling, Evaluation, CheckedTrainer, GRPOTrainer
+):
     """`trl.GRPOTrainer` for episodes of `environment_class`.
 
     With every config, the faults of TRL 1.16 and vLLM that `vt_env.integrations.trl.vllm_repairs` lists are
@@ -72,7 +51,7 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
         reward_funcs: From `reward_functions`, and others of TRL's kind.
         args: TRL's settings; by default TRL's defaults.
         environment_factory: From `environment_class`; a mapping of such classes where rows name their `environment`.
-        config: Settings beyond TRL's.
+        config: Settings beyond TRL's; by default those of `EpisodeTrainerConfig()`.
         measure: Opened around each part of a step, to time it.
         trainer: Everything else that `trl.GRPOTrainer` takes by name.
 
@@ -98,17 +77,18 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
         args: GRPOConfig | None = None,
         *,
         environment_factory: type[TrlEnvironment] | Mapping[str, type[TrlEnvironment]],
-        config: EpisodeTrainerConfig = EpisodeTrainerConfig(),
+        config: EpisodeTrainerConfig | None = None,
         measure: Measure = unmeasured,
         **trainer: Any,
     ) -> None:
         _check(environment_factory, args)
         if _has_parallel_calls(environment_factory):
             check_several_results(trainer.get("processing_class"))
-        self._config, self._measure = config, measure
-        self._parallel_tools = ParallelTools(config.tool_threads)
-        with _repaired_sampler(config.engine):
+        self._config, self._measure = config or EpisodeTrainerConfig(), measure
+        self._parallel_tools = ParallelTools(self._config.tool_threads)
+        with _repaired_sampler(self._config.engine), reference_model(args, is_wanted=self._config.evaluate_kl):
             super().__init__(model, reward_funcs, args, environment_factory=environment_factory, **trainer)
+        self.beta = self.args.beta
         for read in (self.model, self.ref_model):
             if read is not None:
                 allow_batches_without_images(read)
@@ -118,6 +98,7 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
         if self.use_vllm:
             self._logp_limit = logp_difference_limit(self)
             self.vllm_generation.measure = measure
+        self._open_sampling()
 
     # One step, from rows to the inputs of its updates.
 
@@ -145,22 +126,6 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
             self._buffered_inputs = shorten(passes, regroup=self.args.loss_type != "bnpo")
             return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
-    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        with self._measure("environment"):
-            self._parallel_tools.open_videos(self.environment_factories, inputs)
-        batch = super()._generate_and_score_completions(inputs)
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        check_logp_difference(self.state.global_step, metrics.get(LOGP_DIFFERENCE, [])[-1:], self._logp_limit)
-        if not self.model.training:
-            return batch
-        everywhere = self.accelerator.gather(batch["advantages"])
-        metrics[SILENT_GROUPS].append(share_of_silent_groups(everywhere, self.num_generations))
-        if not self._config.drop_zero_advantage:
-            return batch
-        kept = drop_zero_advantage(batch, self.args.steps_per_generation, self.accelerator.gather)
-        metrics[DROPPED].append(1 - len(kept["advantages"]) / len(batch["advantages"]))
-        return kept
-
     # What happens within a step.
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
@@ -184,10 +149,6 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
             prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields
         )
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Any:
-        with self._measure("environment"):
-            return super()._calculate_rewards(*args, **kwargs)
-
     def _get_per_token_logps_and_entropies(
         self,
         model: Any,
@@ -204,7 +165,8 @@ class EpisodeGRPOTrainer(CheckedTrainer, GRPOTrainer):
             as_it_is = has_gradient or inputs.get("compute_entropy") or inputs.get("compute_aux_loss")
             if as_it_is or not self._config.group_by_length:
                 return score(input_ids, attention_mask, logits_to_keep, batch_size, **inputs)
-            size = batch_size or len(input_ids)
+            # TRL scores as many rollouts at once in evaluations as it plays.
+            size = min(batch_size or len(input_ids), self.args.per_device_train_batch_size)
             return score_by_length(score, input_ids, attention_mask, logits_to_keep, size, inputs), None, None
 
     # What is logged.

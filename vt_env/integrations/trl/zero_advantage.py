@@ -3,7 +3,7 @@
 Where all rewards of a group are equal its advantages are zero, and so is that of a rollout whose video could not be
 read. TRL (1.16) trains on them all the same: their gradient is zero, but their forward and backward passes cost as much
 as any, and their tokens dilute the losses that average over tokens. Dropping them is half of DAPO's dynamic sampling
-(arXiv 2503.14476); sampling anew until the batch is full is not done here.
+(arXiv 2503.14476); sampling anew until the batch is full is done in `vt_env.integrations.trl.step_sampling`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,12 @@ DROPPED = "episode/dropped"
 SILENT_GROUPS = "groups_without_variance"
 """Metric: share of a step's groups in which no rollout has an advantage. TRL's own (`frac_reward_zero_std`) is another:
 with `scale_rewards="batch"` it looks at the batch alone, and a group without any reward counts as one that varies."""
+
+
+SAMPLED = "rollouts/sampled"
+"""Metric of dynamic sampling: rollouts that a step has sampled, over all processes."""
+MIXED_GROUPS = "rollouts/mixed_groups"
+"""Metric of dynamic sampling: share of the sampled groups whose rewards differ."""
 
 
 def drop_zero_advantage(batch: Mapping[str, Any], passes: int, gather: Callable[[Any], Any]) -> dict[str, Any]:
