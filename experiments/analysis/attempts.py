@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.analysis.episode_facts import UNSCORED, EpisodeFacts
 from experiments.analysis.episode_rows import EpisodeRow
+from experiments.settings.controls import controls_of, named_as_control
 from vt_env.benchmarks.readers.registry import view_of
 from vt_env.benchmarks.scoring.replies import Status
 
@@ -55,9 +56,10 @@ class RunNumbers:
 
     @property
     def policy(self) -> str:
-        """Name of the evaluated policy, with the view where the tasks do not show whole videos."""
+        """Name of the evaluated policy, with the view where the tasks do not show whole videos, and controls."""
         view = view_of(str(self.config.get("tasks", "")))
-        return f"{self.config.get('agent')} on {view}" if view else str(self.config.get("agent"))
+        name = f"{self.config.get('agent')} on {view}" if view else str(self.config.get("agent"))
+        return named_as_control(name, controls_of(self.config))
 
     @property
     def task_set(self) -> str:

@@ -19,6 +19,7 @@ from experiments.analysis.run_plots import run_plots
 from experiments.analysis.series import Plot
 from experiments.runs import read_run
 from experiments.runs.read_tags import read_tags
+from experiments.settings.controls import named_as_control
 from experiments.settings.policies import POLICIES
 from experiments.settings.prices import Prices
 from experiments.train.grpo_log import GRPOLog, read_grpo_log
@@ -114,7 +115,7 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
     compared = [(a, b) for a, others in COMPARED.items() for b in others if a in played and b in played]
     pairs = [compare(facts[a], facts[b], (a, b), seed) for a, b in compared]
     options = [it.options for some in facts.values() for it in some]
-    grpo = [read_grpo_log(run.path) for run in found if run.kind == "grpo"]
+    grpo = [read_grpo_log(run.path) for run in found if run.kind == "grpo" and not run.controls]
     return Report(
         runs=found,
         rows=[summarise(name, some, seed, prices) for name, some in facts.items()],
@@ -128,7 +129,9 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
             for row in benchmark_rows(name, run, seed, clue_run_of(run, list(played.values())))
         ],
         training={
-            f"{run.kind} ({run.path.name})": read_training_cost(run.path) for run in found if run.kind in TRAINED
+            named_as_control(f"{run.kind} ({run.path.name})", run.controls): read_training_cost(run.path)
+            for run in found
+            if run.kind in TRAINED
         },
         tags={name: counts for name, run in played.items() if (counts := _count_tags(run))},
         plots=run_plots(list(_numbers(folders, found)), seed),

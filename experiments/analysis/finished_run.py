@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.analysis.episode_facts import EpisodeFacts, read_facts
 from experiments.analysis.gold_spans import TaskGold, gold_of
+from experiments.settings.controls import controls_of, named_as_control
 from vt_env.benchmarks.readers.registry import view_of
 
 
@@ -26,9 +27,15 @@ class FinishedRun:
 
     @property
     def name(self) -> str:
-        """Name of the evaluated policy, with the view where the tasks do not show whole videos."""
+        """Name of the evaluated policy, with the view where the tasks do not show whole videos, and controls."""
         view = view_of(str(self.config.get("tasks", "")))
-        return f"{self.config['agent']} on {view}" if view else str(self.config["agent"])
+        name = f"{self.config['agent']} on {view}" if view else str(self.config["agent"])
+        return named_as_control(name, self.controls)
+
+    @property
+    def controls(self) -> list[str]:
+        """Controls that the run is; empty for a run whose results are results."""
+        return controls_of(self.config)
 
     @cached_property
     def gold(self) -> TaskGold:

@@ -21,6 +21,7 @@ from experiments.evaluate.episode_provenance import check_same_provenance, evalu
 from experiments.runs.journal import drop_failed, read_journal
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run
+from experiments.settings.controls import SHUFFLED_FRAMES, controls_record, model_controls, named_as_control
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import (
     MODELS,
@@ -29,6 +30,7 @@ from experiments.settings.policies import (
     SeededAttempt,
     Setting,
     build_policy,
+    layout_of,
     model_path,
     perception_of,
 )
@@ -43,6 +45,7 @@ from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
+from vt_env.media.shuffled_frames import ShuffledFrames
 from vt_env.media.terminal import progress_bar
 from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
@@ -78,6 +81,8 @@ class EvalRun(ProtocolConfig):
     """Tool set, for policies with tools."""
     batch: int = field(default=32, metadata=HOW_ONLY)
     """Concurrent episodes; for a server, also concurrent requests."""
+    shuffle_frames: bool = False
+    """Control, whose results are no results: looks return frames of another video, drawn by the seed."""
     limits: EpisodeLimits = field(default_factory=EpisodeLimits)
     """Limits of an episode besides its budget."""
     gate: GateConfig = field(default_factory=GateConfig)
@@ -143,8 +148,9 @@ def evaluate(run: EvalRun) -> PolicyRow:
     run.check_protocol(perception_of(run.agent))
     run = run.filled()
     prompts = choose_prompts(run.prompts, run.known_model, run.out, resolve_prompts(run.chosen.prompts))
-    also = {**prompts_record(prompts), **run.protocol_record}
-    with open_run(run.out, "eval", run, also, IF_MISSING) as directory:
+    controls = [*model_controls(run.known_model), *([SHUFFLED_FRAMES] if run.shuffle_frames else [])]
+    also = {**prompts_record(prompts), **run.protocol_record, **controls_record(controls)}
+    with open_run(run.out, "eval", run, also, {**IF_MISSING, "shuffle_frames": False}) as directory:
         tasks = tasks_of(run)
         journal = drop_failed(directory)
         attempts = [
@@ -156,11 +162,13 @@ def evaluate(run: EvalRun) -> PolicyRow:
         left = [attempt for attempt in attempts if (attempt.task.item.task_id, attempt.sample) not in done]
         if left:
             library = run.open_library()
-            policy = build_policy(run.agent, run.model, setting_of(run, tasks, library, prompts), run.gate, run.batch)
+            setting = setting_of(run, tasks, library, prompts)
+            shown = _shown_library(run, setting, tasks, library)
+            policy = build_policy(run.agent, run.model, setting, run.gate, run.batch)
             with closing(policy):
                 run.check_attempts(policy.temperature)
                 key = add_provenance(directory, journal, policy, tasks, library, run)
-                episodes = play(policy, left, library, run, key)
+                episodes = play(policy, left, shown, run, key, controls)
                 journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
         reasons = Counter(it.invalid for it in episodes if it.invalid is not None)
@@ -168,7 +176,21 @@ def evaluate(run: EvalRun) -> PolicyRow:
             (often, count), failed = reasons.most_common(1)[0], reasons.total()
             print(f"{failed} invalid episodes are not scored; run the same command again to retry them")
             print(f"{count} of them: {often}")
-        return policy_row(run.agent, episodes)
+        return policy_row(named_as_control(run.agent, controls), episodes)
+
+
+def _shown_library(run: EvalRun, setting: Setting, tasks: TaskSet, library: VideoLibrary) -> Library:
+    """Return the library that episodes are played with: the run's, or one whose videos show each other's frames.
+
+    Raises:
+        ConfigError: The policy sees no frames, or there is one video alone.
+    """
+    if not run.shuffle_frames:
+        return library
+    layout = layout_of(run.agent, run.model, setting, run.gate)
+    if layout.perception != "frames" or not (layout.tools or layout.budget.global_frames):
+        raise ConfigError(f"--shuffle-frames with agent={run.agent!r}: it sees no frames; give one that does, or none")
+    return ShuffledFrames(library, tasks.videos, run.seed)
 
 
 def tasks_of(run: EvalRun) -> TaskSet:
@@ -199,7 +221,8 @@ def add_provenance(
         ConfigError: The episodes in the journal have another one.
     """
     own = {**evaluation_provenance(policy, tasks, run.seed), **search_provenance(library, tasks.videos)}
-    entry = {**own, **run.protocol_record}
+    shuffled = {"controls": {SHUFFLED_FRAMES: {"seed": run.seed}}} if run.shuffle_frames else {}
+    entry = {**own, **run.protocol_record, **shuffled}
     check_same_provenance(directory.path, {episode.provenance for episode in journal}, entry)
     return directory.add_provenance(entry)
 
@@ -221,7 +244,12 @@ def _played(journal: Sequence[Trajectory], attempts: Sequence[SeededAttempt], ou
 
 
 def play(
-    policy: Policy, attempts: Sequence[SeededAttempt], library: Library, run: EvalRun, provenance: str = ""
+    policy: Policy,
+    attempts: Sequence[SeededAttempt],
+    library: Library,
+    run: EvalRun,
+    provenance: str = "",
+    controls: Sequence[str] = (),
 ) -> Iterator[Trajectory]:
     """Play one episode per attempt, concurrently; an episode whose video cannot be opened is recorded as invalid.
 
@@ -231,6 +259,7 @@ def play(
         library: Opens the videos.
         run: Seed, batch and limits.
         provenance: Provenance key, stored in each trajectory.
+        controls: Controls that the run is, named with the policy in each trajectory.
 
     Yields:
         Trajectories in the order in which episodes end.
@@ -240,12 +269,12 @@ def play(
         Start(it.task.item, layout.config, episode_builder(it.task, layout, library), run.seed, it.sample)
         for it in attempts
     ]
-    batch = policy.batch_policy(attempts)
+    batch, name = policy.batch_policy(attempts), named_as_control(run.agent, controls)
     if policy.schedule == "threads":
-        played = play_in_threads(batch, starts, run.batch, policy_name=run.agent, limits=run.limits)
+        played = play_in_threads(batch, starts, run.batch, policy_name=name, limits=run.limits)
     else:
         refill = policy.schedule == "rounds"
-        played = play_in_rounds(batch, starts, run.batch, policy_name=run.agent, limits=run.limits, refill=refill)
+        played = play_in_rounds(batch, starts, run.batch, policy_name=name, limits=run.limits, refill=refill)
     for idx, episode in played:
         # An episode that a limit of the runner ends has no answer and so no score of its own; it counts as wrong.
         is_wrong = episode.limit is not None and attempts[idx].task.gold is not None

@@ -31,6 +31,7 @@ from vt_env.envs.storyboard import draw_storyboard
 from vt_env.episode.trajectory import ReplyEnd, Trajectory, TurnRecord
 from vt_env.errors import ConfigError, suggest
 from vt_env.media.library import VideoLibrary
+from vt_env.media.shuffled_frames import ShuffledFrames
 from vt_env.media.terminal import progress_bar
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
@@ -99,6 +100,7 @@ def main(run: ReplayRun) -> int:
     played = library_config(config)
     prompts = read_prompts_record(config.get("prompts"))
     library = played.open_library()
+    shown = ShuffledFrames(library, tasks.videos, config["seed"]) if config.get("shuffle_frames") else library
     tools, searched = played.with_screen_text(config.get("tools", "default")), can_search(library, tasks.videos)
     setting = Setting(config["budget"], tools, played.chosen.media, tasks.is_excerpt, prompts, searched)
     model = ModelConfig(uniform_frames=config["model"]["uniform_frames"])
@@ -109,7 +111,7 @@ def main(run: ReplayRun) -> int:
     found = 0
     with progress_bar("replay", len(episodes), unit="episode") as progress:
         # Summaries come from the cache; only one that was evicted needs the server again.
-        for difference in differences(episodes, tasks, layout, library, run.boards):
+        for difference in differences(episodes, tasks, layout, shown, run.boards):
             progress.update()
             if difference is not None:
                 found += 1

@@ -17,6 +17,7 @@ from experiments.analysis.load_runs import load_run
 from experiments.analysis.paired_comparison import OUTCOMES, Comparison, Difference, GroupPair, compare_runs
 from experiments.report.tables import p_value
 from experiments.runs import run_dir
+from experiments.settings.controls import named_as_control
 from vt_env.errors import ConfigError
 from vt_env.markdown import markdown_table
 
@@ -140,7 +141,7 @@ def _cost_table(found: Comparison) -> Iterator[str]:
 
 
 def _names(a: FinishedRun, b: FinishedRun) -> tuple[str, str]:
-    one, other = a.config["agent"], b.config["agent"]
+    one, other = (named_as_control(it.config["agent"], it.controls) for it in (a, b))
     return (one, other) if one != other else (f"{one} ({a.path.name})", f"{other} ({b.path.name})")
 
 

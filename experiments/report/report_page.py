@@ -10,6 +10,7 @@ from experiments.report.tables import (
     attempts_table,
     benchmark_sections,
     cost_table,
+    evaluation_table,
     group_table,
     pair_table,
     policy_table,
@@ -18,6 +19,7 @@ from experiments.report.tables import (
     tool_use_table,
     training_table,
 )
+from experiments.settings.controls import named_as_control
 from vt_env.benchmarks.scoring.scoreboard import Scoreboard
 from vt_env.benchmarks.scoring.scoreboard_text import latex, latex_table
 from vt_env.stats import FEW_CLUSTERS
@@ -27,6 +29,7 @@ READING = f"""* accuracy: share of scored episodes answered correctly; a missing
 * calls, frames: mean tool calls and frames per episode
 * failed: share of an episode's actions that failed or were malformed
 * no answer: share of episodes without an answer that names an option
+* control: a run whose frames or rewards were shuffled, as its name says; it is no result
 * p: exact McNemar test; assumes independent questions, and counts a task once, for the policy with more right attempts
 * Holm: p adjusted for the number of rows
 * viewed, cited: temporal IoU of the viewed spans, and of the spans cited in the last message, with the gold evidence
@@ -105,6 +108,11 @@ def _grpo(report: Report) -> Iterator[str]:
     yield f"* seconds per step: {shares}"
     yield ""
     yield "![reward](plots/reward.png)"
+    if log.evaluations:
+        yield ""
+        yield "Evaluations during training, sampled as in training:"
+        yield ""
+        yield from evaluation_table(log.evaluations)
 
 
 def _curves(report: Report) -> Iterator[str]:
@@ -127,7 +135,8 @@ def _origin(report: Report) -> Iterator[str]:
     yield f"* seconds: {', '.join(f'{kind} {seconds:.0f}' for kind, seconds in report.wall_s.items())}"
     for run in report.runs:
         config = run.config
-        what = f"{config['agent']} on {config['tasks']}/{config['split']}" if run.kind == "eval" else run.kind
+        played = f"{config['agent']} on {config['tasks']}/{config['split']}" if run.kind == "eval" else run.kind
+        what = named_as_control(played, run.controls)
         hashes = f", annotations {', '.join(sorted(run.annotation_hashes))}" if run.annotation_hashes else ""
         seed = f"seed {config.get('seed', 0)}, commit {_short(run.provenance['commit'])}"
         yield f"* `{run.path.name}`: {what}, {seed}{hashes}"

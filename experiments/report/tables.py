@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from experiments.analysis.accuracy import FamilyRow, PairRow, PolicyRow
 from experiments.analysis.benchmark_coverage import BenchmarkRow
@@ -117,6 +118,20 @@ def training_table(costs: Mapping[str, TrainingCost]) -> Iterator[str]:
         for name, cost in costs.items()
     )
     yield from markdown_table(("run", "rollouts", "sampled tokens", "trained tokens", "seconds"), rows)
+
+
+def evaluation_table(evaluations: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the evaluations of a training run; `KL` is the divergence from its first model."""
+    names = ("step", "rollouts", "accuracy", "calls", "frames", "no_answer", "entropy", "kl")
+    rows = ([_rounded(it.get(name)) for name in names] for it in evaluations)
+    heads = ("step", "rollouts", "accuracy", "calls", "frames", "no answer", "entropy", "KL")
+    yield from markdown_table(heads, rows)
+
+
+def _rounded(value: float | None) -> object:
+    if value is None:
+        return "-"
+    return value if isinstance(value, int) else f"{value:.3g}"
 
 
 def attempts_table(rows: Sequence[PolicyRow]) -> Iterator[str]:

@@ -27,6 +27,8 @@ class GRPOLog:
     """Largest difference of one token, over all steps; unlikely tokens differ by more than the mean."""
     seconds: Mapping[str, Sequence[float]]
     """Part of a step to its seconds, one value a step."""
+    evaluations: Sequence[Mapping[str, Any]] = ()
+    """Evaluations during training, in order: `step` and the values of `evaluation_record`."""
 
     def to_json(self) -> dict[str, Any]:
         """Write the log in the schema of `report.json`."""
@@ -39,7 +41,9 @@ def read_grpo_log(path: Path) -> GRPOLog:
     Raises:
         DataError: A line of the metrics is damaged.
     """
-    lines = [line for line in read_metrics(path) if "reward" in line]
+    metrics = read_metrics(path)
+    lines = [line for line in metrics if "reward" in line]
+    evaluations = {line["step"]: {"step": line["step"], **line["eval"]} for line in metrics if "eval" in line}
     steps = [line for _, line in sorted({line["step"]: line for line in lines}.items())]
     parts = dict.fromkeys(STEP_PARTS) | dict.fromkeys(part for line in steps for part in line["seconds"])
     terms = sorted({name for line in steps for name in line["terms"]})
@@ -49,4 +53,5 @@ def read_grpo_log(path: Path) -> GRPOLog:
         logp_difference_max=max((line["logp_difference"] for line in steps), default=0.0),
         logp_difference_token_max=max((line["logp_difference_token"] for line in steps), default=0.0),
         seconds={part: [line["seconds"][part] for line in steps] for part in parts},
+        evaluations=[it for _, it in sorted(evaluations.items())],
     )

@@ -13,6 +13,7 @@ from experiments.analysis.attempts import RunNumbers, attempt_of_row
 from experiments.analysis.run_plots import run_plots
 from experiments.runs.read_run import JOURNAL, METRICS, read_metrics
 from experiments.runs.read_tags import read_tags
+from experiments.settings.controls import controls_of, named_as_control
 from experiments.view.divergences import read_divergences
 from experiments.view.episode_index import DATASET, EpisodeIndex, IndexedRun
 from experiments.view.episode_page import episode_page
@@ -52,7 +53,7 @@ class Viewer:
     def describe_runs(self) -> dict[str, Any]:
         """Return the runs, by name: kind, policy, tasks; and the failure classes that are offered as tags."""
         runs = [
-            {"name": name, "kind": run.config.get("run"), "agent": run.config.get("agent"),
+            {"name": name, "kind": run.config.get("run"), "agent": _agent(run.config),
              "tasks": run.config.get("tasks"), "has_journal": run.journal.exists()}
             for name, run in self.index.runs.items()
         ]  # fmt: skip
@@ -226,3 +227,8 @@ def _or_problem(ask: Callable[[], T]) -> "T | _Problem":
         return ask()
     except (ConfigError, DataError) as reason:
         return _Problem(str(reason))
+
+
+def _agent(config: Mapping[str, Any]) -> str | None:
+    agent, controls = config.get("agent"), controls_of(config)
+    return named_as_control(str(agent or config.get("run")), controls) if controls else agent

@@ -18,7 +18,8 @@ from experiments.cli import run as command
 from experiments.evaluate import eval as evaluation
 from experiments.evaluate.eval import EvalRun, evaluate, play
 from experiments.runs.journal import read_journal
-from experiments.runs.read_run import JOURNAL, PROVENANCE, read_json
+from experiments.runs.read_run import CONFIG, JOURNAL, PROVENANCE, read_json
+from experiments.runs.run_dir import write_json
 from experiments.settings.library import LibraryConfig
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import SeededAttempt, build_policy
@@ -115,6 +116,34 @@ def test_frames_tools_search_and_budget_are_those_that_a_run_names_and_a_replay_
     assert origin["sampler"]["media"]["max_pixels"] == 3136
     assert command(["replay", str(tmp_path)]) == 0
     assert "byte for byte" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_control_of_shuffled_frames_is_named_in_its_records_and_replayed(folder, tmp_path, capsys):
+    row = evaluate(run_of(folder, tmp_path, agent="random", n=6, seed=4, shuffle_frames=True))
+    assert row.policy == "random (control: shuffled frames)"
+    episodes = read_journal(tmp_path)
+    assert {it.policy for it in episodes} == {row.policy} and any(it.frames for it in episodes)
+    (origin,) = read_json(tmp_path / PROVENANCE)["origins"].values()
+    assert origin["controls"] == {"shuffled frames": {"seed": 4}}
+    assert read_json(tmp_path / CONFIG)["controls"] == ["shuffled frames"]
+    assert command(["replay", str(tmp_path)]) == 0
+    with pytest.raises(ConfigError, match=r"controls=\['shuffled frames'\], now"):
+        evaluate(run_of(folder, tmp_path, agent="random", n=6, seed=4))
+
+
+@pytest.mark.parametrize("agent", ["blind", "scripted"])
+def test_frames_are_not_shuffled_for_a_policy_that_sees_none(folder, tmp_path, agent):
+    with pytest.raises(ConfigError, match="it sees no frames"):
+        evaluate(run_of(folder, tmp_path, agent=agent, shuffle_frames=True))
+
+
+def test_an_evaluation_begun_before_there_were_controls_goes_on(folder, tmp_path):
+    row = evaluate(run_of(folder, tmp_path, n=2))
+    config = read_json(tmp_path / CONFIG)
+    del config["shuffle_frames"]
+    write_json(tmp_path / CONFIG, config)
+    assert evaluate(run_of(folder, tmp_path, n=2)) == row
 
 
 @pytest.mark.slow

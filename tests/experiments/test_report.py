@@ -41,6 +41,8 @@ def write_grpo(folder: Path) -> Path:
                     "seconds": seconds,
                 }
             )
+        for step, accuracy in ((0, 0.25), (3, 0.4), (3, 0.5)):
+            run.metric({"step": step, "eval": {"accuracy": accuracy, "rollouts": 48 * step, "kl": 0.0123}})
     return folder
 
 
@@ -84,6 +86,14 @@ def test_the_log_of_grpo_counts_a_repeated_step_once(report):
     assert (grpo["steps"], grpo["reward"], grpo["logp_difference_max"]) == (3, [0.25, 0.5, 0.75], 4e-7)
     assert grpo["logp_difference_token_max"] == 1e-5
     assert grpo["seconds"]["update"] == [2.0, 2.0, 2.0]
+
+
+def test_evaluations_during_training_are_in_the_report_and_in_the_series(report):
+    grpo = json.loads((report / "report.json").read_text())["grpo"]
+    assert [(it["step"], it["rollouts"], it["accuracy"]) for it in grpo["evaluations"]] == [(0, 0, 0.25), (3, 144, 0.5)]
+    assert "| 3 | 144 | 0.5 | - | - | - | - | 0.0123 |" in (report / "report.md").read_text()
+    plots = {it["title"]: it for it in json.loads((report / "plots" / "series.json").read_text())}
+    assert plots["eval.accuracy"]["series"][0]["y"] == [0.25, 0.5] and plots["eval.kl"]["is_main"]
 
 
 def test_the_page_names_seeds_machine_and_what_was_not_run(report):
