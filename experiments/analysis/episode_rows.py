@@ -89,10 +89,12 @@ def rows_of_journal(run: Path, config: Mapping[str, Any]) -> Iterator[EpisodeRow
 
 
 def rollouts_per_step(config: Mapping[str, Any]) -> int | None:
-    """Return the rollouts of a step of a GRPO run by its `config.json`; `None` for other runs."""
+    """Return the most rollouts of a step of a GRPO run by its `config.json`; `None` for other runs."""
     if config.get("run") != "grpo":
         return None
-    prompts, group = config.get("prompts_per_step"), config.get("group_size")
+    prompts, group, most = (config.get(it) for it in ("prompts_per_step", "group_size", "dynamic_sampling"))
+    if isinstance(most, int):
+        return most
     return prompts * group if isinstance(prompts, int) and isinstance(group, int) else None
 
 

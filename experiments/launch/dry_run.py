@@ -19,7 +19,8 @@ from typing import Any, Literal
 from experiments.launch.small_models import CHECKPOINTS, write_small_checkpoint
 from experiments.runs.run_dir import Stopwatch, write_json
 from experiments.settings.token_budget import check_frame_size
-from experiments.train.grpo import check_fit, grpo_arguments
+from experiments.train.grpo import check_fit
+from experiments.train.grpo_arguments import grpo_arguments
 from experiments.train.grpo_config import PRESETS as GRPO_PRESETS
 from experiments.train.sft import PRESETS as SFT_PRESETS
 from experiments.train.sft import build_trainer as build_sft_trainer

@@ -92,7 +92,8 @@ def metrics_callback(run: Run, record: Record, counter: TokenCounter) -> Any:
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any], **_: Any) -> None:
             line = record(state.global_step, logs)
             if line is not None:
-                run.metric({**line, "trained_tokens": counter.pop()})
+                # An evaluation trains on nothing, and its line shares a step with that of an update.
+                run.metric(line if "eval" in line else {**line, "trained_tokens": counter.pop()})
 
     return Metrics()
 

@@ -7,19 +7,26 @@ log-probabilities to its metrics; where that is too large the run stops (`vt_env
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from agents.backends.vllm_generate import CPU_SETTINGS
+from experiments.runs.run_dir import Run
+from experiments.settings.controls import SHUFFLED_REWARDS, model_controls, named_as_control
 from experiments.settings.prompts import choose_prompts
 from experiments.settings.token_budget import check_frame_size, check_token_budget, measure_tokens
 from experiments.settings.world_version import check_world
-from experiments.train.callbacks import add_callbacks, check_trackers, stop_without_variance, trackers_of
+from experiments.train.average_checkpoints import average_checkpoints, last_checkpoints
+from experiments.train.callbacks import add_callbacks, check_trackers, stop_without_variance
+from experiments.train.grpo_arguments import grpo_arguments
 from experiments.train.grpo_config import PRESETS, GRPORun
+from experiments.train.grpo_evaluation import evaluate_every, evaluation_record, evaluation_tasks
 from experiments.train.grpo_metrics import PROGRESS_METRICS, step_record
-from experiments.train.grpo_rollout_journal import RolloutJournal
+from experiments.train.grpo_options import OPTIONS_IF_MISSING
+from experiments.train.grpo_rollout_journal import POLICY, RolloutJournal
 from experiments.train.grpo_step_times import StepTimes, timed_environment, update_callback
 from experiments.train.mixed_outcome_tasks import mixed_outcome_tasks
 from experiments.train.trainer_config import lora_config, trained_dtype
@@ -36,11 +43,21 @@ from experiments.train.training_run import (
 )
 from vt_env.config import resolve_budget
 from vt_env.errors import ConfigError, first_line
-from vt_env.integrations.trl import Recorder, environment_class, reward_functions, training_rows
+from vt_env.integrations.trl import (
+    Recorder,
+    environment_class,
+    evaluation_rows,
+    reward_functions,
+    training_rows,
+)
+from vt_env.integrations.trl.frame_budgets import check_frame_range
 from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.task_sources import load_tasks
 
 __all__ = ["PRESETS", "GRPORun", "build_trainer", "main"]
+
+MEAN_FOLDER = "model-mean"
+"""Folder of the mean of the last checkpoints, in the run directory."""
 
 
 def main(config: GRPORun) -> Path:
@@ -58,17 +75,41 @@ def main(config: GRPORun) -> Path:
     """
     config = config.filled()
     prompts = choose_prompts(config.prompts, config.model, config.out, resolve_prompts(config.chosen.prompts))
-    with open_training(config.out, "grpo", config, prompts=prompts) as run:
-        if (config.out / MODEL_FOLDER).exists():
-            return config.out
-        trainer, times = build_trainer(config, RolloutJournal(run, config.rollouts), prompts)
-        add_callbacks(
-            trainer, run, lambda step, logs: step_record(step, logs, times, config), PROGRESS_METRICS, config.out
-        )
-        stop_without_variance(trainer)
-        trainer.train(resume_from_checkpoint=last_checkpoint(config.out))
-        save_trained(trainer, config, config.out, prompts)
+    controls = (SHUFFLED_REWARDS,) if config.shuffle_rewards else ()
+    with open_training(
+        config.out, "grpo", config, prompts=prompts, controls=controls, absent=OPTIONS_IF_MISSING
+    ) as run:
+        if not (config.out / MODEL_FOLDER).exists():
+            _train(config, run, prompts, controls)
+        if config.average_last is not None and run is not None:
+            save_mean(config, config.average_last)
     return config.out
+
+
+def _train(config: GRPORun, run: Run | None, prompts: PromptSet, controls: Sequence[str]) -> None:
+    """Train from the last checkpoint on, and save the model."""
+    policy = named_as_control(POLICY, [*model_controls(config.model), *controls])
+    trainer, times = build_trainer(config, RolloutJournal(run, config.sampled_rollouts, policy), prompts)
+
+    def record(step: int, logs: Mapping[str, Any]) -> Mapping[str, object] | None:
+        return step_record(step, logs, times, config) or evaluation_record(step, logs, times, config)
+
+    add_callbacks(trainer, run, record, PROGRESS_METRICS, config.out)
+    stop_without_variance(trainer)
+    evaluate_every(trainer, config)
+    trainer.train(resume_from_checkpoint=last_checkpoint(config.out))
+    save_trained(trainer, config, config.out, prompts, controls)
+
+
+def save_mean(config: GRPORun, count: int) -> None:
+    """Write the mean of the last checkpoints to the run's folder `model-mean`; a mean that is there is kept.
+
+    Raises:
+        DataError: The checkpoints do not hold whole weights.
+    """
+    out = config.out / MEAN_FOLDER
+    if not out.exists():
+        average_checkpoints(last_checkpoints(config.out / CHECKPOINTS_FOLDER, count), config.out / MODEL_FOLDER, out)
 
 
 def build_trainer(
@@ -88,16 +129,19 @@ def build_trainer(
         os.environ.setdefault(name, value)
     import torch
 
-    from vt_env.integrations.trl import EpisodeGRPOTrainer, EpisodeTrainerConfig
+    from vt_env.integrations.trl import EpisodeGRPOTrainer
 
     check_trackers(config.report_to)
     config.check_processes(process_count())
+    if config.frame_budgets is not None:
+        check_frame_range(config.frame_budgets, resolve_budget(config.chosen.budget))
     torch.set_num_threads(config.threads)
     times = StepTimes()
     tasks = load_tasks(config.tasks, config.split)
     check_world(config.model, tasks)
     tasks = mixed_outcome_tasks(tasks, config.played) if config.played else tasks
     tasks = draw_tasks(tasks, config.limit, config.seed)
+    evaluated = evaluation_tasks(config)
     library = config.open_library()
     environment = environment_class(
         tasks,
@@ -105,6 +149,7 @@ def build_trainer(
         library=library,
         profile=config.chosen,
         prompts=prompts or choose_prompts(config.prompts, config.model, other=resolve_prompts(config.chosen.prompts)),
+        evaluation_tasks=evaluated,
     )
     model, processor = load_model(config.model, freeze_vision=config.freeze_vision, dtype=trained_dtype(config))
     check_fit(config, environment, processor)
@@ -117,14 +162,18 @@ def build_trainer(
         trainer = EpisodeGRPOTrainer(
             model,
             reward_functions(config.rewards, record),
-            grpo_arguments(config),
+            grpo_arguments(config, 0 if evaluated is None else len(evaluated)),
             environment_factory=timed_environment(environment, times),
-            config=EpisodeTrainerConfig(
-                drop_zero_advantage=config.drop_groups, tool_threads=config.tool_threads, engine=engine
+            config=replace(
+                config.trainer_options(),
+                drop_zero_advantage=config.drop_groups,
+                tool_threads=config.tool_threads,
+                engine=engine,
             ),
             measure=times.measure,
             processing_class=processor,
             train_dataset=training_rows(environment, config.prompts_per_step),
+            eval_dataset=None if evaluated is None else evaluation_rows(environment),
             peft_config=lora_config(config),
         )
     trainer.add_callback(update_callback(times))
@@ -173,57 +222,3 @@ def check_fit(config: GRPORun, environment: Any, processor: Any) -> None:
             f"max_completion_length={config.max_completion_length} may send {longest}, which the server refuses; "
             "lower max_completion_length, or raise this and the server's --max-model-len"
         )
-
-
-def grpo_arguments(config: GRPORun) -> Any:
-    """Make the `trl.GRPOConfig` of a run."""
-    import torch
-    from trl import GRPOConfig
-
-    on_gpu = torch.cuda.is_available()
-    passes = config.rollouts // (config.micro_batch * process_count())
-    return GRPOConfig(
-        output_dir=str(config.out / CHECKPOINTS_FOLDER),
-        max_steps=config.steps,
-        num_generations=config.group_size,
-        per_device_train_batch_size=config.micro_batch,
-        gradient_accumulation_steps=passes,
-        steps_per_generation=passes,
-        num_iterations=config.num_iterations,
-        learning_rate=config.lr,
-        lr_scheduler_type=config.lr_schedule,
-        max_grad_norm=config.max_grad_norm,
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        min_p=config.min_p,
-        repetition_penalty=config.repetition_penalty,
-        beta=config.beta,
-        epsilon=config.epsilon,
-        epsilon_high=config.upper_clip,
-        delta=config.delta,
-        loss_type=config.loss_type,
-        scale_rewards=config.scale_rewards,
-        mask_truncated_completions=config.mask_truncated,
-        max_completion_length=config.max_completion_length,
-        max_tool_calling_iterations=resolve_budget(config.chosen.budget).max_calls + 1,
-        use_vllm=True,
-        vllm_mode=config.vllm_mode,
-        vllm_server_base_url=config.server_url if config.vllm_mode == "server" else None,
-        vllm_server_timeout=config.server_timeout_s,
-        vllm_max_model_length=config.context_tokens,
-        vllm_gpu_memory_utilization=config.gpu_memory_utilization,
-        vllm_enable_sleep_mode=config.sleep,
-        # The default multiplies ratios over a whole conversation and drops long ones.
-        vllm_importance_sampling_mode="token_truncate",
-        seed=config.seed,
-        bf16=on_gpu,
-        use_cpu=not on_gpu,
-        gradient_checkpointing=on_gpu,
-        save_steps=config.save_steps,
-        save_total_limit=1,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        log_multimodal=False,
-        report_to=trackers_of(config.report_to, config.out),
-    )

@@ -7,15 +7,16 @@ from typing import Literal
 
 from agents.backends.sampling import Sampling
 from experiments.settings.profile import MediaFlags
-from experiments.train.trainer_config import TrainerConfig
+from experiments.train.grpo_options import GRPOOptions
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.errors import ConfigError
+from vt_env.rewards.reward import resolve_rewards
 
 Preset = Literal["tiny", "qwen2.5-vl-3b", "qwen2.5-vl-7b", "qwen3-vl-4b", "qwen3-vl-8b"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRPORun(TrainerConfig):
+class GRPORun(GRPOOptions):
     """Settings of a GRPO run."""
 
     preset: Preset = "tiny"
@@ -31,7 +32,7 @@ class GRPORun(TrainerConfig):
     budget: str | None = None
     """Preset of the budget, also with changes (`default,max_calls=16`), or changes alone of the profile's."""
     rewards: str = "default"
-    """Preset of the rewards."""
+    """Preset of the rewards, also with other weights: `default,no_option=0.2` penalises answers that are no option."""
     steps: int = 60
     """Optimiser steps; each samples new rollouts unless `num_iterations` is above 1."""
     prompts_per_step: int = 6
@@ -60,7 +61,7 @@ class GRPORun(TrainerConfig):
     """Averaging and clipping of token losses; see TRL's GRPO documentation. REINFORCE with the group's mean as baseline
     is `cispo` with `scale_rewards=none`; Dr. GRPO is `dr_grpo` with `scale_rewards=none`."""
     scale_rewards: Literal["group", "batch", "none"] = "group"
-    """Rewards whose standard deviation scales the advantages; `none` leaves them unscaled."""
+    """Rewards whose standard deviation scales the advantages of `grpo`; `none` leaves them unscaled."""
     beta: float = 0.0
     """Weight of the KL divergence from the initial model; above 0 that model is kept in memory."""
     epsilon: float = 0.2
@@ -111,6 +112,13 @@ class GRPORun(TrainerConfig):
         for name in ("num_iterations", "steps", "limit", "max_completion_length", "context_tokens", "tool_threads"):
             at_least(self, name, 1)
         at_least(self, "beta", 0)
+        resolve_rewards(self.rewards)
+        self.trainer_options().check_step(self.rollouts, self.group_size, self.scale_rewards)
+        if self.average_last is not None and self.average_last > self.checkpoints:
+            raise ConfigError(
+                f"average_last={self.average_last}: {self.steps} steps with save_steps={self.save_steps} make "
+                f"{self.checkpoints} checkpoint(s); lower average_last or save_steps"
+            )
         if self.epsilon <= 0:
             raise ConfigError(f"epsilon={self.epsilon}: need a clip above 0")
         self.check_processes(1)
@@ -119,6 +127,16 @@ class GRPORun(TrainerConfig):
     def rollouts(self) -> int:
         """Rollouts a step, over all processes."""
         return self.prompts_per_step * self.group_size
+
+    @property
+    def sampled_rollouts(self) -> int:
+        """Most rollouts that a step samples, over all processes."""
+        return self.dynamic_sampling or self.rollouts
+
+    @property
+    def checkpoints(self) -> int:
+        """Number of checkpoints that a whole run writes, the last step's among them."""
+        return -(-self.steps // self.save_steps)
 
     @property
     def upper_clip(self) -> float | None:

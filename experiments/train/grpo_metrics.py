@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from experiments.train.grpo_config import GRPORun
-from vt_env.integrations.trl.zero_advantage import SILENT_GROUPS
+from vt_env.integrations.trl.zero_advantage import MIXED_GROUPS, SAMPLED, SILENT_GROUPS
 
 PROGRESS_METRICS = {"reward": "reward", "calls": "episode/calls", "no answer": "episode/no_answer"}
 """Labels of the progress bar, with the trainer's names of the metrics."""
@@ -22,7 +22,9 @@ def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORu
     """Return the metrics of a step; `None` for the trainer's last log, and for a step without any reward."""
     if logs.get("reward") is None:
         return None
-    sampled = round(logs["completions/mean_length"] * config.rollouts)
+    rollouts = int(logs.get(SAMPLED, config.rollouts))
+    sampled = round(logs["completions/mean_length"] * rollouts)
+    mixed = {"mixed_groups": logs[MIXED_GROUPS]} if MIXED_GROUPS in logs else {}
     return {
         "step": step,
         "reward": logs["reward"],
@@ -33,7 +35,8 @@ def step_record(step: int, logs: Mapping[str, Any], clock: Clock, config: GRPORu
         "logp_difference_token": logs["sampling/sampling_logp_difference/max"],
         "seconds": clock.take(),
         "groups_without_variance": logs[SILENT_GROUPS],
-        "rollouts": config.rollouts,
+        **mixed,
+        "rollouts": rollouts,
         "sampled_tokens": sampled,
         "tokens": logs["completions/mean_length"],
         "clipped": logs["completions/clipped_ratio"],

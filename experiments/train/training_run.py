@@ -6,7 +6,7 @@ Transformers is imported on use, so that `--help` is fast.
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from agents.backends.load import load_processor
 from experiments.runs.read_tags import tags_path
 from experiments.runs.run_dir import Run, open_run
+from experiments.settings.controls import controls_record, model_controls, save_controls
 from experiments.settings.models import checkpoint_hash
 from experiments.settings.profile import PROFILE_IF_MISSING
 from experiments.settings.prompts import IF_MISSING, PROMPTS_FILE, prompts_record
@@ -62,10 +63,21 @@ def open_training(
     config: TrainerConfig,
     trajectories: Sequence[Path] = (),
     prompts: PromptSet | None = None,
+    controls: Sequence[str] = (),
+    absent: Mapping[str, object] | None = None,
 ) -> Iterator[Run | None]:
     """Open a run directory in the first process, as `experiments.runs.run_dir.open_run`; yields `None` in the others.
 
-    The configuration of the run includes content hashes of local models, tasks and trajectories.
+    The configuration of the run includes content hashes of local models, tasks and trajectories, and controls.
+
+    Args:
+        path: The run directory.
+        kind: Kind of run.
+        config: Settings.
+        trajectories: Files that are learned from.
+        prompts: The prompt set; `None` where trajectories bring theirs.
+        controls: Controls that the run is, besides those that its model was trained as.
+        absent: Values of settings that runs of earlier versions do not hold.
 
     Raises:
         ConfigError: The directory belongs to a run with another configuration or other files, or another process uses
@@ -80,7 +92,7 @@ def open_training(
         "tasks": content_hash(tasks) if tasks.is_file() else None,
         "trajectories": [content_hash(it) if it.exists() else None for it in trajectories],
     }
-    missing: dict[str, object] = {}
+    missing: dict[str, object] = dict(absent or {})
     if isinstance(config, TagConfig):
         missing |= TAGS_IF_MISSING
         if config.chosen_tags:
@@ -89,7 +101,8 @@ def open_training(
     # Trajectories bring their wording.
     wording = {} if prompts is None else prompts_record(prompts)
     missing |= IF_MISSING if wording else PROFILE_IF_MISSING
-    with open_run(path, kind, config, {"hashes": hashes, **wording}, missing) as run:
+    also = {"hashes": hashes, **wording, **controls_record([*model_controls(config.model), *controls])}
+    with open_run(path, kind, config, also, missing) as run:
         if (path / MODEL_FOLDER).exists():
             print(f"{path / MODEL_FOLDER}: finished already")
         yield run
@@ -136,8 +149,10 @@ def load_model(path: str, *, freeze_vision: bool, dtype: str = "float32") -> tup
     return model, processor
 
 
-def save_trained(trainer: Any, config: TrainerConfig, out: Path, prompts: PromptSet) -> None:
-    """Save model, processor and prompt set into the run's `model` folder, atomically and with LoRA adapters merged.
+def save_trained(
+    trainer: Any, config: TrainerConfig, out: Path, prompts: PromptSet, controls: Sequence[str] = ()
+) -> None:
+    """Save model, processor, prompt set and controls into the run's `model` folder, atomically, LoRA adapters merged.
 
     Call in every process, since weights may be sharded.
     """
@@ -153,6 +168,7 @@ def save_trained(trainer: Any, config: TrainerConfig, out: Path, prompts: Prompt
         (draft / "training_args.bin").unlink(missing_ok=True)
         trainer.processing_class.save_pretrained(draft)
         save_prompts(prompts, draft / PROMPTS_FILE)
+        save_controls([*model_controls(config.model), *controls], draft)
         os.replace(draft, out / MODEL_FOLDER)
     trainer.accelerator.wait_for_everyone()
 

@@ -48,6 +48,18 @@ def test_a_run_that_goes_on_from_a_checkpoint_takes_out_what_it_does_again(tmp_p
     assert lines(run)[2:] == [(2, 0.9), (3, 0.9), (4, 0.9), (5, 0.9)]
 
 
+def test_refills_of_a_step_are_numbered_behind_its_first_rollouts(tmp_path):
+    run = Run(tmp_path)
+    write = RolloutJournal(run, rollouts_per_step=8, policy="grpo (control: shuffled rewards)")
+    for step in (0, 0, 1):
+        write(step, rollouts(0.1, 0.2))
+    assert [sample for sample, _ in lines(run)] == [0, 1, 2, 3, 8, 9]
+    assert {it.policy for it in read_trajectories(tmp_path / JOURNAL)} == {"grpo (control: shuffled rewards)"}
+    again = RolloutJournal(run, rollouts_per_step=8)
+    again(1, rollouts(0.9))
+    assert [sample for sample, _ in lines(run)] == [0, 1, 2, 3, 8]
+
+
 def test_other_processes_write_nothing(tmp_path):
     RolloutJournal(None, rollouts_per_step=2)(0, rollouts(0.1))
     assert not list(tmp_path.iterdir())

@@ -24,7 +24,8 @@ from experiments.train.callbacks import (
     progress_callback,
     stop_without_variance,
 )
-from experiments.train.grpo import GRPORun, build_trainer, grpo_arguments
+from experiments.train.grpo import GRPORun, build_trainer
+from experiments.train.grpo_arguments import grpo_arguments
 from experiments.train.grpo_metrics import step_record
 from experiments.train.grpo_step_times import StepTimes
 from experiments.train.sft import SFTRun
