@@ -136,7 +136,7 @@ def _namings(scenes: Sequence[Scene], slots: Sequence[Interval], names: Iterator
 def _filler(untold: Sequence[str], rng: np.random.Generator) -> str:
     """Generate a line that answers nothing, about any name."""
     if rng.random() < _NOBODY:
-        return f"nobody knows the code of {untold[rng.integers(len(untold))]}"
+        return f"nobody knows the code of {untold[int(rng.integers(len(untold)))]}"
     name = NAMES[rng.integers(len(NAMES))]
     adjective, noun = ADJECTIVES[rng.integers(len(ADJECTIVES))], NOUNS[rng.integers(len(NOUNS))]
     return f"{name} {VERBS[rng.integers(len(VERBS))]} the {adjective} {noun}"
