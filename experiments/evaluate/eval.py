@@ -33,6 +33,7 @@ from experiments.settings.policies import (
     layout_of,
     model_path,
     perception_of,
+    tasks_of,
 )
 from experiments.settings.profile import is_world
 from experiments.settings.prompts import IF_MISSING, choose_prompts, prompts_record
@@ -52,7 +53,6 @@ from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import can_search
-from vt_env.world2.tasks import with_views
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def evaluate(run: EvalRun) -> PolicyRow:
     controls = [*model_controls(run.known_model), *([SHUFFLED_FRAMES] if run.shuffle_frames else [])]
     also = {**prompts_record(prompts), **run.protocol_record, **controls_record(controls)}
     with open_run(run.out, "eval", run, also, {**IF_MISSING, "shuffle_frames": False}) as directory:
-        tasks = tasks_of(run)
+        tasks = load_run_tasks(run)
         journal = drop_failed(directory)
         attempts = [
             SeededAttempt(task, attempt_seed(run.seed, task.item.task_id, sample), sample)
@@ -193,8 +193,8 @@ def _shown_library(run: EvalRun, setting: Setting, tasks: TaskSet, library: Vide
     return ShuffledFrames(library, tasks.videos, run.seed)
 
 
-def tasks_of(run: EvalRun) -> TaskSet:
-    """Load the tasks of a run; the scripted policy reads the views of the second world, not captions of clips.
+def load_run_tasks(run: EvalRun) -> TaskSet:
+    """Load the tasks of a run, as its policy reads them.
 
     Raises:
         ConfigError: The task set does not exist, or is of another generated world than the model.
@@ -202,7 +202,7 @@ def tasks_of(run: EvalRun) -> TaskSet:
     """
     tasks = load_tasks(run.tasks, run.split).head(run.n)
     check_world(run.known_model, tasks)
-    return with_views(tasks) if run.agent == "scripted" else tasks
+    return tasks_of(run.agent, tasks)
 
 
 def setting_of(run: EvalRun, tasks: TaskSet, library: VideoLibrary, prompts: PromptSet) -> Setting:

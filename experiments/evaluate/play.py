@@ -32,10 +32,12 @@ from experiments.settings.policies import (
     build_policy,
     model_path,
     perception_of,
+    tasks_of,
 )
 from experiments.settings.profile import is_world
 from experiments.settings.prompts import choose_prompts
 from experiments.settings.protocol import ProtocolConfig
+from experiments.settings.world_version import check_world
 from vt_env.config import resolve_budget
 from vt_env.envs.base import make_episode
 from vt_env.envs.storyboard import draw_storyboard, transcript
@@ -137,7 +139,8 @@ def choose_task(run: PlayRun) -> Task:
             raise ConfigError(str(reason)) from reason
     if run.question or run.option:
         raise ConfigError(f"{run.target}: not a video file ({', '.join(VIDEO_SUFFIXES)}), so it takes no --question")
-    tasks = load_tasks(run.target, run.split)
+    tasks = tasks_of(run.agent, load_tasks(run.target, run.split))
+    check_world(run.known_model, tasks)
     return tasks.by_id(run.task_id) if run.task_id else tasks.shuffle(np.random.default_rng(run.seed))[0]
 
 

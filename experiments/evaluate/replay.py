@@ -24,7 +24,7 @@ from experiments.runs.journal import read_journal
 from experiments.runs.read_run import CONFIG, PROVENANCE, read_json
 from experiments.settings.library import library_config
 from experiments.settings.models import ModelConfig
-from experiments.settings.policies import Layout, Setting, layout_of
+from experiments.settings.policies import Layout, Setting, layout_of, tasks_of
 from experiments.settings.prompts import read_prompts_record
 from vt_env.config import at_least
 from vt_env.envs.storyboard import draw_storyboard
@@ -96,7 +96,7 @@ def main(run: ReplayRun) -> int:
     config = read_json(run.run / CONFIG)
     if config.get("run") != "eval":
         raise ConfigError(f"{run.run} is a run of {config.get('run')!r}: only evaluations ('eval') are replayed")
-    tasks = load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"])
+    tasks = tasks_of(config["agent"], load_tasks(run.tasks or config["tasks"], config["split"]).head(config["n"]))
     played = library_config(config)
     prompts = read_prompts_record(config.get("prompts"))
     library = played.open_library()

@@ -40,9 +40,10 @@ from vt_env.benchmarks.readers.cgbench import CLUE_FRAMES
 from vt_env.config import BudgetConfig, EnvConfig, MediaConfig, resolve_budget
 from vt_env.errors import ConfigError, suggest
 from vt_env.prompts import DEFAULT, PromptSet
-from vt_env.tasks.task_set import Task
+from vt_env.tasks.task_set import Task, TaskSet
 from vt_env.tools.builtin import ToolChoice, tools_for
 from vt_env.tools.tool import Tool
+from vt_env.world2.tasks import with_views
 
 POLICIES = (
     "random", "constant", "blind", "uniform", "retrieval-only", "scripted", "subtitles", "caption-only", "always-tools",
@@ -188,6 +189,11 @@ def perception_of(name: str) -> str:
     if is_user_class(name):
         return getattr(load_class(name), "perception", "frames")
     return "captions" if name in CAPTION_POLICIES else "frames"
+
+
+def tasks_of(name: str, tasks: TaskSet) -> TaskSet:
+    """Return tasks as a policy reads them: of the second world, the script reads views, not captions of clips."""
+    return with_views(tasks) if name == "scripted" else tasks
 
 
 def build_policy(

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.cli import run
 from experiments.data import world
-from experiments.evaluate.eval import EvalRun, tasks_of
+from experiments.evaluate.eval import EvalRun, load_run_tasks
 from experiments.settings.world_version import check_world, model_world
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, TINY, save_prompts
@@ -43,9 +43,9 @@ def test_a_model_of_one_world_refuses_tasks_of_the_other_in_one_line(tmp_path):
 
 def test_eval_refuses_the_other_world_and_gives_views_to_the_script_alone():
     with pytest.raises(ConfigError, match="base was made for tasks of world, these are of world2"):
-        tasks_of(EvalRun(agent="base", tasks="world2", n=1))
+        load_run_tasks(EvalRun(agent="base", tasks="world2", n=1))
     for agent, name in (("scripted", "views.jsonl"), ("random", "captions.jsonl")):
-        tasks = tasks_of(EvalRun(agent=agent, tasks="world2", n=2))
+        tasks = load_run_tasks(EvalRun(agent=agent, tasks="world2", n=2))
         assert [Path(it.captions_path or "").name for it in tasks.videos] == [name] * 2
 
 
