@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "world": Command("experiments.data.world", "WorldRun", "write generated videos, subtitles and tasks to disk"),
     "index": Command("experiments.data.index", "IndexRun", "store frames of videos and build search indices"),
+    "sync": Command("experiments.data.sync", "SyncRun", "copy stores, shards and runs to and from an object store"),
     "search": Command(
         "experiments.data.search", "SearchRun", "find the best moments of many videos for a query, with pictures"
     ),
@@ -106,6 +107,7 @@ EXTRAS: Mapping[str, str] = {
     "httpx": "api",
     "mcp": "mcp",
     "ray": "ray",
+    "fsspec": "remote",
     "starlette": "view",
     "uvicorn": "view",
 }

@@ -16,7 +16,15 @@ import tyro
 
 from agents.backends.server_limits import ServerConfig
 from experiments.data.synth_card import SynthResult, make_card, tables
+from experiments.data.synth_episodes import (
+    SynthEpisodes,
+    SynthSpec,
+    check_spreadable,
+    play_in_workers,
+    replay_in_workers,
+)
 from experiments.data.synth_models import CaptionsConfig, Models, TeacherConfig, open_models
+from experiments.runs.executors import EpisodeExecutorConfig
 from experiments.runs.read_run import JOURNAL
 from experiments.runs.run_dir import Run, open_run, write_text
 from experiments.settings.profile import is_world
@@ -29,35 +37,31 @@ from experiments.settings.prompts import (
 )
 from experiments.settings.tags import TAGS_IF_MISSING, TagConfig
 from synth.benchmark_overlap import find_leakage
-from synth.caption_perception import CaptionerPerception, ScreenTextPerception, lossy
 from synth.dataset import DataCard, write_dataset
 from synth.export import ExportFormat, export
 from synth.filters import MODES, FilterMode, filter_trajectories
 from synth.frame_files import describe_pictures
-from synth.generate import Opening, generate, may_pass, plan_attempts
-from synth.ground import Grounded, ground, ground_unopened
+from synth.generate import generate, may_pass, plan_attempts
+from synth.ground import Grounded
 from synth.load_questions import LoadedQuestions, check_not_empty, load_questions
 from synth.teacher import teacher_prompt
 from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.config import BudgetConfig, EnvConfig, at_least, resolve_budget
-from vt_env.envs.base import make_episode
-from vt_env.episode.episode import Episode
+from vt_env.config import BudgetConfig, at_least, resolve_budget
 from vt_env.episode.trajectory import Trajectory, read_trajectories
-from vt_env.errors import ConfigError, DataError
+from vt_env.errors import ConfigError
 from vt_env.media.library import VideoLibrary
 from vt_env.media.terminal import track
 from vt_env.prompts import PromptSet
 from vt_env.protocols import Video
 from vt_env.tasks.task_set import Task
 from vt_env.tools.builtin import can_search, tools_for
-from vt_env.tools.tool import Tool
 from vt_env.world2.tasks import with_views
 
 DATASET_FOLDER, EXPORTS_FOLDER, MISSING_FILE = "dataset", "exports", "missing_videos.txt"
 
 
 @dataclass(frozen=True)
-class SynthRun(TagConfig, EpisodeConfig):
+class SynthRun(TagConfig, EpisodeConfig, EpisodeExecutorConfig):
     """Synthesise demonstrations with a teacher, filters and a replay with frames."""
 
     out: Path = Path("runs/synth")
@@ -97,6 +101,8 @@ class SynthRun(TagConfig, EpisodeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        EpisodeExecutorConfig.__post_init__(self)
+        check_spreadable(self, self.teacher, support=self.support)
         at_least(self, "samples", 1)
         at_least(self, "limit", 1)
         if self.mode not in MODES:
@@ -196,9 +202,22 @@ class _Work:
     models: Models
     prompts: PromptSet
 
-    def tools(self, perception: str) -> tuple[Tool, ...]:
-        """Return the tools on offer under a perception."""
-        return tools_for(perception, self.config.offered, can_search=self.can_search, answers=self.prompts.answers)
+    @property
+    def episodes(self) -> SynthEpisodes:
+        """How episodes are built in this process."""
+        config, captioner = self.config, self.models.captioner
+        spec = SynthSpec(
+            config,
+            config.teacher,
+            config.captions,
+            config.teacher_budget,
+            config.episode_budget,
+            self.can_search,
+            self.prompts,
+            config.seed,
+        )
+        check = captioner.supports if config.support and captioner else None
+        return SynthEpisodes(spec, self.library, captioner, check)
 
 
 def _identity(config: SynthRun) -> SynthRun:
@@ -222,36 +241,17 @@ def _play(work: _Work) -> list[Trajectory]:
     made = {(it.task_id, it.sample): it for it in before}
     tasks = list(work.tasks.values())
     attempts = plan_attempts(tasks, config.samples, {key for key, it in made.items() if not may_pass(it)})
-    media = config.chosen.media
-    episode_config = EnvConfig("captions", config.teacher_budget, media=media, prompts=work.prompts)
-    playing = generate(attempts, work.models.teacher, _opening(work, episode_config), episode_config, config.seed)
+    episodes = work.episodes
+    if config.is_spread and config.teacher.kind == "scripted" and work.models.captioner is None:
+        playing = play_in_workers(config, episodes.spec, attempts)
+    else:
+        caption_config = episodes.spec.caption_config
+        playing = generate(attempts, work.models.teacher, episodes.open_captions, caption_config, config.seed)
     total = len(tasks) * config.samples
     for trajectory in track(playing, "attempts", total, total - len(attempts)):
         work.run.journal(trajectory)
         made[trajectory.task_id, trajectory.sample] = trajectory
     return [made[attempt.key] for attempt in plan_attempts(tasks, config.samples)]
-
-
-def _opening(work: _Work, episode_config: EnvConfig) -> Opening:
-    captioner, loss, seed = work.models.captioner, work.config.captions.loss, work.config.seed
-    source = work.config.captions.source
-    tools = work.tools("captions")
-
-    def opening(task: Task) -> Episode:
-        task.prepare(task.item.video)
-        video = work.library.open(task.item.video)
-        perception = None
-        if captioner is not None:
-            perception = CaptionerPerception(
-                video, episode_config.budget, captioner, task.item.question, episode_config.prompts
-            )
-        elif source == "screen":
-            perception = ScreenTextPerception(video, episode_config.budget, episode_config.prompts)
-        elif loss:
-            video = replace(video, captions=lossy(video.captions or (), loss, video.ref.handle, seed))
-        return Episode(task.item, task.gold, video, episode_config, tools, perception)
-
-    return opening
 
 
 def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
@@ -265,18 +265,14 @@ def _ground(work: _Work, attempts: Sequence[Trajectory]) -> SynthResult:
     filtered = filter_trajectories(attempts, config.mode, np.random.default_rng(config.seed), evidence, left_out)
     if config.perception == "captions":
         return SynthResult(config.mode, attempts, filtered, [Grounded(it, ()) for it in filtered.kept])
-    media = config.chosen.media
-    episode_config = EnvConfig("frames", config.episode_budget, media=media, prompts=work.prompts)
-    tools = work.tools("frames")
-    check = work.models.captioner.supports if config.support and work.models.captioner else None
-    grounded: list[Grounded] = []
-    for source in track(filtered.kept, "replays"):
-        try:
-            episode = make_episode(work.tasks[source.task_id], work.library, episode_config, tools)
-        except DataError as reason:
-            grounded.append(ground_unopened(source, str(reason)))
-        else:
-            grounded.append(ground(source, episode, check))
+    episodes = work.episodes
+    kept = [(work.tasks[source.task_id], source) for source in filtered.kept]
+    if config.is_spread:
+        replaying = replay_in_workers(config, episodes.spec, kept)
+    else:
+        replaying = ((idx, episodes.replay(task, source)) for idx, (task, source) in enumerate(kept))
+    replayed = dict(track(replaying, "replays", len(kept)))
+    grounded = [replayed[idx] for idx in range(len(kept))]
     return SynthResult(config.mode, attempts, filtered, grounded)
 
 
@@ -300,7 +296,7 @@ def _write(work: _Work, result: SynthResult, loaded: LoadedQuestions) -> DataCar
         },
     )
     write_dataset(run.path / DATASET_FOLDER, kept, card, tables=tables(result, pictures, videos))
-    tools = {it: work.tools(it) for it in ("frames", "captions")}
+    tools = {it: work.episodes.spec.tools(it) for it in ("frames", "captions")}
     for form in config.export:
         rows = export(run.path / EXPORTS_FOLDER / form, form, kept, pictures, open_video, tools, prompts=work.prompts)
         run.metric({"event": "exported", "format": form, "rows": rows})

@@ -7,25 +7,26 @@ an invalid episode.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from agents.language.confidence_gate import GateConfig
-from agents.rollout import EpisodeLimits, Start, play_in_rounds, play_in_threads
+from agents.rollout import EpisodeLimits
 from agents.seeds import attempt_seed
 from experiments.analysis.accuracy import PolicyRow, policy_row
 from experiments.evaluate.episode_provenance import check_same_provenance, evaluation_provenance, search_provenance
+from experiments.evaluate.play_attempts import EvalWorkerSpec, check_spreadable, play, play_in_workers
+from experiments.runs.executors import EpisodeExecutorConfig
 from experiments.runs.journal import drop_failed, read_journal
 from experiments.runs.read_run import JOURNAL
-from experiments.runs.run_dir import Run, open_run
+from experiments.runs.run_dir import Run, open_run, publish_run
 from experiments.settings.controls import SHUFFLED_FRAMES, controls_record, model_controls, named_as_control
 from experiments.settings.models import ModelConfig
 from experiments.settings.policies import (
     MODELS,
-    Layout,
     Policy,
     SeededAttempt,
     Setting,
@@ -41,8 +42,6 @@ from experiments.settings.protocol import ProtocolConfig
 from experiments.settings.world_version import check_world
 from vt_env.benchmarks.scoring.replies import Status
 from vt_env.config import HOW_ONLY, at_least
-from vt_env.envs.base import make_episode
-from vt_env.episode.episode import Episode
 from vt_env.episode.trajectory import Trajectory
 from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
@@ -51,12 +50,12 @@ from vt_env.media.terminal import progress_bar
 from vt_env.prompts import PromptSet, resolve_prompts
 from vt_env.protocols import Library
 from vt_env.task_sources import load_tasks
-from vt_env.tasks.task_set import Task, TaskSet
+from vt_env.tasks.task_set import TaskSet
 from vt_env.tools.builtin import can_search
 
 
 @dataclass(frozen=True)
-class EvalRun(ProtocolConfig):
+class EvalRun(ProtocolConfig, EpisodeExecutorConfig):
     """Evaluate one policy on the first tasks of a split."""
 
     agent: str = "random"
@@ -80,7 +79,7 @@ class EvalRun(ProtocolConfig):
     tools: Literal["default", "paper", "adaptive"] | None = None
     """Tool set, for policies with tools."""
     batch: int = field(default=32, metadata=HOW_ONLY)
-    """Concurrent episodes; for a server, also concurrent requests."""
+    """Concurrent episodes of a process; for a server, also concurrent requests."""
     shuffle_frames: bool = False
     """Control, whose results are no results: looks return frames of another video, drawn by the seed."""
     limits: EpisodeLimits = field(default_factory=EpisodeLimits)
@@ -92,6 +91,8 @@ class EvalRun(ProtocolConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        EpisodeExecutorConfig.__post_init__(self)
+        check_spreadable(self, self.agent, self.model)
         for name in ("n", "samples", "batch"):
             at_least(self, name, 1)
         if self.agent in MODELS:
@@ -134,6 +135,7 @@ def main(run: EvalRun) -> int:
 
     row = evaluate(run)
     write_report(ReportRun((run.out,)))
+    publish_run(run.out)
     return int(set(row.status) == {str(Status.ERROR)})
 
 
@@ -168,7 +170,12 @@ def evaluate(run: EvalRun) -> PolicyRow:
             with closing(policy):
                 run.check_attempts(policy.temperature)
                 key = add_provenance(directory, journal, policy, tasks, library, run)
-                episodes = play(policy, left, shown, run, key, controls)
+                if not run.is_spread:
+                    episodes = play(policy, left, shown, run, key, controls)
+                    journal_episodes(episodes, directory, run, len(attempts), len(done))
+            if run.is_spread:
+                spec = worker_spec(run, setting, policy, tasks, controls)
+                episodes = play_in_workers(run, spec, left, key)
                 journal_episodes(episodes, directory, run, len(attempts), len(done))
         episodes = read_journal(directory.path)
         reasons = Counter(it.invalid for it in episodes if it.invalid is not None)
@@ -212,6 +219,25 @@ def setting_of(run: EvalRun, tasks: TaskSet, library: VideoLibrary, prompts: Pro
     return Setting(chosen.budget, run.offered, chosen.media, tasks.is_excerpt, prompts, searched, chosen.reply_tokens)
 
 
+def worker_spec(
+    run: EvalRun, setting: Setting, policy: Policy, tasks: TaskSet, controls: Sequence[str]
+) -> EvalWorkerSpec:
+    """Return what a worker needs to play this evaluation."""
+    return EvalWorkerSpec(
+        run.agent,
+        run.model,
+        run.gate,
+        setting,
+        run,
+        run.seed,
+        run.batch,
+        run.limits,
+        policy.provenance,
+        tuple(controls),
+        tuple(tasks.videos) if run.shuffle_frames else (),
+    )
+
+
 def add_provenance(
     directory: Run, journal: Sequence[Trajectory], policy: Policy, tasks: TaskSet, library: VideoLibrary, run: EvalRun
 ) -> str:
@@ -241,60 +267,6 @@ def _played(journal: Sequence[Trajectory], attempts: Sequence[SeededAttempt], ou
             remedy = "restore it, or give another --out"
             raise DataError(f"{out / JOURNAL}: attempt {sample} at task {task_id!r} {what}; {remedy}")
     return set(counts)
-
-
-def play(
-    policy: Policy,
-    attempts: Sequence[SeededAttempt],
-    library: Library,
-    run: EvalRun,
-    provenance: str = "",
-    controls: Sequence[str] = (),
-) -> Iterator[Trajectory]:
-    """Play one episode per attempt, concurrently; an episode whose video cannot be opened is recorded as invalid.
-
-    Args:
-        policy: The policy.
-        attempts: Tasks with the seeds of their episodes.
-        library: Opens the videos.
-        run: Seed, batch and limits.
-        provenance: Provenance key, stored in each trajectory.
-        controls: Controls that the run is, named with the policy in each trajectory.
-
-    Yields:
-        Trajectories in the order in which episodes end.
-    """
-    layout = policy.layout
-    starts = [
-        Start(it.task.item, layout.config, episode_builder(it.task, layout, library), run.seed, it.sample)
-        for it in attempts
-    ]
-    batch, name = policy.batch_policy(attempts), named_as_control(run.agent, controls)
-    if policy.schedule == "threads":
-        played = play_in_threads(batch, starts, run.batch, policy_name=name, limits=run.limits)
-    else:
-        refill = policy.schedule == "rounds"
-        played = play_in_rounds(batch, starts, run.batch, policy_name=name, limits=run.limits, refill=refill)
-    for idx, episode in played:
-        # An episode that a limit of the runner ends has no answer and so no score of its own; it counts as wrong.
-        is_wrong = episode.limit is not None and attempts[idx].task.gold is not None
-        yield replace(episode, provenance=provenance, correct=False if is_wrong else episode.correct)
-
-
-def episode_builder(task: Task, layout: Layout, library: Library) -> Callable[[], Episode]:
-    """Return a function that builds a fresh episode of a task with the policy's layout.
-
-    The budget of a gated policy depends on the duration of the video.
-    """
-
-    def build() -> Episode:
-        config = layout.config
-        if layout.is_gated:
-            task.prepare(task.item.video)
-            config = layout.config_for(library.open(task.item.video).duration_s)
-        return make_episode(task, library, config, layout.tools)
-
-    return build
 
 
 def journal_episodes(episodes: Iterator[Trajectory], directory: Run, run: EvalRun, total: int, done: int) -> None:

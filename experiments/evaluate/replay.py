@@ -19,7 +19,7 @@ from agents.base import Reply
 from agents.language.confidence_gate import GateConfig
 from agents.running_episode import RunningEpisode, Start, open_episode
 from experiments.evaluate.episode_provenance import annotation_hash, prompt_id, sampler
-from experiments.evaluate.eval import episode_builder
+from experiments.evaluate.play_attempts import episode_builder
 from experiments.runs.journal import read_journal
 from experiments.runs.read_run import CONFIG, PROVENANCE, read_json
 from experiments.settings.library import library_config

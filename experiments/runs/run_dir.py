@@ -4,12 +4,17 @@ A run directory holds `config.json` (the resolved configuration), `provenance.js
 `journal.jsonl` (one record per line, appended and flushed) and `metrics.jsonl`. A killed run resumes when its directory
 is opened again with the same configuration; another configuration is refused, so that no table mixes two. This module
 knows no episode and no training, and is the only user of the clock. Readers are in `experiments.runs.read_run`.
+
+With `$VT_ENV_REMOTE_RUNS`, the address of an object store, a run is copied there at checkpoints, every ten minutes of
+its journal and at its end, and one that is missing here is fetched from there and resumed.
 """
 
 import fcntl
 import json
 import os
+import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
@@ -21,8 +26,13 @@ from experiments.runs.read_run import CONFIG, JOURNAL, METRICS, PROVENANCE, drop
 from vt_env.errors import ConfigError, DataError
 from vt_env.hashing import fingerprint
 from vt_env.jsonl import append_line, drop_torn_line, encode_record, replace_file
+from vt_env.media.cache.published import fetch, publish
 from vt_env.valid_text import as_valid_text
 
+REMOTE_RUNS = "VT_ENV_REMOTE_RUNS"
+"""Environment variable: address that run directories are copied to."""
+_SYNC_EVERY_S = 600
+"""Seconds between copies of a run that only journals."""
 _ELSEWHERE = ("out",)
 """Fields that name the location of a run; they are not kept or compared."""
 
@@ -45,6 +55,7 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._watch = Stopwatch()
+        self._synced_s = 0.0
 
     def journal(self, record: object) -> None:
         """Append one record, a dataclass or a mapping, to the journal and flush it.
@@ -53,6 +64,16 @@ class Run:
             ValueError: A number is not finite.
         """
         append_line(self.path / JOURNAL, encode_record(record))
+        if self.elapsed_s - self._synced_s >= _SYNC_EVERY_S:
+            self.sync()
+
+    def sync(self) -> None:
+        """Copy the directory to `$VT_ENV_REMOTE_RUNS`, if there is one; warns where that fails, as the run goes on."""
+        try:
+            publish_run(self.path)
+        except ConfigError as reason:
+            warnings.warn(f"{reason}; the run goes on and tries again", stacklevel=2)
+        self._synced_s = self.elapsed_s
 
     def add_provenance(self, entry: Mapping[str, Any]) -> str:
         """Store provenance shared by many journal records in `provenance.json`, once.
@@ -106,11 +127,18 @@ def open_run(
         absent: Values of names in `also` that runs of earlier versions do not hold.
 
     Raises:
-        ConfigError: The directory belongs to a run with another configuration, or another process uses it.
+        ConfigError: The directory belongs to a run with another configuration, another process uses it, it is an
+            address, or the copy of `$VT_ENV_REMOTE_RUNS` cannot be read or written.
         DataError: Its `config.json` cannot be read.
     """
+    if re.match(r"\w+:/", str(path)):
+        got = f"--out {path}: an object store cannot append"
+        raise ConfigError(f"{got}; give a local folder, and set {REMOTE_RUNS} to copy it there (docs/scale.md)")
     path.mkdir(parents=True, exist_ok=True)
     with _lock(path):
+        remote = _remote_of(path)
+        if remote is not None and not (path / CONFIG).exists():
+            fetch(remote, path)
         resolved = {"run": kind, **resolve(config), **{name: as_json(value) for name, value in (also or {}).items()}}
         is_new = not (path / CONFIG).exists()
         if not is_new:
@@ -125,12 +153,37 @@ def open_run(
         run = Run(path)
         run.metric({"event": "opened", "commit": commit()})
         try:
+            # An address that cannot be written is refused before any work.
+            publish_run(path)
             yield run
-        except (ConfigError, DataError):
-            if is_new:
+        except BaseException as reason:
+            if is_new and isinstance(reason, ConfigError | DataError):
                 _remove_unstarted(path)
+            if (path / CONFIG).exists():
+                run.sync()
             raise
         run.metric({"event": "closed"})
+        publish_run(path)
+
+
+def publish_run(path: Path) -> None:
+    """Copy a run directory to `$VT_ENV_REMOTE_RUNS`, if there is one: what has changed since the last copy.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    remote = _remote_of(path)
+    if remote is not None:
+        publish(path, remote)
+
+
+def _remote_of(path: Path) -> str | None:
+    """Return the address of a run: its path in the working directory, or its name, below `$VT_ENV_REMOTE_RUNS`."""
+    remote, whole = os.environ.get(REMOTE_RUNS), path.resolve()
+    if not remote:
+        return None
+    inside = whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else Path(whole.name)
+    return f"{remote.rstrip('/')}/{inside.as_posix()}"
 
 
 def _remove_unstarted(path: Path) -> None:

@@ -85,7 +85,10 @@ class TokenCounter:
 
 
 def metrics_callback(run: Run, record: Record, counter: TokenCounter) -> Any:
-    """Return a `TrainerCallback` that appends the trainer's logs and token counts to the run's metrics."""
+    """Return a `TrainerCallback` that appends the trainer's logs and token counts to the run's metrics.
+
+    It copies the run at each checkpoint, see `experiments.runs.run_dir`.
+    """
     from transformers import TrainerCallback
 
     class Metrics(TrainerCallback):
@@ -94,6 +97,9 @@ def metrics_callback(run: Run, record: Record, counter: TokenCounter) -> Any:
             if line is not None:
                 # An evaluation trains on nothing, and its line shares a step with that of an update.
                 run.metric(line if "eval" in line else {**line, "trained_tokens": counter.pop()})
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            run.sync()
 
     return Metrics()
 

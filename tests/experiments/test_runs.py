@@ -130,3 +130,48 @@ def test_a_run_that_is_refused_before_it_did_anything_leaves_the_directory_to_th
     with pytest.raises(ConfigError, match="later"), run_dir.open_run(tmp_path / "run", "eval", Small(seed=2)):
         raise ConfigError("later")
     assert list(read_jsonl(run.path / read_run.JOURNAL)) == [{"n": 1}]
+
+
+def test_a_run_is_copied_at_its_end_and_resumed_where_it_is_missing(tmp_path, monkeypatch):
+    pytest.importorskip("fsspec", reason="needs the remote extra")
+    monkeypatch.setenv(run_dir.REMOTE_RUNS, f"memory://{tmp_path.name}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt), run_dir.open_run(Path("here/run"), "toy", Small()) as run:
+        run.journal({"n": 1})
+        raise KeyboardInterrupt
+    (tmp_path / "here").rename(tmp_path / "lost")
+    with run_dir.open_run(Path("here/run"), "toy", Small()) as run:
+        run.journal({"n": 2})
+    assert [record["n"] for record in read_jsonl(Path("here/run") / read_run.JOURNAL)] == [1, 2]
+    (tmp_path / "here").rename(tmp_path / "lost again")
+    with pytest.raises(ConfigError, match="seed=3, now seed=4"):
+        run_dir.open_run(Path("here/run"), "toy", Small(seed=4)).__enter__()
+
+
+def test_a_copy_that_fails_stops_no_run_before_its_end(tmp_path, monkeypatch):
+    pytest.importorskip("fsspec", reason="needs the remote extra")
+    monkeypatch.setenv(run_dir.REMOTE_RUNS, f"file://{tmp_path}/there")
+    with (
+        pytest.raises(ConfigError, match="check the address"),
+        run_dir.open_run(tmp_path / "run", "toy", Small()) as run,
+    ):
+        monkeypatch.setenv(run_dir.REMOTE_RUNS, "file:///proc/nowhere")
+        with pytest.warns(UserWarning, match="goes on and tries again"):
+            run.sync()
+        run.journal({"n": 1})
+    assert list(read_jsonl(tmp_path / "run" / read_run.JOURNAL)) == [{"n": 1}]
+
+
+def test_an_address_that_cannot_be_written_is_refused_before_any_work(tmp_path, monkeypatch):
+    pytest.importorskip("fsspec", reason="needs the remote extra")
+    monkeypatch.setenv(run_dir.REMOTE_RUNS, "file:///proc/nowhere")
+    with pytest.raises(ConfigError, match="check the address"):
+        run_dir.open_run(tmp_path / "run", "toy", Small()).__enter__()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_an_address_as_a_run_directory_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="set VT_ENV_REMOTE_RUNS to copy it there"):
+        run_dir.open_run(Path("s3://bucket/run"), "toy", Small()).__enter__()
+    assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 from vt_env.errors import ConfigError
 from vt_env.hashing import file_state
 from vt_env.jsonl import replace_file
+from vt_env.media.cache.published import REMOTE_CACHE, fetch_entry, publish_entry
 
 Progress = Callable[[float], None]
 """Callback that receives the completed fraction, up to 1."""
@@ -34,9 +35,13 @@ def cache_root() -> Path:
     """Return the cache folder: `$VT_ENV_CACHE`, or `~/.cache/vt_env`.
 
     Raises:
-        ConfigError: Neither is known.
+        ConfigError: Neither is known, or it is an address.
     """
     named = os.environ.get("VT_ENV_CACHE")
+    if named and "://" in named:
+        raise ConfigError(
+            f"VT_ENV_CACHE={named}: the cache lies on a disk; set {REMOTE_CACHE} to it, and VT_ENV_CACHE to a folder"
+        )
     try:
         return Path(named) if named else Path.home() / ".cache" / "vt_env"
     except RuntimeError as error:
@@ -95,10 +100,11 @@ def build_once(final: Path, build: Callable[[Path], None]) -> Path:
     """Return `final`, building it first if it does not exist; one process builds, and no process sees a partial entry.
 
     `build` receives a path beside `final` and writes a file or a folder there. The next builder removes the leftovers
-    of a killed one, whose lock the system has released.
+    of a killed one, whose lock the system has released. With `$VT_ENV_REMOTE_CACHE`, an entry that is published there
+    is fetched, and one that is built here is published, see `vt_env.media.cache.published`.
 
     Raises:
-        ConfigError: The cache folder cannot be written, or its disk is full.
+        ConfigError: The cache folder cannot be written, its disk is full, or the remote cache cannot be read.
     """
     if final.exists():
         return final
@@ -107,12 +113,16 @@ def build_once(final: Path, build: Callable[[Path], None]) -> Path:
             return final
         try:
             with replace_file(final) as part:
-                build(part)
+                is_fetched = fetch_entry(final, part)
+                if not is_fetched:
+                    build(part)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             advice = "free some space (vt-env index --gc), or set VT_ENV_CACHE to a larger disk"
             raise ConfigError(f"{final.parent}: cannot be written ({error.strerror}); {advice}") from error
+        if not is_fetched:
+            publish_entry(final)
     return final
 
 
