@@ -8,6 +8,7 @@ where a worker dies.
 import importlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -38,7 +39,7 @@ class ExecutorConfig:
     ray`."""
     executor: Literal["local", "ray"] = field(default="local", metadata=HOW_ONLY)
     """`local`: processes of this machine. `ray`: a Ray cluster, whose machines have vt-env, the files under the same
-    paths, and a shared $VT_ENV_CACHE (needs `ray`)."""
+    paths, and a shared $VT_ENV_CACHE or $VT_ENV_REMOTE_CACHE (needs `ray`)."""
     ray_address: str | None = field(default=None, metadata=HOW_ONLY)
     """With --executor ray: address of the cluster, such as `auto` or `ray://head:10001`; by default a cluster is
     started on this machine."""
@@ -141,6 +142,8 @@ _worker: Any = None
 def _keep_work(work: Work[Any, Any, Any]) -> None:
     global _work
     _work = work
+    # What opening it says, such as how replies are sampled, the process that writes has said.
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _do(item: Any) -> Any:
