@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -53,9 +54,14 @@ def open_nothing(setup: str) -> str:
     return setup
 
 
-def wait(worker: str, item: int) -> float:
-    time.sleep(0.5)
-    return time.time()
+def open_barrier(parties: int) -> Barrier:
+    return Barrier(parties, timeout=60)
+
+
+def meet(worker: Barrier, item: int) -> int:
+    """Return when as many items as the barrier waits for are in progress."""
+    worker.wait()
+    return item
 
 
 def square(worker: str, item: int) -> tuple[str, int]:
@@ -122,9 +128,9 @@ def test_an_address_without_a_cluster_is_one_line():
 
 
 def test_a_worker_that_waits_for_a_server_takes_several_items_at_once():
-    work = Work(open_nothing, "", wait, at_once=8)
-    ended = [it or 0.0 for _, it in run_in_workers(ExecutorConfig(workers=1, executor="ray"), work, range(8))]
-    assert max(ended) - min(ended) < 0.4
+    work = Work(open_barrier, 4, meet, at_once=4)
+    results = list(run_in_workers(ExecutorConfig(workers=1, executor="ray"), work, range(8)))
+    assert sorted(results) == [(item, item) for item in range(8)]
 
 
 @pytest.fixture
