@@ -39,12 +39,12 @@ def server() -> Iterator[FakeChatServer]:
 
 @pytest.mark.slow
 def test_a_run_begun_in_one_process_goes_on_in_two_and_ends_as_in_one(folder: Folder, tmp_path: Path):
-    row = folder.evaluate(tmp_path / "one", samples=2)
+    row = folder.evaluate(tmp_path / "one", samples=2, shuffle_frames=True)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     journal = tmp_path / "two" / "journal.jsonl"
     kept = journal.read_bytes().splitlines(keepends=True)[:5]
     journal.write_bytes(b"".join(kept))
-    again = folder.evaluate(tmp_path / "two", samples=2, workers=2)
+    again = folder.evaluate(tmp_path / "two", samples=2, workers=2, shuffle_frames=True)
     assert journal.read_bytes().splitlines(keepends=True)[:5] == kept
     check_same_evaluation(tmp_path / "two", tmp_path / "one")
     assert (again.accuracy, again.ci95, again.calls) == (row.accuracy, row.ci95, row.calls)
