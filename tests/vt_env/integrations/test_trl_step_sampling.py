@@ -95,8 +95,6 @@ def test_a_curriculum_goes_on_where_its_checkpoint_left_it(refilled, tmp_path):
         Counter(it.task_id for it in own) for step, own in refilled.rollouts if step == 1
     ]
     assert equal_weights(weights_of(refilled.trainer), weights_of(again))
-    without = build_scripted(tmp_path, SILENT_THEN_MIXED, EpisodeTrainerConfig(dynamic_sampling=16), tasks=6)
-    without.train(resume_from_checkpoint=checkpoint)
 
 
 def test_a_curriculum_is_not_resumed_from_a_checkpoint_without_one(tmp_path):
