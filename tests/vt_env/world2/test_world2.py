@@ -9,6 +9,7 @@ import pytest
 from vt_env.errors import ConfigError
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import Task, TaskSet
+from vt_env.testing import library_conformance
 from vt_env.timed_lines import Caption, TimedLines
 from vt_env.types import Box
 from vt_env.world.in_memory import WorldLibrary, in_memory
@@ -390,6 +391,12 @@ def test_files_hold_what_the_video_in_memory_holds(tmp_path):
     for time_s in (flash.event.interval.start_s, flash.event.interval.start_s - 0.5):
         one, other = (it.crop(time_s, Box(0, 0, 1, 1)).data.astype(int) for it in (mine, theirs))
         assert np.abs(one - other).mean() < 5
+
+
+def test_videos_in_memory_keep_the_rules_of_libraries_and_hold_all_evidence(painted):
+    tasks, library = painted
+    library_conformance(library, tasks[0].item.video)
+    assert tasks.validate(library) == []
 
 
 def test_captions_by_others_take_the_place_of_the_world_s(painted, tmp_path):
