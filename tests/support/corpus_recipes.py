@@ -105,11 +105,11 @@ def _matrix() -> Iterator[Recipe]:
             if is_broadcast:
                 spec = replace(spec, fps=Fraction(25), frames=60)
             yield Recipe(f"{codec}.{suffix}", spec)
-    yield Recipe("raw.264", refused="no presentation times|cannot read", or_exact=True)
+    yield Recipe("raw.264", refused="a raw stream|cannot read", or_exact=True)
     yield Recipe(
         "raw.hevc",
         replace(SPEC, codec="libx265", options=_QUIET),
-        refused="no presentation times|cannot read",
+        refused="a raw stream|cannot read",
         or_exact=True,
     )
     raw_mpeg = replace(SPEC, codec="mpeg2video", fps=Fraction(25), frames=60)

@@ -66,12 +66,13 @@ def _parameters() -> bytes:
     return _unit(7, 3, sequence.payload()) + _unit(8, 3, picture.payload())
 
 
-def _field(rows: Pixels, kind: str, number: int, order: int, *, is_bottom: bool, is_idr: bool) -> bytes:
+def _picture(rows: Pixels, kind: str, number: int, order: int, *, field: int | None, is_idr: bool) -> bytes:
+    """Write a whole frame, or its top (0) or bottom (1) field."""
     bits = _Bits()
     slice_type, block_type = _TYPES[kind]
     bits.golomb(0, slice_type, 0)
     bits.fixed(4, number % 16)
-    bits.fixed(2, 2 | is_bottom)
+    bits.fixed(*((1, 0) if field is None else (2, 2 | field)))
     if is_idr:
         bits.golomb(0)
     bits.fixed(8, order % 256)
@@ -100,7 +101,7 @@ def _coded_order(frames: int, gop: int) -> Iterator[tuple[int, str]]:
             last = following
 
 
-def write_field_coded(path: Path, frames: int, gop: int, *, fields_apart: bool) -> None:
+def write_field_coded(path: Path, frames: int, gop: int, *, fields_apart: bool, first_fields: int = 0) -> None:
     """Write a counting video of 25 frames a second.
 
     Args:
@@ -109,6 +110,7 @@ def write_field_coded(path: Path, frames: int, gop: int, *, fields_apart: bool) 
         gop: Frames from one keyframe to the next, B-frames among them.
         fields_apart: Whether each field is a packet with a time of its own; else the frame is, so that a transport
             stream tells the time of the first field alone.
+        first_fields: Number of frames before the first that is coded as fields.
     """
     number, base, after_reference = 0, 0, False
     with av.open(str(path), "w") as container:
@@ -122,13 +124,17 @@ def write_field_coded(path: Path, frames: int, gop: int, *, fields_apart: bool) 
             after_reference = kind != "B"
             luma = np.clip(paint_index(shown, SIZE_PX)[..., 0], 16, 235)
             order = 2 * (shown - base)
-            fields = [
-                _field(luma[0::2], kind, number, order, is_bottom=False, is_idr=is_key),
-                _field(luma[1::2], "P" if is_key else kind, number, order + 1, is_bottom=True, is_idr=False),
-            ]
-            fields[0] = _DELIMITER + (_parameters() if is_key else b"") + fields[0]
-            fields[1] = _DELIMITER + fields[1]
-            parts = fields if fields_apart else [b"".join(fields)]
+            if shown < first_fields:
+                pictures = [_picture(luma, kind, number, order, field=None, is_idr=is_key)]
+            else:
+                second = "P" if is_key else kind
+                pictures = [
+                    _picture(luma[0::2], kind, number, order, field=0, is_idr=is_key),
+                    _picture(luma[1::2], second, number, order + 1, field=1, is_idr=False),
+                ]
+            pictures = [_DELIMITER + it for it in pictures]
+            parts = pictures if fields_apart else [b"".join(pictures)]
+            parts[0] = parts[0].replace(_DELIMITER, _DELIMITER + _parameters(), 1) if is_key else parts[0]
             for half, data in enumerate(parts):
                 packet = av.Packet(data)
                 packet.stream, packet.time_base = stream, Fraction(1, 90_000)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -35,7 +36,19 @@ def index_of_keyframes_alone(path: Path, spec: VideoSpec) -> None:
     path.write_bytes(data)
 
 
-def with_frames_not_coded(path: Path, spec: VideoSpec) -> None:
+def every_block_a_keyframe(path: Path, spec: VideoSpec) -> None:
+    """Write a Matroska file of which every block is flagged as a keyframe."""
+    source = path.with_name("blocks.mp4")
+    write_video(source, spec)
+    with av.open(str(source)) as read, av.open(str(path), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        for packet in (it for it in read.demux(video=0) if it.size):
+            packet.stream, packet.is_keyframe = stream, True
+            written.mux(packet)
+    source.unlink()
+
+
+def with_frames_not_coded(path: Path, spec: VideoSpec, first: int = 0) -> None:
     """Write MPEG-4 in which packets without a picture follow every fifth frame, as DivX and Xvid write them."""
     source = path.with_name("source.mp4")
     write_video(source, spec)
@@ -46,7 +59,7 @@ def with_frames_not_coded(path: Path, spec: VideoSpec) -> None:
         for number, packet in enumerate(it for it in read.demux(video=0) if it.size):
             packet.stream = stream
             written.mux(packet)
-            if number % 5 == 4:
+            if number >= first and number % 5 == 4:
                 empty = av.Packet(not_coded)
                 empty.stream, empty.time_base = stream, packet.time_base
                 empty.pts = empty.dts = packet.pts + packet.duration // 2
@@ -75,6 +88,7 @@ FILES: dict[str, tuple[Callable[[Path, VideoSpec], None], VideoSpec]] = {
     "no_stss.mp4": (without_sync_samples, PLAIN),
     "no_stss_b_frames.mp4": (without_sync_samples, VideoSpec(120, Fraction(25), gop=50, codec="mpeg4", b_frames=2)),
     "index_of_keyframes.avi": (index_of_keyframes_alone, VideoSpec(120, Fraction(25), gop=50, codec="wmv2")),
+    "every_block.mkv": (every_block_a_keyframe, PLAIN),
     "program_stream.mpg": (write_video, VideoSpec(200, Fraction(25), gop=15, codec="mpeg2video", b_frames=2)),
     "groups_of_three.mpg": (
         write_video,
@@ -84,6 +98,10 @@ FILES: dict[str, tuple[Callable[[Path, VideoSpec], None], VideoSpec]] = {
     "mpeg1.mpg": (write_video, VideoSpec(200, Fraction(25), gop=12, codec="mpeg1video", b_frames=2)),
     "h264.avi": (write_video, VideoSpec(120, Fraction(25), gop=24, b_frames=3)),
     "mpeg4_b_frames.avi": (write_video, VideoSpec(120, Fraction(25), gop=24, codec="mpeg4", b_frames=2)),
+    "not_coded_later.mkv": (
+        partial(with_frames_not_coded, first=100),
+        VideoSpec(122, Fraction(25), gop=50, codec="mpeg4"),
+    ),
     "not_coded.mp4": (with_frames_not_coded, VideoSpec(122, Fraction(25), gop=50, codec="mpeg4")),
 }
 

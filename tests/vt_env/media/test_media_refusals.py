@@ -88,7 +88,7 @@ def encrypted(path: Path) -> None:
 
 
 def without_times(path: Path) -> None:
-    write_video(path, VideoSpec(frames=10))
+    write_video(path, VideoSpec(frames=10, codec="libx265" if path.suffix == ".hevc" else "libx264"))
 
 
 def nine_days(path: Path) -> None:
@@ -107,7 +107,14 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "picture.mp4": (picture, "not a video but"),
     "audio_only.mp4": (audio_only, "it has no video stream"),
     "encrypted.mp4": (encrypted, "cannot read it|does not decode"),
-    "without_times.h264": (without_times, "no presentation times"),
+    "without_times.h264": (
+        without_times,
+        "a raw stream, which holds no times; give it its frame rate: ffmpeg -framerate",
+    ),
+    "without_times.hevc": (
+        without_times,
+        "a raw stream, which holds no times; give it its frame rate: ffmpeg -framerate",
+    ),
     "nine_days.mkv": (nine_days, "its times span 216 hours, at most 168"),
     "no_header.mp4": (header_at_the_end_lost, "cannot read it"),
     "half.mp4": (cut_in_half, "breaks off|cut off"),

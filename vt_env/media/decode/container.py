@@ -18,15 +18,17 @@ import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import ArrayLike, NDArray
 
 from vt_env.errors import DataError, foreign_input, is_shortage
-from vt_env.media.decode.container_structure import has_tracks, is_closed
+from vt_env.media.decode.container_structure import asf_end_s, has_tracks, is_closed
 
 REENCODE = "copy it again, or keep what is readable: ffmpeg -i OLD -c:v libx264 NEW.mp4"
+TIMES_OF_RAW = "give it its frame rate: ffmpeg -framerate RATE -i OLD -c:v libx264 NEW.mp4"
 
 WITHHOLDING = ("h264", "hevc", "vvc", "vp8", "vp9", "av1")
 """Codecs whose decoders return nothing before a frame that decoding can start from, whatever the container flags;
@@ -49,8 +51,13 @@ by its source in libavformat; playlists and scripts (hls, dash, concat, sdp) ope
 out; so is what a later version of FFmpeg adds until it is added here."""
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 
+_STILLS = ("apng", "gif", "ico", "jpegxl_anim", "webp")
+"""Containers of which a single frame is a still picture, by FFmpeg's names."""
+
 _CUT_S = 1.0
 """Gap to the declared end from which a file counts as truncated; headers round by far less."""
+_SMALL_BYTES = 16
+"""Size up to which a packet of MPEG-4 may be a picture that is "not coded" (ISO/IEC 14496-2, 6.2.5), thus no frame."""
 _OUTLIVED_S = 1.0
 """Time from which sound after the last picture lengthens a video; encoders fill up their last block by far less."""
 _SLACK_S = 1e-6
@@ -74,6 +81,8 @@ class Timeline:
     frames' (AVI with B-frames); `None` elsewhere."""
     has_untimed_packets: bool = field(default=False, repr=False)
     """Whether packets without a presentation time were left out; only decoding tells what they hold."""
+    has_small_packets: bool = field(default=False, repr=False)
+    """Whether packets of MPEG-4 may hold no picture; only decoding tells."""
     has_leading_packets: bool = field(default=False, repr=False)
     """Whether packets before the first that is flagged as a keyframe were left out; some hold decodable frames."""
 
@@ -175,7 +184,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         raise DataError(f"{path}: it has no video stream; give a file with pictures")
     if name.startswith("mov") and not has_tracks(path):
         raise DataError(f"{path}: not a video but a still picture (such as HEIC); give a video file such as MP4")
-    if name in ("image2", "tty") or name.endswith("_pipe"):
+    if name in ("ico", "image2", "tty") or name.endswith("_pipe"):
         raise DataError(f"{path}: not a video but {container.format.long_name!r}; give a video file such as MP4")
     assert isinstance(stream, VideoStream)
     return stream
@@ -206,15 +215,19 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
         DataError: The file has no presentation times or no keyframe, or it is truncated.
     """
     read = _read_packets(container, stream, path)
+    if not read.shown and read.untimed and container.format.flags & Flags.no_timestamps.value:
+        raise DataError(f"{path}: a raw stream, which holds no times; {TIMES_OF_RAW}")
     if not read.shown:
         defect = "carry no presentation times" if read.untimed else "hold none that decoding could start from"
         raise DataError(f"{path}: its frames {defect}; {REENCODE}")
     packets = np.frombuffer(read.shown, dtype=np.int64)
     pts = np.unique(packets)
+    if len(pts) == 1 and container.format.name in _STILLS:
+        raise DataError(f"{path}: not a video but a still picture; give a video file such as MP4")
     last_duration = int(np.frombuffer(read.lasting, dtype=np.int64)[packets == pts[-1]].max())
     tick = _tick(stream)
     end = int(pts[-1]) + (last_duration or _usual_gap(pts, stream))
-    declared_s = _declared_end_s(container, stream)
+    declared_s = _declared_end_s(container, stream, path)
     end_s = max(read.end_s, float(end * tick))
     # A clock that wraps begins below 0.
     if max(end_s, end_s - read.start_s) < declared_s - _CUT_S and not is_closed(path, container.format.name):
@@ -229,7 +242,13 @@ def read_timeline(container: InputContainer, stream: VideoStream, path: Path) ->
         )
     keyframes = np.array(sorted(read.keyframes), dtype=np.int64)
     return Timeline(
-        tick, pts, end, keyframes, has_untimed_packets=read.untimed > 0, has_leading_packets=read.leading > 0
+        tick,
+        pts,
+        end,
+        keyframes,
+        has_untimed_packets=read.untimed > 0,
+        has_small_packets=read.small > 0,
+        has_leading_packets=read.leading > 0,
     )
 
 
@@ -246,6 +265,8 @@ class _Packets:
     """Number of packets of the stream before the first keyframe."""
     untimed: int = 0
     """Number of packets of the stream without a presentation time, such as the second field of a frame."""
+    small: int = 0
+    """Number of packets that may hold no picture."""
     start_s: float = 0.0
     """Least time of any packet, at most 0."""
     end_s: float = 0.0
@@ -259,7 +280,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, path: Path) ->
     Raises:
         DataError: A packet of the stream is cut off.
     """
-    read = _Packets()
+    read, is_mpeg4 = _Packets(), stream.codec_context.codec.canonical_name == "mpeg4"
     for packet in container.demux():
         is_own = packet.stream is stream
         if packet.size == 0:
@@ -276,6 +297,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, path: Path) ->
             read.sound_end_s = max(read.sound_end_s, end_s)
         if not is_own:
             continue
+        read.small += is_mpeg4 and packet.size <= _SMALL_BYTES
         if packet.is_keyframe:
             read.keyframes.append((packet.pts, packet.pts if packet.dts is None else packet.dts))
         read.leading += not read.keyframes
@@ -317,7 +339,7 @@ def _usual_gap(pts: NDArray[np.int64], stream: VideoStream) -> int:
     return round(1 / (stream.guessed_rate or Fraction(1)) / _tick(stream))
 
 
-def _declared_end_s(container: InputContainer, stream: VideoStream) -> float:
+def _declared_end_s(container: InputContainer, stream: VideoStream, path: Path) -> float:
     """Return the end that the header declares.
 
     Matroska counts its duration from 0 and other containers from their first packet; this is the smaller of the two.
@@ -325,4 +347,4 @@ def _declared_end_s(container: InputContainer, stream: VideoStream) -> float:
     declared_s = (container.duration or 0) / av.time_base
     if stream.duration:
         declared_s = max(declared_s, float(((stream.start_time or 0) + stream.duration) * _tick(stream)))
-    return declared_s
+    return max(declared_s, asf_end_s(path)) if container.format.name == "asf" else declared_s

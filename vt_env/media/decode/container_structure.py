@@ -2,11 +2,12 @@
 
 Knows bytes; knows nothing of decoding. Reads headers alone, in bounded steps. What does not follow the format is as if
 it were not there, since FFmpeg has judged the file already. Sources: RFC 8794 and RFC 9559 (EBML, Matroska), ISO/IEC
-14496-12 (MP4; 12.1.4 for `clap`), the FLV specification 10.1 (annex E), and RIFF as in the AVI 1.0 specification.
+14496-12 (MP4; 12.1.4 for `clap`), the FLV specification 10.1 (annex E), RIFF as in the AVI 1.0 specification, the ASF
+specification 01.20.03 (3.1 and 3.2), and IVF as `ivfdec.c` of libvpx reads it.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,8 @@ _WIDTH, _HEIGHT = 0xB0, 0xBA
 _CROPS = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 _VISUAL_ENTRY_BYTES = 78
 """Fixed fields of a visual sample entry, before the boxes in it."""
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FLV_TAGS = (8, 9, 18)
 """Sound, picture and script."""
 
@@ -52,7 +55,7 @@ def is_closed(path: Path, format_name: str) -> bool:
 
     Args:
         path: The file.
-        format_name: FFmpeg's name of the container. Other containers than Matroska, MP4, FLV and AVI are never closed.
+        format_name: FFmpeg's name of the container. Others than Matroska, MP4, FLV, AVI, ASF and IVF are never closed.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -62,9 +65,8 @@ def is_closed(path: Path, format_name: str) -> bool:
             if format_name.startswith("mov"):
                 boxes = list(_boxes(file, 0, size))
                 return any(it.name == _named("moov") for it in boxes) and boxes[-1].end == size
-            if format_name == "flv":
-                return _is_whole_flv(file, size)
-            return format_name == "avi" and _ends_with_riff(file, size)
+            is_whole = _WHOLE.get(format_name)
+            return is_whole is not None and is_whole(file, size)
         except (struct.error, IndexError, OverflowError):
             return False
 
@@ -85,6 +87,17 @@ def read_crop(path: Path, format_name: str, stored_px: tuple[int, int]) -> Crop:
             return Crop()
     sides = (found.left, found.top, found.right, found.bottom)
     return found if min(sides) >= 0 and min(found.size_px(stored_px)) > 0 else Crop()
+
+
+def asf_end_s(path: Path) -> float:
+    """Return the end in seconds that an ASF file declares, which FFmpeg passes on for whole files alone; 0 for none."""
+    with path.open("rb") as file:
+        try:
+            fields = _asf_properties(file, path.stat().st_size)
+        except struct.error:
+            return 0.0
+    # In tenths of microseconds, from the preroll in milliseconds on.
+    return 0.0 if fields is None else fields[3] / 1e7 - fields[5] / 1e3
 
 
 def has_tracks(path: Path) -> bool:
@@ -234,3 +247,46 @@ def _ends_with_riff(file: BinaryIO, size: int) -> bool:
         if size - at < 8:
             return at <= size + 1 and chunk_bytes > 0
     return False
+
+
+def _is_whole_ivf(file: BinaryIO, size: int) -> bool:
+    """Return whether frames, each behind its size and time, fill an IVF file from behind its header."""
+    file.seek(6)
+    (at,) = struct.unpack("<H", file.read(2))
+    while at + 12 <= size:
+        file.seek(at)
+        (frame_bytes,) = struct.unpack("<I", file.read(4))
+        at += 12 + frame_bytes
+    return at == size
+
+
+def _is_whole_asf(file: BinaryIO, size: int) -> bool:
+    """Return whether an ASF file has the size that its file properties say."""
+    fields = _asf_properties(file, size)
+    return fields is not None and fields[0] == size
+
+
+def _asf_properties(file: BinaryIO, size: int) -> tuple[int, ...] | None:
+    """Return the file properties of an ASF file: size, creation, packets, duration, time to send, preroll."""
+    file.seek(0)
+    name, header_bytes, objects = struct.unpack("<16sQI", file.read(28))
+    at = 30
+    for _ in range(min(objects, _MAX_PARTS) if name == _ASF_HEADER else 0):
+        if at + 24 > min(header_bytes, size):
+            break
+        file.seek(at)
+        name, object_bytes = struct.unpack("<16sQ", file.read(24))
+        if name == _ASF_PROPERTIES:
+            file.seek(at + 40)
+            return struct.unpack("<6Q", file.read(48))
+        at += max(24, object_bytes)
+    return None
+
+
+_WHOLE: Mapping[str, Callable[[BinaryIO, int], bool]] = {
+    "flv": _is_whole_flv,
+    "avi": _ends_with_riff,
+    "ivf": _is_whole_ivf,
+    "asf": _is_whole_asf,
+}
+"""FFmpeg's name of a container to the check of its structure."""

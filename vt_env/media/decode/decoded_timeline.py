@@ -23,6 +23,10 @@ _PROBED_FRAMES = 64
 """Frames at the start that are compared with the packets: more than any decoder reorders."""
 _REORDERED_FRAMES = 16
 """Maximum distance between a frame's places in decoding and in display order (H.264, A.3.1)."""
+_WITH_FIELDS = ("h264", "mpeg2video", "vc1")
+"""Codecs in which two fields of a frame may be packets with a time each, also of some frames alone."""
+_FIELD_SHARE = 0.6
+"""Share of the least gap between frames, up to which the gap to the next packet may be that between fields: half."""
 _WITHOUT_TIMES = ("avi", "mpeg")
 """Containers that store no presentation time for some packets."""
 
@@ -30,8 +34,8 @@ _WITHOUT_TIMES = ("avi", "mpeg")
 def checked_timeline(path: Path, timeline: Timeline) -> Timeline:
     """Return `timeline`, or the times by decoding the whole file where the decoder returns other frames.
 
-    Compares the first frames, or all where the container stores no time for some. Frames that decode before the first
-    one that the container flags as a keyframe are put in front.
+    Compares the first frames, or all where the container stores no time for some or fields may begin later. Frames that
+    decode before the first one that the container flags as a keyframe are put in front.
 
     Raises:
         DataError: The frames do not decode, or have no times of their own.
@@ -39,12 +43,21 @@ def checked_timeline(path: Path, timeline: Timeline) -> Timeline:
     with open_media(path) as container:
         stream = video_stream(container, path)
         stream.codec_context.thread_count = 1
-        is_timed = container.format.name not in _WITHOUT_TIMES and not timeline.has_untimed_packets
+        turns = stream.codec_context.codec.canonical_name in _WITH_FIELDS and _may_turn_to_fields(timeline)
+        is_doubtful = timeline.has_untimed_packets or timeline.has_small_packets or turns
+        is_timed = container.format.name not in _WITHOUT_TIMES and not is_doubtful
         if is_timed or not stream.codec_context.codec.reorder:
             pts = [frame.pts for frame in islice(_frames(container.demux(stream)), _PROBED_FRAMES)]
             if pts == timeline.pts[: len(pts)].tolist():
                 return _with_earlier_frames(path, timeline)
     return _decoded_timeline(path, timeline)
+
+
+def _may_turn_to_fields(timeline: Timeline) -> bool:
+    """Return whether packets behind the compared frames are so close that they may be fields, as cameras mix them."""
+    gaps = np.diff(timeline.pts)
+    probed, rest = gaps[: _PROBED_FRAMES - 1], gaps[_PROBED_FRAMES - 1 :]
+    return bool(len(rest)) and bool(rest.min() <= _FIELD_SHARE * probed.min())
 
 
 def _with_earlier_frames(path: Path, timeline: Timeline) -> Timeline:
