@@ -24,6 +24,9 @@ TYPOGRAPHIC = ("It\u2019s a \u201cgood\u201d day \u2014 isn\u2019t it?", "I don\
 POLISH = ("Gdzie jest książka? Żółw śpi.", "Nie wiem, co się dzieje.", "Dziękuję, miło cię widzieć.")
 CZECH = ("Příliš žluťoučký kůň úpěl.", "Nevím, co se děje.", "Děkuji, dobře.")
 HUNGARIAN = ("Hol van az ősz? Őszintén nem tudom.", "Köszönöm szépen, jó.", "Hűvös az idő, ugye?")
+BULGARIAN = ("ИВАН: Къде е библиотеката?", "МАРИЯ: Не знам какво да правя.", "ИВАН: Днес времето е хубаво, нали?")
+HEBREW = ("איפה הספרייה נמצאת?", "אני לא יודע מה לעשות עכשיו.", "מזג האוויר היום נעים מאוד.")
+SPEAKERS = ("МАРИЯ: Где находится библиотека?", "ИВАН: Я не знаю, что делать.", "МАРИЯ: Сегодня хорошая погода.")
 RUSSIAN = ("Где находится библиотека?", "Я не знаю, что делать дальше.", "Сегодня хорошая погода.")
 GREEK = ("Πού είναι η βιβλιοθήκη;", "Δεν ξέρω τι να κάνω.", "Ωραία μέρα σήμερα.")
 TURKISH = ("Kütüphane nerede? Işık çok güçlü.", "Ne yapacağımı bilmiyorum.", "Bugün hava güzel, değil mi?")
@@ -35,7 +38,9 @@ FILES = [
     (FRENCH, "cp1252"), (GERMAN, "cp1252"), (SWEDISH, "latin-1"), (ITALIAN, "cp1252"), (TYPOGRAPHIC, "cp1252"),
     (POLISH, "cp1250"), (CZECH, "cp1250"), (HUNGARIAN, "cp1250"), (RUSSIAN, "cp1251"), (RUSSIAN, "koi8-r"),
     (GREEK, "cp1253"), (TURKISH, "cp1254"), (SIMPLIFIED, "gbk"), (TRADITIONAL, "big5"), (JAPANESE, "shift_jis"),
-    (JAPANESE, "euc_jp"), (KOREAN, "euc_kr"),
+    (JAPANESE, "euc_jp"), (KOREAN, "euc_kr"), (POLISH, "iso8859_2"), (CZECH, "iso8859_2"), (RUSSIAN, "cp866"),
+    (RUSSIAN, "iso8859_5"), (SPEAKERS, "cp1251"), (BULGARIAN, "cp1251"), (HEBREW, "cp1255"), (JAPANESE, "iso2022_jp"),
+    (KOREAN, "iso2022_kr"), (SIMPLIFIED, "hz"),
 ]  # fmt: skip
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
