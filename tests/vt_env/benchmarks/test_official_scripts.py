@@ -205,6 +205,16 @@ def test_every_reply_scores_under_every_rule(text: str, is_fenced: bool):
     strict_status(Reply("t", reply), ("A red car", "A blue bus"))
 
 
+@pytest.mark.parametrize("calls", [0, 100, 300])
+def test_a_nested_reply_scores_wherever_it_is_scored(calls: int):
+    # How deep the standard library nests depends on the calls around it.
+    def below(depth: int) -> object:
+        reply = Reply("t", '{"result": ' + "[" * 970 + "}")
+        return below(depth - 1) if depth else strict_status(reply, ("A red car", "A blue bus"))[0]
+
+    assert below(calls) is None
+
+
 def test_a_lone_surrogate_in_a_reply_is_written_to_the_sample_file(tmp_path: Path):
     annotations = read_annotations(write_json(tmp_path / "a.json", [video_mme_row()]))
     reply = Reply("video_mme/001-1", "C \ud800 é")

@@ -2,16 +2,19 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.benchmark_files import (
+    cgbench_row,
     egoschema_row,
     egoschema_uid,
     mlvu_row,
     mlvu_test_row,
     nextqa_row,
+    v2_row,
     video_mme_row,
     write_csv,
     write_json,
@@ -19,6 +22,7 @@ from support.benchmark_files import (
 )
 
 from vt_env.benchmarks.audit import audit
+from vt_env.benchmarks.readers.raw_files import read_file
 from vt_env.benchmarks.readers.registry import read_annotations
 from vt_env.benchmarks.readers.rows import DefectKind
 from vt_env.benchmarks.scoring.replies import Reply
@@ -74,6 +78,27 @@ def test_a_csv_row_with_other_cells_than_columns_is_named_and_never_shifted(
     assert defect.detail.startswith(f"{count + bool(text)} cells for 13 columns")
 
 
+@pytest.mark.parametrize("places", [(0,), (2,), (1, 3), (0, 1, 2, 3, 4)])
+def test_a_quote_that_is_not_closed_takes_no_other_row_with_it(tmp_path: Path, places: tuple[int, ...]):
+    path = write_csv(tmp_path / "val.csv", [nextqa_row(n) for n in range(6)])
+    header, *lines = path.read_text().splitlines()
+    lines = [line.replace("what", '"what') if n in places else line for n, line in enumerate(lines)]
+    path.write_text("\n".join([header, *lines]) + "\n")
+    annotations = read_annotations(path)
+    others = [n for n in range(6) if n not in places]
+    assert [row.question_id for row in annotations.rows] == [f"{n // 4}_{n}" for n in others]
+    assert [it.where for it in annotations.broken] == [f"val.csv:{n + 1}" for n in places]
+    assert all(it.detail.startswith("a quote is opened and not closed") for it in annotations.broken)
+    assert [bool(task_id) for task_id in annotations.positions["val"]] == [n in others for n in range(6)]
+
+
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path):
+    path = write_csv(tmp_path / "val.csv", [nextqa_row(n) for n in range(3)])
+    path.write_text(path.read_text().replace("a3", "a2", 1))
+    with pytest.raises(DataError, match=r"val\.csv: column 'a2' occurs twice; keep one"):
+        read_annotations(path)
+
+
 def test_quoted_commas_and_line_ends_are_part_of_their_cell(tmp_path: Path):
     row = nextqa_row(a2="on a chair, near\nthe door", answer="on a chair, near\nthe door")
     with (tmp_path / "val.csv").open("w", newline="") as file:
@@ -118,6 +143,28 @@ def test_a_null_answer_leaves_room_for_the_file_of_answers(tmp_path: Path):
     write_json(tmp_path / "mlvu" / "test_question.json", [mlvu_test_row(answer=None)])
     write_json(tmp_path / "mlvu" / "test_mcq_gt.json", [{"question_id": "AR_0", "answer": "E"}])
     assert read_annotations(tmp_path / "mlvu").rows[0].answer_idx == 4
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [(video_mme_row, "answer"), (v2_row, "answer"), (cgbench_row, "right_answer"), (nextqa_row, "answer")],
+)
+@pytest.mark.parametrize("hidden", [None, ""])
+def test_a_hidden_answer_is_played_and_not_scored(tmp_path: Path, make: Any, key: str, hidden: str | None):
+    rows = [make(1), make(2, **{key: hidden})]
+    annotations = read_annotations(write_json(tmp_path / "val.json", rows))
+    assert [row.answer_idx is None for row in annotations.rows] == [False, True] and not annotations.broken
+    board = score(annotations, {row.task_id: Reply(row.task_id, "C") for row in annotations.rows})
+    assert {it.counted for it in board.rules} == {1}
+
+
+def test_a_pipe_beside_the_annotations_is_not_waited_for(tmp_path: Path):
+    path = write_csv(tmp_path / "val.csv", [nextqa_row(n) for n in range(3)])
+    for name in ("notes.json", "test.csv"):
+        os.mkfifo(tmp_path / name)
+    assert len(read_annotations(tmp_path).rows) == len(read_annotations(path).rows) == 3
+    with pytest.raises(DataError, match=r"test\.csv: not a file"):
+        read_file(tmp_path / "test.csv")
 
 
 @pytest.mark.parametrize(("name", "content"), [("log.json", b""), ("notes.json", b"{broken"), ("old.csv", b"\xff\xfe")])

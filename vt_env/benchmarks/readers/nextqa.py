@@ -77,7 +77,8 @@ def _read(row: RawRow, place: Place) -> Iterable[Row]:
     where = f"{video_id}_{qid}"
     options, defects = checked_options([cell_of(row, f"a{idx}") for idx in range(OPTIONS)], where)
     is_grounded = "nextgqa_spans" in place.companions
-    answer_idx = _answer_idx(cell_of(row, "answer"), options, _holds_positions(place.file))
+    answer = "" if row["answer"] is None else cell_of(row, "answer")
+    answer_idx = _answer_idx(answer, options, _holds_positions(place.file)) if answer else None
     video = cast("Mapping[str, Any]", place.companions.get("nextgqa_spans", {}).get(video_id, {}))
     duration_s = number_of(video, "duration")
     evidence = spans_of(video.get("location", {}).get(qid, ()))

@@ -148,8 +148,10 @@ def checked_options(
 
 
 def gold_defects(answer_idx: int | None, answer: object, where: str) -> list[Defect]:
-    """Return a defect if the gold answer is not an option."""
-    return [] if answer_idx is not None else [Defect(DefectKind.GOLD_NOT_AN_OPTION, where, repr(answer)[:60])]
+    """Return a defect if the gold answer is not an option; a null or blank one is hidden, and so not scored."""
+    is_hidden = answer is None or (isinstance(answer, str) and not answer.strip())
+    is_wrong = answer_idx is None and not is_hidden
+    return [Defect(DefectKind.GOLD_NOT_AN_OPTION, where, repr(answer)[:60])] if is_wrong else []
 
 
 def spans_of(value: object) -> tuple[Span, ...]:

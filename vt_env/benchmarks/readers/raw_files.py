@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ MAX_DEPTH = 3
 """Maximum depth of folders that are searched for annotations."""
 MAX_SIBLINGS = 64
 """Maximum number of files of these kinds in a folder of annotations; larger folders hold subtitles or results."""
+_COMMAS = "quote the cells that hold commas"
+_OPEN_QUOTE = "a quote is opened and not closed; close it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ def read_file(path: Path) -> RawFile:
         DataError: The file cannot be read or parsed.
         ConfigError: The file is Parquet and pyarrow is not installed.
     """
+    if path.exists() and not path.is_file():
+        # A pipe or device would never end.
+        raise DataError(f"{path}: not a file; check the path")
     try:
         data = path.read_bytes()
     except OSError as reason:
@@ -62,7 +68,7 @@ def find_files(folder: Path) -> Iterator[Path]:
         folders.sort()
         if len(Path(parent).relative_to(folder).parts) >= MAX_DEPTH:
             folders.clear()
-        found = sorted(name for name in names if _may_hold_rows(name))
+        found = sorted(name for name in names if _may_hold_rows(name) and (Path(parent) / name).is_file())
         if len(found) <= MAX_SIBLINGS:
             yield from (Path(parent) / name for name in found)
 
@@ -99,18 +105,48 @@ def _rows(path: Path, data: bytes) -> Sequence[Mapping[str, Any]]:
 
 def _csv_rows(path: Path, data: bytes) -> tuple[list[Mapping[str, Any]], dict[int, str]]:
     """Read a table; a row with more or fewer cells than columns has shifted ones, so none of its cells is used."""
-    try:
-        header, *lines = [cells for cells in csv.reader(io.StringIO(_decoded(path, data), newline="")) if cells] or [[]]
-    except csv.Error as reason:
-        raise DataError(f"{path}: damaged ({str(reason)[:80]}); download it again or repair that place") from reason
+    lines = list(io.StringIO(_decoded(path, data), newline=""))
+    header: list[str] = []
     rows: list[Mapping[str, Any]] = []
     faults: dict[int, str] = {}
-    for number, cells in enumerate(lines, start=1):
-        is_whole = len(cells) == len(header)
-        rows.append(dict(zip(header, cells, strict=True)) if is_whole else dict.fromkeys(header))
-        if not is_whole:
-            faults[number] = f"{len(cells)} cells for {len(header)} columns; quote the cells that hold commas"
+    at = 0
+    while at < len(lines):
+        cells, fault, at = _csv_row(lines, at, len(header))
+        if not header and fault:
+            raise DataError(f"{path}: damaged ({fault}); download it again or repair that place")
+        if not header:
+            header = cells
+            twice = next((name for name, count in Counter(cells).items() if name and count > 1), None)
+            if twice is not None:
+                raise DataError(f"{path}: column {twice!r} occurs twice; keep one")
+        elif cells or fault:
+            rows.append(dict.fromkeys(header) if fault else dict(zip(header, cells, strict=True)))
+            if fault:
+                faults[len(rows)] = fault
     return rows, faults
+
+
+def _csv_row(lines: Sequence[str], at: int, columns: int) -> tuple[list[str], str, int]:
+    """Read the row that begins at a line; the header, where no column is known.
+
+    A quote that is opened and not closed takes the following rows into its cell, up to the next quote. Such a row ends
+    with its first line.
+
+    Returns: its cells, what is wrong with it or an empty text, and the line behind it.
+    """
+    try:
+        reader = csv.reader(lines[number] for number in range(at, len(lines)))
+        cells = next(reader)
+        end = at + reader.line_num
+        is_whole = not columns or len(cells) in (0, columns)
+        if end > at + 1:
+            # Strictly, a quote is closed before a comma or a line end.
+            next(csv.reader(lines[at:end], strict=True))
+            if not is_whole and len(next(csv.reader(lines[at + 1 : at + 2]))) == columns:
+                return [], _OPEN_QUOTE, at + 1
+    except csv.Error as reason:
+        return [], f"{_OPEN_QUOTE} ({str(reason)[:80]})", at + 1
+    return cells, "" if is_whole else f"{len(cells)} cells for {columns} columns; {_COMMAS}", end
 
 
 def _decoded(path: Path, data: bytes) -> str:

@@ -156,7 +156,7 @@ def _result_in(text: str) -> str:
     match = _OBJECT.fullmatch(text)
     try:
         found: Any = json.loads(match[1]) if match else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     held = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     value = held.get("result")
