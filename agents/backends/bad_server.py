@@ -25,8 +25,12 @@ FULL_CONTEXT: Mapping[str, Wire] = {
     "sglang": Wire(400, b"The input (9000 tokens) is longer than the model's context length (8192 tokens)."),
     "llama.cpp": Wire(400, b"the request exceeds the available context size, try increasing it"),
     "anthropic": Wire(400, b"prompt is too long: 210000 tokens > 200000 maximum"),
+    "anthropic reply": Wire(400, b"input length and `max_tokens` exceed context limit: 178959 + 64000 > 200000"),
     "gemini": Wire(400, b"The input token count (9000) exceeds the maximum number of tokens allowed (8192)."),
     "mistral": Wire(400, b"Prompt contains 9000 tokens, too large for model with 8192 maximum context length"),
+    "mlc": Wire(400, b"Request prompt has 9000 tokens in total, larger than the model input length limit 8192."),
+    "dashscope": Wire(400, b"<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"),
+    "bedrock": Wire(400, b"Input is too long for requested model."),
     "tgi": Wire(422, b"`inputs` tokens + `max_new_tokens` must be <= 8192. Given: 9000"),
 }
 """Refusals of a prompt that does not fit, by server."""

@@ -43,11 +43,13 @@ _FIRST_WAIT_S = 0.5
 _RETRIED = (408, 409, 425, 429)
 """Retried 4xx codes; every 5xx is retried too."""
 _TOO_LONG = re.compile(
-    r"context.{0,20}(length|window|size)|maximum (model|input|prompt) length|max_model_len|prompt is too long"
+    r"context.{0,20}(length|window|size|limit)|(maximum|model) (model|input|prompt) length|max_model_len"
+    r"|prompt is too long|input is too long|range of input length"
     r"|\btokens?\b.{0,80}(exceed|longer than|maximum number of tokens|must be <=)",
     re.IGNORECASE,
 )
-"""What servers say of a prompt that does not fit: OpenAI, vLLM, SGLang, llama.cpp, Anthropic, Gemini, Mistral, TGI."""
+"""What servers say of a prompt that does not fit: OpenAI, vLLM, SGLang, llama.cpp, Anthropic, Gemini, Mistral, TGI,
+MLC, DashScope, Bedrock."""
 _LENGTH_FIELDS = ("max_tokens", "max_completion_tokens")
 """Names of the length of a reply: of most servers, and of OpenAI's reasoning models."""
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")

@@ -25,6 +25,8 @@ PROBE_TEXT = "Reply with OK."
 """Question of the requests that find out what a server can do."""
 _MAX_TOKENS = 2**53
 """Numbers of tokens above it are no measurement."""
+_ROUNDING = 1e-3
+"""Log-probabilities up to it are 0 but for rounding; what is above is none."""
 _GREEDY = Sampling(temperature=0.0, max_new_tokens=512)
 
 
@@ -290,12 +292,13 @@ def _call(call: Mapping[str, Any]) -> NativeCall:
 
 
 def _logprobs(found: Any) -> tuple[TokenLogprob, ...]:
-    """Read the log-probabilities; none at all where one is missing or not finite, since their mean would be wrong."""
+    """Read the log-probabilities; none where one is missing, not finite or above 0: their mean would be wrong."""
     try:
-        read = [TokenLogprob(str(it["token"]), float(it["logprob"])) for it in (found or {}).get("content") or ()]
+        read = [(str(it["token"]), float(it["logprob"])) for it in (found or {}).get("content") or ()]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return ()
-    return tuple(read) if all(math.isfinite(it.logprob) for it in read) else ()
+    are_known = all(-math.inf < logprob <= _ROUNDING for _, logprob in read)
+    return tuple(TokenLogprob(token, min(0.0, logprob)) for token, logprob in read) if are_known else ()
 
 
 def _usage(found: Any) -> Usage:

@@ -5,6 +5,7 @@ A teacher plays in caption space, filters select trajectories, their actions are
 need not be replayed. An interrupted run resumes and pays for no reply twice.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -151,7 +152,7 @@ def main(config: SynthRun) -> Path:
 
     Raises:
         ConfigError: The configuration is impossible, no question is usable, or the directory belongs to another run.
-        DataError: The tasks or the journal cannot be read.
+        DataError: The tasks or the journal cannot be read, or no attempt could be played.
     """
     config = config.filled()
     config.judges([config.out])
@@ -182,10 +183,22 @@ def main(config: SynthRun) -> Path:
         tools = tools_for("captions", config.offered, can_search=searched, answers=prompts.answers)
         models = open_models(config.teacher, config.captions, tools, run.path, stack)
         work = _Work(run, config, tasks, library, searched, models, prompts)
-        result = _ground(work, _play(work))
+        attempts = _play(work)
+        _check_any_played(attempts, config.out)
+        result = _ground(work, attempts)
         card = _write(work, result, loaded)
     print(card.markdown().partition("\nSettings")[0])
     return config.out
+
+
+def _check_any_played(attempts: Sequence[Trajectory], out: Path) -> None:
+    reasons = Counter(it.invalid for it in attempts)
+    if attempts and None not in reasons:
+        often, count = reasons.most_common(1)[0]
+        raise DataError(
+            f"{out}: none of {len(attempts)} attempts could be played, {count} of them: {often}; mend that, and give "
+            "another --out"
+        )
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from agents.backends import vllm_chat
 from agents.backends.bad_server import (
     BREAKDOWNS,
     FULL_CONTEXT,
@@ -210,7 +212,7 @@ def test_a_server_that_wants_another_name_for_the_length_gets_it_from_then_on():
     assert server.requests[1]["max_completion_tokens"] == 7
 
 
-@pytest.mark.parametrize("logprob", [None, -math.inf, math.nan])
+@pytest.mark.parametrize("logprob", [None, -math.inf, math.nan, 0.3, True])
 def test_log_probabilities_that_are_no_numbers_are_unknown_and_the_reply_counts(logprob: float | None):
     reply, _ = ask(in_turn(with_logprob(completion("fine"), logprob)), replace(HELLO, logprobs=True))
     assert (reply.status, reply.text, reply.logprobs) == (ReplyStatus.OK, "fine", ())
@@ -240,6 +242,16 @@ def test_what_reading_a_reply_did_not_foresee_is_that_reply_s_failure(monkeypatc
     reply, server = ask(in_turn(completion("fine")), config=replace(PATIENT, max_retries=1))
     assert reply.status is ReplyStatus.UNREADABLE and "LookupError: unforeseen" in reply.error
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("finish", "status"), [("stop", ReplyStatus.OK), ("abort", ReplyStatus.ERROR), (None, ReplyStatus.ERROR)]
+)
+def test_an_engine_in_this_process_that_breaks_off_has_not_replied(finish: str | None, status: ReplyStatus):
+    written = SimpleNamespace(token_ids=[1, 2], finish_reason=finish, text="half of")
+    reply = vllm_chat._reply(SimpleNamespace(prompt_token_ids=[1], outputs=[written]))
+    whole, broken = (ReplyStatus.OK, "half of"), (ReplyStatus.ERROR, "")
+    assert (reply.status, reply.text) == (whole if finish == "stop" else broken)
 
 
 def test_arguments_of_a_call_may_be_an_object():

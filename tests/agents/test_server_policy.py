@@ -307,6 +307,8 @@ def test_no_mixture_of_faults_ends_a_run_or_counts_as_a_reply(calls: str):
     assert 0 < len(spoilt) < 30 and all("rejects" in it.invalid or "answer" in it.invalid for it in spoilt)
     rest = [it for it in episodes if it.invalid is None]
     assert all(it.correct for it in rest)
+    # What broke off is in no turn.
+    assert not any(half in turn.text for it in episodes for turn in it.turns for half in ("half of", "hel"))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.backends.bad_server import REJECTED
 from agents.backends.fake_server import Body, FakeChatServer, Wire, completion, native_call
 from experiments.cli import run
 from synth.dataset import PICTURES_FILE, read_dataset
@@ -97,6 +98,14 @@ def test_a_folder_of_videos_and_questions_becomes_shards_with_a_card(
     assert {it.name for it in (out / "exports").iterdir()} == {"ms-swift", "llama-factory"}
     printed = capsys.readouterr().out
     assert "1 gold is no option, first line 3" in printed and "| same with frames | 2 | 2 |" in printed
+
+
+def test_a_run_in_which_nothing_could_be_played_fails_and_says_why(folder: Path, capsys: pytest.CaptureFixture[str]):
+    with FakeChatServer(lambda body: REJECTED["no tools"]) as server:
+        assert synth(folder, server.base_url, folder.parent / "run") == 2
+    told = capsys.readouterr().err
+    assert "none of 4 attempts could be played, 4 of them: " in told and "No endpoints found" in told
+    assert not (folder.parent / "run" / "dataset").exists()
 
 
 def test_the_same_command_again_asks_nobody(folder: Path, server: FakeChatServer, models: Models):
