@@ -13,20 +13,22 @@ from collections.abc import Iterable
 
 _PLACEHOLDERS = (
     "answer", "arg_key", "arg_value", "asr_text", "audio", "audio_soft_token", "bos", "box", "end_function_call",
-    "end_of_audio", "end_of_image", "end_of_turn", "end_of_utterance", "eos", "fake_token_around_image", "function",
-    "function_call", "global-img", "im_end", "im_patch", "im_start", "image", "image_id", "image_placeholder",
-    "image_soft_token", "img", "IMG_CONTEXT", "mask", "object", "pad", "point", "quad", "ref", "s", "slice",
-    "start_function_call", "start_of_audio", "start_of_image", "start_of_turn", "think", "tool", "tool_call",
-    "tool_calls", "tool_response", "tools", "tts_pad", "tts_text_bos", "tts_text_bos_single", "tts_text_eod", "unit",
-    "unk", "video", "vid_end", "vid_start", "vision_end", "vision_start", r"row_\d+_col_\d+", r"unused\d+",
+    "end_of_audio", "end_of_image", "end_of_turn", "end_of_utterance", "eop", "eos", "fake_token_around_image",
+    "function", "function_call", "global-img", "im_end", "im_patch", "im_start", "image", "image_id",
+    "image_placeholder", "image_soft_token", "img", "IMG_CONTEXT", "mask", "object", "pad", "point", "quad", "ref",
+    "s", "slice", "sop", "start_function_call", "start_of_audio", "start_of_image", "start_of_turn", "think", "tool",
+    "tool_call", "tool_calls", "tool_response", "tools", "tts_pad", "tts_text_bos", "tts_text_bos_single",
+    "tts_text_eod", "unit", "unk", "video", "vid_end", "vid_start", "vision_end", "vision_start", r"row_\d+_col_\d+",
+    r"SPECIAL_\d+", r"unused\d+",
 )  # fmt: skip
 """Names that stand between `<` and `>` without bars in the vocabularies or templates of Qwen, Gemma, Llama, InternVL,
-LLaVA, Idefics, SmolVLM and MiniCPM-V, and the tags of actions."""
+LLaVA, Idefics, SmolVLM, MiniCPM-V, GLM-V and Nemotron, and the tags of actions."""
 _BRACKETED = (
-    "ARGS", "AVAILABLE_TOOLS", "BEGIN_AUDIO", "CALL_ID", "CLS", "IMG", "IMG_BREAK", "IMG_END", "INST", "MASK", "PAD",
-    "SEP", "SYSTEM_PROMPT", "THINK", "TOOL_CALLS", "TOOL_CONTENT", "TOOL_RESULTS", "UNK",
+    "ARGS", "AVAILABLE_TOOLS", "BEGIN_AUDIO", "BOS", "CALL_ID", "CLS", "EOS", "IMG", "IMG_BREAK", "IMG_END", "INST",
+    "MASK", "PAD", "SEP", "SYSTEM_PROMPT", "THINK", "TOOL_CALLS", "TOOL_CONTENT", "TOOL_RESULTS", "UNK", "gMASK",
+    "sMASK",
 )  # fmt: skip
-"""Names that stand between `[` and `]` in the vocabularies of Mistral and BERT."""
+"""Names that stand between `[` and `]` in the vocabularies of Mistral, BERT, GLM-V and Kimi-VL."""
 _ACTION_TAG = re.compile(r"</?(?:answer|arg_key|arg_value|function|think|tool_call|tool_calls|tool_response|tools)>")
 """Tags that the wording of prompts may show."""
 
@@ -57,9 +59,10 @@ class TokenBreaker:
 
     def __init__(self, tokens: Iterable[str]) -> None:
         known = {it for it in tokens if len(it) > 1 and not _ACTION_TAG.fullmatch(it)}
-        longest_first = sorted(known, key=lambda it: (-len(it), it))
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        names = "|".join(map(re.escape, sorted(known)))
+        self._pattern = re.compile(f"(?={names})." if names else "(?!)", re.DOTALL)
+        """The first character of a token, also of one that begins inside another."""
 
     def __call__(self, text: str) -> str:
         """Return the text without a whole token; text without one comes back unchanged."""
-        return self._pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        return self._pattern.sub(lambda found: f"{found[0]} ", text)

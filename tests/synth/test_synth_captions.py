@@ -122,11 +122,12 @@ def test_a_torn_cache_loses_its_last_caption_and_a_damaged_one_is_named(tmp_path
 
 
 def test_thoughts_are_no_caption_and_neither_is_nothing(tmp_path: Path):
-    video, says = FakeVideo(), iter(["<think>It is dark.</think>A dark corridor.", "", "<think>Is it", "A corridor."])
+    thoughts = ["", "<think>Is it", "◁think▷It is dark.◁/think▷", "[THINK]Is it"]
+    video, says = FakeVideo(), iter(["<think>It is dark.</think>A dark corridor.", *thoughts, "A corridor."])
     model = captioner(Describer(lambda seconds: next(says)), tmp_path)
     frames = [video.frames_at([time_s]) for time_s in (1.0, 2.0)]
     assert model.caption(video, frames[0], "where?") == "A dark corridor."
-    for _ in range(2):
+    for _ in thoughts:
         with pytest.raises(NoCaption, match="nothing besides thoughts"):
             model.caption(video, frames[1], "where?")
     assert model.caption(video, frames[1], "where?") == "A corridor."

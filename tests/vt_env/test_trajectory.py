@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from vt_env.episode.trajectory import (
 from vt_env.errors import DataError
 from vt_env.hashing import frames_hash
 from vt_env.testing import FakeVideo, fake_task
-from vt_env.types import Box, FrameBatch, Interval, StopReason
+from vt_env.types import Answer, Box, FrameBatch, Interval, StopReason, ToolCall
 
 WRITTEN = [
     'I search.\n<tool_call>\n{"name": "ClipRetrieval", "arguments": {"query": "red square"}}',
@@ -51,6 +52,38 @@ def played(written: list[str], config: EnvConfig, video: FakeVideo | None = None
 
 def recorded() -> Trajectory:
     return record_episode(played(WRITTEN, EnvConfig(budget=default_budget())), WRITTEN, policy="me", seed=3, sample=1)
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "-1" + "0" * 30, "1e400", "NaN"])
+def test_a_number_that_no_record_holds_is_malformed(number: str):
+    written = [
+        f'<tool_call>{{"name": "spatial_zoom", "arguments": {{"time_s": {number}, "box": [0, 0, 1, 1]}}}}</tool_call>'
+    ]
+    record = record_episode(played(written, EnvConfig(budget=default_budget())), written)
+    assert record.errors == ("malformed",)
+    assert Trajectory.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_box_of_numpy_s_numbers_is_shown_recorded_and_scored(kind: type):
+    task = fake_task()
+    episode = Episode(task.item, task.gold, FakeVideo(), EnvConfig(budget=default_budget()))
+    episode.start()
+    episode.apply(ToolCall("spatial_zoom", {"time_s": np.int64(330), "box": (kind(0), kind(0.25), kind(0.5), kind(1))}))
+    episode.apply(Answer("47"))
+    record = record_episode(episode)
+    assert (record.invalid, record.correct, record.errors) == (None, True, ())
+    assert Trajectory.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("number", [10**400, -(2**63) - 1, float("nan"), np.float32("inf")])
+def test_a_number_of_a_program_that_no_record_holds_is_malformed(number: float):
+    episode = Episode(fake_task().item, None, FakeVideo(), EnvConfig(budget=default_budget()))
+    episode.start()
+    episode.apply(ToolCall("spatial_zoom", {"time_s": number, "box": [0, 0, 1, 1]}))
+    record = record_episode(episode)
+    assert record.errors == ("malformed",)
+    assert Trajectory.from_json(record.to_json()) == record
 
 
 TEXT = st.text(max_size=20)
@@ -247,6 +280,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     [
         ({"schema": 2}, "schema 2: this version reads schema 1"),
         ({"stop": "bored"}, "damaged trajectory"),
+        ({"correct": "yes"}, "damaged trajectory"),
         ({"turns": None}, "damaged trajectory"),
         ({"turns": [{}]}, "damaged trajectory"),
         ({"mood": "good"}, "damaged trajectory"),

@@ -9,8 +9,12 @@ import re
 from vt_env.actions.parse import parse_action
 from vt_env.types import Answer
 
-_HIDDEN = re.compile(r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_BEFORE_ANSWER = re.compile(r"\A.*</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_HIDDEN = re.compile(
+    r"<(think|thinking|tool_call|tool_response)>.*?(?:</\1>|\Z)"
+    r"|◁think▷.*?(?:◁/think▷|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_BEFORE_ANSWER = re.compile(r"\A.*(?:</think(?:ing)?>|◁/think▷|\[/THINK\])", re.DOTALL | re.IGNORECASE)
 _ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _ANSWER_END = re.compile(r"</answer>", re.IGNORECASE)
 _FINAL_ANSWER = re.compile(r"\bfinal answer\s*[:=]\s*([^\n]+)", re.IGNORECASE)

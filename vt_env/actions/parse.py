@@ -14,6 +14,7 @@ cannot be read is malformed and never taken for an answer, and neither is a call
 
 import json
 import math
+import numbers
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -202,12 +203,16 @@ def render_call(call: ToolCall) -> str:
 
 
 def as_written(action: Action) -> Action:
-    """Return an action that can be recorded: a call that JSON cannot hold becomes malformed, any other is unchanged.
+    """Return an action that can be recorded: a call that JSON cannot hold becomes malformed.
 
-    Such calls (not-a-number, bytes, arrays) come from programs, not from text.
+    Such calls (not-a-number, bytes, arrays, numbers beyond 64 bits) come from programs, not from text. NumPy's numbers
+    become Python's, and tuples lists; any other action is unchanged.
     """
-    if not isinstance(action, ToolCall) or all(map(_is_written, action.arguments, action.arguments.values())):
+    if not isinstance(action, ToolCall):
         return action
+    plain = {name: _plain(value) for name, value in action.arguments.items()}
+    if all(map(_is_written, plain, plain.values())):
+        return action if _has_kinds_of(action.arguments, plain) else replace(action, arguments=plain)
     shown = str(dict(action.arguments))[:_SHOWN_CHARS]
     return read_canonical(f"<tool_call>\n{action.name}({shown})\n</tool_call>")[0].action
 
@@ -221,8 +226,33 @@ def _write(name: str, value: object) -> object:
     return mark if parse_time(mark) == value else value
 
 
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_plain(it) for it in cast("Sequence[object]", value)]
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def _has_kinds_of(given: Mapping[str, object], plain: Mapping[str, object]) -> bool:
+    def kinds(value: object) -> object:
+        return (type(value), *map(kinds, cast("list[object]", value))) if isinstance(value, list) else type(value)
+
+    return all(kinds(given[name]) == kinds(value) for name, value in plain.items())
+
+
 def _is_written(name: object, value: object) -> bool:
-    parts = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
-    return isinstance(name, str) and all(
-        math.isfinite(it) if isinstance(it, float) else it is None or isinstance(it, str | int) for it in parts
-    )
+    parts = cast("list[object]", value) if isinstance(value, list) else [value]
+    return isinstance(name, str) and all(map(_is_plain, parts))
+
+
+def _is_plain(part: object) -> bool:
+    if isinstance(part, float):
+        return math.isfinite(part)
+    if isinstance(part, int):
+        return -(2**63) <= part < 2**63
+    return part is None or isinstance(part, str)
