@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -116,6 +117,7 @@ EXTRAS: Mapping[str, str] = {
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OPEN_FILES = 65_536
 """Open files at most that are asked for: an open video takes one, and most systems begin with 1,024."""
+_WARNING = warnings.formatwarning
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -147,14 +149,22 @@ def main() -> None:
 
 
 def _prepare_process() -> None:
-    """Let names in any encoding be printed, and as many files be opened as the system allows."""
+    """Let names and warnings of any text be printed, and as many files be opened as the system allows."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    warnings.formatwarning = _printable_warning
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _printable_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Write a warning as Python does; it may quote lines and names of files."""
+    return printable(_WARNING(message, category, filename, lineno, line))
 
 
 def run(arguments: Sequence[str]) -> int:

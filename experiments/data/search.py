@@ -27,6 +27,7 @@ from vt_env.media.search.many_videos import FoundClip, build_collection, search_
 from vt_env.media.search.sources import PICTURES
 from vt_env.media.terminal import track
 from vt_env.types import VideoRef, format_time
+from vt_env.valid_text import printable
 
 SHEET = "contact-sheet.png"
 
@@ -116,13 +117,13 @@ def _index(videos: Sequence[Path], library: VideoLibrary) -> list[Path]:
     readable: list[Path] = []
     for path in track(videos, "videos") if len(videos) > 1 else videos:
         if not path.exists():
-            print(f"vt-env: {path}: missing; copy it there", file=sys.stderr)
+            print(printable(f"vt-env: {path}: missing; copy it there"), file=sys.stderr)
             continue
         result = index_one(path, library)
         if result.status == "indexed":
             readable.append(path)
         else:
-            print(f"vt-env: {result.line}", file=sys.stderr)
+            print(printable(f"vt-env: {result.line}"), file=sys.stderr)
     if not readable:
         raise ConfigError("no video can be read: see above")
     return readable
@@ -152,7 +153,8 @@ def _write(run: SearchRun, paths: Sequence[Path], videos: Sequence[Video], momen
         return
     for row in rows:
         span = f"{format_time(row['start_s'])} to {format_time(row['end_s'])}"
-        print(f"{row['rank']:>3}  {row['score']:.3f}  {span}  {row['video']}  [{run.out / row['picture']}]")
+        where = printable(f"{row['video']}  [{run.out / row['picture']}]")
+        print(f"{row['rank']:>3}  {row['score']:.3f}  {span}  {where}")
     labels = [f"{it['rank']}. {Path(it['video']).name} {format_time(it['start_s'])}" for it in rows]
     contact_sheet(pictures, labels).save(run.out / SHEET)
     print(f"[{run.out / SHEET}]")

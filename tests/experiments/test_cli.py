@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,16 @@ def test_a_name_in_any_encoding_is_told_and_its_control_characters_are_not_obeye
         )
         assert done.returncode == 2 and done.stderr.count(b"\n") == 1
         assert b"\\udce9\\x1b[2J.mp4: no such file or folder" in done.stderr
+
+
+def test_a_warning_that_quotes_a_file_is_told_without_its_control_characters(tmp_path):
+    shutil.copy(HERE / "tests" / "fixtures" / "nasa_13013.mp4", tmp_path / "a.mp4")
+    (tmp_path / "a.srt").write_bytes("1\n00:00:01,000 --> 00:00:02,000\n\x1b[2Jé à\n".encode("cp1252"))
+    arguments = [sys.executable, "-m", "experiments.cli", "index", str(tmp_path / "a.mp4"), "--encoder", "none"]
+    environment = {**os.environ, "VT_ENV_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(arguments, cwd=HERE, capture_output=True, env=environment)
+    assert done.returncode == 0 and b"read as cp1252" in done.stderr
+    assert b"\x1b" not in done.stderr and b"\\x1b[2J" in done.stderr
 
 
 def test_closed_outputs_are_no_traceback():

@@ -37,6 +37,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return videos
 
 
+def test_a_name_reaches_the_terminal_without_its_control_characters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.mp4").rename(folder / "a\x1b[2J.mp4")
+    (folder / "b.mp4").unlink()
+    (folder / "b\x1b[2J.mp4").write_bytes(b"no video")
+    assert search(folder, "something blue", "--out", folder.parent / "found") == 2
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert "a\\x1b[2J.mp4" in printed.out and "b\\x1b[2J.mp4" in printed.err
+
+
 def search(*arguments: object) -> int:
     named = () if "--encoder" in arguments else ("--encoder", "colours")
     return run(["search", *map(str, arguments), *named])
