@@ -291,3 +291,18 @@ def test_a_journal_does_not_go_on_with_other_weights_under_the_same_path_and_may
         check_same_provenance(tmp_path, {"old"}, {**before, "model": {"path": "m", "hash": "x"}})
     with pytest.raises(ConfigError, match="sampler hash s, now it is t"):
         check_same_provenance(tmp_path, {"old"}, {**before, "sampler": {"hash": "t"}})
+
+
+def test_a_reply_to_half_a_character_is_paid_once(tmp_path: Path):
+    asked: list[ChatRequest] = []
+
+    def model(request: ChatRequest) -> ChatReply:
+        asked.append(request)
+        return ChatReply(ReplyStatus.OK, "\ud83d", error="\ude00")
+
+    request = ChatRequest(
+        [{"role": "user", "content": "caf\ud83d"}, {"role": "user", "content": "caf\ud83d", "name": "\ud83d"}]
+    )
+    for _ in range(2):
+        assert ReplyJournal(tmp_path / "replies.jsonl", "m").through(model)(request).text == "\ud83d"
+    assert len(asked) == 1

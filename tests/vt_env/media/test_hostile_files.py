@@ -1,9 +1,13 @@
 """Files that are not what they claim to be, or change under way, are refused in one line; they end nothing else."""
 
+import errno
 import json
 import os
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,21 +56,26 @@ def test_a_picture_is_read_as_a_picture_whatever_else_pillow_knows(tmp_path: Pat
         open_video(tmp_path)
 
 
-def test_damaged_pictures_are_refused_whatever_their_reader_raises(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / "0.png")
-    sound = (tmp_path / "0.png").read_bytes()
-    refused = 0
-    for _ in range(300):
-        data = bytearray(sound)
-        for place in rng.integers(8, 60, 3):
-            data[place] = rng.integers(0, 256)
-        (tmp_path / "0.png").write_bytes(data)
-        try:
-            open_video(tmp_path)
-        except DataError:
-            refused += 1
-    assert refused > 100
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        chunk(b"zTXt", b"Comment\x00\x00" + zlib.compress(bytes(2 << 20))),
+        chunk(b"eXIf", b"garbage!"),
+        chunk(b"pHYs", b"a"),
+    ],
+    ids=["a text of megabytes", "no Exif", "half a chunk"],
+)
+def test_a_picture_is_refused_where_its_reader_raises_no_error_of_files(tmp_path: Path, chunk: bytes) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "0.png")
+    whole = (tmp_path / "0.png").read_bytes()
+    at = whole.index(b"IDAT") - 4
+    (tmp_path / "0.png").write_bytes(whole[:at] + chunk + whole[at:])
+    with pytest.raises(DataError, match=r"0\.png: it cannot be read as a picture \((ValueError|SyntaxError)\)"):
+        open_video(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +136,14 @@ def test_a_byte_anywhere_in_a_file_changes_its_hash(tmp_path: Path, size: int, m
     (tmp_path / "other.bin").write_bytes(bytes(size // 2) + b"x" * (size // 10) + bytes(size - size // 2 - size // 10))
     (tmp_path / "zeros.bin").write_bytes(bytes(size))
     assert content_hash(tmp_path / "other.bin") != content_hash(tmp_path / "zeros.bin")
+    # A checkpoint is read whole whatever its size.
+    monkeypatch.setattr(build_once, "_BLOCKS", 2)
+    (tmp_path / "checkpoint").mkdir()
+    for number in (0, 1):
+        middle = bytes([number])
+        (tmp_path / "checkpoint" / "weights.bin").write_bytes(bytes(size // 2) + middle + bytes(size // 2))
+        hashes |= {str(checkpoint_hash(str(tmp_path / "checkpoint")))}
+    assert len(hashes) == 2 * len(places) + 2
 
 
 @pytest.fixture
@@ -153,6 +170,7 @@ def test_one_file_that_nobody_foresaw_ends_no_folder(
 ) -> None:
     write_video(tmp_path / "odd.mkv")
     os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "endless.mp4").symlink_to("/dev/zero")
     monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
     opened = frame_store.open_video
 
@@ -166,11 +184,38 @@ def test_one_file_that_nobody_foresaw_ends_no_folder(
         Path(it.path).name: it for it in index_all(IndexRun(paths=(tmp_path,), workers=1), find_videos([tmp_path]))
     }
     assert {name: it.status for name, it in results.items()} == {
-        "video.mp4": "indexed", "odd.mkv": "undecodable", "pipe.mp4": "undecodable",
+        "video.mp4": "indexed", "odd.mkv": "undecodable", "pipe.mp4": "undecodable", "endless.mp4": "undecodable",
     }  # fmt: skip
     assert "odd.mkv: cannot be read (AttributeError: 'NoneType'" in results["odd.mkv"].line
     with pytest.raises(DataError, match="AttributeError"):
         VideoLibrary(MediaConfig()).open(VideoRef("v", str(tmp_path / "odd.mkv")))
+
+
+def test_what_may_not_be_read_ends_no_folder_and_is_said(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VT_ENV_CACHE", str(tmp_path / "cache"))
+    for name in ("closed.mp4", "closed/inside.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_video(tmp_path / name)
+
+    def guarded(given: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(path: Any, *others: Any) -> Any:
+            if Path(path).name.startswith("closed"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            return given(path, *others)
+
+        return checked
+
+    # Permissions do not stop the user root.
+    monkeypatch.setattr(os, "scandir", guarded(os.scandir))
+    monkeypatch.setattr(frame_store, "open_video", guarded(frame_store.open_video))
+    with pytest.warns(UserWarning, match="closed: the folder cannot be read, its videos are left out"):
+        paths = find_videos([tmp_path])
+    run = IndexRun(paths=(tmp_path,), workers=1)
+    results = {Path(it.path).name: (it.status, it.line) for it in index_all(run, paths)}
+    assert results["video.mp4"][0] == "indexed"
+    assert results["closed.mp4"][0] == "undecodable" and "(Permission denied)" in results["closed.mp4"][1]
 
 
 def test_videos_of_every_container_are_found_and_the_rest_is_counted(tmp_path: Path) -> None:
