@@ -49,7 +49,7 @@ from synth.teacher import teacher_prompt
 from vt_env.benchmarks.readers.no_training import check_trainable
 from vt_env.config import BudgetConfig, at_least, resolve_budget
 from vt_env.episode.trajectory import Trajectory, read_trajectories
-from vt_env.errors import ConfigError
+from vt_env.errors import ConfigError, DataError
 from vt_env.media.library import VideoLibrary
 from vt_env.media.terminal import track
 from vt_env.prompts import PromptSet
