@@ -1,6 +1,6 @@
 """Exchange dataset and collator: token ids, labels on replies only, and pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 from transformers import Qwen2_5_VLProcessor
 
-from experiments.tiny_model.exercise import Exchange
+from experiments.tiny_model.exercise import Exchange, Maker, Paintable
 from experiments.tiny_model.processor import IMAGE_PX, IMAGE_TOKENS, PATCH_PX
-from experiments.tiny_model.scene_pictures import Picture, SceneSource, random_scene
-from experiments.tiny_model.stage_mixtures import GROUPS, Group, random_exchange, random_group
+from experiments.tiny_model.scene_pictures import random_scene
+from experiments.tiny_model.skills import SKILLS
+from experiments.tiny_model.stage_mixtures import GROUPS, Mixture, random_group, random_maker
 from experiments.tiny_model.tokenizer import IMAGE_TOKEN
 from vt_env.episode.messages import Message
 from vt_env.prompts import TINY
@@ -38,14 +39,16 @@ class Exchanges(Dataset[Exchange]):
         seed: int,
         batches: int,
         batch_size: int,
-        groups: Sequence[tuple[float, Group]] = GROUPS,
-        scenes: SceneSource = random_scene,
+        groups: Mixture = GROUPS,
+        scenes: Any = random_scene,
+        skills: Mapping[str, Maker] = SKILLS,
     ) -> None:
         self.seed = seed
         self.batches = batches
         self.batch_size = batch_size
         self.groups = groups
         self.scenes = scenes
+        self.skills = skills
 
     def __len__(self) -> int:
         """Number of exchanges."""
@@ -56,7 +59,8 @@ class Exchanges(Dataset[Exchange]):
         batch, place = divmod(number, self.batch_size)
         lengths = exchange_rng(self.seed, batch)
         group = random_group(self.groups, lengths)
-        return random_exchange(group, exchange_rng(self.seed, batch, place + 1), self.scenes, lengths)
+        rng = exchange_rng(self.seed, batch, place + 1)
+        return random_maker(group, rng, self.skills)(rng, self.scenes, lengths)
 
 
 def messages(exchange: Exchange) -> list[Message]:
@@ -92,7 +96,7 @@ class ExchangeCollator:
             batch["pixel_values"] = self.pixels(pictures)
         return batch
 
-    def pixels(self, pictures: Sequence[Picture]) -> torch.Tensor:
+    def pixels(self, pictures: Sequence[Paintable]) -> torch.Tensor:
         """Render pictures to the image processor's `pixel_values`."""
         images = [picture.paint() for picture in pictures]
         return self.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]

@@ -2,14 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
-from experiments.tiny_model.scene_pictures import Picture, SceneSource
 from vt_env.budget.remaining import Remaining
 from vt_env.prompts import TINY
 from vt_env.types import Interval, Item, VideoRef
 from vt_env.world.vocabulary import COLOURS, SHAPES
+
+
+class Paintable(Protocol):
+    """A picture that can be rendered."""
+
+    def paint(self) -> Image.Image:
+        """Render the picture at 112 x 112 pixels."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +27,7 @@ class Round:
 
     request: str
     reply: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[Paintable, ...] = ()
     """Pictures before the request."""
 
 
@@ -32,14 +41,14 @@ class Exchange:
     """Whether the first request is a complete question of an episode, which the system text precedes."""
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
+    def pictures(self) -> tuple[Paintable, ...]:
         """All pictures, in order."""
         return tuple(picture for it in self.rounds for picture in it.pictures)
 
 
-Maker = Callable[[np.random.Generator, SceneSource, np.random.Generator], Exchange]
-"""Exchange factory. The last generator determines only the length, so that a batch of similar lengths can share it."""
-
+Maker = Callable[[np.random.Generator, Any, np.random.Generator], Exchange]
+"""Exchange factory, of a random generator, a source of scenes of its world, and another generator. The last generator
+determines only the length, so that a batch of similar lengths can share it."""
 Kind = tuple[str, str]
 """Colour and shape."""
 CALLS = 8

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from transformers import Qwen2_5_VLProcessor
 
 from experiments.tiny_model.batches import GRID, ExchangeCollator, exchange_rng
+from experiments.tiny_model.exercise import Paintable
 from experiments.tiny_model.processor import IMAGE_TOKENS
 from experiments.tiny_model.scene_pictures import Picture, keep_or_draw, random_scene
 from vt_env.jsonl import replace_file
@@ -22,6 +24,15 @@ from vt_env.world.script import Scene
 from vt_env.world.vocabulary import COLOURS, SHAPES
 
 BATCH = 64
+
+
+class PicturePool(Protocol):
+    """Fixed pool of pictures; pools are sources of scenes, too."""
+
+    @property
+    def pictures(self) -> Sequence[Paintable]:
+        """All pictures; each can be looked up by itself."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -86,16 +97,16 @@ class PooledTower(nn.Module):
 class PooledCollator(ExchangeCollator):
     """Collator that replaces pixels by indexes into the pool's pictures."""
 
-    def __init__(self, processor: Qwen2_5_VLProcessor, pool: ScenePool) -> None:
+    def __init__(self, processor: Qwen2_5_VLProcessor, pool: PicturePool) -> None:
         super().__init__(processor)
         self._numbers = {picture: number for number, picture in enumerate(pool.pictures)}
 
-    def pixels(self, pictures: Sequence[Picture]) -> torch.Tensor:
+    def pixels(self, pictures: Sequence[Paintable]) -> torch.Tensor:
         """Return the pool indexes of pictures, float32[N]."""
         return torch.tensor([float(self._numbers[picture]) for picture in pictures])
 
 
-def pool_features(tower: nn.Module, pool: ScenePool, processor: Qwen2_5_VLProcessor, path: Path) -> torch.Tensor:
+def pool_features(tower: nn.Module, pool: PicturePool, processor: Qwen2_5_VLProcessor, path: Path) -> torch.Tensor:
     """Return the features of all pictures of a pool, float32[P, 16, width], cached in `path`."""
     if not path.is_file():
         collator = ExchangeCollator(processor)

@@ -3,21 +3,23 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from experiments.runs.run_dir import write_text
 from experiments.tiny_model.batches import IGNORED, ExchangeCollator
-from experiments.tiny_model.scene_pictures import random_scene
-from experiments.tiny_model.skills import SKILLS
+from experiments.tiny_model.recipes import RECIPES, World
 from vt_env.errors import ConfigError
 from vt_env.media.terminal import track
 
 PROBE_SEED = 900_000
 """Seed of the probes, disjoint from the small seeds of training."""
 SKILLS_FILE = "skills.json"
+WORLD_FIELD = "vt_env_world"
+"""Field of a checkpoint's `config.json` with the version of its world; the first base has none."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def main(run: ProbeRun) -> None:
 
 
 def measure(run: ProbeRun) -> dict[str, float]:
-    """Return the exact match of each skill, 0 to 1.
+    """Return the exact match of each skill of the checkpoint's world, 0 to 1.
 
     A greedy reply is exact if every expected token is the most likely one given the expected tokens before it. One
     forward pass therefore scores all rounds of an exchange, each conditioned on correct earlier replies.
@@ -59,14 +61,23 @@ def measure(run: ProbeRun) -> dict[str, float]:
     processor = AutoProcessor.from_pretrained(run.model, trust_remote_code=False)
     model = AutoModelForImageTextToText.from_pretrained(run.model, trust_remote_code=False).eval()
     collate = ExchangeCollator(processor)
+    recipe = RECIPES[world_of(run.model)]
     shares: dict[str, float] = {}
-    for place, (skill, make) in enumerate(track(SKILLS.items(), "skills", len(SKILLS))):
+    for place, (skill, make) in enumerate(track(recipe.skills.items(), "skills", len(recipe.skills))):
         rng = np.random.default_rng(np.random.SeedSequence([PROBE_SEED, place]))
         judged: list[bool] = []
         while len(judged) < run.n:
-            judged += exact_replies(model, collate([make(rng, random_scene, rng) for _ in range(run.batch_size)]))
+            judged += exact_replies(
+                model, collate([make(rng, recipe.scene_source, rng) for _ in range(run.batch_size)])
+            )
         shares[skill] = float(np.mean(judged[: run.n]))
     return shares
+
+
+def world_of(model: Path) -> World:
+    """Return the version of the world that a base, or a checkpoint trained from one, was made for."""
+    config: Any = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    return getattr(config, WORLD_FIELD, 1)
 
 
 def exact_replies(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> list[bool]:

@@ -5,12 +5,13 @@ from io import BytesIO
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.tiny_model.processor import IMAGE_PX
 from vt_env.config import MediaConfig
 from vt_env.media.decode.video_file import crop_frame
-from vt_env.types import FrameBatch, Interval
+from vt_env.types import Box, FrameBatch, Interval
 from vt_env.world.config import WorldConfig, full_world
 from vt_env.world.render import place_box, render_scene, shape_place
 from vt_env.world.script import Scene
@@ -43,12 +44,7 @@ class Picture:
     def paint(self) -> Image.Image:
         """Render the picture at 112 x 112 pixels, with JPEG artefacts."""
         native = render_scene(self.scene, self.size_px, FULL.detail_px)
-        quality = QUALITIES[0] + self.scene.look_seed % (QUALITIES[1] - QUALITIES[0])
-        if self.is_close:
-            frame = FrameBatch(np.asarray(_compressed(Image.fromarray(native), quality))[None], np.zeros(1))
-            return Image.fromarray(crop_frame(frame, place_box(*self.place), MediaConfig()).data[0])
-        shrunk = Image.fromarray(native).resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BOX)
-        return _compressed(shrunk, quality)
+        return as_seen(native, self.scene.look_seed, place_box(*self.place) if self.is_close else None)
 
 
 class SceneSource(Protocol):
@@ -94,6 +90,22 @@ def place_class(picture: Picture) -> int:
     """Return the class index of a place, 0 to 5."""
     side, height = picture.place
     return HEIGHTS.index(height) + len(HEIGHTS) * (side == "right")
+
+
+def as_seen(native: NDArray[np.uint8], look_seed: int, box: Box | None) -> Image.Image:
+    """Scale a native picture to 112 x 112 pixels, as a stored frame or as a crop of `box`, with JPEG artefacts.
+
+    Args:
+        native: uint8[S, S, 3], RGB.
+        look_seed: Seed of the scene's look, which also decides the quality.
+        box: Region of a crop; `None` for the whole frame.
+    """
+    quality = QUALITIES[0] + look_seed % (QUALITIES[1] - QUALITIES[0])
+    if box is not None:
+        frame = FrameBatch(np.asarray(_compressed(Image.fromarray(native), quality))[None], np.zeros(1))
+        return Image.fromarray(crop_frame(frame, box, MediaConfig()).data[0])
+    shrunk = Image.fromarray(native).resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BOX)
+    return _compressed(shrunk, quality)
 
 
 def _compressed(image: Image.Image, quality: int) -> Image.Image:

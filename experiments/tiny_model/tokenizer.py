@@ -6,6 +6,7 @@ model with two-token names mixed the halves of two names. Every text survives a 
 """
 
 import re
+from collections.abc import Sequence
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -77,14 +78,24 @@ CHAT_TEMPLATE = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer; the same on every machine."""
+    """Build the tokenizer of the first base; the same on every machine."""
+    return tokenizer_of(pieces(), TOKENIZER_SIZE)
+
+
+def tokenizer_of(texts: Sequence[str], size: int) -> PreTrainedTokenizerFast:
+    """Build a tokenizer of bytes and the given pieces; of two pieces that fit, it takes the longer one.
+
+    Args:
+        texts: Texts of the tokens beside bytes and special tokens, in the order of their ids.
+        size: Number of embedding rows.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in SPECIAL_TOKENS])
-    core.add_tokens([AddedToken(text, normalized=False) for text in _pieces()])
-    assert core.get_vocab_size() <= TOKENIZER_SIZE, core.get_vocab_size()
+    core.add_tokens([AddedToken(text, normalized=False) for text in texts])
+    assert core.get_vocab_size() <= size, core.get_vocab_size()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token="<|im_end|>",
@@ -96,7 +107,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _pieces() -> list[str]:
+def pieces() -> list[str]:
     """Return the texts of all multi-character tokens, sorted so that ids do not depend on the order of definitions."""
     tools = [*tools_for("frames", "default"), *tools_for("captions", "default")]
     parameters = {parameter.name for tool in tools for parameter in tool.parameters}
@@ -107,5 +118,5 @@ def _pieces() -> list[str]:
     things = {" ".join(thing) for thing in THINGS}
     world = {*COLOURS, *SHAPES, *SIDES, *HEIGHTS, *NAMES, *ADJECTIVES, *NOUNS, *VERBS}
     names = {tool.name for tool in tools} | parameters
-    pieces = {*MARKS, *JSON_PIECES, *keys, *names, *words, *numbers, *labels, *things, *world}
-    return sorted(piece for piece in pieces if len(piece) > 1)
+    texts = {*MARKS, *JSON_PIECES, *keys, *names, *words, *numbers, *labels, *things, *world}
+    return sorted(text for text in texts if len(text) > 1)

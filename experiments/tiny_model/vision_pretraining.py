@@ -5,7 +5,7 @@ takes several times as long, since pixels have no effect until the text layers a
 of 32 mixed exchanges only the colour had been learned that way).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -69,15 +69,21 @@ class PictureCollator:
 
 
 class VisionClassifier(nn.Module):
-    """The model's vision tower with one attention-pooled head per entry of `CLASSES`."""
+    """The model's vision tower with one attention-pooled head for each attribute.
 
-    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+    Args:
+        model: The model; its tower is trained in place.
+        classes: Number of classes of each attribute, in the order of the labels.
+    """
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration, classes: Mapping[str, int] = CLASSES) -> None:
         super().__init__()
+        self.attributes = tuple(classes)
         self.tower = model.model.visual
         config: Any = model.config.vision_config
         width = config.out_hidden_size
-        self.queries = nn.Linear(width, len(CLASSES), bias=False)
-        self.heads = nn.ModuleList(nn.Linear(width, count) for count in CLASSES.values())
+        self.queries = nn.Linear(width, len(classes), bias=False)
+        self.heads = nn.ModuleList(nn.Linear(width, count) for count in classes.values())
 
     def forward(
         self, pixel_values: torch.Tensor, image_grid_thw: torch.Tensor, labels: torch.Tensor
@@ -93,7 +99,7 @@ class VisionClassifier(nn.Module):
             functional.cross_entropy(it, labels[:, place], ignore_index=UNLABELLED, reduction="sum") / len(labels)
             for place, it in enumerate(logits)
         ]
-        return {"loss": torch.stack(losses).sum(), **dict(zip(CLASSES, logits, strict=True))}
+        return {"loss": torch.stack(losses).sum(), **dict(zip(self.attributes, logits, strict=True))}
 
 
 def _labels(picture: Picture) -> list[int]:

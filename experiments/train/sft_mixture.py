@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from experiments.tiny_model.batches import Exchanges, messages
-from experiments.tiny_model.scene_pictures import Picture
+from experiments.tiny_model.exercise import Paintable
 from experiments.tiny_model.stage_mixtures import REHEARSED
 from experiments.train.sft_rows import FRAME_LENGTH, Row, Rows
 from vt_env.episode.messages import Message
@@ -42,7 +42,7 @@ class SkillRows:
         ]
 
 
-def _painted(message: Message, pictures: Iterator[Picture]) -> Message:
+def _painted(message: Message, pictures: Iterator[Paintable]) -> Message:
     """Fill the image placeholders of a message."""
     content = message["content"]
     if isinstance(content, str):

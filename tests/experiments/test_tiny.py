@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,20 +14,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from transformers import TrainerState
 
 from experiments.settings.models import BASE_MODEL
 from experiments.tiny_model.batches import GRID, IGNORED, ExchangeCollator, Exchanges
 from experiments.tiny_model.feature_pool import PooledCollator, PooledTower, ScenePool
+from experiments.tiny_model.first_base import FIRST_BASE
 from experiments.tiny_model.model import build_model
 from experiments.tiny_model.muon_adamw import MuonAdamW, orthogonal
-from experiments.tiny_model.probe import SKILLS_FILE, ProbeRun, exact_replies, measure
+from experiments.tiny_model.probe import SKILLS_FILE, ProbeRun, exact_replies, measure, world_of
 from experiments.tiny_model.processor import build_processor
+from experiments.tiny_model.recipe import Recipe
 from experiments.tiny_model.scene_pictures import SceneSource, random_scene
 from experiments.tiny_model.skills import SKILLS
 from experiments.tiny_model.stage_mixtures import GROUPS, READING, SEEKING, SIGHT, TEXTS
 from experiments.tiny_model.tokenizer import TOKENIZER_SIZE, build_tokenizer
-from experiments.train import pretrain
-from experiments.train.pretrain import PretrainRun, StageConfig
+from experiments.train import pretrain, pretrain_stage
+from experiments.train.pretrain import PretrainRun
+from experiments.train.pretrain_stage import StageProgress
 from vt_env.actions.parse import parse_action
 from vt_env.actions.read_answer import AnswerStatus, read_answer
 from vt_env.errors import ConfigError
@@ -131,16 +135,22 @@ def test_a_reply_counts_as_exact_where_each_of_its_tokens_is_the_likeliest():
     assert exact == [True] * replies[0] + [False] * replies[1] + [True] * replies[2]
 
 
+def tiny_recipe(recipe: Recipe, *names: str, steps: int = 1) -> Recipe:
+    """The stages of those names, of a few steps on a few examples; two steps where the tower's change is looked at."""
+    stages = tuple(
+        replace(it, steps=2 if it.name in ("vision", "skills", "sight") else steps, batch_size=4, lr=1e-3, warmup=1)
+        for it in recipe.stages
+        if it.name in names or not names
+    )
+    return replace(recipe, scenes=800, stages=stages)
+
+
+class Killed(Exception):
+    """Stands for a killed process."""
+
+
 def test_training_resumes_where_it_was_and_leaves_the_tower_alone_but_in_its_stages_and_the_last(tmp_path, monkeypatch):
-    stages = [it.name for it in fields(PretrainRun) if isinstance(it.default, StageConfig)]
-    tiny = {
-        name: StageConfig(2 if name in ("vision", "skills", "sight") else 1, batch_size=4, lr=1e-3) for name in stages
-    }
-    run = PretrainRun(out=tmp_path, scenes=800, workers=0, **tiny)
-
-    class Killed(Exception):
-        pass
-
+    recipe, run = tiny_recipe(FIRST_BASE), PretrainRun(out=tmp_path, workers=0)
     collators = [PooledCollator] * 2
 
     def kill(*arguments: object) -> PooledCollator:
@@ -151,21 +161,63 @@ def test_training_resumes_where_it_was_and_leaves_the_tower_alone_but_in_its_sta
     with monkeypatch.context() as patch:
         patch.setattr(pretrain, "PooledCollator", kill)
         with pytest.raises(Killed):
-            pretrain.main(run)
+            pretrain.train(run, recipe)
     stages = [tmp_path / f"{name}.safetensors" for name in ("vision", "close", "matching", "texts")]
     written = [path.stat().st_mtime_ns for path in stages]
-    folder = pretrain.main(run)
+    folder = pretrain.train(run, recipe)
     assert [path.stat().st_mtime_ns for path in stages] == written
     tower = {name: it for name, it in load_file(tmp_path / "close.safetensors").items() if name.startswith("tower.")}
     taught = {name: load_file(tmp_path / f"{name}.safetensors") for name in ("seeking", "sight")}
-    assert tower and (folder / "model.safetensors").is_file()
+    assert tower and (folder / "model.safetensors").is_file() and world_of(folder) == 1
     for name, value in tower.items():
         place = name.replace("tower", "model.visual", 1)
         assert torch.equal(taught["seeking"][place], value)
         # One step after a warm-up's first, whose rate is 0.
         assert not torch.equal(taught["sight"][place], value)
     with pytest.raises(ConfigError, match="was run with seed=1, now seed=2"):
-        pretrain.main(replace(run, seed=2))
+        pretrain.train(replace(run, seed=2), recipe)
+    with pytest.raises(ConfigError, match="was run with scenes=800, now scenes=900"):
+        pretrain.train(run, replace(recipe, scenes=900))
+
+
+def test_a_stage_killed_between_two_checkpoints_ends_with_the_weights_of_one_that_was_not(
+    tmp_path, monkeypatch, capsys
+):
+    recipe = tiny_recipe(FIRST_BASE, "matching", steps=5)
+    whole = pretrain.train(PretrainRun(out=tmp_path / "whole", workers=0), recipe)
+    monkeypatch.setattr(pretrain_stage, "SAVE_EVERY_S", 0.0)
+    run, count = PretrainRun(out=tmp_path / "killed", workers=0), StageProgress.on_step_end
+
+    def kill(self: StageProgress, args: object, state: TrainerState, control: object, **_: object) -> None:
+        count(self, args, state, control)
+        if state.global_step == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(StageProgress, "on_step_end", kill)
+        pretrain.train(run, recipe)
+    assert [it.name for it in (tmp_path / "killed" / "matching").glob("checkpoint-*")] == ["checkpoint-2"]
+    weights = [load_file(folder / "model.safetensors") for folder in (whole, pretrain.train(run, recipe))]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    lines = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    assert [(it["stage"], it["step"]) for it in lines if "stage" in it] == [("matching", 5)]
+    assert "it/s" not in capsys.readouterr().err
+
+
+def test_a_base_that_would_be_too_large_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrain, "PARAMETERS", 2_000_000)
+    with pytest.raises(ConfigError, match="the base would have 2516288 parameters: need 2000000 at most"):
+        pretrain.train(PretrainRun(out=tmp_path, workers=0), FIRST_BASE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recipe_is_scaled_to_the_hours_that_are_given():
+    half = FIRST_BASE.within(FIRST_BASE.hours / 2)
+    assert abs(half.hours - FIRST_BASE.hours / 2) < 0.01
+    assert [it.steps for it in half.stages[:2]] == [900, 1200]
+    assert [it.steps for it in FIRST_BASE.within(1e-4).stages] == [1] * len(FIRST_BASE.stages)
+    with pytest.raises(ConfigError, match=r"hours=0\.0: need more than 0"):
+        PretrainRun(hours=0.0)
 
 
 def test_matrices_are_stepped_as_by_muon_of_torch_and_the_rest_as_by_adamw_also_after_a_resume(monkeypatch):
