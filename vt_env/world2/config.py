@@ -40,5 +40,7 @@ class World2Config:
             at_least(self, f"world2.{name}", minimum)
         if self.duration_max_s < self.duration_min_s:
             raise ConfigError(f"world2.duration_max_s={self.duration_max_s}: need duration_min_s or more")
+        if self.size_px % 2:
+            raise ConfigError(f"world2.size_px={self.size_px}: need an even number, as H.264 does")
         if not 4 <= self.detail_px <= self.size_px // 20:
             raise ConfigError(f"world2.detail_px={self.detail_px}: need 4 to a twentieth of size_px")

@@ -321,5 +321,7 @@ def test_mistakes_are_one_line():
         World2Config(duration_min_s=60)
     with pytest.raises(ConfigError, match=r"^world2.duration_max_s=550: need duration_min_s or more$"):
         World2Config(duration_max_s=550)
+    with pytest.raises(ConfigError, match=r"^world2.size_px=449: need an even number, as H.264 does$"):
+        World2Config(size_px=449)
     with pytest.raises(ConfigError, match=r"^world2.detail_px=40: need 4 to a twentieth of size_px$"):
         World2Config(detail_px=40)
