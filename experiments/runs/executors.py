@@ -22,6 +22,9 @@ from experiments.data.video_paths import workers
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.errors import ConfigError
 
+_CONNECT_S = 10.0
+"""Seconds until an address that does not answer is refused."""
+
 SetupT = TypeVar("SetupT")
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -250,6 +253,7 @@ def _cluster(config: ExecutorConfig) -> Generator[Any]:
     except ModuleNotFoundError as reason:
         raise ConfigError("--executor ray needs Ray, which is not installed: add the extra ray") from reason
     is_own = config.ray_address is None
+    _check_reachable(config.ray_address)
     if is_own:
         # A cluster of this machine alone listens on loopback; starting it may take a minute on a busy machine.
         for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "120"}.items():
@@ -269,3 +273,15 @@ def _cluster(config: ExecutorConfig) -> Generator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address where nothing listens at once; Ray would try it for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        except (OSError, OverflowError) as reason:
+            raise ConfigError(
+                f"--ray-address {address}: no cluster: {reason}; start one with ray start --head"
+            ) from reason
