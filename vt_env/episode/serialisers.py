@@ -6,7 +6,6 @@ that order. PNG keeps every pixel, so all dialects show the same pictures; JPEG 
 
 import base64
 import io
-import zlib
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vt_env.episode.messages import content_blocks
+from vt_env.episode.png import write_png
+from vt_env.episode.tools_text import RESPONSE_TAGS
 from vt_env.types import Observation
 
 PictureFormat = Literal["png", "jpeg"]
@@ -46,6 +47,20 @@ def chat_content(observation: Observation, picture_format: PictureFormat = "png"
     return [*shown, {"type": "text", "text": observation.text}]
 
 
+def chat_results(observation: Observation, picture_format: PictureFormat = "png") -> list[dict[str, Any]]:
+    """Return the results of a reply as `chat_content` of one turn of the user, for models that are shown no other role.
+
+    Each result stands in tags as Qwen's templates write them, a line break between two.
+    """
+    before, after = RESPONSE_TAGS
+    parts: list[dict[str, Any]] = []
+    for number, part in enumerate(observation.parts):
+        *shown, text = chat_content(part, picture_format)
+        opening = {"type": "text", "text": f"\n{before}" if number else before}
+        parts += [opening, *shown, {**text, "text": f"{text['text']}{after}"}]
+    return parts
+
+
 def responses_content(observation: Observation, picture_format: PictureFormat = "png") -> list[dict[str, Any]]:
     """Return content parts of OpenAI's Responses API: `input_image` with a data URL, then `input_text`."""
     urls = _data_urls(observation, picture_format)
@@ -69,9 +84,8 @@ def _data_urls(observation: Observation, picture_format: PictureFormat) -> list[
 
 
 def _encode(frame: NDArray[np.uint8], picture_format: PictureFormat) -> bytes:
+    if picture_format == "png":
+        return write_png(frame)
     file = io.BytesIO()
-    # Of Pillow's ways to write PNG the one that is fast and small both on camera frames and on flat drawings.
-    png: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-    options = png if picture_format == "png" else {"quality": JPEG_QUALITY}
-    Image.fromarray(frame).save(file, picture_format, **options)
+    Image.fromarray(frame).save(file, picture_format, quality=JPEG_QUALITY)
     return file.getvalue()

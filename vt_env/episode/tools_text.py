@@ -7,6 +7,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from vt_env.prompts import PromptSet
+from vt_env.tools.tool import Tool
+
 RESPONSE_TAGS = ("<tool_response>\n", "\n</tool_response>")
 """What stands around a result in the turn of the user."""
 
@@ -27,6 +30,12 @@ def tools_text(schemas: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = "\n".join(json.dumps(it, ensure_ascii=False) for it in schemas)
     return f"\n\n{_BEFORE}{lines}{_AFTER}"
+
+
+def system_text(prompts: PromptSet, tools: Sequence[Tool]) -> str:
+    """Return the text of the system message with the tools on offer, as a prompt set shows them, sorted by name."""
+    schemas = sorted_schemas(prompts.shown_schemas(it.schema for it in tools))
+    return prompts.system_text(has_tools=bool(tools)) + tools_text(schemas)
 
 
 def sorted_schemas(schemas: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -12,13 +12,12 @@ from typing import Any
 
 from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
-from vt_env.episode.serialisers import chat_content
-from vt_env.episode.tools_text import RESPONSE_TAGS, sorted_schemas, tools_text
+from vt_env.episode.serialisers import chat_content, chat_results
+from vt_env.episode.tools_text import system_text
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.shared_source import session_source
 from vt_env.prompts import OVER
 from vt_env.session import Session
-from vt_env.types import Observation
 
 ChatMessage = dict[str, Any]
 
@@ -53,10 +52,7 @@ class LongVideoEnv(BaseTextEnv):
         except DataError as failure:
             self._failure = str(failure)
             return [{"role": "user", "content": OVER}], {}
-        tools = self._session.tools
-        prompts = self._source.config.prompts
-        shown = prompts.shown_schemas(it.schema for it in tools)
-        system = prompts.system_text(has_tools=bool(tools)) + tools_text(sorted_schemas(shown))
+        system = system_text(self._source.config.prompts, self._session.tools)
         question = {"role": "user", "content": chat_content(self._session.opening)}
         return [{"role": "system", "content": system}, question], {}
 
@@ -74,7 +70,7 @@ class LongVideoEnv(BaseTextEnv):
             self._session.episode.end_full_context()
         if self._session.is_over:
             return self._ended(action, self._session.episode.reward)
-        message = {"role": "user", "content": _results(outcome.observation)}
+        message = {"role": "user", "content": chat_results(outcome.observation)}
         return _output([message], 0.0, done=False, metadata={}, action=action)
 
     def get_metrics(self) -> dict[str, float]:
@@ -87,17 +83,6 @@ class LongVideoEnv(BaseTextEnv):
         result = None if self._session is None else self._session.result
         metadata = {"stop": None if result is None else str(result.stop), "invalid": self._failure}
         return _output([], reward, done=True, metadata=metadata, action=action)
-
-
-def _results(observation: Observation) -> list[ChatMessage]:
-    """Write the results of a reply as Qwen's templates do: in one turn, a line break between two."""
-    before, after = RESPONSE_TAGS
-    blocks: list[ChatMessage] = []
-    for number, part in enumerate(observation.parts):
-        *pictures, text = chat_content(part)
-        opening = {"type": "text", "text": f"\n{before}" if number else before}
-        blocks += [opening, *pictures, {**text, "text": f"{text['text']}{after}"}]
-    return blocks
 
 
 def _output(

@@ -14,11 +14,10 @@ from typing import Any
 import verifiers.v1 as vf
 from pydantic import Field
 
-from vt_env.episode.serialisers import chat_content
-from vt_env.episode.tools_text import RESPONSE_TAGS, sorted_schemas, tools_text
+from vt_env.episode.serialisers import chat_content, chat_results
+from vt_env.episode.tools_text import system_text
 from vt_env.integrations.shared_source import session_source
-from vt_env.session import Session, SessionSource
-from vt_env.types import Observation
+from vt_env.session import Session
 
 __all__ = ["VideoEnv", "VideoTaskset"]
 
@@ -53,7 +52,7 @@ class VideoTaskset(vf.Taskset[VideoTask, VideoConfig]):
         config = self.config
         plain = {"tasks": config.tasks, "split": config.split, **config.rules}
         source = session_source(plain)
-        system = _system_text(source)
+        system = system_text(source.config.prompts, source.tools)
         for task in source.tasks:
             data = VideoData(id=task.item.task_id, name=task.item.task_id, system_prompt=system, source=plain)
             yield VideoTask(data, config.task)
@@ -77,12 +76,12 @@ class VideoEnv(vf.Env[VideoEnvConfig]):
         source = session_source(task.data.source)
         session = await asyncio.to_thread(source.open, task_id=task.data.id)
         async with agents.player.interaction(task) as interaction:
-            segment = await interaction.turn([_message(session.opening, is_result=False)])
+            segment = await interaction.turn([_message(chat_content(session.opening))])
             while not segment.terminated:
                 outcome = await asyncio.to_thread(session.act, segment.last_reply)
                 if session.is_over:
                     break
-                segment = await interaction.turn([_message(outcome.observation, is_result=True)])
+                segment = await interaction.turn([_message(chat_results(outcome.observation))])
         if interaction.trace.errors:
             # A failure of the run is no reply of the model: verifiers retries or drops it.
             return
@@ -92,21 +91,8 @@ class VideoEnv(vf.Env[VideoEnvConfig]):
         _record(interaction.trace, session)
 
 
-def _system_text(source: SessionSource) -> str:
-    system = source.config.prompts.system_text(has_tools=bool(source.tools))
-    return system + tools_text(sorted_schemas(source.config.prompts.shown_schemas(it.schema for it in source.tools)))
-
-
-def _message(observation: Observation, *, is_result: bool) -> dict[str, Any]:
-    before, after = RESPONSE_TAGS
-    blocks: list[dict[str, Any]] = []
-    for number, part in enumerate(observation.parts):
-        *pictures, text = chat_content(part)
-        if is_result:
-            pictures.insert(0, {"type": "text", "text": f"\n{before}" if number else before})
-            text = {**text, "text": f"{text['text']}{after}"}
-        blocks += [*pictures, text]
-    return {"role": "user", "content": blocks}
+def _message(content: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"role": "user", "content": content}
 
 
 def _record(trace: Any, session: Session) -> None:
