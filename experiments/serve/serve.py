@@ -59,6 +59,8 @@ class ServeRun(EpisodeConfig):
     profile's."""
     perception: Literal["frames", "captions"] = "frames"
     """What looking returns in an episode."""
+    tools: Literal["default", "paper", "adaptive"] | None = None
+    """Tool set of an episode, or of an assistant."""
     frames_per_look: int = 8
     """Frames that one look at a video returns at most, for an assistant."""
     picture_format: Literal["png", "jpeg"] | None = None

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ pytest.importorskip("openenv", reason="OpenEnv has an environment of its own: .c
 
 import httpx
 import uvicorn
+from openenv.cli.commands.push import _validate_openenv_directory
 from openenv.core import GenericEnvClient
 from openenv.core.mcp_client import MCPToolClient
 
@@ -102,6 +105,24 @@ def test_its_tool_client_lists_the_tools_with_our_schemas_and_sees_pictures():
     assert [it["type"] for it in result["result"]["content"]] == ["image", "image", "text"]
 
 
+def test_prompts_whose_answers_are_calls_offer_the_tool_that_they_name():
+    source = SessionSource(TINY.source.tasks, library=TINY.source.library, prompts="default-tool")
+
+    async def use(address: str) -> tuple[list[Any], Any]:
+        async with MCPToolClient(base_url=address) as client:
+            await client.reset(task_id="fake/0")
+            tools = await client.list_tools()
+        async with GenericEnvClient(base_url=address) as client:
+            await client.reset(task_id="fake/0")
+            return tools, await client.step({"type": "call_tool", "tool_name": "answer", "arguments": {"option": "A"}})
+
+    with serving(source) as address:
+        tools, ended = asyncio.run(use(address))
+    (answer,) = [it for it in tools if it.name == "answer"]
+    assert list(answer.input_schema["properties"]) == ["option"]
+    assert ended.done and ended.observation["metadata"]["stop"] == "answered"
+
+
 def test_openenvs_validator_passes():
     with serving(TINY.source) as address:
         done = subprocess.run(
@@ -177,3 +198,66 @@ def test_the_command_refuses_videos_and_a_server_beyond_loopback_without_a_token
     errors = capsys.readouterr().err.splitlines()
     assert "no videos" in errors[0]
     assert "needs a token" in errors[1]
+
+
+PACKAGE = Path(__file__).parents[2] / "experiments/integrations/openenv"
+
+
+def test_the_folder_is_a_package_that_openenv_validates_and_would_push():
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "openenv", "validate", PACKAGE),
+            *("--level", "static", "--skip-build", "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {it["status"] for it in json.loads(done.stdout)["results"]} == {"pass"}
+    name, _ = _validate_openenv_directory(PACKAGE)
+    assert name == NAME
+
+
+def test_the_application_that_the_package_names_serves_those_who_have_the_token(tmp_path: Path):
+    rows = {"video": "a.mp4", "question": "What is it?", "options": ["a", "b"], "answer": 0, "task_id": "t"}
+    Path(tmp_path, "tasks.jsonl").write_text(json.dumps(rows) + "\n")
+    Path(tmp_path, "a.mp4").symlink_to(Path(__file__).parents[1] / "fixtures/nasa_13013.mp4")
+    token = "a secret of some length".replace(" ", "-")
+    settings = {"VT_ENV_TASKS": str(tmp_path / "tasks.jsonl"), "VT_ENV_CACHE": str(tmp_path / "cache")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **settings, "VT_ENV_SPLIT": "test"}
+    refused = subprocess.run(
+        [sys.executable, "-c", "import server.app"],
+        cwd=PACKAGE,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "it needs a token: set VT_ENV_TOKEN" in refused.stderr
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "server.app:app", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=PACKAGE, env={**environment, "VT_ENV_TOKEN": token})
+
+    async def question() -> str:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with GenericEnvClient(base_url=address, headers=headers) as client:
+            opening = await client.reset(task_id="t")
+        return opening.observation["result"]["content"][-1]["text"]
+
+    try:
+        address = f"http://127.0.0.1:{port}"
+        while True:
+            try:
+                assert httpx.get(f"{address}/health").status_code == 401
+                break
+            except httpx.ConnectError:
+                assert server.poll() is None
+                time.sleep(0.1)
+        assert "Question: What is it?" in asyncio.run(question())
+    finally:
+        server.terminate()
+        server.wait(20)

@@ -16,7 +16,8 @@ from mcp import Client, StdioServerParameters
 from support.document_blocks import blocks
 
 from experiments.cli import run
-from experiments.serve.serve import open_by_name
+from experiments.serve import serve
+from experiments.serve.serve import ServeRun, open_by_name
 from vt_env import MediaConfig
 from vt_env.episode.serialisers import decode_picture
 from vt_env.media.library import VideoLibrary
@@ -113,6 +114,14 @@ def test_what_cannot_be_served_is_refused_in_one_line(arguments: list[str], mess
     monkeypatch.delenv("VT_ENV_TOKEN", raising=False)
     assert run(["serve", *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"vt-env: {message}")
+
+
+def test_the_tool_set_and_the_form_of_answers_are_chosen_by_flags():
+    chosen = ServeRun(("mcp",), tasks="world", tools="adaptive", answers="tool")
+    names = [it.name for it in serve._source(chosen).tools]
+    assert names[-1] == "answer"
+    (zoom,) = [it for it in serve._source(chosen).tools if it.name == "frame_zoom"]
+    assert "detail" in [it.name for it in zoom.parameters]
 
 
 def test_videos_are_named_by_their_files_and_by_their_paths_where_two_share_a_name(tmp_path: Path):

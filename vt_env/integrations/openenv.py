@@ -29,6 +29,7 @@ from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.http_access import HttpConfig, TokenRequired, listen
 from vt_env.prompts import OVER
 from vt_env.session import Session, SessionSource
+from vt_env.tools.builtin import ANSWER_TOOL
 from vt_env.types import Observation
 
 ANSWER, BEGIN, NAME = "answer", "begin", "vt_env"
@@ -53,15 +54,15 @@ class LongVideoEnvironment(Environment[Any, Any, State]):
         picture_format: Format of frames.
 
     Raises:
-        ConfigError: A tool of the episode is named `answer`.
+        ConfigError: A tool of your own is named `answer`.
     """
 
     SUPPORTS_CONCURRENT_SESSIONS = True
 
     def __init__(self, source: SessionSource, picture_format: PictureFormat = "png") -> None:
         super().__init__()
-        if any(it.name == ANSWER for it in source.tools):
-            raise ConfigError(f"tools: {ANSWER!r} is the server's own; take prompts whose answers are tags")
+        if any(it.name == ANSWER and it is not ANSWER_TOOL for it in source.tools):
+            raise ConfigError(f"tools: {ANSWER!r} is the server's own; rename yours")
         self._source = source
         self._picture_format: PictureFormat = picture_format
         self._session: Session | None = None
@@ -100,7 +101,8 @@ class LongVideoEnvironment(Environment[Any, Any, State]):
                 Tool(name=it.name, description=it.description, input_schema=schemas[it.name])
                 for it in self._source.tools
             ]
-            return ListToolsObservation(tools=[*tools, _ANSWER_TOOL])
+            own = [] if ANSWER_TOOL in self._source.tools else [_ANSWER_TOOL]
+            return ListToolsObservation(tools=[*tools, *own])
         session = self._session
         if session is None:
             text = OVER if self._is_invalid else "No episode has begun; reset first."
@@ -172,7 +174,7 @@ class LongVideoEnvironment(Environment[Any, Any, State]):
 
 
 def _apply(session: Session, name: str, arguments: Mapping[str, Any]) -> Observation:
-    if name != ANSWER:
+    if name != ANSWER or ANSWER_TOOL in session.tools:
         return session.call(name, arguments).observation
     text = arguments.get("answer")
     return session.answer(text if isinstance(text, str) else "").observation

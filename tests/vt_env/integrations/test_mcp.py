@@ -236,6 +236,24 @@ def test_tools_that_take_a_name_of_the_server_are_refused():
         BenchmarkServer(source(tools=["frame_zoom", begin]))
 
 
+def test_prompts_whose_answers_are_calls_offer_the_tool_that_they_name():
+    opened = source(prompts="default-tool")
+
+    async def play() -> Any:
+        server = BenchmarkServer(opened, is_single_client=True).server()
+        async with Client(server, mode="legacy") as client:
+            tools = {it.name: it for it in (await client.list_tools()).tools}
+            await client.call_tool("begin", {})
+            wrong = await client.call_tool("answer", {"answer": "A"})
+            return tools, wrong, await client.call_tool("answer", {"option": "A"})
+
+    tools, wrong, ended = anyio.run(play)
+    assert list(tools) == ["begin", *opened.wire_schemas] and "answer" in opened.wire_schemas
+    assert tools["answer"].input_schema == opened.wire_schemas["answer"]
+    assert wrong.is_error and "option" in text(wrong)
+    assert ended.meta["vt-env/stop"] == "answered"
+
+
 def test_importing_the_servers_loads_no_deep_learning_library():
     code = "import sys, vt_env.integrations.mcp.serve, vt_env.integrations.mcp.benchmark; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

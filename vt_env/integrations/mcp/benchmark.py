@@ -27,6 +27,7 @@ from vt_env.integrations.mcp.results import (
 from vt_env.integrations.open_sessions import OpenSessions, SessionLimits
 from vt_env.prompts import OVER
 from vt_env.session import Session, SessionSource
+from vt_env.tools.builtin import ANSWER_TOOL
 from vt_env.tools.check_arguments import show
 from vt_env.types import Outcome
 
@@ -77,7 +78,8 @@ class BenchmarkServer:
         picture_format: PictureFormat = "png",
     ) -> None:
         for tool in source.tools:
-            if tool.name in (BEGIN, ANSWER) or any(it.name == EPISODE for it in tool.parameters):
+            is_taken = tool.name == BEGIN or (tool.name == ANSWER and tool is not ANSWER_TOOL)
+            if is_taken or any(it.name == EPISODE for it in tool.parameters):
                 used = f"{BEGIN!r}, {ANSWER!r} and the argument {EPISODE!r}"
                 raise ConfigError(f"tool {tool.line}: {used} are the MCP server's own; rename yours")
         self.source = source
@@ -128,7 +130,9 @@ class BenchmarkServer:
 
     def _tools(self) -> list[Tool]:
         made = [tool_definition(it.name, it.description, self.source.wire_schemas[it.name]) for it in self.source.tools]
-        return [*made, tool_definition(ANSWER, "Answer the question, which ends the episode.", _ANSWER)]
+        own = tool_definition(ANSWER, "Answer the question, which ends the episode.", _ANSWER)
+        # Prompts may offer a tool of this name, which is then the one to answer by.
+        return made if ANSWER_TOOL in self.source.tools else [*made, own]
 
     def _begin(self, connection: str | None, arguments: Mapping[str, Any]) -> CallToolResult:
         for name, value in arguments.items():
@@ -176,7 +180,7 @@ def _applied(
     name: str, arguments: Mapping[str, Any], result: Callable[[Session, Outcome], CallToolResult]
 ) -> Callable[[Session], CallToolResult]:
     def apply(session: Session) -> CallToolResult:
-        if name != ANSWER:
+        if name != ANSWER or ANSWER_TOOL in session.tools:
             return result(session, session.call(name, arguments))
         text = arguments.get("answer")
         return result(session, session.answer(text if isinstance(text, str) else ""))

@@ -1,0 +1,1 @@
+"""Long-video question answering as an OpenEnv environment: a package for `openenv validate`, `build` and `push`."""
