@@ -1,9 +1,13 @@
-"""Tasks as files for other trainers and harnesses: `vt-env export verl`, `vt-env export lmms-eval`.
+"""Tasks as files for other trainers and harnesses: `vt-env export verl`, `ms-swift` or `lmms-eval`.
 
     vt-env export verl --tasks talks --split train --out verl-data
     vt-env export verl --tasks talks --split test --out verl-data
 
 writes `train.parquet`, `test.parquet` and `agent_loops.json`, which names the loop of each split with its rules.
+
+    vt-env export ms-swift --tasks talks --split train --out swift-data
+
+writes `train.jsonl`, whose rows name their tasks and rules.
 
     vt-env export lmms-eval --tasks lvbench --out lmms-tasks
 
@@ -24,6 +28,7 @@ from experiments.settings.prompts import EpisodeConfig, choose_prompts
 from vt_env.config import resolve_budget
 from vt_env.errors import ConfigError, DataError
 from vt_env.integrations.lmms_eval import METRICS, TASK
+from vt_env.integrations.row_checks import check_rows
 from vt_env.integrations.shared_source import session_source
 from vt_env.integrations.verl.rows import loop_entry, verl_rows
 from vt_env.jsonl import replace_file, write_lines
@@ -32,14 +37,15 @@ from vt_env.task_sources import load_tasks
 from vt_env.tasks.task_set import TaskSet
 
 LOOPS_FILE = "agent_loops.json"
+FORMS = ("verl", "ms-swift", "lmms-eval")
 
 
 @dataclass(frozen=True)
 class ExportRun(EpisodeConfig):
     """Write tasks for another trainer or harness."""
 
-    form: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="verl|lmms-eval")] = ()
-    """The trainer, `verl`, or the harness, `lmms-eval`."""
+    form: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="verl|ms-swift|lmms-eval")] = ()
+    """The trainer, `verl` or `ms-swift`, or the harness, `lmms-eval`."""
     out: Path = Path("exported")
     """Folder of the files; other splits in it stay."""
     tasks: str = "world"
@@ -56,11 +62,11 @@ class ExportRun(EpisodeConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in (("verl",), ("lmms-eval",)):
+        if self.form not in [(it,) for it in FORMS]:
             got = " ".join(self.form) or "no trainer"
             raise ConfigError(
-                f"export {got}: allowed are verl and lmms-eval; trajectories for trl, ms-swift, llama-factory and "
-                "datasets are written by vt-env synth --export"
+                f"export {got}: allowed are verl, ms-swift and lmms-eval; trajectories for trl, ms-swift, "
+                "llama-factory and datasets are written by vt-env synth --export"
             )
         if self.asr or self.screen_text:
             raise ConfigError("--asr and --screen-text: transcribe with vt-env index first; the loop reads the results")
@@ -78,16 +84,14 @@ def main(run: ExportRun) -> None:
         ConfigError: The tasks are not to be trained on, or pyarrow is not installed.
         DataError: The tasks, or the loops of a folder that is there, cannot be read.
     """
-    split = run.split or ("train" if run.form == ("verl",) else "test")
+    split = run.split or ("test" if run.form == ("lmms-eval",) else "train")
     tasks = load_tasks(run.tasks, split)
     kept = tasks if run.limit is None else tasks.head(run.limit)
     source = {**_source(run), "split": split}
     # What a training would stumble over hours later.
     session_source(source)
-    if run.form == ("verl",):
-        _write_verl(run.out, split, kept, source)
-    else:
-        _write_lmms_eval(run.out, split, kept, source)
+    write = {"verl": _write_verl, "ms-swift": _write_ms_swift, "lmms-eval": _write_lmms_eval}[run.form[0]]
+    write(run.out, split, kept, source)
 
 
 def _write_verl(folder: Path, split: str, tasks: TaskSet, source: Mapping[str, Any]) -> None:
@@ -100,6 +104,23 @@ def _write_verl(folder: Path, split: str, tasks: TaskSet, source: Mapping[str, A
     with replace_file(loops) as part:
         part.write_text(json.dumps([*others, entry], indent=2) + "\n", encoding="utf-8")
     print(f"{path}: {len(rows)} rows; {loops}: {', '.join(it['name'] for it in (*others, entry))}")
+
+
+def _write_ms_swift(folder: Path, split: str, tasks: TaskSet, source: Mapping[str, Any]) -> None:
+    check_rows(tasks, is_training=split == "train")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{split}.jsonl"
+    # The scheduler makes the prompt from the episode; the question is for readers of the rows.
+    rows = [
+        {
+            "messages": [{"role": "user", "content": it.item.question}],
+            "task_id": it.item.task_id,
+            "env_config": source,
+        }
+        for it in tasks
+    ]
+    write_lines(path, map(json.dumps, rows))
+    print(f"{path}: {len(rows)} rows")
 
 
 def _write_lmms_eval(folder: Path, split: str, tasks: TaskSet, source: Mapping[str, Any]) -> None:

@@ -50,11 +50,18 @@ def test_each_split_has_its_rows_and_its_loop(tasks, tmp_path):
     assert session_source(loops[0]["source"]).tasks[0].item.question == "Which city?"
 
 
+def test_rows_of_ms_swift_name_their_tasks_and_rules_and_hold_no_answer(tasks, tmp_path):
+    assert export("ms-swift", "--tasks", tasks, "--out", tmp_path / "data") == 0
+    (row,) = map(json.loads, (tmp_path / "data" / "train.jsonl").read_text().splitlines())
+    assert row["task_id"] == "a-train" and set(row) == {"messages", "task_id", "env_config"}
+    assert session_source(row["env_config"]).tasks[0].item.task_id == "a-train"
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_docs_run_as_printed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     printed = [it for block in blocks("bash", "run by tests/experiments/test_export") for it in block.commands]
-    assert len(printed) == 3
+    assert len(printed) == 4
     for command in printed:
         assert run(shlex.split(command)[1:]) == 0
     assert {it.name for it in Path("verl-data").iterdir()} == {"train.parquet", "test.parquet", LOOPS_FILE}
@@ -64,7 +71,7 @@ def test_the_commands_of_the_docs_run_as_printed(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tensorflow",), "allowed are verl and lmms-eval"),
+        (("tensorflow",), "allowed are verl, ms-swift and lmms-eval"),
         (("verl", "--split", "dev"), "dev"),
         (("verl", "--budget", "large"), "large"),
     ],

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vt_env.benchmarks.readers.no_training import check_trainable
-from vt_env.errors import ConfigError
+from vt_env.integrations.row_checks import check_rows
 from vt_env.tasks.task_set import TaskSet
 
 TARGET = "vt_env.integrations.verl.agent_loop.EpisodeAgentLoop"
@@ -29,13 +28,7 @@ def verl_rows(tasks: TaskSet, split: str, *, is_training: bool) -> list[dict[str
     Raises:
         ConfigError: There is no task, or one is not to be trained on.
     """
-    if not tasks:
-        raise ConfigError("tasks: the task set is empty; need one task or more")
-    keyless = next((task.item.task_id for task in tasks if task.gold is None), None)
-    if keyless is not None:
-        raise ConfigError(f"tasks: {keyless!r} has no answer, so it cannot be scored")
-    if is_training:
-        check_trainable(tasks)
+    check_rows(tasks, is_training=is_training)
     return [
         {
             "data_source": f"vt_env/{task.item.family or split}",
