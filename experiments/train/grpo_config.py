@@ -144,21 +144,20 @@ class GRPORun(GRPOOptions):
         return 5.0 if self.epsilon_high is None and self.loss_type == "cispo" else self.epsilon_high
 
     def check_processes(self, processes: int) -> None:
-        """Refuse rollouts that do not divide among processes, and samplers that several processes cannot share.
+        """Refuse rollouts that do not divide among processes, and a sampler that sleeps in several processes.
 
-        TRL's tool loop (1.16) takes as many turns in each process as its rollouts need, while a server, and a sampler
-        that sleeps, wait for all processes at every turn: they hang or mix up replies (trl pull request 6673). So would
-        one sampler over several GPUs, which is not offered.
+        TRL's tool loop (1.16) takes as many turns in each process as its rollouts need, while a sampler that sleeps
+        takes over the weights, which are gathered from all processes, at every turn: they hang. So would one sampler
+        over several GPUs, which is not offered.
 
         Raises:
-            ConfigError: It cannot, or they cannot.
+            ConfigError: They do not, or it is to sleep.
         """
-        together = {"vllm_mode=server": self.vllm_mode == "server", "sleep=True": self.sleep}
-        for setting in (name for name, is_on in together.items() if is_on and processes > 1):
+        if self.sleep and processes > 1:
             raise ConfigError(
-                f"{setting} with {processes} processes: in trl 1.16 their tool loops run apart and wait for each other "
-                "here; train in one process, with colocated samplers of a GPU each that do not sleep, or with verl "
-                "(docs/engines.md)"
+                f"sleep=True with {processes} processes: in trl 1.16 their tool loops run apart and wait for each "
+                "other here; train in one process, with samplers that do not sleep, with --vllm-mode server, or with "
+                "verl (docs/engines.md)"
             )
         if self.micro_batch < 1 or self.rollouts < 1 or self.rollouts % (self.micro_batch * processes):
             raise ConfigError(

@@ -315,7 +315,6 @@ def test_a_tracker_that_is_not_installed_is_refused():
         (lambda: GRPORun(micro_batch=5), "must be a multiple of micro_batch times 1"),
         (lambda: GRPORun(group_size=1), "group_size=1: need 2 or more"),
         (lambda: GRPORun().check_processes(2), "times 2 process"),
-        (lambda: GRPORun(vllm_mode="server").check_processes(2), "vllm_mode=server with 2 processes"),
         (lambda: GRPORun(sleep=True).check_processes(2), "sleep=True with 2 processes"),
         (lambda: GRPORun(temperature=0), "a temperature above 0"),
         (lambda: SFTRun(accumulation=0), "accumulation=0"),

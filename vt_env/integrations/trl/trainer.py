@@ -145,9 +145,12 @@ class EpisodeGRPOTrainer(  # pyright: ignore[reportIncompatibleMethodOverride]
         multimodal_fields: Any,
     ) -> Any:
         self._parallel_tools.watch(self.environments, completions)
-        return super()._tool_call_loop(
+        played = super()._tool_call_loop(
             prompts, prompt_ids, completion_ids, completions, logprobs, images, multimodal_fields
         )
+        if self.use_vllm:
+            self.vllm_generation.generate_for_others()
+        return played
 
     def _get_per_token_logps_and_entropies(
         self,

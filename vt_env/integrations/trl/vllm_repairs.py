@@ -1,8 +1,8 @@
 """Parts of the repairs of TRL's vLLM that need neither TRL nor vLLM.
 
-With TRL 1.16 and vLLM 0.32 six things go wrong without an error or far from their cause (all probed, the empty list on
-TRL's own lines alone; the repairs ask how the parts behave, not which versions they are). `EpisodeGRPOTrainer` repairs
-them all, and stops a run in which one of them is not:
+With TRL 1.16 and vLLM 0.32 seven things go wrong without an error or far from their cause (all probed, the empty list
+on TRL's own lines alone; the repairs ask how the parts behave, not which versions they are). `EpisodeGRPOTrainer`
+repairs them all, and stops a run in which one of them is not:
 
 * In colocate mode vLLM expands image tokens that TRL has expanded already (trl issue 6294), so the sampler reads other
   prompts than those that are trained on.
@@ -13,6 +13,8 @@ them all, and stops a run in which one of them is not:
 * A rollout whose question holds no image beside others whose do gets an empty list of images, at which TRL crashes.
 * Where some rollouts looked at frames and a whole micro-batch of others did not, TRL hands the model an empty tensor of
   pixels, at which the model crashes.
+* Processes that share a server get each other's replies, and hang, once they have different numbers of rollouts left
+  (`vt_env.integrations.trl.shared_server`).
 """
 
 import os

@@ -1,12 +1,14 @@
 """TRL's vLLM sampler, repaired for images and for the CPU; `vt_env.integrations.trl.vllm_repairs` lists the faults."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from PIL import Image
 from trl.generation.vllm_generation import VLLMGeneration
 
 from vt_env.integrations.trl.sampler_errors import SamplingMismatch
+from vt_env.integrations.trl.shared_server import sample_in_step
 from vt_env.integrations.trl.step_parts import Measure, unmeasured
 from vt_env.integrations.trl.vllm_repairs import CPU_ENGINE_ARGUMENTS, collapse_runs, engine_arguments
 
@@ -57,6 +59,10 @@ class RepairedVLLMGeneration(VLLMGeneration):
             SamplingMismatch: vLLM has read another prompt than it was given.
         """
         lists = None if images is None else [it or None for it in images]
+        if self._is_shared and num_generations == 1:
+            results = self._generate_in_step(prompts, lists, profiler)
+            assert results is not None
+            return results
         with self.measure("generation"):
             if not self.collapses_images or self._image_token_id is None:
                 return super().generate(prompts, lists, num_generations, profiler)
@@ -67,6 +73,23 @@ class RepairedVLLMGeneration(VLLMGeneration):
                 "vLLM read other prompts than it was given: the model needs one run of tokens an image"
             )
         return results
+
+    def generate_for_others(self) -> None:
+        """Take the turns of the other processes at a shared server until none of them has a rollout left."""
+        while self._is_shared and self._generate_in_step([], None, None) is not None:
+            pass
+
+    @property
+    def _is_shared(self) -> bool:
+        return self.mode == "server" and self.accelerator.num_processes > 1
+
+    def _generate_in_step(
+        self, prompts: list[list[int]], images: list[Any] | None, profiler: Any
+    ) -> tuple[Any, ...] | None:
+        sample = partial(super().generate, num_generations=1, profiler=profiler)
+        accelerator: Any = self.accelerator
+        with self.measure("generation"):
+            return sample_in_step(sample, prompts, images, accelerator.process_index, accelerator.num_processes)
 
     def sync_weights(self) -> None:
         """Hand every weight to the sampler, and drop what it computed with the old ones."""
