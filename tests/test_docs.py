@@ -25,7 +25,7 @@ from vt_env.task_sources import load_tasks
 
 README = ROOT / "README.md"
 README_WORDS, README_LINES = 800, 130
-OTHER_PROGRAMS = {"bash", "inspect", "vf-eval", "pip", "source", "pytest", "vllm", "accelerate", "python3"}
+OTHER_PROGRAMS = {"bash", "inspect", "vf-eval", "pip", "source", "pytest", "vllm", "accelerate", "python3", "swift"}
 """Programs in bash blocks that are not ours; what they run of ours is checked."""
 OTHERS_FLAGS = {
     "--chat-template",
