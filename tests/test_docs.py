@@ -34,6 +34,8 @@ OTHERS_FLAGS = {
     "--tensor-parallel-size",
     "--url",
     "--env.taskset.rules",
+    "--env-var",
+    "--secret",
 }
 MARKS = ("run by hand: ", "test command", "run by the tests", "read by the tests", "not run: ", "run by tests/")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
