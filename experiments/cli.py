@@ -51,6 +51,11 @@ COMMANDS: Mapping[str, Command] = {
         "experiments.doctor.doctor", "DoctorRun", "check this machine, or whether tasks, profile and model fit together"
     ),
     "world": Command("experiments.data.world", "WorldRun", "write generated videos, subtitles and tasks to disk"),
+    "captions": Command(
+        "experiments.data.captions",
+        "CaptionsRun",
+        "caption whole videos clip by clip, before any question",
+    ),
     "index": Command("experiments.data.index", "IndexRun", "store frames of videos and build search indices"),
     "sync": Command("experiments.data.sync", "SyncRun", "copy stores, shards and runs to and from an object store"),
     "search": Command(

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.analysis.accuracy import PairRow, PolicyRow, compare, summarise
 from experiments.analysis.attempts import RunNumbers, attempt_of_facts, attempt_of_row
 from experiments.analysis.benchmark_coverage import BenchmarkRow, benchmark_rows
+from experiments.analysis.calls_accuracy import CallsPoint, calls_point
 from experiments.analysis.clue_runs import clue_run_of
 from experiments.analysis.episode_rows import rows_of_journal
 from experiments.analysis.finished_run import FinishedRun
@@ -63,6 +64,8 @@ class Report:
     tags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Tag to number of episodes, by policy; policies without tags are absent."""
 
+    calls: Sequence[CallsPoint] = ()
+    """Calls and accuracy of every policy."""
     plots: Sequence[Plot] = ()
     """Numbers of the plots over steps, cost and confidence; they are written to `plots/series.json`."""
 
@@ -83,6 +86,7 @@ class Report:
             "benchmarks": [row.to_json() for row in self.benchmarks],
             "training": {name: asdict(cost) for name, cost in self.training.items()},
             "tags": {name: dict(counts) for name, counts in self.tags.items()},
+            "calls": [asdict(point) for point in self.calls],
             "not_run": self.not_run,
         }
 
@@ -134,6 +138,7 @@ def build_report(folders: Sequence[Path], seed: int = 0, prices: Prices | None =
             if run.kind in TRAINED
         },
         tags={name: counts for name, run in played.items() if (counts := _count_tags(run))},
+        calls=[it for name, some in facts.items() if (it := calls_point(name, some, seed)) is not None],
         plots=run_plots(list(_numbers(folders, found)), seed),
     )
 

@@ -138,7 +138,7 @@ def facts_of(episode: Trajectory, evidence: Mapping[str, Sequence[Span]] | None 
         tokens=episode.tokens,
         latency_s=episode.latency_s or None,
         wall_s=episode.wall_s,
-        cost_usd=episode.cost_usd,
+        cost_usd=float(episode.cost_usd),
         confidence=episode.confidence,
         viewed_overlap=_overlap(reply.viewed, gold),
         cited_overlap=_overlap(reply.cited, gold) if reply.cited else None,

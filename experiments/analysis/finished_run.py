@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis.episode_facts import EpisodeFacts, read_facts
+from experiments.analysis.episode_records import RECORDS, read_records
 from experiments.analysis.gold_spans import TaskGold, gold_of
 from experiments.settings.controls import controls_of, named_as_control
 from vt_env.benchmarks.readers.registry import view_of
@@ -44,7 +45,9 @@ class FinishedRun:
 
     @cached_property
     def facts(self) -> list[EpisodeFacts]:
-        """Journalled episodes of an evaluation."""
+        """Journalled or published episodes of an evaluation."""
+        if (self.path / RECORDS).exists():
+            return read_records(self.path)
         return read_facts(self.path, self.gold.spans)
 
     @property

@@ -45,8 +45,13 @@ def named_runs(folders: Sequence[Path]) -> dict[str, Path]:
             f"{', '.join(map(str, folders)) or 'no path given'}: no run directory there; "
             "runs are written by vt-env commands, such as vt-env eval --out runs/eval"
         )
-    depth = next(size for size in range(1, 100) if len({it.parts[-size:] for it in found}) == len(found))
-    return {"/".join(path.parts[-depth:]): path for path in found}
+    return dict(zip(_shortest_names(found), found, strict=True))
+
+
+def _shortest_names(paths: Sequence[Path]) -> list[str]:
+    """Return the ends of whole paths that are just long enough to tell all of them apart."""
+    depth = next((size for size in range(1, 100) if len({it.parts[-size:] for it in paths}) == len(paths)), 100)
+    return ["/".join(path.parts[-depth:]) for path in paths]
 
 
 def load_run(path: Path) -> FinishedRun:
@@ -63,9 +68,10 @@ def by_policy(evaluations: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
     names = [run.name for run in evaluations]
     labels = [f"{run.name} ({run.path.name})" if names.count(run.name) > 1 else run.name for run in evaluations]
     # Two folders of one name differ in their parents.
+    shortest = _shortest_names([run.path.resolve() for run in evaluations])
     labels = [
-        f"{run.name} ({run.path})" if labels.count(label) > 1 else label
-        for run, label in zip(evaluations, labels, strict=True)
+        f"{run.name} ({name})" if labels.count(label) > 1 else label
+        for run, name, label in zip(evaluations, shortest, labels, strict=True)
     ]
     order = sorted(range(len(names)), key=lambda number: (_place(names[number]), labels[number]))
     return {labels[number]: evaluations[number] for number in order}

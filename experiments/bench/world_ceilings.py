@@ -6,6 +6,7 @@
 | blind | the best rule over the text alone: a position, a rank among the sorted options, the option most or least like the others, the option that is right most often; chosen on other videos, of the split `val` |
 | uniform | an errorless reader of 8 frames spread evenly, without subtitles and small print; guesses among the options left |
 | captions | an errorless reader of all captions and subtitles; guesses among the options left |
+| captions of the base | with `--captions`: an errorless reader of the captions that a model wrote before the question; guesses among the options left, and among all where its errors leave none |
 | oracle | an errorless reader of the evidence, small print included |
 
 With `--world world2` these are the families of the second world, with a column of 32 frames more.
@@ -18,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,6 +27,7 @@ import tyro
 
 from experiments.bench.fixtures import world2_reader
 from experiments.bench.fixtures.perfect_reader import Seen, possible_options
+from experiments.bench.fixtures.written_captions import WrittenCaptions, read_view, scene_words
 from vt_env.episode.perception import moments
 from vt_env.markdown import markdown_table, table_row
 from vt_env.stats import Cluster, bootstrap_ci95, mean
@@ -37,7 +40,7 @@ from vt_env.world.script import Scene, VideoScript
 from vt_env.world.tasks import WorldVideo, world_tasks
 from vt_env.world2.config import World2Config
 from vt_env.world2.families import ALL_FAMILIES as WORLD2_FAMILIES
-from vt_env.world2.tasks import world2_tasks
+from vt_env.world2.tasks import World2Video, world2_tasks
 
 UNIFORM_FRAMES = 8
 
@@ -56,6 +59,8 @@ class WorldCeilingsBench:
     """Maximum number of questions of a family per video."""
     seed: int = 0
     """Seed of guesses and of the bootstrap."""
+    captions: Path | None = None
+    """Folder of `vt-env captions` for the videos of the split `test`; adds the column of their reader."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,13 @@ def family_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
     tasks, others = (world_tasks(split, [family], config) for split in ("test", "val"))
     rng = np.random.default_rng([run.seed, ALL_FAMILIES.index(family)])
     blind = best_blind_rule(others)
+    written = None if run.captions is None else WrittenCaptions(run.captions)
     policies: Mapping[str, Callable[[Task], int]] = {
         "random": lambda task: _guess(range(len(task.item.options)), rng),
         "blind": lambda task: blind(task.item),
         "uniform": lambda task: _guess(possible_options(task.item, uniform_view(_script(task))), rng),
         "captions": lambda task: _guess(possible_options(task.item, captions_view(task)), rng),
+        **({"captions of the base": lambda task: _guess(read_options(task, written), rng)} if written else {}),
         "oracle": lambda task: _guess(possible_options(task.item, evidence_view(task)), rng),
     }
     return {name: _cell(tasks, policy, run.seed) for name, policy in policies.items()}
@@ -102,6 +109,7 @@ def world2_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
     tasks, others = (world2_tasks(split, [family], config) for split in ("test", "val"))
     rng = np.random.default_rng([run.seed, WORLD2_FAMILIES.index(family)])
     blind = best_blind_rule(others)
+    written = None if run.captions is None else WrittenCaptions(run.captions)
     views: Mapping[str, Callable[[Task], world2_reader.Seen]] = {
         "uniform, 8 frames": lambda task: world2_reader.uniform_view(task, 8),
         "uniform, 32 frames": lambda task: world2_reader.uniform_view(task, 32),
@@ -112,6 +120,11 @@ def world2_row(family: str, run: WorldCeilingsBench) -> dict[str, Cell]:
         "random": _cell(tasks, lambda task: _guess(range(len(task.item.options)), rng), run.seed),
         "blind": _cell(tasks, lambda task: blind(task.item), run.seed),
         **{name: _cell(tasks, _reading(view, rng), run.seed) for name, view in views.items()},
+        **(
+            {"captions of the base": _cell(tasks, lambda it: _guess(read_options(it, written), rng), run.seed)}
+            if written
+            else {}
+        ),
     }
 
 
@@ -119,20 +132,50 @@ def _reading(view: Callable[[Task], world2_reader.Seen], rng: np.random.Generato
     return lambda task: _guess(world2_reader.possible_options(task.item, view(task)), rng)
 
 
-def uniform_ceiling(tasks: Sequence[Task]) -> float:
-    """Return the expected accuracy of an errorless reader of 8 evenly spread frames; it guesses among the options left.
+def uniform_ceiling(tasks: Sequence[Task], frames: int = UNIFORM_FRAMES) -> float:
+    """Return the expected accuracy of an errorless reader of evenly spread frames; it guesses among the options left.
 
     Args:
         tasks: Tasks of the generated world.
+        frames: Number of frames.
     """
-    left = [possible_options(task.item, uniform_view(_script(task))) for task in tasks]
-    right = [task.gold is not None and task.gold.answer_idx in it for task, it in zip(tasks, left, strict=True)]
-    return float(np.mean([is_right / len(it) for is_right, it in zip(right, left, strict=True)]))
+
+    def left(task: Task) -> list[int]:
+        if _is_second(task):
+            return world2_reader.possible_options(task.item, world2_reader.uniform_view(task, frames))
+        return possible_options(task.item, uniform_view(_script(task), frames))
+
+    return expected_accuracy(tasks, left)
 
 
-def uniform_view(script: VideoScript) -> Seen:
-    """Return the scenes shown by 8 frames spread evenly over the video."""
-    times_s = moments(Interval(0, script.duration_s), UNIFORM_FRAMES)
+def captions_ceiling(tasks: Sequence[Task], written: WrittenCaptions | None = None) -> float:
+    """Return the expected accuracy of an errorless reader of captions and subtitles.
+
+    Args:
+        tasks: Tasks of the generated world.
+        written: Captions that a model wrote; by default the flawless ones.
+    """
+    if written is not None:
+        return expected_accuracy(tasks, lambda task: read_options(task, written))
+
+    def left(task: Task) -> list[int]:
+        if _is_second(task):
+            return world2_reader.possible_options(task.item, world2_reader.captions_view(task))
+        return possible_options(task.item, captions_view(task))
+
+    return expected_accuracy(tasks, left)
+
+
+def expected_accuracy(tasks: Sequence[Task], left: Callable[[Task], Sequence[int]]) -> float:
+    """Return the expected accuracy of a policy that guesses among the options that are left to it."""
+    options = [left(task) for task in tasks]
+    right = [task.gold is not None and task.gold.answer_idx in it for task, it in zip(tasks, options, strict=True)]
+    return float(np.mean([is_right / len(it) for is_right, it in zip(right, options, strict=True)]))
+
+
+def uniform_view(script: VideoScript, frames: int = UNIFORM_FRAMES) -> Seen:
+    """Return the scenes shown by frames spread evenly over the video."""
+    times_s = moments(Interval(0, script.duration_s), frames)
     shown = tuple(scene for scene in script.scenes if any(scene.interval.contains(time_s) for time_s in times_s))
     return Seen(shown)
 
@@ -141,6 +184,16 @@ def captions_view(task: Task) -> Seen:
     """Return the content of all captions and subtitles, parsed from the words of the captions."""
     script = _script(task)
     return Seen(_captioned(_video(task)), script.subtitles, is_all=True)
+
+
+def read_options(task: Task, written: WrittenCaptions) -> list[int]:
+    """Return the options that written captions leave; all where their errors rule out every one."""
+    if _is_second(task):
+        lines = scene_words(written.of(task.item.video))
+        seen = world2_reader.read_view(lines, world2_reader.script_of(task).subtitles)
+        return world2_reader.possible_options(task.item, seen)
+    left = possible_options(task.item, read_view(written.of(task.item.video), _script(task).subtitles))
+    return left or list(range(len(task.item.options)))
 
 
 def evidence_view(task: Task) -> Seen:
@@ -199,6 +252,10 @@ def _cell(tasks: TaskSet, policy: Callable[[Task], int], seed: int) -> Cell:
         right[task.item.video.handle].append(task.gold is not None and policy(task) == task.gold.answer_idx)
     clusters = {handle: Cluster(sum(values), len(values)) for handle, values in right.items()}
     return Cell(mean(clusters), bootstrap_ci95(clusters, np.random.default_rng(seed)), len(tasks))
+
+
+def _is_second(task: Task) -> bool:
+    return isinstance(task.prepare, World2Video)
 
 
 def _video(task: Task) -> WorldVideo:

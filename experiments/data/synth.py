@@ -166,8 +166,8 @@ def main(config: SynthRun) -> Path:
     if loaded.problems:
         print(loaded.report())
     chosen = loaded.tasks if config.limit is None else loaded.tasks.head(config.limit)
-    # The script reads everything that a frame shows, not captions that were written beforehand.
-    chosen = with_views(chosen) if config.teacher.kind == "scripted" else chosen
+    # Where frames are learned from, the script reads everything that a frame shows, not captions written beforehand.
+    chosen = with_views(chosen) if (config.teacher.kind, config.perception) == ("scripted", "frames") else chosen
     tasks = {task.item.task_id: task for task in chosen}
     prompts = choose_prompts(
         config.prompts, None, config.out, student_prompts(config.tasks, config.chosen, config.teacher.kind)

@@ -56,7 +56,7 @@ def main(run: WorldRun) -> None:
     tasks = generate_tasks(run)
     videos = {task.item.video: task for task in tasks}
     run_parallel(prepare_task, list(videos.values()), run.processes, "videos")
-    write_lines(run.out / TASKS_FILE, (encode_record(_row(task, run.out)) for task in tasks))
+    write_lines(run.out / TASKS_FILE, (encode_record(task_row(task, run.out)) for task in tasks))
     print(f"{len(videos)} videos and {len(tasks)} tasks in {run.out / TASKS_FILE}")
 
 
@@ -85,14 +85,22 @@ def prepare_task(task: Task) -> None:
     task.prepare(task.item.video)
 
 
-def _row(task: Task, folder: Path) -> dict[str, Any]:
-    """Return a task as a row of user-supplied data, with paths relative to the folder."""
+def task_row(task: Task, folder: Path) -> dict[str, Any]:
+    """Return a task as a row of a tasks file; paths below its folder are relative, others are whole."""
     item, gold = task.item, task.gold
     video = item.video
     files = {"video": video.path, "subtitles": video.subtitles_path, "captions": video.captions_path}
-    row: dict[str, Any] = {name: os.path.relpath(path, folder) for name, path in files.items() if path is not None}
+    row: dict[str, Any] = {name: _path(path, folder) for name, path in files.items() if path is not None}
+    if video.subtitles_encoding is not None:
+        row["subtitles_encoding"] = video.subtitles_encoding
     row |= {"question": item.question, "options": list(item.options)}
     if gold is not None:
         row |= {"answer": gold.answer_idx, "evidence": [[span.start_s, span.end_s] for span in gold.evidence]}
         row |= {"evidence_boxes": [[it.left, it.top, it.right, it.bottom] for it in gold.evidence_boxes]}
     return row | {"task_id": item.task_id, "family": item.family, "split": item.split, "world": video.world}
+
+
+def _path(path: str, folder: Path) -> str:
+    relative = os.path.relpath(path, folder)
+    # A tasks file cannot lead out of its folder by a relative path.
+    return os.path.abspath(path) if relative.split(os.sep)[0] == os.pardir else relative

@@ -40,6 +40,7 @@ from experiments.settings.profile import is_world
 from experiments.settings.prompts import IF_MISSING, choose_prompts, prompts_record
 from experiments.settings.protocol import ProtocolConfig
 from experiments.settings.world_version import check_world
+from experiments.settings.written_captions import check_captions
 from vt_env.benchmarks.scoring.replies import Status
 from vt_env.config import HOW_ONLY, at_least
 from vt_env.episode.trajectory import Trajectory
@@ -148,6 +149,8 @@ def evaluate(run: EvalRun) -> PolicyRow:
         DataError: The journal or the task file is damaged.
     """
     run.check_protocol(perception_of(run.agent))
+    if perception_of(run.agent) == "captions":
+        check_captions(run.tasks, run.known_model)
     run = run.filled()
     prompts = choose_prompts(run.prompts, run.known_model, run.out, resolve_prompts(run.chosen.prompts))
     controls = [*model_controls(run.known_model), *([SHUFFLED_FRAMES] if run.shuffle_frames else [])]

@@ -12,72 +12,67 @@ Each trained policy is evaluated greedily; `sft` and `sft+grpo` also at the samp
 GRPO has something to improve. `sft-best` continues from `sft` on right attempts of a teacher that never gives up, at
 the cost of GRPO. Both are our choice.
 
+The preset `second` is another list of policies, in `experiments.pipelines.second_round`.
+
 Every step is a `vt-env` command in a separate process; an interrupted pipeline resumes. The table is written after
 every training seed, to `table.md`, `table.json` and `plots/`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from shlex import quote
 
+from experiments.analysis.seed_table import TableInputs
 from experiments.bench.world_ceilings import uniform_ceiling
 from experiments.data.key import TRAJECTORIES_FILE
-from experiments.data.synth import DATASET_FOLDER
-from experiments.data.video_paths import run_parallel
-from experiments.pipelines.quickstart import TEMPERATURE, UPDATES
-from experiments.pipelines.reproduce_sizes import PRESETS
-from experiments.pipelines.seed_table import SHARED, make_table, read_evaluations, render_table
-from experiments.report.comparison_plots import plot_budget
-from experiments.report.plots import plot_accuracy, plot_groups
-from experiments.runs.pipeline import PROFILE, PipelineRun, Step, command, index_video, run_pipeline
-from experiments.runs.run_dir import Run, write_json, write_text
-from experiments.settings.models import BASE_MODEL
+from experiments.pipelines.quickstart import TEMPERATURE
+from experiments.pipelines.reproduce_steps import (
+    BUDGET,
+    GRPO_SETTINGS,
+    PROMPTS,
+    ReproduceRun,
+    evaluation,
+    generation,
+    synthesis,
+    trajectories,
+    world_steps,
+)
+from experiments.pipelines.second_round import plan_second_round, second_round_inputs
+from experiments.report.seed_report import TABLE_FILE, write_inputs, write_seed_report
+from experiments.runs.pipeline import PROFILE, Step, command, run_pipeline
+from experiments.runs.read_run import read_metrics
 from experiments.train.training_run import MODEL_FOLDER
-from vt_env.config import HOW_ONLY, at_least
-from vt_env.tasks.task_set import TaskSet
-from vt_env.world.tasks import world_tasks
+from vt_env.errors import ConfigError
 
-BUDGET = "tiny"
-"""Budget of every episode, in synthesis, training and evaluation alike."""
-PROMPTS = ("--prompts", "tiny")
-"""Prompt set of the shipped base model, explicit for policies without a model."""
+__all__ = ["LABELS", "ORDER", "ReproduceRun", "main", "plan"]
+
 UNIFORM_FRAMES = 8
-TABLE_FILE = "table.md"
-GRPO_SETTINGS = (*UPDATES, "--max-completion-length", 1280, "--context-tokens", 1664)
-"""Settings of GRPO, with room for eight looks: an ordering question with its thoughts takes over a thousand tokens."""
 ORDER = (
     "random", "blind", "uniform", "caption-only", "scripted", "base", "sft", "sft-best", "sft+rft", "sft+grpo",
-    "sft+grpo shaped", "sft sampled", "sft+grpo sampled", "oracle",
+    "sft+grpo-shaped", "sft-sampled", "sft+grpo-sampled", "oracle",
 )  # fmt: skip
 """Policies in the order of the table."""
+LABELS = {
+    "caption-only": "caption-only, flawless captions (upper bound)",
+    "sft+grpo-shaped": "sft+grpo shaped",
+    "sft-sampled": "sft sampled",
+    "sft+grpo-sampled": "sft+grpo sampled",
+}
+PAIRS = (
+    ("sft+grpo", "sft"),
+    ("sft+grpo", "sft-best"),
+    ("sft+grpo", "sft+rft"),
+    ("sft+rft", "sft"),
+    ("sft+grpo", "uniform"),
+    ("sft+grpo", "caption-only"),
+    ("sft", "uniform"),
+    ("sft+grpo-sampled", "sft-sampled"),
+    ("sft+grpo-shaped", "sft+grpo"),
+)
+"""Pairs to compare if both were evaluated: mostly a policy and the one that its training started from."""
 SAMPLED = ("sft", "sft+grpo")
 """Policies that are also evaluated as GRPO samples."""
-
-
-@dataclass(frozen=True)
-class ReproduceRun(PipelineRun):
-    """Train and evaluate all policies of the table of results."""
-
-    out: Path = Path("runs/reproduce")
-    """Folder of all runs; an interrupted reproduction resumes there."""
-    base: str = str(BASE_MODEL)
-    """Checkpoint that training starts from."""
-    preset: Literal["tiny", "smoke"] = "tiny"
-    """Preset of the sizes of all steps."""
-    training_seeds: int = field(default=3, metadata=HOW_ONLY)
-    """Number of training seeds; a finished reproduction resumes with a higher number."""
-    seed: int = 0
-    """First training seed; the others follow it. Comparison policies are trained with the first only, to save hours."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, "training_seeds", 1)
-
-    @property
-    def seeds(self) -> range:
-        """Training seeds, in order."""
-        return range(self.seed, self.seed + self.training_seeds)
+SECOND = ("second", "second-smoke")
+"""Presets of the second round."""
 
 
 def main(run: ReproduceRun) -> int:
@@ -87,66 +82,77 @@ def main(run: ReproduceRun) -> int:
         0, or the exit code of the command that failed.
 
     Raises:
-        ConfigError: The base model does not exist, or the folder belongs to another run.
+        ConfigError: The base model does not exist, the folder belongs to another run, or a row does not exist.
     """
-    code = run_pipeline(
-        "reproduce",
-        run,
-        PRESETS[run.preset],
-        lambda directory: plan(run, directory),
-        lambda directory: _write_table(run, directory),
-    )
+    if run.rows and run.preset not in SECOND:
+        raise ConfigError(f"rows={' '.join(run.rows)}: --preset {run.preset} has no rows to choose from; drop --rows")
+    if run.world != "world" and run.preset not in SECOND:
+        raise ConfigError(f"world={run.world}: --preset {run.preset} is of the first world; give --preset second")
+    if run.dry_run:
+        _print_commands(run)
+        return 0
+    code = run_pipeline("reproduce", run, run.sizes, lambda directory: plan(run), lambda directory: write_table(run))
     if not code:
-        print((run.out / TABLE_FILE).read_text())
+        print((run.out / TABLE_FILE).read_text(encoding="utf-8"))
     return code
 
 
-def plan(run: ReproduceRun, directory: Run) -> Iterator[Step]:
-    """List the steps in order."""
+def plan(run: ReproduceRun) -> Iterator[Step]:
+    """List the steps in order.
+
+    Raises:
+        ConfigError: A row does not exist.
+    """
+    if run.preset in SECOND:
+        yield from plan_second_round(run, lambda: write_table(run))
+        return
     yield from _data(run)
     for agent in ("random", "blind", "scripted", "base", "oracle"):
-        model = _generation(run, run.base) if agent in ("blind", "base") else ()
-        yield _evaluation(run, run.out / "eval", agent, agent, *model)
+        model = generation(run, run.base) if agent in ("blind", "base") else ()
+        yield evaluation(run, run.out / "eval", agent, ("--agent", agent, *model))
     # A table after each seed, so that the first is available hours before the last step.
     for seed in run.seeds:
         yield from _trained(run, seed, _seed_trainings(run, seed))
-        yield Step(f"table {seed}", lambda: _write_table(run, directory))
+        yield Step(f"table {seed}", lambda: write_table(run))
     yield from _trained(run, run.seed, _comparison_trainings(run, run.seed))
 
 
+def write_table(run: ReproduceRun) -> None:
+    """Write the table of all finished evaluations, and its figures."""
+    seconds = {line["phase"]: line["seconds"] for line in read_metrics(run.out) if line.get("event") == "done"}
+    write_inputs(run.out, second_round_inputs(run, seconds) if run.preset in SECOND else _inputs(run, seconds))
+    write_seed_report(run.out, run.out)
+
+
+def _inputs(run: ReproduceRun, seconds: Mapping[str, float]) -> TableInputs:
+    ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(run.tasks("test")))}
+    return TableInputs(ORDER, LABELS, PAIRS, (), ceilings, seconds)
+
+
+def _print_commands(run: ReproduceRun) -> None:
+    done = {line["phase"] for line in read_metrics(run.out) if line.get("event") == "done"}
+    for step in plan(run):
+        if step.name not in done:
+            words = " ".join(["vt-env", *map(quote, step.words)]) if step.words else "(in this process)"
+            print(f"{step.name}: {words}")
+
+
 def _data(run: ReproduceRun) -> Iterator[Step]:
-    sizes, worlds = PRESETS[run.preset], run.out / "world"
-    for split, world in (("train", sizes.train), ("test", sizes.test)):
-        knobs = [("--world." + name.replace("_", "-"), value) for name, value in vars(world).items()]
-        flags = (
-            "--split",
-            split,
-            "--families",
-            "all",
-            "--processes",
-            run.processes,
-            *(it for knob in knobs for it in knob),
-        )
-        yield command(f"world {split}", "world", "--out", worlds / split, *flags)
-        yield Step(f"index {split}", lambda split=split: _index(_tasks(run, split), run.processes))
-    tasks = ("--tasks", worlds / "train", *PROFILE)
-    demonstrations: Mapping[str, tuple[object, ...]] = {
-        # The paper's filter keeps an attempt at every question, right or wrong.
-        "synth": ("--teacher.persistence", sizes.persistence, "--mode", "paper", "--perception", "frames"),
-        "synth-best": ("--teacher.persistence", 1.0, "--perception", "frames"),
-        "synth-captions": ("--teacher.persistence", 1.0, "--perception", "captions"),
-    }
-    for name, flags in demonstrations.items():
-        yield command(
-            name, "synth", "--out", run.out / name, *tasks, "--samples", 1, "--budget", BUDGET, *PROMPTS, *flags
-        )
-    yield command("keys", "key", "--out", run.out / "keys", *tasks, "--frames", UNIFORM_FRAMES, *PROMPTS)
+    yield from world_steps(run)
+    tasks = run.world_folder("train")
+    # The paper's filter keeps an attempt at every question, right or wrong.
+    attempts = ("--teacher.persistence", run.sizes.persistence, "--mode", "paper", "--perception", "frames")
+    yield synthesis(run, "synth", tasks, *attempts)
+    yield synthesis(run, "synth-best", tasks, "--teacher.persistence", 1.0, "--perception", "frames")
+    yield synthesis(run, "synth-captions", tasks, "--teacher.persistence", 1.0, "--perception", "captions")
+    flags = ("--tasks", tasks, *PROFILE, "--frames", UNIFORM_FRAMES, *PROMPTS)
+    yield command("keys", "key", "--out", run.out / "keys", *flags)
 
 
 def _seed_trainings(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
     """Return policy to command and flags, for the trainings of every training seed."""
-    sizes = PRESETS[run.preset]
-    attempts = _trajectories(run, "synth", sizes.sft_weights)
+    sizes = run.sizes
+    attempts = trajectories(run, "synth", sizes.sft_weights)
     rounds = ("--limit", sizes.rft_questions, "--samples", sizes.rft_samples, "--temperature", TEMPERATURE)
     again = (*rounds, "--steps", sizes.rft_steps, "--lr", sizes.rft_lr, *_skills(run))
     trainings: dict[str, tuple[object, ...]] = {"sft": ("sft", *attempts, *_from_base(run))}
@@ -158,10 +164,10 @@ def _seed_trainings(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, 
 
 def _comparison_trainings(run: ReproduceRun, seed: int) -> Mapping[str, tuple[object, ...]]:
     """Return policy to command and flags, for the comparison policies of the first training seed."""
-    sizes = PRESETS[run.preset]
-    best = (*_trajectories(run, "synth-best", sizes.best_weights), "--steps", sizes.best_steps, "--lr", sizes.best_lr)
+    sizes = run.sizes
+    best = (*trajectories(run, "synth-best", sizes.best_weights), "--steps", sizes.best_steps, "--lr", sizes.best_lr)
     answers = ("--trajectories", run.out / "keys" / TRAJECTORIES_FILE, "--tools", "none")
-    read = _trajectories(run, "synth-captions", sizes.best_weights)
+    read = trajectories(run, "synth-captions", sizes.best_weights)
     return {
         "sft-best": ("sft", *best, *_skills(run), *_from_sft(run, seed)),
         "uniform": ("sft", *answers, *_from_base(run)),
@@ -171,81 +177,31 @@ def _comparison_trainings(run: ReproduceRun, seed: int) -> Mapping[str, tuple[ob
 
 
 def _skills(run: ReproduceRun) -> tuple[object, ...]:
-    return ("--skills-share", PRESETS[run.preset].skills_share)
+    return ("--skills-share", run.sizes.skills_share)
 
 
 def _from_base(run: ReproduceRun) -> tuple[object, ...]:
-    sizes = PRESETS[run.preset]
-    return ("--model", run.base, "--steps", sizes.sft_steps, "--lr", sizes.sft_lr, *_skills(run))
+    return ("--model", run.base, "--steps", run.sizes.sft_steps, "--lr", run.sizes.sft_lr, *_skills(run))
 
 
 def _from_sft(run: ReproduceRun, seed: int) -> tuple[object, ...]:
-    return ("--model", _folder(run, seed) / "sft" / MODEL_FOLDER)
+    return ("--model", run.folder(seed) / "sft" / MODEL_FOLDER)
 
 
 def _updates(run: ReproduceRun, seed: int) -> tuple[object, ...]:
-    sizes = PRESETS[run.preset]
-    size = ("--steps", sizes.grpo_steps, "--prompts-per-step", sizes.grpo_prompts)
+    size = ("--steps", run.sizes.grpo_steps, "--prompts-per-step", run.sizes.grpo_prompts)
     return ("--budget", BUDGET, *size, *GRPO_SETTINGS, *_from_sft(run, seed))
-
-
-def _folder(run: ReproduceRun, seed: int) -> Path:
-    return run.out / f"seed-{seed}"
 
 
 def _trained(run: ReproduceRun, seed: int, trainings: Mapping[str, tuple[object, ...]]) -> Iterator[Step]:
     """List a training step and its evaluation steps for each policy."""
-    folder = _folder(run, seed)
+    folder = run.folder(seed)
     for name, words in trainings.items():
-        tasks = ("--tasks", run.out / "world" / "train", "--seed", seed, *PROFILE)
+        tasks = ("--tasks", run.world_folder("train"), "--seed", seed, *PROFILE)
         yield command(f"{name} {seed}", *words, *tasks, "--out", folder / name)
-        agent = name.removesuffix("-best").removesuffix("-shaped")
-        model = _generation(run, folder / name / MODEL_FOLDER)
-        yield _evaluation(run, folder / "eval", name, agent, *model, seed=seed)
+        policy = ("--agent", name.removesuffix("-best").removesuffix("-shaped"))
+        model = generation(run, folder / name / MODEL_FOLDER)
+        yield evaluation(run, folder / "eval", name, (*policy, *model), seed)
         if name in SAMPLED:
-            sampled = (*model, "--model.temperature", TEMPERATURE)
-            yield _evaluation(run, folder / "eval", f"{name}-sampled", agent, *sampled, seed=seed)
-
-
-def _trajectories(run: ReproduceRun, name: str, weights: Mapping[str, float]) -> tuple[object, ...]:
-    words = [word for item in weights.items() for word in item]
-    return ("--trajectories", run.out / name / DATASET_FOLDER, *(("--weights", *words) if words else ()))
-
-
-def _evaluation(run: ReproduceRun, folder: Path, name: str, agent: str, *model: object, seed: int = 0) -> Step:
-    count, budget = len(_tasks(run, "test")), ("--budget", BUDGET, *PROFILE)
-    tasks = ("--tasks", run.out / "world" / "test", "--n", count, *budget, *PROMPTS)
-    label = f"eval {name}" if folder.parent == run.out else f"eval {name} {seed}"
-    return command(label, "eval", "--agent", agent, "--out", folder / name, *tasks, "--seed", seed, *model)
-
-
-def _generation(run: ReproduceRun, model: object) -> tuple[object, ...]:
-    sizes = PRESETS[run.preset]
-    length = ("--model.max-new-tokens", sizes.max_new_tokens)
-    return ("--model.backend", sizes.backend, *length, "--model.path", model)
-
-
-def _tasks(run: ReproduceRun, split: str) -> TaskSet:
-    """Return the tasks of a split, generated anew; those on disk are equal."""
-    sizes = PRESETS[run.preset]
-    return world_tasks(split, ("all",), sizes.train if split == "train" else sizes.test, run.out / "world" / split)
-
-
-def _index(tasks: TaskSet, processes: int) -> None:
-    videos = list({task.item.video: None for task in tasks})
-    run_parallel(index_video, videos, processes, "index")
-
-
-def _write_table(run: ReproduceRun, directory: Run) -> None:
-    """Write the table of all finished evaluations, and its plots."""
-    folders = {SHARED: run.out / "eval"} | {seed: _folder(run, seed) / "eval" for seed in run.seeds}
-    seconds = {line["phase"]: line["seconds"] for line in directory.metrics() if line.get("event") == "done"}
-    ceilings = {f"{UNIFORM_FRAMES} frames spread evenly": uniform_ceiling(list(_tasks(run, "test")))}
-    table = make_table(read_evaluations(folders), ORDER, ceilings, seconds)
-    write_json(run.out / "table.json", table.to_json())
-    write_text(run.out / TABLE_FILE, render_table(table))
-    rows = [it.row for it in table.rows]
-    plot_accuracy(rows, 0.25, run.out / "plots" / "accuracy.png")
-    plot_groups({row.policy: row.families for row in rows}, 0.25, run.out / "plots" / "families.png")
-    if table.calls:
-        plot_budget(table.calls, "calls", 0.25, run.out / "plots" / "calls.png")
+            sampled = (*policy, *model, "--model.temperature", TEMPERATURE)
+            yield evaluation(run, folder / "eval", f"{name}-sampled", sampled, seed)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from experiments.settings.models import Backend
 from vt_env.world.config import WorldConfig, full_world
+from vt_env.world2.config import World2Config
 
 
 @dataclass(frozen=True)
@@ -50,40 +51,94 @@ class ReproduceSizes:
     episodes."""
 
 
+_WORLD2: Mapping[str, World2Config] = {
+    "train": World2Config(videos=120, tasks_per_video=78),
+    "val": World2Config(videos=12),
+    "test": World2Config(),
+}
+
+
+@dataclass(frozen=True)
+class SecondRoundSizes(ReproduceSizes):
+    """Sizes of each step of the second round; GRPO starts from `sft-best`."""
+
+    grpo_steps: int = 1250
+    """Updates of GRPO: 60,000 rollouts at 48 a step."""
+    ablation_steps: int = 200
+    """Updates of an ablation or a control of GRPO, and of the plain row that they are compared with."""
+    grpo_eval_every: int = 10_000
+    """Rollouts between two evaluations during GRPO."""
+    grpo_eval_tasks: int = 96
+    """Questions of each of these evaluations."""
+    average_last: int = 5
+    """Checkpoints of GRPO whose weights are averaged."""
+    val: WorldConfig = field(default_factory=lambda: replace(full_world(), videos=12))
+    """Videos and questions of these evaluations."""
+    world2: Mapping[str, World2Config] = field(default_factory=lambda: _WORLD2)
+    """Split of the second world to its videos and questions."""
+
+    @property
+    def rival_steps(self) -> int:
+        """Updates of a rival: as many as those of the policy that looks, over all its stages."""
+        return self.sft_steps + self.best_steps + self.grpo_steps
+
+
+_SMALL_WORLD = replace(full_world(), videos=1, duration_min_s=120, duration_max_s=150)
+_SMOKE = ReproduceSizes(
+    train=replace(_SMALL_WORLD, tasks_per_video=8),
+    test=replace(_SMALL_WORLD, tasks_per_video=3),
+    sft_steps=1,
+    best_steps=1,
+    # After one step of SFT all turns are malformed, and rejection sampling keeps no rollout with such a turn.
+    rft_steps=0,
+    grpo_steps=1,
+    grpo_prompts=2,
+    # Replies after one step are noise, so short ones save time.
+    max_new_tokens=8,
+    backend="transformers",
+)
+_TINY = ReproduceSizes(
+    train=replace(full_world(), videos=120, tasks_per_video=80),
+    test=replace(full_world(), tasks_per_video=8),
+    sft_weights={
+        "absence": 1.5,
+        "counting": 1.5,
+        "reference": 1.3,
+        "detail": 1.2,
+        "needle": 0.6,
+        "grounding": 0.5,
+        "subtitle": 0.5,
+    },
+    best_weights={
+        "absence": 3,
+        "ordering": 2,
+        "counting": 2,
+        "grounding": 0.5,
+        "needle": 0.5,
+        "subtitle": 0.5,
+    },
+)
 PRESETS: Mapping[str, ReproduceSizes] = {
-    "tiny": ReproduceSizes(
-        train=replace(full_world(), videos=120, tasks_per_video=80),
-        test=replace(full_world(), tasks_per_video=8),
-        sft_weights={
-            "absence": 1.5,
-            "counting": 1.5,
-            "reference": 1.3,
-            "detail": 1.2,
-            "needle": 0.6,
-            "grounding": 0.5,
-            "subtitle": 0.5,
-        },
-        best_weights={
-            "absence": 3,
-            "ordering": 2,
-            "counting": 2,
-            "grounding": 0.5,
-            "needle": 0.5,
-            "subtitle": 0.5,
-        },
-    ),
-    "smoke": ReproduceSizes(
-        train=replace(full_world(), videos=1, tasks_per_video=8, duration_min_s=120, duration_max_s=150),
-        test=replace(full_world(), videos=1, tasks_per_video=3, duration_min_s=120, duration_max_s=150),
+    "tiny": _TINY,
+    "smoke": _SMOKE,
+    "second": SecondRoundSizes(_TINY.train, _TINY.test, sft_weights=_TINY.sft_weights, best_weights=_TINY.best_weights),
+    "second-smoke": SecondRoundSizes(
+        _SMOKE.train,
+        # Frames are shuffled among the videos of a set.
+        replace(_SMOKE.test, videos=2),
+        val=replace(_SMALL_WORLD, videos=2, tasks_per_video=16),
+        world2={split: World2Config(600, 600, videos=2) for split in ("train", "val", "test")},
         sft_steps=1,
         best_steps=1,
-        # After one step of SFT all turns are malformed, and rejection sampling keeps no rollout with such a turn.
-        rft_steps=0,
         grpo_steps=1,
         grpo_prompts=2,
-        # Replies after one step are noise, so short ones save time.
+        ablation_steps=1,
+        grpo_eval_every=16,
+        grpo_eval_tasks=16,
+        average_last=1,
         max_new_tokens=8,
         backend="transformers",
     ),
 }
-"""Presets: `tiny` makes the table of docs/results.md; `smoke` only tests that the steps fit together."""
+"""Presets: `tiny` makes the first table of docs/results.md, `second` that of the second round; the others only test
+that the steps fit together."""

@@ -7,6 +7,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from experiments.analysis.budget_curves import Curve
+from experiments.analysis.calls_accuracy import CallsPoint
 from experiments.analysis.paired_comparison import Comparison
 from experiments.report.plots import ACCENT, COLOURS, INK, PALE, STYLE, save
 from vt_env.valid_text import printable
@@ -97,4 +98,30 @@ def plot_budget(curves: Sequence[Curve], unit: str, chance: float, path: Path) -
         axes.set_xlabel(f"{unit} per episode; lines: accuracy under a limit, markers: means of whole runs")
         axes.set_ylabel("accuracy, with 95 % interval over videos")
         axes.legend(loc="best", fontsize=9)
+        save(figure, path)
+
+
+def plot_calls(points: Sequence[CallsPoint], chance: float, path: Path) -> None:
+    """Draw calls against accuracy: one marker a policy, with 95 % intervals over videos in both directions.
+
+    Args:
+        points: Policies, in the order of the legend.
+        chance: Accuracy of guessing, in `[0, 1]`.
+        path: The PNG to write.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.5, 1.6 + max(3.2, 0.24 * len(points))), layout="constrained")
+        axes = figure.add_subplot()
+        axes.axhline(chance, color=PALE, linestyle="--", linewidth=1.2, label=f"chance {chance:.2f}", zorder=0)
+        for number, point in enumerate(points):
+            colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number // len(COLOURS) % len(_MARKERS)]
+            axes.plot((point.calls, point.calls), point.ci95, color=colour, linewidth=1.6, solid_capstyle="butt")
+            axes.plot(point.calls_ci95, (point.accuracy,) * 2, color=colour, linewidth=1.6, solid_capstyle="butt")
+            label = printable(f"{point.policy}: {point.accuracy:.2f}, {point.calls:.1f} calls (n={point.n})")
+            axes.plot(point.calls, point.accuracy, marker, color=colour, markersize=7, label=label)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlim(left=-0.2)
+        axes.set_xlabel("calls an episode; bars: 95 % intervals over videos")
+        axes.set_ylabel("accuracy")
+        figure.legend(loc="outside right upper", fontsize=8)
         save(figure, path)

@@ -13,7 +13,9 @@ from experiments.analysis.accuracy import DURATIONS
 from experiments.analysis.build_report import Report, build_report
 from experiments.analysis.load_runs import named_runs
 from experiments.analysis.series import GROUPS
+from experiments.report.comparison_plots import plot_calls
 from experiments.report.plots import plot_accuracy, plot_groups, plot_reward
+from experiments.report.publish import publish
 from experiments.report.report_page import render_latex, render_report
 from experiments.report.series_plots import plot_series
 from experiments.report.tables import policy_table
@@ -39,6 +41,9 @@ class ReportRun:
     """Also write logs for `inspect view` into this folder, one an evaluation; needs the package inspect-ai."""
     inspect_limit: int = 1000
     """With --inspect: largest number of episodes of a log, the first ones; its pictures are held in memory."""
+    publish: Path | None = None
+    """Also write the numbers of every episode, with configurations and tables, into this folder, such as
+    `experiments/results/NAME`."""
     prices: Path | None = None
     """JSON file with dated prices of tokens and captions (`experiments/settings/prices.py`)."""
 
@@ -65,6 +70,9 @@ def main(run: ReportRun) -> None:
         )
     write_json(out / "report.json", report.to_json())
     write_text(out / "report.md", render_report(report))
+    if run.publish is not None:
+        publish(run.runs, run.publish)
+        write_json(run.publish / "report.json", build_report([run.publish], run.seed).to_json())
     if run.latex_file is not None:
         write_text(run.latex_file, render_latex(report))
     print("\n".join(policy_table(report.rows)))
@@ -100,5 +108,7 @@ def _draw(report: Report, folder: Path) -> None:
     if lengths:
         order = [name for _, name in DURATIONS]
         plot_groups(lengths, report.chance, folder / "durations.png", order)
+    if report.calls:
+        plot_calls(report.calls, report.chance, folder / "calls.png")
     if report.grpo is not None and report.grpo.reward:
         plot_reward(report.grpo.reward, report.grpo.terms, folder / "reward.png")

@@ -52,6 +52,7 @@ def render_report(report: Report) -> str:
         ["## Paired differences", "", *pair_table(report.pairs, report.holm)] if report.pairs else [],
         ["## By question family", "", *group_table(groups), "", _picture("families")] if rows else [],
         ["## By video length", "", *group_table(lengths, known), "", _picture("durations")] if lengths else [],
+        ["## Calls against accuracy", "", _picture("calls")] if report.calls else [],
         ["## Tool use", "", *tool_use_table(rows)] if rows else [],
         ["## Tags", "", *tag_table(report.tags)] if report.tags else [],
         ["## Costs", "", *cost_table(rows), *_currency(rows)] if rows else [],

@@ -37,6 +37,8 @@ class Step:
     name: str
     do: Callable[[], int | None]
     """Runs the step and returns the exit code of its command; `None` counts as 0."""
+    words: tuple[str, ...] = ()
+    """The `vt-env` command with its flags; empty for a step in this process."""
 
 
 class StepFailed(Exception):
@@ -122,8 +124,8 @@ def index_video(ref: VideoRef) -> None:
 
 def command(name: str, *arguments: object) -> Step:
     """Return a step that runs a `vt-env` command."""
-    words = [str(argument) for argument in arguments]
-    return Step(name, lambda: run_command(words))
+    words = tuple(str(argument) for argument in arguments)
+    return Step(name, lambda: run_command(words), words)
 
 
 def run_command(arguments: Sequence[str]) -> int:

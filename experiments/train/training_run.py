@@ -15,12 +15,13 @@ import numpy as np
 
 from agents.backends.load import load_processor
 from experiments.runs.read_tags import tags_path
-from experiments.runs.run_dir import Run, open_run
+from experiments.runs.run_dir import Run, open_run, write_json
 from experiments.settings.controls import controls_record, model_controls, save_controls
 from experiments.settings.models import checkpoint_hash
 from experiments.settings.profile import PROFILE_IF_MISSING
 from experiments.settings.prompts import IF_MISSING, PROMPTS_FILE, prompts_record
 from experiments.settings.tags import TAGS_IF_MISSING, TagConfig, run_of
+from experiments.settings.written_captions import CAPTIONS_FILE, captions_key
 from experiments.train.trainer_config import TrainerConfig, trained_dtype
 from vt_env.errors import ConfigError, first_line
 from vt_env.integrations.trl.checkpoints import newest_checkpoint
@@ -169,6 +170,9 @@ def save_trained(
         trainer.processing_class.save_pretrained(draft)
         save_prompts(prompts, draft / PROMPTS_FILE)
         save_controls([*model_controls(config.model), *controls], draft)
+        captioner = captions_key(config.tasks)
+        if captioner is not None:
+            write_json(draft / CAPTIONS_FILE, {"captioner": captioner})
         os.replace(draft, out / MODEL_FOLDER)
     trainer.accelerator.wait_for_everyone()
 

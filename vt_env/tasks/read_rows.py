@@ -10,11 +10,14 @@ Only `video`, `question` and `options` are required; paths are relative to the f
 `evidence_boxes` holds one box for each interval of `evidence`: left, top, right and bottom as fractions of the frame.
 `subtitles_encoding` names the encoding of the subtitle file, such as `cp1251`; without it, it is found out.
 `world` is the version of the generated world in rows that `vt-env world` wrote, see `VideoRef.world`.
+`video_handle` names the video as other task files do, so that their runs can be compared; by default the handle follows
+from the path.
 """
 
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -32,9 +35,10 @@ from vt_env.types import MAX_OPTIONS, Box, Interval, Item, VideoRef
 _REQUIRED = ("video", "question", "options")
 _OPTIONAL = (
     "answer", "evidence", "evidence_boxes", "subtitles", "subtitles_encoding", "captions", "task_id", "family", "split",
-    "world",
+    "world", "video_handle",
 )  # fmt: skip
 _FIELDS = (*_REQUIRED, *_OPTIONAL)
+_HANDLE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TASKS_FILE = "tasks.jsonl"
 """Name of the tasks file in a folder."""
 
@@ -248,13 +252,21 @@ def _read_video(row: Mapping[str, Any], folder: Path) -> VideoRef:
     subtitles = row.get("subtitles")
     captions = row.get("captions")
     return VideoRef(
-        handle=_digest(Path(os.path.relpath(path, folder.resolve())).as_posix()),
+        handle=_handle(row, _digest(Path(os.path.relpath(path, folder.resolve())).as_posix())),
         path=str(path),
         subtitles_path=None if subtitles is None else str(_existing(folder, _text(row, "subtitles"), "subtitles")),
         captions_path=None if captions is None else str(_existing(folder, _text(row, "captions"), "captions")),
         subtitles_encoding=_encoding(row),
         world=_world(row),
     )
+
+
+def _handle(row: Mapping[str, Any], default: str) -> str:
+    handle = _text(row, "video_handle", default)
+    # Names of files are made from it.
+    if not _HANDLE.fullmatch(handle):
+        raise ValueError(f"video_handle={handle[:80]!r}; need 1 to 64 of A-Z, a-z, 0-9, '-' and '_'")
+    return handle
 
 
 def _encoding(row: Mapping[str, Any]) -> str | None:

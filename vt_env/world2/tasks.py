@@ -125,12 +125,12 @@ def with_views(tasks: TaskSet) -> TaskSet:
     """Return tasks of the second world whose captions are the views of a flawless reader, for teachers.
 
     Looking with `perception="captions"` then describes everything that the frame of the same look shows. Other tasks
-    stay as they are.
+    stay as they are, and so do captions that someone else wrote.
     """
 
     def viewed(task: Task) -> Task:
         video = task.item.video
-        if video.world != WORLD:
+        if video.world != WORLD or video.captions_path != str(Path(video.path).with_name(CAPTIONS_FILE)):
             return task
         views = replace(video, captions_path=str(Path(video.path).with_name(VIEWS_FILE)))
         return replace(task, item=replace(task.item, video=views))
