@@ -22,9 +22,9 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from experiments.runs.provenance import machine
 from experiments.runs.run_dir import write_json
 from experiments.tiny_model.batches import IGNORED, ExchangeCollator, exchange_rng
-from experiments.tiny_model.copying_heads import silence_layers, write_copying_heads, write_line_head
+from experiments.tiny_model.copying_heads import silence_layers, write_copying_heads
 from experiments.tiny_model.exercise import Exchange
-from experiments.tiny_model.joined_tokenizer import JOINED_SIZE, LINE_END, build_joined_tokenizer, joined_parts
+from experiments.tiny_model.joined_tokenizer import JOINED_SIZE, build_joined_tokenizer, joined_parts
 from experiments.tiny_model.model import THING_PARTS, ModelSizes, add_up_parts, build_model
 from experiments.tiny_model.muon_adamw import MuonAdamW
 from experiments.tiny_model.number_values import write_values
@@ -56,8 +56,6 @@ class Trial:
     """Whether layers begin with output projections of zero, below louder embeddings."""
     written: bool = True
     """Whether copying heads are written in; needs as many key-value heads as heads."""
-    line_head: bool = False
-    """Whether a head that tells how a line begins is written in, in the place of the second copying head."""
     heads: int = 2
     """Attention heads of a width of 128."""
     kv_heads: int = 2
@@ -86,10 +84,7 @@ TRIALS: Mapping[str, Trial] = {
     "joined, 2 heads, values, same": _RANDOM,
     "joined, 2 heads, values, same, silent": Trial(written=False),
     "all": Trial(),
-    "all, line head": Trial(line_head=True),
-    "all, line head, with looking up, 160 s": Trial(
-        skills=(*LINES, "find", "order", "lookup"), line_head=True, cpu_s=160.0
-    ),
+    "all, with looking up, 200 s": Trial(skills=(*LINES, "find", "order", "lookup"), cpu_s=200.0),
 }
 
 
@@ -142,8 +137,6 @@ def _model(trial: Trial, tokenizer: Any) -> Qwen2_5_VLForConditionalGeneration:
         silence_layers(model)
     if trial.written:
         write_copying_heads(model, trial.seed)
-    if trial.line_head:
-        write_line_head(model, tokenizer.convert_tokens_to_ids(LINE_END), trial.seed)
     return model
 
 

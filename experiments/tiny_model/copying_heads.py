@@ -9,7 +9,6 @@ cores. Here it is written in before training, which may change it as it changes 
 from typing import Any
 
 import torch
-from torch.nn import functional
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 LOUDNESS = 8.0
@@ -22,8 +21,6 @@ BEFORE_GAP, MATCH, WRITE = 8.0, 8.0, 6.0
 scale of what is written. Nine settings were tried: with the best, .70 of the tokens of random texts were copied right
 without any training (`echo`, 24 exchanges); with a third of the comparison, half of what is written and 300 tokens it
 was .37."""
-LINE_GAP = 2.0
-"""Scale of the scores of line ends, chosen like the others by the lengths of the vectors."""
 
 
 @torch.no_grad()
@@ -58,38 +55,6 @@ def write_copying_heads(model: Qwen2_5_VLForConditionalGeneration, seed: int) ->
     heads = [slice(start, start + head) for start in range(0, width, head)]
     for rows, value in zip(heads, values, strict=False):
         _write_match(layers[1].self_attn, rows, dims, read, told, value)
-
-
-@torch.no_grad()
-def write_line_head(model: Qwen2_5_VLForConditionalGeneration, newline_id: int, seed: int) -> None:
-    """Write in a head that tells each position how its line begins, as the last head of the second layer.
-
-    The first token of a line is where the token before is a line end, which `write_copying_heads` makes known. A line
-    is asked for by a name in it, and copied from its beginning.
-
-    Args:
-        model: A model after `write_copying_heads` with the same seed.
-        newline_id: Token id of a line end.
-        seed: Seed of the directions.
-    """
-    inner: Any = model.model
-    attention = inner.language_model.layers[1].self_attn
-    frequencies, dims, head = _rotary(model)
-    width = model.get_input_embeddings().weight.size(1)
-    read, told, _, _, value, begins = _directions(width, [len(dims), len(dims), *[head] * 4], seed)
-    newline = model.get_input_embeddings().weight[newline_id]
-    after_line_end = functional.normalize(told.T @ (read @ newline), dim=0)
-    rows = slice(width - head, width)
-    # Pairs that turn by half a round over a line or two: of several line ends the last one counts most.
-    turning = torch.nonzero((frequencies < 0.06) & (frequencies > 0.015)).flatten()
-    unit = torch.zeros(head)
-    unit[turning] = LINE_GAP**0.5
-    attention.q_proj.weight[rows] = 0
-    attention.q_proj.bias[rows] = unit
-    attention.k_proj.weight[rows] = torch.outer(unit, after_line_end)
-    attention.k_proj.bias[rows] = 0
-    attention.v_proj.weight[rows] = value
-    attention.o_proj.weight[:, rows] = begins.T * LOUDNESS / head**0.5
 
 
 def _rotary(model: Qwen2_5_VLForConditionalGeneration) -> tuple[torch.Tensor, torch.Tensor, int]:

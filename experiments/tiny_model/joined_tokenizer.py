@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerFast
 from experiments.tiny_model.tokenizer import THINGS, pieces, tokenizer_of
 from vt_env.world2.vocabulary import NEW_WORDS
 
-SPACE, LINE_END = "Ġ", "Ċ"
-"""Names of the tokens of space and line end in a byte-level vocabulary."""
+SPACE = "Ġ"
+"""Name of the space's token in a byte-level vocabulary."""
 DIGITS = tuple("0123456789")
 REQUESTS = ("longest", "before")
 """Words of requests that no text of the worlds has."""

@@ -70,5 +70,4 @@ SECOND_BASE = Recipe(
     build_collator=SightCollator,
     build_classifier=build_classifier,
 )
-"""2.9 hours on two CPU cores, and the probes. Seconds of a step are 1.2 times the CPU time of one thread (4 steps each,
-on a busy machine), as the first base's were by its card."""
+"""Three hours on two CPU cores with the probes, by a forecast: docs/lab_log.md (2026-12-01) says what it rests on."""

@@ -77,7 +77,8 @@ def main(run: PretrainRun) -> Path:
     recipe = RECIPES[run.world]
     folder = train(run, recipe if run.hours is None else recipe.within(run.hours))
     if run.probe:
-        probe(ProbeRun(folder, n=run.probe, threads=run.threads))
+        with _without_bars():
+            probe(ProbeRun(folder, n=run.probe, threads=run.threads))
     return folder
 
 

@@ -60,12 +60,12 @@ SKILLS: Mapping[str, Maker] = {
 COPYING: Mixture = ((0.5, {"echo": 1.0}), (0.5, {"lookup": 1.0}))
 """First stage: copying and looking up, where no pattern helps."""
 TEXTS: Mixture = (
-    (0.10, {"echo": 0.5, "lookup": 0.5}),
-    (0.15, {"repeat": 1.0}),
-    (0.25, {"find": 0.7, "hop": 0.3}),
-    (0.15, {"copy": 0.5, "walk": 0.5}),
-    (0.15, {"order": 1.0}),
-    (0.12, {"text_mark": 0.7, "match": 0.3}),
+    (0.10, {"echo": 0.3, "lookup": 0.7}),
+    (0.10, {"repeat": 1.0}),
+    (0.30, {"find": 0.7, "hop": 0.3}),
+    (0.12, {"copy": 0.5, "walk": 0.5}),
+    (0.20, {"order": 1.0}),
+    (0.10, {"text_mark": 0.7, "match": 0.3}),
     (0.08, {"text_differ": 0.5, "after": 0.3, "box": 0.2}),
 )
 """Second stage: texts of the world."""
@@ -73,14 +73,14 @@ READING: Mixture = ((0.6, {"read": 1.0}), (0.2, {"look": 1.0}), (0.2, {"flash": 
 """First stage with pictures: saying what they show."""
 ALL: Mixture = (
     (0.22, {"read": 0.7, "look": 0.3}),
-    (0.20, {"mark": 0.6, "pair": 0.4}),
+    (0.18, {"mark": 0.6, "pair": 0.4}),
     (0.12, {"differ": 0.5, "way": 0.5}),
     (0.06, {"flash": 0.5, "burst": 0.3, "spot": 0.2}),
     (0.06, {"caption": 1.0}),
     (0.08, {"one_clip": 0.5, "choose": 0.3, "unseen": 0.2}),
     (0.06, {"few_clips": 1.0}),
     (0.14, {"find": 0.4, "repeat": 0.15, "copy": 0.15, "walk": 0.1, "hop": 0.1, "after": 0.1}),
-    (0.06, {"order": 0.6, "text_mark": 0.2, "text_differ": 0.1, "match": 0.05, "box": 0.05}),
+    (0.08, {"order": 0.6, "text_mark": 0.2, "text_differ": 0.1, "match": 0.05, "box": 0.05}),
 )
 """Main stage: all skills."""
 SIGHT: Mixture = (
