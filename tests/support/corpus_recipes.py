@@ -146,7 +146,7 @@ def _rates() -> Iterator[Recipe]:
     for suffix in ("mp4", "mkv", "avi", "ts", "gif", "webm"):
         codec = {"gif": "gif", "webm": "libvpx"}.get(suffix, "libx264")
         spec = replace(SPEC, frames=1, codec=codec, pix_fmt=_PIXELS.get(codec, "yuv420p"))
-        yield Recipe(f"one_frame.{suffix}", spec)
+        yield Recipe(f"one_frame.{suffix}", spec, refused="a still picture" if suffix == "gif" else "")
     for name, fps in (("slides", Fraction(1, 5)), ("fast", Fraction(240)), ("ntsc", Fraction(30_000, 1001))):
         yield Recipe(f"{name}.mp4", replace(X264_B, fps=fps, frames=60 if fps > 1 else 12))
     # Its header counts the last frame of five seconds, which its packets do not.
