@@ -213,10 +213,11 @@ class StepSampling(_Trainer):
         batch = join_batches([select_rows(it.batch, own) for it, own in used], tokenizer.pad_token_id)
         rewards = self.accelerator.gather(torch.cat([it.rewards[own] for it, own in used]))
         own_tokens = batch["completion_mask"] * batch["tool_mask"] if "tool_mask" in batch else batch["completion_mask"]
+        tokens: Any = self.accelerator.gather(own_tokens.sum())
         return {
             **batch,
             "advantages": self._estimated(rewards, len(batch["prompt_ids"])),
-            "num_items_in_batch": self.accelerator.gather(own_tokens.sum()).sum(),
+            "num_items_in_batch": tokens.sum(),
         }
 
     # Rows and rewards of this process.
