@@ -8,12 +8,17 @@ import pytest
 from experiments.cli import run
 from experiments.data import world
 from experiments.evaluate.eval import EvalRun, load_run_tasks
+from experiments.settings.policies import tasks_of
 from experiments.settings.world_version import check_world, model_world
 from vt_env.errors import ConfigError
 from vt_env.prompts import DEFAULT, TINY, save_prompts
 from vt_env.task_sources import load_tasks
 from vt_env.tasks.read_rows import read_task
 from vt_env.tasks.task_set import TaskSet
+from vt_env.world.config import WorldConfig
+from vt_env.world.tasks import world_tasks
+from vt_env.world2.config import World2Config
+from vt_env.world2.tasks import world2_tasks
 
 
 def model(folder: Path, world: int | None, prompts=TINY) -> Path:
@@ -21,6 +26,10 @@ def model(folder: Path, world: int | None, prompts=TINY) -> Path:
     save_prompts(prompts, folder / "vt_env_prompts.json")
     (folder / "config.json").write_text(json.dumps({} if world is None else {"vt_env_world": world}))
     return folder
+
+
+def of_second() -> TaskSet:
+    return world2_tasks("test", ["spot"], World2Config(videos=1))
 
 
 def test_a_model_says_its_world_and_ordinary_models_have_none(tmp_path):
@@ -32,7 +41,7 @@ def test_a_model_says_its_world_and_ordinary_models_have_none(tmp_path):
 
 def test_a_model_of_one_world_refuses_tasks_of_the_other_in_one_line(tmp_path):
     first, second = model(tmp_path / "first", None), model(tmp_path / "second", 2)
-    ones, twos = load_tasks("world").head(2), load_tasks("world2/spot").head(2)
+    ones, twos = world_tasks("test", config=WorldConfig(videos=1)), of_second()
     for known, tasks in ((first, ones), (second, twos), (None, twos)):
         check_world(known, tasks)
     with pytest.raises(ConfigError, match=r"first was made for tasks of world, these are of world2: give --tasks of"):
@@ -43,10 +52,9 @@ def test_a_model_of_one_world_refuses_tasks_of_the_other_in_one_line(tmp_path):
 
 def test_eval_refuses_the_other_world_and_gives_views_to_the_script_alone():
     with pytest.raises(ConfigError, match="base was made for tasks of world, these are of world2"):
-        load_run_tasks(EvalRun(agent="base", tasks="world2", n=1))
+        load_run_tasks(EvalRun(agent="base", tasks="world2/spot", n=1))
     for agent, name in (("scripted", "views.jsonl"), ("random", "captions.jsonl")):
-        tasks = load_run_tasks(EvalRun(agent=agent, tasks="world2", n=2))
-        assert [Path(it.captions_path or "").name for it in tasks.videos] == [name] * 2
+        assert [Path(it.captions_path or "").name for it in tasks_of(agent, of_second()).videos] == [name]
 
 
 def test_the_world_is_written_to_disk_with_its_version(tmp_path, monkeypatch):

@@ -31,7 +31,8 @@ def tasks() -> TaskSet:
 
 @pytest.fixture(scope="module")
 def scripts(tasks: TaskSet) -> dict[str, VideoScript]:
-    return {task.item.video.handle: video_of(task).script() for task in tasks}
+    videos = {task.item.video.handle: video_of(task) for task in tasks}
+    return {handle: video.script() for handle, video in videos.items()}
 
 
 def video_of(task: Task) -> World2Video:
