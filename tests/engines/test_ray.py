@@ -121,7 +121,7 @@ def test_what_keeps_a_worker_from_opening_is_raised():
         list(run_in_workers(RAY, Work(refuse, "no such disk", square), [1]))
 
 
-@pytest.mark.parametrize("address", ["auto", "127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"])
 def test_an_address_without_a_cluster_is_one_line(address: str):
     nowhere = ExecutorConfig(executor="ray", ray_address=address)
     with pytest.raises(ConfigError, match="start one with ray start"):
