@@ -171,7 +171,7 @@ def _sft(place: Place) -> Sequence[object]:
 
 def _grpo(place: Place) -> Sequence[object]:
     rollouts = "--prompts-per-step", 2, "--group-size", 4, "--micro-batch", 4
-    lengths = "--max-completion-length", 400, "--context-tokens", 640
+    lengths = "--max-completion-length", 500, "--context-tokens", 1024
     return *_training(place, "grpo", 3), "--model", place.inputs / "taught/model", *rollouts, *lengths, "--lr", 3e-4
 
 
