@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from agents.backends.chat_wire import Completer
 from agents.backends.load import EngineConfig, load_generator, load_processor
@@ -177,6 +177,6 @@ def _path(folder: Path, ref: VideoRef) -> Path:
     return folder / CAPTIONS_FOLDER / f"{ref.handle}.jsonl"
 
 
-def _rows(tasks: TaskSet, folder: Path) -> Iterator[dict[str, object]]:
+def _rows(tasks: TaskSet, folder: Path) -> Iterator[dict[str, Any]]:
     for task in tasks.with_captions(folder / CAPTIONS_FOLDER):
         yield task_row(task, folder) | {"video_handle": task.item.video.handle}
