@@ -98,7 +98,7 @@ async def mcp_over_http(stack: AsyncExitStack, scene: Scene) -> Play:
 
 async def openenv(stack: AsyncExitStack, scene: Scene) -> Play:
     """Call through OpenEnv's client over WebSockets on loopback."""
-    from openenv.core import GenericEnvClient
+    from openenv.core import GenericEnvClient  # pyright: ignore[reportMissingImports]
 
     from vt_env.integrations.http_access import HttpConfig
     from vt_env.integrations.openenv import openenv_app
@@ -123,7 +123,7 @@ async def openenv(stack: AsyncExitStack, scene: Scene) -> Play:
 
 async def ray_actor(stack: AsyncExitStack, scene: Scene) -> Play:
     """Call sessions in two actors of a Ray cluster on this machine; results come back through its object store."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}.items():
         os.environ.setdefault(name, value)

@@ -34,7 +34,7 @@ def silence_layers(model: Qwen2_5_VLForConditionalGeneration) -> None:
     for layer in inner.language_model.layers:
         layer.self_attn.o_proj.weight.zero_()
         layer.mlp.down_proj.weight.zero_()
-    model.get_input_embeddings().weight.mul_(LOUDNESS)
+    inner.get_input_embeddings().weight.mul_(LOUDNESS)
 
 
 @torch.no_grad()

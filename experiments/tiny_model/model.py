@@ -111,8 +111,8 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2_5_VLForConditionalGeneration(build_config(tokenizer, sizes))
-    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
-        add_up_parts(layer.weight, tokenizer, parts)
+    for rows in embeddings(model):
+        add_up_parts(rows, tokenizer, parts)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.max_new_tokens = REPLY_TOKENS
@@ -120,6 +120,11 @@ def build_model(
 
 
 @torch.no_grad()
+def embeddings(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weights of the input and the output embeddings of a model."""
+    return model.get_input_embeddings().weight, model.get_output_embeddings().weight
+
+
 def add_up_parts(rows: torch.Tensor, tokenizer: PreTrainedTokenizerFast, parts: Mapping[str, Sequence[str]]) -> None:
     """Set embeddings to the sum of those of their parts, scaled to the length of one.
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 
 from experiments.tiny_model.copying_heads import silence_layers, write_copying_heads
 from experiments.tiny_model.joined_tokenizer import JOINED_SIZE, build_joined_tokenizer, joined_parts
-from experiments.tiny_model.model import ModelSizes, add_up_parts, build_model
+from experiments.tiny_model.model import ModelSizes, add_up_parts, build_model, embeddings
 from experiments.tiny_model.number_values import write_values
 from experiments.tiny_model.recipe import Recipe, Stage
 from experiments.tiny_model.world2.sights import SightPool, random_sight
@@ -31,11 +31,11 @@ def build_second_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2_5
     for the reason that `experiments.tiny_model.model.build_config` gives.
     """
     model = build_model(tokenizer, seed, SECOND_SIZES, {})
-    rows = model.get_input_embeddings().weight
+    inputs, outputs = embeddings(model)
     with torch.no_grad():
-        write_values(rows, tokenizer, seed)
-        add_up_parts(rows, tokenizer, joined_parts())
-        model.get_output_embeddings().weight.copy_(rows)
+        write_values(inputs, tokenizer, seed)
+        add_up_parts(inputs, tokenizer, joined_parts())
+        outputs.copy_(inputs)
     silence_layers(model)
     write_copying_heads(model, seed)
     return model
@@ -65,7 +65,7 @@ SECOND_BASE = Recipe(
     build_model=build_second_model,
     skills=SKILLS,
     scene_source=random_sight,
-    build_pool=SightPool,
+    build_pool=SightPool,  # pyright: ignore[reportArgumentType]  # a cached property is a property to us
     build_pictures=Sights,
     build_collator=SightCollator,
     build_classifier=build_classifier,

@@ -189,7 +189,7 @@ class _Training:
         return model
 
     def _exchanges(self, stage: Stage, scenes: Any) -> Exchanges:
-        assert not isinstance(stage.data, float)
+        assert not isinstance(stage.data, int | float)
         seed = self._run.seed + stage.seed
         return Exchanges(seed, stage.steps, stage.batch_size, stage.data, scenes, self._recipe.skills)
 

@@ -101,4 +101,4 @@ def question_about_named(name: str, rng: np.random.Generator) -> str:
 
 def shuffled(texts: Sequence[str], rng: np.random.Generator) -> tuple[str, ...]:
     """Return texts in random order."""
-    return tuple(texts[i] for i in rng.permutation(len(texts)))
+    return tuple(texts[int(i)] for i in rng.permutation(len(texts)))

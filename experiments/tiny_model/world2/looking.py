@@ -52,7 +52,7 @@ def look(rng: np.random.Generator, scenes: SightSource, lengths: np.random.Gener
     def one() -> Round:
         scene = scenes(rng)
         things = things_of(scene)
-        thing = things[rng.integers(len(things))]
+        thing = things[int(rng.integers(len(things)))]
         return Round(SHOWN, small_print_text(thing.detail), (Sight(scene, crop=thing.place),))
 
     return Exchange("look", tuple(one() for _ in range(random_count(lengths, 6))))
@@ -264,7 +264,7 @@ def _answered(skill: str, asked: Asked, shown: Sequence[Scene], rng: np.random.G
 
 
 def _any_asked(scene: Scene, rng: np.random.Generator) -> Asked:
-    return FRAME_QUESTIONS[rng.integers(len(FRAME_QUESTIONS))](scene, rng)
+    return FRAME_QUESTIONS[int(rng.integers(len(FRAME_QUESTIONS)))](scene, rng)
 
 
 def _frame_line(rng: np.random.Generator) -> str:

@@ -56,7 +56,7 @@ class Sights(Dataset[Sight]):
         scene = random_sight(rng)
         if rng.random() < self.close_share:
             things = things_of(scene)
-            return Sight(scene, crop=things[rng.integers(len(things))].place)
+            return Sight(scene, crop=things[int(rng.integers(len(things)))].place)
         return Sight(scene, is_event=scene.role != PLAIN and bool(rng.random() < 0.5))
 
 
