@@ -39,7 +39,7 @@ def rollouts(loops: Path, replies: Sequence[str], task_id: str, count: int) -> C
         count: Rollouts at once.
     """
     folder = tiny_vlm().folder
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     server = _Server([[*tokenizer.encode(it), tokenizer.eos_token_id] for it in replies])
     overrides = [
         f"actor_rollout_ref.model.path={folder}",

@@ -4,7 +4,7 @@ The output folder holds one captions file a video and a `tasks.jsonl` with the s
 it to other commands as `--tasks`. An interrupted run resumes with the videos that are missing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -177,6 +177,6 @@ def _path(folder: Path, ref: VideoRef) -> Path:
     return folder / CAPTIONS_FOLDER / f"{ref.handle}.jsonl"
 
 
-def _rows(tasks: TaskSet, folder: Path) -> Iterator[dict[str, Any]]:
+def _rows(tasks: TaskSet, folder: Path) -> Iterator[Mapping[str, Any]]:
     for task in tasks.with_captions(folder / CAPTIONS_FOLDER):
         yield task_row(task, folder) | {"video_handle": task.item.video.handle}

@@ -113,6 +113,7 @@ CHECKS: Sequence[Callable[[], Finding]] = (
     ImportCheck("viewer", ("starlette", "uvicorn"), "view"),
     ImportCheck("tables", ("pyarrow",), "parquet"),
     ImportCheck("clusters", ("ray",), "ray"),
+    ImportCheck("object stores", ("fsspec",), "remote"),
     ImportCheck("baselines", ("stable_baselines3",), "rl"),
 )
 """Checks in the order of the printed lines."""

@@ -119,12 +119,12 @@ def build_model(
     return model.float()
 
 
-@torch.no_grad()
 def embeddings(model: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weights of the input and the output embeddings of a model."""
     return model.get_input_embeddings().weight, model.get_output_embeddings().weight
 
 
+@torch.no_grad()
 def add_up_parts(rows: torch.Tensor, tokenizer: PreTrainedTokenizerFast, parts: Mapping[str, Sequence[str]]) -> None:
     """Set embeddings to the sum of those of their parts, scaled to the length of one.
 
