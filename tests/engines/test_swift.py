@@ -41,11 +41,14 @@ class ScriptedEngine:
         self._scripts = scripts
         self.open = self.peak = 0
         """Requests that are being answered, and the most of them at once."""
+        self._are_all_open = asyncio.Event()
 
     async def infer_async(self, request: RolloutInferRequest, config: RequestConfig, **more: Any) -> Any:
         self.open += 1
         self.peak = max(self.peak, self.open)
-        await asyncio.sleep(0)
+        if self.open == len(self._scripts):
+            self._are_all_open.set()
+        await asyncio.wait_for(self._are_all_open.wait(), timeout=30)
         script = self._scripts[request.data_dict["task_id"]]
         turn = sum(it["role"] == "assistant" for it in request.messages)
         text = script[turn] if turn < len(script) else "I do not know."
@@ -135,4 +138,4 @@ def test_a_row_without_a_task_and_a_video_that_cannot_be_read_are_loud(use: Call
         )
     )
     with pytest.raises(DataError, match="nothing can be decoded"):
-        asyncio.run(play(scheduler(dict(TINY.replies)), [request("fake/0")]))
+        asyncio.run(play(scheduler({"fake/0": TINY.replies["fake/0"]}), [request("fake/0")]))
