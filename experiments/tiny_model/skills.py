@@ -9,11 +9,12 @@ Notes about frames have the format of `agents.baselines.world_plays`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from agents.baselines.world_plays import place_sides, sought_text
+from experiments.tiny_model.copied_lists import copy_lines, repeat_lines, walk_lines
 from experiments.tiny_model.exercise import (
     Exchange,
     Maker,
@@ -71,21 +72,13 @@ def choose(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gen
 
 def repeat(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Build an exercise that copies lists of lines."""
-
-    def one() -> Round:
-        lines = [_any_line(rank, rng) for rank in range(1, 1 + random_count(lengths, 4))]
-        text = "\n".join(lines)
-        return Round(f"Copy\n{text}", text)
-
-    return Exchange("repeat", tuple(one() for _ in range(random_count(lengths, 3))))
+    return repeat_lines(_any_line, rng, lengths)
 
 
 def copy(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
     """Build an exercise that copies lines of a list, selected by number or letter."""
     heads, lines = _list(rng, lengths)
-    asked = rng.integers(len(lines), size=int(lengths.integers(1, 7)))
-    first, *others = [Round(f"Copy {heads[place]}", lines[place]) for place in asked]
-    return Exchange("copy", (with_text_before(_shown(lines, rng), first), *others))
+    return copy_lines(heads, lines, rng, lengths)
 
 
 def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
@@ -93,10 +86,7 @@ def walk(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Gener
     if rng.random() < 0.2:
         return _walk_through_question(rng)
     heads, lines = _list(rng, lengths)
-    start = int(rng.integers(len(lines))) if rng.random() < 0.3 else 0
-    first = Round(f"Copy {heads[start]}", lines[start])
-    others = [Round("Next", line) for line in lines[start + 1 :]]
-    return Exchange("walk", (with_text_before(_shown(lines, rng), first), *others))
+    return walk_lines(heads, lines, rng)
 
 
 def box(rng: np.random.Generator, scenes: SceneSource, lengths: np.random.Generator) -> Exchange:
@@ -219,12 +209,6 @@ def _walk_through_question(rng: np.random.Generator) -> Exchange:
     kinds = random_kinds(rng, 3)
     first, *others = [Round("Next", sought_text(kinds, place)) for place in range(len(kinds))]
     return Exchange("walk", (with_text_before(ordering_text(kinds), first), *others))
-
-
-def _shown(lines: Sequence[str], rng: np.random.Generator) -> str:
-    """Show a list as it is, one of ranked clips with their scores."""
-    is_ranked = lines[0].startswith("#")
-    return "\n".join(f"{line} {rng.uniform(0.1, 1):.2f}" if is_ranked else line for line in lines)
 
 
 def _any_line(rank: int, rng: np.random.Generator) -> str:
